@@ -1,0 +1,62 @@
+import type { AggregateName, SchemaField, TimeUnit } from "../../workers/messages.ts";
+
+/** A validated configuration, every default filled in. Times in µs (`…Us`) or ms (`…Ms`), sizes in bytes. */
+export interface Config {
+  readonly node: { readonly id: string };
+  readonly dataDir: string;
+  readonly listen: { readonly host: string; readonly port: number };
+  /** True when no streams are declared: any stream name is accepted and gets its 1-minute query. */
+  readonly acceptsAnyStream: boolean;
+  readonly streams: ReadonlyMap<string, StreamConfig>;
+  readonly queries: ReadonlyMap<string, QueryConfig>;
+  readonly limits: Limits;
+  readonly ingestWorkers: number;
+  readonly checkpointEveryMs: number;
+  readonly groupCommitMs: number;
+}
+
+export interface StreamConfig {
+  readonly name: string;
+  readonly key: { readonly fields: readonly string[]; readonly isDeclared: boolean };
+  readonly time: { readonly fields: readonly string[]; readonly isDeclared: boolean; readonly unit: TimeUnit };
+  readonly fields: readonly SchemaField[] | null;
+  readonly extra: "keep" | "drop" | "reject";
+  readonly watermark: {
+    readonly boundUs: number;
+    readonly per: "stream" | "source" | "key";
+    readonly idleUs: number;
+    readonly maxAheadUs: number;
+  };
+  readonly latenessUs: number;
+  readonly priority: number;
+}
+
+export interface QueryConfig {
+  readonly name: string;
+  readonly from: string;
+  readonly window: { readonly kind: "tumbling"; readonly sizeUs: number; readonly offsetUs: number };
+  /** null: the stream's key. */
+  readonly by: readonly string[] | null;
+  readonly select: readonly SelectItem[] | "*";
+}
+
+export interface SelectItem {
+  readonly name: string;
+  readonly fn: AggregateName;
+  readonly field: string | null;
+  readonly parameter: number | null;
+}
+
+/** Every limit has a name here, a default in `defaults.ts`, and a metric. */
+export interface Limits {
+  /** Largest request body after decompression. */
+  readonly maxBodyBytes: number;
+  /** Bytes of request bodies held in memory before requests are answered 429. */
+  readonly maxQueuedBytes: number;
+  /** Requests waiting for their commit before further ones are answered 429. */
+  readonly maxQueuedRequests: number;
+  /** Streams that may come into being without configuration. */
+  readonly maxStreams: number;
+  /** Open live feeds (SSE). */
+  readonly maxLiveClients: number;
+}

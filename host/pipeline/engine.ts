@@ -1,0 +1,88 @@
+import type { BodyEncoding, BodyFormat, LineError, ResultRow, SchemaField } from "../../workers/messages.ts";
+import type { QueryConfig, StreamConfig } from "../config/config.ts";
+
+/** One request's body on its way in. The buffer is transferred: the caller must not use it afterwards. */
+export interface IngestRequest {
+  readonly stream: string;
+  readonly format: BodyFormat;
+  readonly encoding: BodyEncoding;
+  readonly body: ArrayBuffer;
+  readonly idempotencyKey: string | null;
+}
+
+/** What became of it, known once it is durable. Expected outcomes are values, not exceptions. */
+export type IngestOutcome =
+  | {
+      readonly kind: "accepted";
+      readonly accepted: number;
+      readonly deadLettered: number;
+      readonly isDuplicate: boolean;
+      /** The first 10. */
+      readonly errors: readonly LineError[];
+    }
+  | { readonly kind: "overloaded"; readonly status: 429 | 503; readonly retryAfterSeconds: number; readonly detail: string }
+  | { readonly kind: "unknown-stream"; readonly detail: string }
+  | { readonly kind: "too-large"; readonly limitBytes: number }
+  | { readonly kind: "bad-encoding"; readonly detail: string };
+
+export interface StreamState {
+  readonly config: StreamConfig;
+  readonly schema: readonly SchemaField[];
+  readonly schemaVersion: number;
+  readonly watermarkUs: number | null;
+  readonly maxEventTimeUs: number | null;
+  readonly accepted: number;
+  readonly deadLettered: number;
+  readonly late: number;
+  readonly clockSkewed: number;
+  readonly duplicates: number;
+  readonly blocks: number;
+  readonly storedBytes: number;
+  /** Events a second over the last 10 s. */
+  readonly rate: number;
+}
+
+export interface QueryState {
+  readonly config: QueryConfig;
+  readonly watermarkUs: number | null;
+  readonly openGroups: number;
+  readonly keys: number;
+  readonly stateBytes: number;
+  readonly results: number;
+  readonly revisions: number;
+}
+
+export interface EngineStatus {
+  readonly startedAtMs: number;
+  readonly isReady: boolean;
+  readonly queuedBytes: number;
+  readonly queuedRequests: number;
+  readonly lastSeq: number;
+  readonly checkpointSeq: number;
+  readonly checkpointAgeMs: number | null;
+  readonly databaseBytes: number;
+  readonly walBytes: number;
+  readonly commits: number;
+  readonly rejectedRequests: number;
+  /** Nanoseconds spent by stage since the start. */
+  readonly stageNs: Readonly<Record<string, number>>;
+}
+
+/** The running pipeline as the HTTP API sees it. */
+export interface Engine {
+  ingest(request: IngestRequest): Promise<IngestOutcome>;
+  /** Whether a request of this size would be taken now; asked before a body is read. */
+  admits(bytes: number): IngestOutcome | null;
+  advanceWatermark(stream: string, time: number | "end"): Promise<{ readonly watermarkUs: number | null } | null>;
+  streams(): readonly StreamState[];
+  stream(name: string): StreamState | null;
+  queries(): readonly QueryState[];
+  query(name: string): QueryState | null;
+  status(): EngineStatus;
+  /** Calls `listener` for each durable result row of the query; returns the way to stop. */
+  subscribe(query: string, listener: (rows: readonly ResultRow[]) => void): () => void;
+  /** Waits until everything acknowledged so far is applied to windows and its results are durable. */
+  settle(): Promise<void>;
+  /** Drains, checkpoints, closes. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,42 @@
+import { readFileSync } from "node:fs";
+import { instantiateSync } from "@assemblyscript/loader";
+
+/** An address in the module's linear memory. */
+export type Pointer = number & { readonly __pointer?: never };
+
+/** One instance of the WASM core and its memory. Each worker thread owns one. */
+export interface CoreModule {
+  readonly exports: Readonly<Record<string, (...args: never[]) => number>>;
+  readonly memory: WebAssembly.Memory;
+}
+
+const DEFAULT_WASM = new URL("../../build/millrace.wasm", import.meta.url);
+
+/**
+ * Instantiates the core. `MILLRACE_WASM` names another build of it.
+ * @throws when the file is missing: run `npm run build:wasm`.
+ */
+export function instantiateCore(): CoreModule {
+  const file = process.env["MILLRACE_WASM"] ?? DEFAULT_WASM;
+  const { exports } = instantiateSync<Record<string, unknown>>(readFileSync(file), {
+    env: {
+      abort: (_message: number, _file: number, line: number, column: number): never => {
+        throw new Error(`WASM core aborted at ${line}:${column}`);
+      },
+    },
+  });
+  return {
+    exports: exports as unknown as CoreModule["exports"],
+    memory: exports["memory"] as WebAssembly.Memory,
+  };
+}
+
+/** A copy of `length` bytes at `pointer`. */
+export function copyOut(core: CoreModule, pointer: Pointer, length: number): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(core.memory.buffer, pointer >>> 0, length).slice() as Uint8Array<ArrayBuffer>;
+}
+
+/** Writes bytes at `pointer`, which must have room for them. */
+export function copyIn(core: CoreModule, pointer: Pointer, bytes: Uint8Array): void {
+  new Uint8Array(core.memory.buffer, pointer >>> 0, bytes.length).set(bytes);
+}

@@ -1,0 +1,112 @@
+/** The types of everything that crosses a thread. Times are int64 microseconds since the epoch, as numbers or bigints as named. */
+
+export type FieldType = "bool" | "int" | "float" | "string";
+export interface SchemaField {
+  readonly name: string;
+  readonly type: FieldType;
+}
+export type BodyFormat = "ndjson" | "json" | "csv";
+export type BodyEncoding = "identity" | "gzip" | "zstd";
+
+/** A line that was set aside. `line` is 1-based; for a JSON array it is the element's number. */
+export interface LineError {
+  readonly line: number;
+  readonly path: string;
+  readonly code: string;
+  readonly message: string;
+  /** The bad line's text, cut at the limit. */
+  readonly text: string;
+}
+
+/** What the parser must know of a stream. */
+export interface StreamPlan {
+  readonly stream: string;
+  /** Candidate key fields in order; the first that is present and not null names the key. */
+  readonly key: readonly string[];
+  /** A declared key that is missing makes the line bad; an undeclared one falls back to the constant key. */
+  readonly isKeyDeclared: boolean;
+  readonly time: { readonly fields: readonly string[]; readonly isDeclared: boolean; readonly unit: TimeUnit };
+  /** Declared fields, or null when the schema is inferred. */
+  readonly fields: readonly SchemaField[] | null;
+  readonly extra: "keep" | "drop" | "reject";
+  readonly maxAheadUs: number;
+}
+export type TimeUnit = "auto" | "iso" | "s" | "ms" | "us" | "ns";
+
+export type AggregateName =
+  | "count" | "sum" | "avg" | "min" | "max" | "range" | "first" | "last" | "variance" | "stddev" | "quantile";
+/** One selected value: `name: fn(field, parameter)`. `field` is null for count(). */
+export interface Output {
+  readonly name: string;
+  readonly fn: AggregateName;
+  readonly field: string | null;
+  readonly parameter: number | null;
+}
+export interface QueryPlan {
+  readonly id: number;
+  readonly name: string;
+  readonly stream: string;
+  readonly window: { readonly kind: "tumbling"; readonly sizeUs: number; readonly offsetUs: number };
+  readonly latenessUs: number;
+  /** Group-by slots, each a list of candidate fields (several only for the default key). Empty: one group. */
+  readonly by: readonly (readonly string[])[];
+  /** "*": count, and avg, min, max of every numeric field, as they appear. */
+  readonly select: readonly Output[] | "*";
+}
+
+/** One fired window of one key. `key` and `values` are JSON texts of objects. */
+export interface ResultRow {
+  readonly query: string;
+  readonly startUs: number;
+  readonly endUs: number;
+  readonly key: string;
+  readonly values: string;
+  readonly revision: number;
+  readonly kind: "early" | "on-time" | "late";
+}
+
+export interface DeadLetter {
+  readonly line: number;
+  readonly code: string;
+  readonly message: string;
+  readonly path: string;
+  readonly text: string;
+}
+
+/** A block as it is stored: encoded, then compressed. */
+export interface StoredBlock {
+  readonly data: Uint8Array<ArrayBuffer>;
+  readonly codec: "none" | "zstd";
+  readonly encodedBytes: number;
+  readonly count: number;
+  readonly minUs: number;
+  readonly maxUs: number;
+  readonly schema: readonly SchemaField[];
+}
+
+/** Everything the storage worker writes is a list of these, in order, in one transaction with one fsync. */
+export type CommitOperation =
+  | {
+      readonly kind: "block";
+      readonly stream: string;
+      readonly arrivalUs: number;
+      /** null when every line was bad: only dead letters and the idempotency key are kept. */
+      readonly block: StoredBlock | null;
+      readonly idempotencyKey: string | null;
+      readonly accepted: number;
+      readonly deadLetters: readonly DeadLetter[];
+      /** Events whose time is beyond maxAhead: also in `block`, flagged, and kept in the side output. */
+      readonly skewed: StoredBlock | null;
+    }
+  | { readonly kind: "watermark"; readonly stream: string; readonly timeUs: number | "end" }
+  | { readonly kind: "results"; readonly rows: readonly ResultRow[] }
+  | { readonly kind: "late"; readonly stream: string; readonly sourceSeq: number; readonly block: StoredBlock; readonly atUs: number }
+  | { readonly kind: "checkpoint"; readonly seq: number; readonly state: Uint8Array<ArrayBuffer> };
+
+export type CommitOutcome =
+  | { readonly kind: "committed"; readonly seq: number }
+  | { readonly kind: "duplicate"; readonly accepted: number; readonly deadLettered: number };
+
+export type LogEntry =
+  | { readonly kind: "block"; readonly seq: number; readonly stream: string; readonly block: StoredBlock }
+  | { readonly kind: "watermark"; readonly seq: number; readonly stream: string; readonly timeUs: number | "end" };
