@@ -1,1 +1,2 @@
 export * from "./batch/abi";
+export * from "./batch/summary";

@@ -108,5 +108,111 @@ export type CommitOutcome =
   | { readonly kind: "duplicate"; readonly accepted: number; readonly deadLettered: number };
 
 export type LogEntry =
-  | { readonly kind: "block"; readonly seq: number; readonly stream: string; readonly block: StoredBlock }
+  | {
+      readonly kind: "block";
+      readonly seq: number;
+      readonly stream: string;
+      readonly arrivalUs: number;
+      readonly block: StoredBlock;
+    }
   | { readonly kind: "watermark"; readonly seq: number; readonly stream: string; readonly timeUs: number | "end" };
+
+/** A request body as an ingest worker gets it. */
+export interface IngestBody {
+  readonly format: BodyFormat;
+  readonly encoding: BodyEncoding;
+  readonly body: ArrayBuffer;
+}
+
+/** What an ingest worker must know of a stream; sent anew whenever it changes. */
+export interface StreamSetup {
+  readonly plan: StreamPlan;
+  readonly queries: readonly QueryPlan[];
+  /** The stream's known schema, so that every worker widens alike. */
+  readonly schema: readonly SchemaField[];
+}
+
+export interface IngestTask {
+  readonly stream: string;
+  readonly setup: StreamSetup | null;
+  readonly arrivalUs: number;
+  readonly maxBodyBytes: number;
+  readonly bodies: readonly IngestBody[];
+}
+
+export type BodyOutcome =
+  | { readonly kind: "parsed"; readonly accepted: number; readonly bad: number; readonly errors: readonly LineError[] }
+  | { readonly kind: "too-large" }
+  | { readonly kind: "bad-encoding"; readonly detail: string };
+
+/** The partial aggregates of one query over one block. */
+export interface QueryPartial {
+  readonly queryId: number;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+/** What the windows need of one block. */
+export interface AggregatedBlock {
+  readonly partials: readonly QueryPartial[];
+  /** Greatest event time that may move the watermark (clock-skewed events may not), or null. */
+  readonly maxEventUs: number | null;
+  readonly skewedCount: number;
+}
+
+export interface StageTimes {
+  readonly parseNs: number;
+  readonly aggregateNs: number;
+  readonly encodeNs: number;
+  readonly compressNs: number;
+}
+
+export interface IngestResult extends AggregatedBlock {
+  readonly outcomes: readonly BodyOutcome[];
+  /** null when no line was good. */
+  readonly block: StoredBlock | null;
+  readonly skewed: StoredBlock | null;
+  readonly stages: StageTimes;
+}
+
+export interface ReplayTask {
+  readonly stream: string;
+  readonly setup: StreamSetup | null;
+  readonly block: StoredBlock;
+}
+
+/** Finds again the events of a block that belong to the named windows. */
+export interface LateTask extends ReplayTask {
+  readonly groups: readonly { readonly queryId: number; readonly lateGroups: Uint8Array<ArrayBuffer> }[];
+}
+
+export interface WindowSetup {
+  readonly stream: string;
+  readonly boundUs: number;
+  readonly queries: readonly QueryPlan[];
+}
+
+/** One step of the log, in the order of `seq`. */
+export type ApplyEntry =
+  | { readonly kind: "block"; readonly seq: number; readonly stream: string; readonly partials: readonly QueryPartial[]; readonly maxEventUs: number | null }
+  | { readonly kind: "watermark"; readonly seq: number; readonly stream: string; readonly timeUs: number | "end" };
+
+export interface LateGroups {
+  readonly seq: number;
+  readonly stream: string;
+  readonly groups: readonly { readonly queryId: number; readonly lateGroups: Uint8Array<ArrayBuffer> }[];
+}
+
+export interface WindowStats {
+  readonly queryId: number;
+  readonly keys: number;
+  readonly groups: number;
+  readonly bytes: number;
+}
+
+export interface ApplyResult {
+  readonly rows: readonly ResultRow[];
+  readonly late: readonly LateGroups[];
+  readonly watermarks: readonly { readonly stream: string; readonly watermarkUs: number | null; readonly maxEventUs: number | null }[];
+  readonly stats: readonly WindowStats[];
+  readonly mergeNs: number;
+}

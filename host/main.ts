@@ -1,0 +1,43 @@
+import { createApp } from "./api/app.ts";
+import { serveNode } from "./api/serve.ts";
+import type { Config } from "./config/config.ts";
+import { createLog } from "./observe/log.ts";
+import { createMetrics } from "./observe/metrics.ts";
+import { systemClock } from "./pipeline/clock.ts";
+import { Compactor } from "./pipeline/compactor.ts";
+import { startEngine } from "./pipeline/start-engine.ts";
+import { QueryClient } from "./query/query-client.ts";
+import { StorageClient } from "./store/storage-client.ts";
+
+/** A node that takes events. */
+export interface RunningNode {
+  readonly url: string;
+  /** Stops taking input, drains, checkpoints. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts a node, its parts in the order of an event's journey backwards: the store first, so that windows can be
+ * recovered from it, then the pipeline, then the readers, and the door to the outside last.
+ */
+export async function main(config: Config): Promise<RunningNode> {
+  const log = createLog();
+  const storage = await StorageClient.open(config.dataDir);
+  const engine = await startEngine({ config, storage, clock: systemClock, log });
+  const reads = await QueryClient.open(config.dataDir);
+  const compactor = new Compactor(storage, reads, engine, log);
+  const metrics = createMetrics({ config, engine });
+  const app = createApp({ config, engine, reads, log, metrics });
+  const server = await serveNode(app, config.listen);
+  log.info({ url: server.url, node: config.node.id, data: config.dataDir }, "listening");
+  return {
+    url: server.url,
+    close: async () => {
+      await server.close();
+      await compactor.close();
+      await reads.close();
+      await engine.close();
+      log.info("stopped");
+    },
+  };
+}

@@ -1,0 +1,175 @@
+import type { ApplyEntry, ApplyResult, ResultRow, StoredBlock } from "../../workers/messages.ts";
+import type { CommitQueue } from "./commit-queue.ts";
+import type { Lane } from "./lane.ts";
+import type { StreamRegistry } from "./stream-registry.ts";
+import type { WindowWorker } from "./window-worker.ts";
+
+/** Log entries given to the window thread at once. */
+const APPLY_ENTRIES = 64;
+/** Estimate of a result row's size in a commit. */
+const ROW_BYTES = 200;
+
+/** A committed log entry on its way to the windows, with its block while that may still be asked for. */
+export interface CommittedEntry {
+  readonly entry: ApplyEntry;
+  readonly block: StoredBlock | null;
+  readonly arrivalUs: number;
+}
+
+type Snapshot = Awaited<ReturnType<WindowWorker["snapshot"]>>;
+
+interface Waiter {
+  readonly seq: number;
+  readonly resolve: () => void;
+}
+
+/**
+ * Commit → apply: takes committed entries in the order of their seq to the window thread, and what comes of
+ * them (results, late events) back to the store. Invariant: `durableSeq` is the greatest seq whose results
+ * and late events are durable, and so are all before it.
+ */
+export class ApplyLoop {
+  readonly #windows: WindowWorker;
+  readonly #commits: CommitQueue;
+  readonly #registry: StreamRegistry;
+  readonly #lanes: readonly Lane[];
+  readonly #onFailure: (cause: unknown) => void;
+  readonly #waiting: CommittedEntry[] = [];
+  #isRunning = false;
+  #waiters: Waiter[] = [];
+  #snapshotRequests: ((snapshot: Promise<Snapshot>) => void)[] = [];
+  #lastResults: Promise<void> = Promise.resolve();
+  pushedSeq = 0;
+  durableSeq = 0;
+  /** Bytes of partial aggregates that wait. */
+  pendingBytes = 0;
+  mergeNs = 0;
+
+  constructor(
+    windows: WindowWorker,
+    commits: CommitQueue,
+    registry: StreamRegistry,
+    lanes: readonly Lane[],
+    onFailure: (cause: unknown) => void,
+  ) {
+    this.#windows = windows;
+    this.#commits = commits;
+    this.#registry = registry;
+    this.#lanes = lanes;
+    this.#onFailure = onFailure;
+  }
+
+  /** After a restore: everything up to the checkpoint is applied and durable. */
+  startFrom(seq: number): void {
+    this.pushedSeq = seq;
+    this.durableSeq = seq;
+  }
+
+  push(committed: CommittedEntry): void {
+    this.#waiting.push(committed);
+    this.pushedSeq = committed.entry.seq;
+    this.pendingBytes += sizeOf(committed.entry);
+    if (!this.#isRunning) void this.#run();
+  }
+
+  /** Resolves once everything pushed so far is applied and what came of it is durable. */
+  settled(): Promise<void> {
+    const seq = this.pushedSeq;
+    if (this.durableSeq >= seq) return Promise.resolve();
+    return new Promise((resolve) => this.#waiters.push({ seq, resolve }));
+  }
+
+  /** Writes a checkpoint of the windows, after the results of all that it covers. @returns its seq. */
+  async checkpoint(): Promise<number> {
+    const { seq, state } = await new Promise<Snapshot>((resolve) => {
+      this.#snapshotRequests.push(resolve);
+      if (!this.#isRunning) void this.#run();
+    });
+    await this.#commits.push({ kind: "checkpoint", seq, state }, state.length);
+    return seq;
+  }
+
+  async #run(): Promise<void> {
+    this.#isRunning = true;
+    while (this.#waiting.length > 0 || this.#snapshotRequests.length > 0) {
+      // Between two groups: what came of all before it is already in the commit queue, in front of the checkpoint.
+      for (const answer of this.#snapshotRequests.splice(0)) answer(this.#windows.snapshot());
+      const group = this.#waiting.splice(0, APPLY_ENTRIES);
+      if (group.length === 0) continue;
+      try {
+        await this.#apply(group);
+      } catch (cause) {
+        this.#onFailure(cause);
+      }
+    }
+    this.#isRunning = false;
+  }
+
+  async #apply(group: readonly CommittedEntry[]): Promise<void> {
+    const bytes = group.reduce((sum, { entry }) => sum + sizeOf(entry), 0);
+    const result = await this.#windows.apply(group.map(({ entry }) => entry));
+    this.pendingBytes -= bytes;
+    this.mergeNs += result.mergeNs;
+    this.remember(result);
+    const writes: Promise<unknown>[] = [];
+    for (const late of result.late) writes.push(...(await this.#keepLate(group, late)));
+    if (result.rows.length > 0) {
+      writes.push(this.#commits.push({ kind: "results", rows: result.rows }, result.rows.length * ROW_BYTES));
+    }
+    const seq = group[group.length - 1]!.entry.seq;
+    const previous = this.#lastResults;
+    this.#lastResults = Promise.all([previous, ...writes]).then(() => {
+      this.#publish(result.rows);
+      this.#advance(seq);
+    });
+    this.#lastResults.catch(this.#onFailure);
+  }
+
+  async #keepLate(
+    group: readonly CommittedEntry[],
+    late: ApplyResult["late"][number],
+  ): Promise<Promise<unknown>[]> {
+    const source = group.find(({ entry }) => entry.seq === late.seq);
+    const stream = this.#registry.stream(late.stream);
+    const lane = this.#lanes.reduce((least, next) => (next.busy < least.busy ? next : least));
+    if (source?.block == null || stream === undefined) return [];
+    const block = await lane.extractLate(stream, source.block, late.groups);
+    if (block === null) return [];
+    const atUs = source.arrivalUs;
+    const operation = { kind: "late", stream: late.stream, sourceSeq: late.seq, block, atUs } as const;
+    const written = this.#commits.push(operation, block.data.length).then((outcome) => {
+      if (outcome.kind === "committed") stream.counts.late += block.count;
+    });
+    return [written];
+  }
+
+  /** Takes in the clocks and sizes that the window thread reports. */
+  remember(result: Pick<ApplyResult, "watermarks" | "stats">): void {
+    for (const { stream: name, watermarkUs, maxEventUs } of result.watermarks) {
+      const stream = this.#registry.stream(name);
+      if (stream === undefined) continue;
+      stream.watermarkUs = watermarkUs;
+      stream.maxEventUs = maxEventUs;
+    }
+    for (const stats of result.stats) {
+      const query = this.#registry.queryById(stats.queryId);
+      if (query !== undefined) query.stats = stats;
+    }
+  }
+
+  #publish(rows: readonly ResultRow[]): void {
+    const byQuery = Map.groupBy(rows, (row) => row.query);
+    for (const [name, own] of byQuery) this.#registry.query(name)?.publish(own);
+  }
+
+  #advance(seq: number): void {
+    this.durableSeq = seq;
+    const due = this.#waiters.filter((waiter) => waiter.seq <= seq);
+    this.#waiters = this.#waiters.filter((waiter) => waiter.seq > seq);
+    for (const { resolve } of due) resolve();
+  }
+}
+
+function sizeOf(entry: ApplyEntry): number {
+  return entry.kind === "block" ? entry.partials.reduce((sum, partial) => sum + partial.bytes.byteLength, 64) : 64;
+}

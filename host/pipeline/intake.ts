@@ -1,0 +1,167 @@
+import type { IngestResult } from "../../workers/messages.ts";
+import type { Limits } from "../config/config.ts";
+import type { Clock } from "./clock.ts";
+import type { IngestOutcome, IngestRequest } from "./engine.ts";
+import type { Lane } from "./lane.ts";
+import type { RunningStream } from "./stream-registry.ts";
+
+/** Bodies without an idempotency key that are parsed into one block: at most so many bytes and requests. */
+const COALESCE_BYTES = 512 * 1024;
+const COALESCE_REQUESTS = 512;
+
+/** A request that waits for its turn. */
+interface Queued {
+  readonly stream: RunningStream;
+  readonly request: IngestRequest;
+  readonly bytes: number;
+  readonly settle: (outcome: IngestOutcome) => void;
+  readonly fail: (cause: unknown) => void;
+}
+
+/** Requests parsed together into one block. Those with an idempotency key stand alone: it guards the whole block. */
+export interface ParsedJob {
+  readonly stream: RunningStream;
+  readonly requests: readonly Queued[];
+  readonly arrivalUs: number;
+  readonly result: IngestResult;
+}
+
+/**
+ * The way in: a bounded queue before the ingest lanes. Requests leave it in order; when lanes are busy,
+ * small requests of one stream gather and are parsed as one block.
+ */
+export class Intake {
+  readonly #lanes: readonly Lane[];
+  readonly #limits: Limits;
+  readonly #clock: Clock;
+  readonly #deliver: (job: ParsedJob) => Promise<void>;
+  readonly #mayDispatch: () => boolean;
+  readonly #queue: Queued[] = [];
+  #head = 0;
+  /** Bytes of bodies from their admission until their request is answered. */
+  heldBytes = 0;
+  heldRequests = 0;
+  rejected = 0;
+  #answeredBytes = 0;
+  #answeredSinceMs = 0;
+  #bytesPerSecond = 0;
+  isClosed = false;
+
+  constructor(
+    lanes: readonly Lane[],
+    limits: Limits,
+    clock: Clock,
+    deliver: (job: ParsedJob) => Promise<void>,
+    mayDispatch: () => boolean,
+  ) {
+    this.#lanes = lanes;
+    this.#limits = limits;
+    this.#clock = clock;
+    this.#deliver = deliver;
+    this.#mayDispatch = mayDispatch;
+    this.#answeredSinceMs = clock.monotonicMs();
+  }
+
+  /** null when a body of so many bytes would be taken now; else the answer for its sender. */
+  admits(bytes: number): IngestOutcome | null {
+    if (this.isClosed) {
+      return { kind: "overloaded", status: 503, retryAfterSeconds: 1, detail: "the node is shutting down" };
+    }
+    const { maxQueuedBytes, maxQueuedRequests } = this.#limits;
+    const isFull =
+      this.heldRequests >= maxQueuedRequests || (this.heldRequests > 0 && this.heldBytes + bytes > maxQueuedBytes);
+    if (!isFull) return null;
+    this.rejected++;
+    const limit =
+      this.heldRequests >= maxQueuedRequests
+        ? `limits.maxQueuedRequests (${maxQueuedRequests})`
+        : `limits.maxQueuedBytes (${maxQueuedBytes})`;
+    return {
+      kind: "overloaded",
+      status: 429,
+      retryAfterSeconds: this.#secondsToDrain(),
+      detail: `more requests are waiting to be made durable than ${limit} allows; send again later or slower`,
+    };
+  }
+
+  push(stream: RunningStream, request: IngestRequest): Promise<IngestOutcome> {
+    const bytes = request.body.byteLength;
+    const refusal = this.admits(bytes);
+    if (refusal !== null) return Promise.resolve(refusal);
+    this.heldBytes += bytes;
+    this.heldRequests++;
+    return new Promise<IngestOutcome>((settle, fail) => {
+      this.#queue.push({ stream, request, bytes, settle, fail });
+      this.dispatch();
+    }).finally(() => {
+      this.heldBytes -= bytes;
+      this.heldRequests--;
+      this.#answeredBytes += bytes;
+    });
+  }
+
+  /** Gives waiting requests to free lanes. Called whenever one may have become free. */
+  dispatch(): void {
+    while (this.#head < this.#queue.length && this.#mayDispatch()) {
+      const lane = this.#lanes.reduce((least, next) => (next.busy < least.busy ? next : least));
+      if (!lane.isFree) return;
+      void this.#parse(lane, this.#take());
+    }
+  }
+
+  /** The next request, and those behind it that may share its block. */
+  #take(): Queued[] {
+    const first = this.#queue[this.#head++]!;
+    const job = [first];
+    let bytes = first.bytes;
+    while (first.request.idempotencyKey === null && this.#head < this.#queue.length) {
+      const next = this.#queue[this.#head]!;
+      const fits =
+        next.stream === first.stream &&
+        next.request.idempotencyKey === null &&
+        bytes + next.bytes <= COALESCE_BYTES &&
+        job.length < COALESCE_REQUESTS;
+      if (!fits) break;
+      job.push(next);
+      bytes += next.bytes;
+      this.#head++;
+    }
+    if (this.#head > 1024 && this.#head * 2 > this.#queue.length) {
+      this.#queue.splice(0, this.#head);
+      this.#head = 0;
+    }
+    return job;
+  }
+
+  async #parse(lane: Lane, requests: readonly Queued[]): Promise<void> {
+    const stream = requests[0]!.stream;
+    const arrivalUs = this.#clock.nowUs();
+    try {
+      const bodies = requests.map(({ request }) => ({
+        format: request.format,
+        encoding: request.encoding,
+        body: request.body,
+      }));
+      const result = await lane.ingest(stream, arrivalUs, this.#limits.maxBodyBytes, bodies);
+      this.dispatch();
+      await this.#deliver({ stream, requests, arrivalUs, result });
+    } catch (cause) {
+      for (const { fail } of requests) fail(cause);
+    } finally {
+      this.dispatch();
+    }
+  }
+
+  /** From the rate of the last seconds; between 1 and 30 s. */
+  #secondsToDrain(): number {
+    const nowMs = this.#clock.monotonicMs();
+    const elapsedMs = nowMs - this.#answeredSinceMs;
+    if (elapsedMs >= 1_000) {
+      this.#bytesPerSecond = (this.#answeredBytes / elapsedMs) * 1_000;
+      this.#answeredBytes = 0;
+      this.#answeredSinceMs = nowMs;
+    }
+    if (this.#bytesPerSecond === 0) return 1;
+    return Math.min(30, Math.max(1, Math.ceil(this.heldBytes / this.#bytesPerSecond)));
+  }
+}

@@ -1,0 +1,87 @@
+import { Piscina } from "piscina";
+import type {
+  AggregatedBlock,
+  IngestBody,
+  IngestResult,
+  IngestTask,
+  LateTask,
+  ReplayTask,
+  StoredBlock,
+} from "../../workers/messages.ts";
+import type { RunningStream } from "./stream-registry.ts";
+import { workerFile } from "./worker-file.ts";
+
+/** Tasks given to a lane ahead of the one it works on, so that it never waits for the main thread. */
+export const LANE_DEPTH = 2;
+
+/** One ingest thread. It remembers which version of each stream's setup the thread has. */
+export class Lane {
+  readonly #pool: Piscina;
+  readonly #known = new Map<string, number>();
+  /** Tasks under way. */
+  busy = 0;
+
+  constructor() {
+    this.#pool = new Piscina({
+      filename: workerFile("ingest"),
+      minThreads: 1,
+      maxThreads: 1,
+      idleTimeout: Number.POSITIVE_INFINITY,
+      concurrentTasksPerWorker: LANE_DEPTH,
+    });
+  }
+
+  get isFree(): boolean {
+    return this.busy < LANE_DEPTH;
+  }
+
+  ingest(
+    stream: RunningStream,
+    arrivalUs: number,
+    maxBodyBytes: number,
+    bodies: readonly IngestBody[],
+  ): Promise<IngestResult> {
+    const task: IngestTask = {
+      stream: stream.config.name,
+      setup: this.#setupFor(stream),
+      arrivalUs,
+      maxBodyBytes,
+      bodies,
+    };
+    return this.#run("ingest", task, bodies.map((body) => body.body));
+  }
+
+  replay(stream: RunningStream, block: StoredBlock): Promise<AggregatedBlock> {
+    const task: ReplayTask = { stream: stream.config.name, setup: this.#setupFor(stream), block };
+    return this.#run("replay", task, []);
+  }
+
+  extractLate(
+    stream: RunningStream,
+    block: StoredBlock,
+    groups: LateTask["groups"],
+  ): Promise<StoredBlock | null> {
+    const task: LateTask = { stream: stream.config.name, setup: this.#setupFor(stream), block, groups };
+    return this.#run("extractLate", task, []);
+  }
+
+  close(): Promise<void> {
+    return this.#pool.destroy();
+  }
+
+  #setupFor(stream: RunningStream): LateTask["setup"] {
+    const version = stream.schemaVersion;
+    if (this.#known.get(stream.config.name) === version) return null;
+    this.#known.set(stream.config.name, version);
+    return stream.setup();
+  }
+
+  async #run<T>(name: string, task: object, transferList: ArrayBuffer[]): Promise<T> {
+    this.busy++;
+    try {
+      return (await this.#pool.run(task, { name, transferList })) as T;
+    } finally {
+      this.busy--;
+    }
+  }
+}

@@ -1,0 +1,269 @@
+import type { Logger } from "pino";
+import type { CommitOutcome, IngestResult } from "../../workers/messages.ts";
+import type { Config } from "../config/config.ts";
+import type { StorageClient } from "../store/storage-client.ts";
+import { ApplyLoop } from "./apply-loop.ts";
+import type { Clock } from "./clock.ts";
+import { CommitQueue } from "./commit-queue.ts";
+import type { Engine, EngineStatus, IngestOutcome, IngestRequest } from "./engine.ts";
+import { Intake, type ParsedJob } from "./intake.ts";
+import { Lane } from "./lane.ts";
+import { recover } from "./recovery.ts";
+import { type RunningStream, StreamRegistry } from "./stream-registry.ts";
+import { WindowWorker } from "./window-worker.ts";
+
+/** Partial aggregates that may wait for the window thread before the lanes pause. */
+const MAX_PENDING_PARTIAL_BYTES = 64 * 1024 * 1024;
+const ERRORS_IN_ANSWER = 10;
+/** A checkpoint is skipped when nothing was applied since the last. */
+const NOTHING_APPLIED = -1;
+
+export interface EngineParts {
+  readonly config: Config;
+  readonly storage: StorageClient;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** Opens the store, recovers the windows, and starts the pipeline. Resolves when events can be taken. */
+export async function startEngine(parts: EngineParts): Promise<Engine> {
+  const pipeline = new Pipeline(parts);
+  await pipeline.open();
+  return pipeline;
+}
+
+class Pipeline implements Engine {
+  readonly #config: Config;
+  readonly #storage: StorageClient;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #registry: StreamRegistry;
+  readonly #lanes: readonly Lane[];
+  readonly #windows = new WindowWorker();
+  readonly #commits: CommitQueue;
+  readonly #apply: ApplyLoop;
+  readonly #intake: Intake;
+  readonly #startedAtMs = Date.now();
+  readonly #stageNs = { parse: 0, aggregate: 0, encode: 0, compress: 0 };
+  #checkpointTimer: NodeJS.Timeout | null = null;
+  #checkpointSeq = NOTHING_APPLIED;
+  #checkpointAtMs: number | null = null;
+  #sizes = { databaseBytes: 0, walBytes: 0 };
+  #isReady = false;
+  #lastSeq = 0;
+
+  constructor({ config, storage, clock, log }: EngineParts) {
+    this.#config = config;
+    this.#storage = storage;
+    this.#clock = clock;
+    this.#log = log;
+    this.#registry = new StreamRegistry(config);
+    this.#lanes = Array.from({ length: config.ingestWorkers }, () => new Lane());
+    this.#commits = new CommitQueue(storage, config.groupCommitMs, (cause) => {
+      log.error({ err: cause }, "a commit failed; its senders are told to send again, results are tried again");
+    });
+    this.#apply = new ApplyLoop(this.#windows, this.#commits, this.#registry, this.#lanes, (cause) => {
+      log.error({ err: cause }, "windows could not be brought up to date; restart the node to replay the log");
+    });
+    this.#intake = new Intake(
+      this.#lanes,
+      config.limits,
+      clock,
+      (job) => this.#commit(job),
+      () => this.#apply.pendingBytes < MAX_PENDING_PARTIAL_BYTES,
+    );
+  }
+
+  async open(): Promise<void> {
+    const recovered = await recover({
+      storage: this.#storage,
+      registry: this.#registry,
+      windows: this.#windows,
+      lanes: this.#lanes,
+      apply: this.#apply,
+      configure: (stream) => this.#configure(stream),
+      log: this.#log,
+    });
+    this.#lastSeq = recovered.lastSeq;
+    this.#checkpointSeq = recovered.checkpointSeq;
+    this.#checkpointTimer = setInterval(() => void this.#checkpoint(), this.#config.checkpointEveryMs);
+    this.#isReady = true;
+  }
+
+  admits(bytes: number): IngestOutcome | null {
+    if (!this.#isReady || this.#commits.isStalled) {
+      const detail = this.#isReady ? "the last commit failed; see the log" : "the node is still recovering";
+      return { kind: "overloaded", status: 503, retryAfterSeconds: 2, detail };
+    }
+    return this.#intake.admits(bytes);
+  }
+
+  async ingest(request: IngestRequest): Promise<IngestOutcome> {
+    const admitted = this.#registry.admit(request.stream);
+    if (admitted === null) return { kind: "unknown-stream", detail: this.#explainUnknown(request.stream) };
+    if (admitted.isNew) await this.#configure(admitted.stream);
+    try {
+      return await this.#intake.push(admitted.stream, request);
+    } catch (cause) {
+      this.#log.error({ err: cause, stream: request.stream }, "a batch was not made durable");
+      return {
+        kind: "overloaded",
+        status: 503,
+        retryAfterSeconds: 2,
+        detail: `the batch was not stored: ${cause instanceof Error ? cause.message : String(cause)}`,
+      };
+    }
+  }
+
+  async advanceWatermark(
+    name: string,
+    time: number | "end",
+  ): Promise<{ readonly watermarkUs: number | null } | null> {
+    const admitted = this.#registry.admit(name);
+    if (admitted === null) return null;
+    if (admitted.isNew) await this.#configure(admitted.stream);
+    const outcome = await this.#commits.push({ kind: "watermark", stream: name, timeUs: time }, 32);
+    if (outcome.kind === "committed") {
+      const entry = { kind: "watermark", seq: outcome.seq, stream: name, timeUs: time } as const;
+      this.#lastSeq = outcome.seq;
+      this.#apply.push({ entry, block: null, arrivalUs: this.#clock.nowUs() });
+    }
+    await this.#apply.settled();
+    return { watermarkUs: admitted.stream.watermarkUs };
+  }
+
+  streams(): ReturnType<Engine["streams"]> {
+    const nowMs = this.#clock.monotonicMs();
+    return [...this.#registry.streams()].map((stream) => stream.state(nowMs));
+  }
+
+  stream(name: string): ReturnType<Engine["stream"]> {
+    return this.#registry.stream(name)?.state(this.#clock.monotonicMs()) ?? null;
+  }
+
+  queries(): ReturnType<Engine["queries"]> {
+    return this.#registry.queries().map((query) => query.state());
+  }
+
+  query(name: string): ReturnType<Engine["query"]> {
+    return this.#registry.query(name)?.state() ?? null;
+  }
+
+  status(): EngineStatus {
+    return {
+      startedAtMs: this.#startedAtMs,
+      isReady: this.#isReady && !this.#commits.isStalled,
+      queuedBytes: this.#intake.heldBytes,
+      queuedRequests: this.#intake.heldRequests,
+      lastSeq: this.#lastSeq,
+      checkpointSeq: Math.max(0, this.#checkpointSeq),
+      checkpointAgeMs: this.#checkpointAtMs === null ? null : Date.now() - this.#checkpointAtMs,
+      ...this.#sizes,
+      commits: this.#commits.commits,
+      rejectedRequests: this.#intake.rejected,
+      stageNs: { ...this.#stageNs, commit: this.#commits.commitNs, merge: this.#apply.mergeNs },
+    };
+  }
+
+  subscribe(name: string, listener: Parameters<Engine["subscribe"]>[1]): () => void {
+    const listeners = this.#registry.query(name)?.listeners;
+    listeners?.add(listener);
+    return () => listeners?.delete(listener);
+  }
+
+  settle(): Promise<void> {
+    return this.#apply.settled();
+  }
+
+  async close(): Promise<void> {
+    this.#intake.isClosed = true;
+    if (this.#checkpointTimer !== null) clearInterval(this.#checkpointTimer);
+    while (this.#intake.heldRequests > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    await this.#apply.settled();
+    await this.#checkpoint();
+    await Promise.all([...this.#lanes.map((lane) => lane.close()), this.#windows.close()]);
+    await this.#storage.close();
+  }
+
+  #configure(stream: RunningStream): Promise<void> {
+    const { name, watermark } = stream.config;
+    const queries = stream.queries.map((query) => query.plan);
+    return this.#windows.configure([{ stream: name, boundUs: watermark.boundUs, queries }]);
+  }
+
+  #explainUnknown(name: string): string {
+    if (!this.#config.acceptsAnyStream) return `stream ${name} is not declared; add it under streams: in the configuration`;
+    return `there are already limits.maxStreams (${this.#config.limits.maxStreams}) streams; declare streams or raise the limit`;
+  }
+
+  /** Makes a parsed job durable, answers its senders, and hands its partials on in the order of their seq. */
+  async #commit(job: ParsedJob): Promise<void> {
+    const { stream, requests, arrivalUs, result } = job;
+    this.#countStages(result);
+    const parsed = result.outcomes.filter((outcome) => outcome.kind === "parsed");
+    const accepted = parsed.reduce((sum, outcome) => sum + outcome.accepted, 0);
+    const deadLetters = parsed.flatMap((outcome) => outcome.errors);
+    const idempotencyKey = requests[0]?.request.idempotencyKey ?? null;
+    const { block, skewed } = result;
+    if (block === null && deadLetters.length === 0) return this.#answer(job, null);
+    const operation = {
+      kind: "block",
+      stream: stream.config.name,
+      arrivalUs,
+      block,
+      idempotencyKey: parsed.length === 0 ? null : idempotencyKey,
+      accepted,
+      deadLetters,
+      skewed,
+    } as const;
+    const outcome = await this.#commits.push(operation, block?.data.length ?? 256);
+    if (outcome.kind === "duplicate") {
+      stream.duplicates++;
+      return this.#answer(job, outcome);
+    }
+    this.#lastSeq = outcome.seq;
+    stream.count(accepted, deadLetters.length, result, block?.data.length ?? 0, this.#clock.monotonicMs());
+    if (block !== null) {
+      stream.learn(block.schema);
+      const { partials, maxEventUs } = result;
+      const entry = { kind: "block", seq: outcome.seq, stream: stream.config.name, partials, maxEventUs } as const;
+      this.#apply.push({ entry, block, arrivalUs });
+    }
+    this.#answer(job, null);
+  }
+
+  #answer(job: ParsedJob, duplicate: (CommitOutcome & { kind: "duplicate" }) | null): void {
+    job.requests.forEach(({ settle }, index) => {
+      const outcome = job.result.outcomes[index]!;
+      if (duplicate !== null) {
+        const { accepted, deadLettered } = duplicate;
+        settle({ kind: "accepted", accepted, deadLettered, isDuplicate: true, errors: [] });
+      } else if (outcome.kind === "parsed") {
+        const { accepted, bad, errors } = outcome;
+        const first = errors.slice(0, ERRORS_IN_ANSWER);
+        settle({ kind: "accepted", accepted, deadLettered: bad, isDuplicate: false, errors: first });
+      } else if (outcome.kind === "too-large") {
+        settle({ kind: "too-large", limitBytes: this.#config.limits.maxBodyBytes });
+      } else {
+        settle(outcome);
+      }
+    });
+  }
+
+  #countStages({ stages }: IngestResult): void {
+    this.#stageNs.parse += stages.parseNs;
+    this.#stageNs.aggregate += stages.aggregateNs;
+    this.#stageNs.encode += stages.encodeNs;
+    this.#stageNs.compress += stages.compressNs;
+  }
+
+  async #checkpoint(): Promise<void> {
+    try {
+      if (this.#apply.durableSeq > this.#checkpointSeq) this.#checkpointSeq = await this.#apply.checkpoint();
+      this.#checkpointAtMs = Date.now();
+      this.#sizes = await this.#storage.sizes();
+    } catch (cause) {
+      this.#log.error({ err: cause }, "no checkpoint was written; the next start replays more of the log");
+    }
+  }
+}

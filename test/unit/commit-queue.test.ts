@@ -1,0 +1,71 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { CommitQueue } from "../../host/pipeline/commit-queue.ts";
+import type { CommitOperation, CommitOutcome } from "../../workers/messages.ts";
+
+const watermark = (timeUs: number): CommitOperation => ({ kind: "watermark", stream: "s", timeUs });
+const results: CommitOperation = { kind: "results", rows: [] };
+
+/** A sink whose commits end when the test says so. */
+class ManualSink {
+  readonly groups: (readonly CommitOperation[])[] = [];
+  #end: ((outcome: "ok" | "fail") => void)[] = [];
+  #seq = 0;
+
+  commit(operations: readonly CommitOperation[]): Promise<readonly CommitOutcome[]> {
+    this.groups.push(operations);
+    return new Promise((resolve, reject) => {
+      this.#end.push((outcome) => {
+        if (outcome === "fail") reject(new Error("disk full"));
+        else resolve(operations.map(() => ({ kind: "committed", seq: ++this.#seq })));
+      });
+    });
+  }
+
+  end(outcome: "ok" | "fail"): void {
+    this.#end.shift()?.(outcome);
+  }
+}
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+test("what waits during a commit goes into the next as one group, in order", async () => {
+  const sink = new ManualSink();
+  const queue = new CommitQueue(sink, 0, () => {});
+  const first = queue.push(watermark(1), 1);
+  const second = queue.push(watermark(2), 1);
+  const third = queue.push(watermark(3), 1);
+  assert.deepEqual(sink.groups, [[watermark(1)]]);
+  sink.end("ok");
+  await first;
+  await turn();
+  assert.deepEqual(sink.groups[1], [watermark(2), watermark(3)]);
+  sink.end("ok");
+  assert.deepEqual(await Promise.all([second, third]), [
+    { kind: "committed", seq: 2 },
+    { kind: "committed", seq: 3 },
+  ]);
+});
+
+test("a failed commit tells the senders of events and tries results again", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const sink = new ManualSink();
+  const causes: unknown[] = [];
+  const queue = new CommitQueue(sink, 0, (cause) => causes.push(cause));
+  const opener = queue.push(watermark(0), 1);
+  const events = queue.push(watermark(1), 1);
+  const kept = queue.push(results, 1);
+  sink.end("ok");
+  await opener;
+  await turn();
+  sink.end("fail");
+  await assert.rejects(events, /disk full/);
+  assert.equal(queue.isStalled, true);
+  assert.equal(causes.length, 1);
+  context.mock.timers.tick(1_000);
+  await turn();
+  assert.deepEqual(sink.groups.at(-1), [results]);
+  sink.end("ok");
+  assert.equal((await kept).kind, "committed");
+  assert.equal(queue.isStalled, false);
+});

@@ -1,0 +1,36 @@
+import type { BatchHandle } from "./codec.ts";
+import { type CoreModule, copyOut } from "./module.ts";
+
+const NO_TIME = -(2n ** 63n);
+const FLAG_CLOCK_SKEW = 1;
+
+interface RowExports {
+  batchRows(batch: number): number;
+  batchFlags(batch: number): number;
+  batchSummarize(batch: number): number;
+}
+
+function exportsOf(core: CoreModule): RowExports {
+  return core.exports as unknown as RowExports;
+}
+
+/** How many rows there are, how many are clock-skewed, and the greatest event time (µs) of the others. */
+export function batchTimeRange(
+  core: CoreModule,
+  batch: BatchHandle,
+): { rows: number; skewedCount: number; maxEventUs: number | null } {
+  const { batchRows, batchSummarize } = exportsOf(core);
+  const summary = new DataView(core.memory.buffer, batchSummarize(batch) >>> 0, 12);
+  const maxTime = summary.getBigInt64(0, true);
+  return {
+    rows: batchRows(batch),
+    skewedCount: summary.getUint32(8, true),
+    maxEventUs: maxTime === NO_TIME ? null : Number(maxTime),
+  };
+}
+
+/** One byte a row: 1 where the event is clock-skewed. */
+export function maskSkewed(core: CoreModule, batch: BatchHandle): Uint8Array {
+  const { batchRows, batchFlags } = exportsOf(core);
+  return copyOut(core, batchFlags(batch), batchRows(batch)).map((flags) => flags & FLAG_CLOCK_SKEW);
+}

@@ -1,0 +1,177 @@
+import { gunzipSync } from "node:zlib";
+import { type BatchHandle, decodeBlock, encodeBatch, encodeRows, newBatch, readHeader, resetBatch } from "./core/codec.ts";
+import { type CoreModule, instantiateCore } from "./core/module.ts";
+import { createParser, type Parser } from "./core/parse.ts";
+import { batchTimeRange, maskSkewed } from "./core/rows.ts";
+import { createLocal, type LocalAggregator } from "./core/window.ts";
+import { MillraceError } from "./errors.ts";
+import type {
+  AggregatedBlock,
+  BodyOutcome,
+  IngestBody,
+  IngestResult,
+  IngestTask,
+  LateTask,
+  QueryPartial,
+  ReplayTask,
+  StoredBlock,
+  StreamSetup,
+} from "./messages.ts";
+import { moveWith } from "./move.ts";
+import { portableCodec } from "./zstd.ts";
+
+/** zstd level of stored blocks: the columns are already small, a higher level buys little. */
+const BLOCK_ZSTD_LEVEL = 1;
+
+/** One stream as this thread knows it. */
+interface LocalStream {
+  readonly parser: Parser;
+  readonly locals: readonly { readonly queryId: number; readonly local: LocalAggregator }[];
+}
+
+const core: CoreModule = instantiateCore();
+const streams = new Map<string, LocalStream>();
+const codec = await portableCodec();
+let replayBatch: BatchHandle | null = null;
+
+/** Parses bodies of one stream into one block and its partial aggregates. Nothing is durable yet. */
+export function ingest(task: IngestTask): IngestResult {
+  const stream = streamOf(task.stream, task.setup);
+  const started = process.hrtime.bigint();
+  stream.parser.begin(task.arrivalUs);
+  const outcomes = task.bodies.map((body) => parseBody(stream.parser, body, task.maxBodyBytes));
+  const batch = stream.parser.finish();
+  const parsed = process.hrtime.bigint();
+  const range = batchTimeRange(core, batch);
+  if (range.rows === 0) {
+    const stages = { parseNs: Number(parsed - started), aggregateNs: 0, encodeNs: 0, compressNs: 0 };
+    return { outcomes, block: null, skewed: null, partials: [], maxEventUs: null, skewedCount: 0, stages };
+  }
+  const partials = aggregate(stream, batch);
+  const aggregated = process.hrtime.bigint();
+  const encoded = encodeBatch(core, batch, { stream: task.stream });
+  const skewedBytes =
+    range.skewedCount > 0 ? encodeRows(core, batch, task.stream, maskSkewed(core, batch)) : null;
+  const encodedAt = process.hrtime.bigint();
+  const block = store(encoded);
+  const skewed = skewedBytes === null ? null : store(skewedBytes);
+  const stages = {
+    parseNs: Number(parsed - started),
+    aggregateNs: Number(aggregated - parsed),
+    encodeNs: Number(encodedAt - aggregated),
+    compressNs: Number(process.hrtime.bigint() - encodedAt),
+  };
+  const { maxEventUs, skewedCount } = range;
+  return moveWith({ outcomes, block, skewed, partials, maxEventUs, skewedCount, stages }, buffersOf(partials));
+}
+
+/** Rebuilds the partial aggregates of a stored block through the same code as when it was new. */
+export function replay(task: ReplayTask): AggregatedBlock {
+  const stream = streamOf(task.stream, task.setup);
+  const batch = decodeStored(task.block);
+  const { maxEventUs, skewedCount } = batchTimeRange(core, batch);
+  const partials = aggregate(stream, batch);
+  return moveWith({ partials, maxEventUs, skewedCount }, buffersOf(partials));
+}
+
+/** The block of those events of a stored block that fell into closed windows. */
+export function extractLate(task: LateTask): StoredBlock | null {
+  const stream = streamOf(task.stream, task.setup);
+  const batch = decodeStored(task.block);
+  const mask = new Uint8Array(batchTimeRange(core, batch).rows);
+  for (const { queryId, lateGroups } of task.groups) {
+    const entry = stream.locals.find((candidate) => candidate.queryId === queryId);
+    if (entry === undefined) continue;
+    const rows = entry.local.maskLate(batch, lateGroups);
+    for (let row = 0; row < mask.length; row++) mask[row] = (mask[row] ?? 0) | (rows[row] ?? 0);
+  }
+  return mask.includes(1) ? store(encodeRows(core, batch, task.stream, mask)) : null;
+}
+
+function streamOf(name: string, setup: StreamSetup | null): LocalStream {
+  const known = streams.get(name);
+  if (setup === null) {
+    if (known === undefined) throw new MillraceError("E_UNKNOWN_STREAM", `stream ${name} was never set up here`);
+    return known;
+  }
+  if (known !== undefined) {
+    known.parser.dispose();
+    for (const { local } of known.locals) local.dispose();
+  }
+  const parser = createParser(core, setup.plan);
+  parser.setSchema(setup.schema);
+  const locals = setup.queries.map((query) => ({ queryId: query.id, local: createLocal(core, query) }));
+  const stream = { parser, locals };
+  streams.set(name, stream);
+  return stream;
+}
+
+function parseBody(parser: Parser, body: IngestBody, maxBytes: number): BodyOutcome {
+  const bytes = decompress(body, maxBytes);
+  if (!(bytes instanceof Uint8Array)) return bytes;
+  const { accepted, bad, errors } = parser.parse(body.format, bytes);
+  return { kind: "parsed", accepted, bad, errors };
+}
+
+/** The body's bytes; never more than `maxBytes` of them are made, whatever the compressed data claims. */
+function decompress(body: IngestBody, maxBytes: number): Uint8Array | BodyOutcome {
+  const bytes = new Uint8Array(body.body);
+  try {
+    switch (body.encoding) {
+      case "identity":
+        return bytes.length > maxBytes ? { kind: "too-large" } : bytes;
+      case "gzip":
+        return gunzipSync(bytes, { maxOutputLength: maxBytes });
+      case "zstd":
+        return codec.decompress(bytes, maxBytes);
+    }
+  } catch (cause) {
+    if (isTooLarge(cause)) return { kind: "too-large" };
+    return { kind: "bad-encoding", detail: cause instanceof Error ? cause.message : String(cause) };
+  }
+}
+
+function isTooLarge(cause: unknown): boolean {
+  if (!(cause instanceof Error) || !("code" in cause)) return false;
+  return cause.code === "ERR_BUFFER_TOO_LARGE" || cause.code === "E_TOO_LARGE";
+}
+
+function aggregate(stream: LocalStream, batch: BatchHandle): QueryPartial[] {
+  return stream.locals.map(({ queryId, local }) => ({
+    queryId,
+    bytes: local.aggregate(batch) as Uint8Array<ArrayBuffer>,
+  }));
+}
+
+function buffersOf(partials: readonly QueryPartial[]): ArrayBuffer[] {
+  return partials.map((partial) => partial.bytes.buffer);
+}
+
+function store(encoded: Uint8Array): StoredBlock {
+  const header = readHeader(encoded);
+  const packed = codec.compress(encoded, BLOCK_ZSTD_LEVEL);
+  const isSmaller = packed.length < encoded.length;
+  return {
+    data: exact(isSmaller ? packed : encoded),
+    codec: isSmaller ? "zstd" : "none",
+    encodedBytes: encoded.length,
+    count: header.count,
+    minUs: Number(header.minUs),
+    maxUs: Number(header.maxUs),
+    schema: header.schema,
+  };
+}
+
+/** A view with a buffer of its own, so that crossing a thread copies these bytes and no pool around them. */
+function exact(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  const isWhole = bytes.byteOffset === 0 && bytes.byteLength === bytes.buffer.byteLength;
+  return (isWhole && !Buffer.isBuffer(bytes) ? bytes : new Uint8Array(bytes)) as Uint8Array<ArrayBuffer>;
+}
+
+function decodeStored(block: StoredBlock): BatchHandle {
+  replayBatch ??= newBatch(core);
+  resetBatch(core, replayBatch);
+  const bytes = block.codec === "zstd" ? codec.decompress(block.data, block.encodedBytes) : block.data;
+  decodeBlock(core, bytes, replayBatch);
+  return replayBatch;
+}

@@ -1,0 +1,17 @@
+import { transferableSymbol, valueSymbol } from "piscina";
+
+/**
+ * Marks a worker's answer so that its buffers are transferred, not copied.
+ * Piscina unwraps it: the caller of `run` gets `value` itself.
+ */
+export function moveWith<T>(value: T, buffers: readonly ArrayBuffer[]): T {
+  const movable = {
+    get [transferableSymbol](): readonly ArrayBuffer[] {
+      return buffers;
+    },
+    get [valueSymbol](): T {
+      return value;
+    },
+  };
+  return movable as unknown as T;
+}

@@ -1,0 +1,69 @@
+/** The windows' state as one run of bytes: a JSON index, then the queries' own snapshots, zstd around both. */
+import { MillraceError } from "./errors.ts";
+import { portableCodec } from "./zstd.ts";
+
+export interface SnapshotPart {
+  readonly stream: string;
+  readonly watermarkUs: bigint;
+  readonly maxEventUs: bigint;
+  readonly queries: readonly { readonly name: string; readonly signature: string; readonly state: Uint8Array }[];
+}
+
+const VERSION = 1;
+const SNAPSHOT_ZSTD_LEVEL = 1;
+/** Version, then the lengths of index and whole body, u32 each. */
+const HEADER_BYTES = 12;
+
+interface IndexPart {
+  stream: string;
+  watermarkUs: string;
+  maxEventUs: string;
+  queries: { name: string; signature: string; bytes: number }[];
+}
+
+const codec = await portableCodec();
+
+export function packSnapshot(parts: readonly SnapshotPart[]): Uint8Array<ArrayBuffer> {
+  const index: IndexPart[] = parts.map((part) => ({
+    stream: part.stream,
+    watermarkUs: String(part.watermarkUs),
+    maxEventUs: String(part.maxEventUs),
+    queries: part.queries.map(({ name, signature, state }) => ({ name, signature, bytes: state.length })),
+  }));
+  const indexBytes = Buffer.from(JSON.stringify(index));
+  const body = Buffer.concat([indexBytes, ...parts.flatMap((part) => part.queries.map((query) => query.state))]);
+  const packed = codec.compress(body, SNAPSHOT_ZSTD_LEVEL);
+  const out = new Uint8Array(HEADER_BYTES + packed.length);
+  const view = new DataView(out.buffer);
+  view.setUint32(0, VERSION, true);
+  view.setUint32(4, indexBytes.length, true);
+  view.setUint32(8, body.length, true);
+  out.set(packed, HEADER_BYTES);
+  return out;
+}
+
+/** @throws MillraceError E_CHECKPOINT_VERSION when a later release wrote it. */
+export function unpackSnapshot(bytes: Uint8Array): SnapshotPart[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, HEADER_BYTES);
+  const version = view.getUint32(0, true);
+  if (version !== VERSION) {
+    throw new MillraceError(
+      "E_CHECKPOINT_VERSION",
+      `the checkpoint has version ${version}, this release reads ${VERSION}; start the release that wrote it`,
+    );
+  }
+  const indexLength = view.getUint32(4, true);
+  const body = codec.decompress(bytes.subarray(HEADER_BYTES), view.getUint32(8, true));
+  const index = JSON.parse(Buffer.from(body.subarray(0, indexLength)).toString()) as IndexPart[];
+  let at = indexLength;
+  return index.map((part) => ({
+    stream: part.stream,
+    watermarkUs: BigInt(part.watermarkUs),
+    maxEventUs: BigInt(part.maxEventUs),
+    queries: part.queries.map(({ name, signature, bytes: length }) => {
+      const state = body.subarray(at, at + length);
+      at += length;
+      return { name, signature, state };
+    }),
+  }));
+}
