@@ -10,7 +10,7 @@ import type { Config, QueryConfig, StreamConfig } from "../config/config.ts";
 import { automaticQuery, automaticStream, queryPlan, streamPlan } from "../config/plans.ts";
 import type { QueryState, StreamState } from "./engine.ts";
 import { RateMeter } from "./rate.ts";
-import { mergeSchemas } from "./schema.ts";
+import { mergeSchemas } from "../../workers/schema.ts";
 
 /** A query and what is known of it on the main thread. */
 export class RunningQuery {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { mergeSchemas, widen } from "../../host/pipeline/schema.ts";
+import { mergeSchemas, widen } from "../../workers/schema.ts";
 import type { FieldType, SchemaField } from "../../workers/messages.ts";
 
 const type = fc.constantFrom<FieldType>("bool", "int", "float", "string");

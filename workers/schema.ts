@@ -1,4 +1,4 @@
-import type { FieldType, SchemaField } from "../../workers/messages.ts";
+import type { FieldType, SchemaField } from "./messages.ts";
 
 const NUMERIC_RANK: Partial<Record<FieldType, number>> = { int: 1, float: 2 };
 

@@ -1,0 +1,97 @@
+/**
+ * The database's history, one entry a release that changed it. Never edit an entry that was released: add one.
+ * `PRAGMA user_version` says how many were applied.
+ */
+export const MIGRATIONS: readonly string[] = [
+  `
+  CREATE TABLE streams (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    schema_version INTEGER NOT NULL DEFAULT 0,
+    schema TEXT NOT NULL DEFAULT '[]',
+    accepted INTEGER NOT NULL DEFAULT 0,
+    dead_lettered INTEGER NOT NULL DEFAULT 0,
+    late INTEGER NOT NULL DEFAULT 0,
+    clock_skewed INTEGER NOT NULL DEFAULT 0
+  );
+  CREATE TABLE schemas (
+    stream_id INTEGER NOT NULL REFERENCES streams(id),
+    version INTEGER NOT NULL,
+    fields TEXT NOT NULL,
+    since_seq INTEGER NOT NULL,
+    PRIMARY KEY (stream_id, version)
+  ) WITHOUT ROWID;
+  CREATE TABLE sequence (id INTEGER PRIMARY KEY CHECK (id = 1), next INTEGER NOT NULL);
+  INSERT INTO sequence VALUES (1, 1);
+  CREATE TABLE blocks (
+    seq INTEGER PRIMARY KEY,
+    stream_id INTEGER NOT NULL REFERENCES streams(id),
+    arrival_us INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    min_us INTEGER NOT NULL,
+    max_us INTEGER NOT NULL,
+    codec TEXT NOT NULL,
+    encoded_bytes INTEGER NOT NULL,
+    stored_bytes INTEGER NOT NULL,
+    state TEXT NOT NULL DEFAULT 'pending',
+    data BLOB NOT NULL
+  );
+  CREATE INDEX blocks_by_time ON blocks (stream_id, min_us, max_us, count, stored_bytes);
+  CREATE TABLE watermarks (
+    seq INTEGER PRIMARY KEY,
+    stream_id INTEGER NOT NULL REFERENCES streams(id),
+    time_us INTEGER
+  );
+  CREATE TABLE idempotency (
+    stream_id INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    at_us INTEGER NOT NULL,
+    accepted INTEGER NOT NULL,
+    dead_lettered INTEGER NOT NULL,
+    PRIMARY KEY (stream_id, key)
+  ) WITHOUT ROWID;
+  CREATE INDEX idempotency_by_age ON idempotency (at_us);
+  CREATE TABLE results (
+    query TEXT NOT NULL,
+    start_us INTEGER NOT NULL,
+    end_us INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (query, start_us, key, end_us, revision)
+  ) WITHOUT ROWID;
+  CREATE TABLE late (
+    source_seq INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    stream_id INTEGER NOT NULL REFERENCES streams(id),
+    at_us INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    codec TEXT NOT NULL,
+    encoded_bytes INTEGER NOT NULL,
+    data BLOB NOT NULL,
+    PRIMARY KEY (source_seq, reason)
+  );
+  CREATE TABLE dead_letters (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    stream_id INTEGER NOT NULL REFERENCES streams(id),
+    at_us INTEGER NOT NULL,
+    line INTEGER NOT NULL,
+    path TEXT NOT NULL,
+    code TEXT NOT NULL,
+    message TEXT NOT NULL,
+    text TEXT NOT NULL
+  );
+  CREATE TABLE losses (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    stream_id INTEGER NOT NULL REFERENCES streams(id),
+    from_us INTEGER NOT NULL,
+    to_us INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    at_us INTEGER NOT NULL
+  );
+  CREATE TABLE checkpoints (seq INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, state BLOB NOT NULL);
+  `,
+];
