@@ -6,6 +6,7 @@ import type {
   StoredBlock,
 } from "../messages.ts";
 import { mergeSchemas } from "../schema.ts";
+import type { Statement } from "better-sqlite3";
 import type { Connection } from "./database.ts";
 
 /** Dead letters kept; the oldest beyond them are given up, with a row in the loss ledger. */
@@ -387,5 +388,5 @@ function prepare(db: Connection) {
   } as const;
   type Name = keyof typeof sql;
   const entries = (Object.keys(sql) as Name[]).map((name) => [name, db.prepare(sql[name])] as const);
-  return Object.fromEntries(entries) as Record<Name, ReturnType<Connection["prepare"]>>;
+  return Object.fromEntries(entries) as Record<Name, Statement<unknown[]>>;
 }

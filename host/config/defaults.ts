@@ -1,0 +1,30 @@
+import { availableParallelism } from "node:os";
+import type { Limits } from "./config.ts";
+
+const SECOND_US = 1_000_000;
+const MIB = 1024 * 1024;
+
+/** Every default in one place. */
+export const DEFAULTS = {
+  dataDir: "./millrace-data",
+  listen: { host: "127.0.0.1", port: 7070 },
+  keyFields: ["device", "id"],
+  timeFields: ["ts", "timestamp", "time"],
+  boundUs: 5 * SECOND_US,
+  idleUs: 60 * SECOND_US,
+  maxAheadUs: 300 * SECOND_US,
+  latenessUs: 30 * SECOND_US,
+  priority: 5,
+  checkpointEveryMs: 30_000,
+  groupCommitMs: 5,
+  /** One core is left to the main and storage threads. */
+  ingestWorkers: Math.max(1, availableParallelism() - 1),
+} as const;
+
+export const DEFAULT_LIMITS: Limits = {
+  maxBodyBytes: 16 * MIB,
+  maxQueuedBytes: 64 * MIB,
+  maxQueuedRequests: 10_000,
+  maxStreams: 1_000,
+  maxLiveClients: 100,
+};

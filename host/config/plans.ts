@@ -1,0 +1,61 @@
+import type { QueryPlan, StreamPlan } from "../../workers/messages.ts";
+import type { QueryConfig, StreamConfig } from "./config.ts";
+import { DEFAULTS } from "./defaults.ts";
+
+const MINUTE_US = 60_000_000;
+
+/** What the parser must know of a stream. */
+export function streamPlan(stream: StreamConfig): StreamPlan {
+  return {
+    stream: stream.name,
+    key: stream.key.fields,
+    isKeyDeclared: stream.key.isDeclared,
+    time: stream.time,
+    fields: stream.fields,
+    extra: stream.extra,
+    maxAheadUs: stream.watermark.maxAheadUs,
+  };
+}
+
+/** What the window engine must know of a query. */
+export function queryPlan(query: QueryConfig, stream: StreamConfig, id: number): QueryPlan {
+  return {
+    id,
+    name: query.name,
+    stream: stream.name,
+    window: query.window,
+    latenessUs: stream.latenessUs,
+    by: query.by === null ? [stream.key.fields] : query.by.map((field) => [field]),
+    select: query.select,
+  };
+}
+
+/** A stream that came into being without configuration. */
+export function automaticStream(name: string): StreamConfig {
+  return {
+    name,
+    key: { fields: DEFAULTS.keyFields, isDeclared: false },
+    time: { fields: DEFAULTS.timeFields, isDeclared: false, unit: "auto" },
+    fields: null,
+    extra: "keep",
+    watermark: {
+      boundUs: DEFAULTS.boundUs,
+      per: "stream",
+      idleUs: DEFAULTS.idleUs,
+      maxAheadUs: DEFAULTS.maxAheadUs,
+    },
+    latenessUs: DEFAULTS.latenessUs,
+    priority: DEFAULTS.priority,
+  };
+}
+
+/** Its query: one-minute windows with count, and avg, min and max of every numeric field. */
+export function automaticQuery(stream: string): QueryConfig {
+  return {
+    name: `${stream}_1m`,
+    from: stream,
+    window: { kind: "tumbling", sizeUs: MINUTE_US, offsetUs: 0 },
+    by: null,
+    select: "*",
+  };
+}
