@@ -8,6 +8,9 @@ export interface SchemaField {
 export type BodyFormat = "ndjson" | "json" | "csv";
 export type BodyEncoding = "identity" | "gzip" | "zstd";
 
+/** Bad lines of one body that are set aside; a body with more is refused whole, so that none goes unrecorded. */
+export const MAX_BAD_LINES = 1_000;
+
 /** A line that was set aside. `line` is 1-based; for a JSON array it is the element's number. */
 export interface LineError {
   readonly line: number;
@@ -143,6 +146,7 @@ export interface IngestTask {
 export type BodyOutcome =
   | { readonly kind: "parsed"; readonly accepted: number; readonly bad: number; readonly errors: readonly LineError[] }
   | { readonly kind: "too-large" }
+  | { readonly kind: "too-many-bad-lines"; readonly errors: readonly LineError[] }
   | { readonly kind: "bad-encoding"; readonly detail: string };
 
 /** The partial aggregates of one query over one block. */

@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import type { CommitOutcome, IngestResult } from "../../workers/messages.ts";
+import { type CommitOutcome, type IngestResult, MAX_BAD_LINES } from "../../workers/messages.ts";
 import type { Config } from "../config/config.ts";
 import type { StorageClient } from "../store/storage-client.ts";
 import { ApplyLoop } from "./apply-loop.ts";
@@ -244,6 +244,9 @@ class Pipeline implements Engine {
         settle({ kind: "accepted", accepted, deadLettered: bad, isDuplicate: false, errors: first });
       } else if (outcome.kind === "too-large") {
         settle({ kind: "too-large", limitBytes: this.#config.limits.maxBodyBytes });
+      } else if (outcome.kind === "too-many-bad-lines") {
+        const { errors } = outcome;
+        settle({ kind: outcome.kind, limit: MAX_BAD_LINES, errors: errors.slice(0, ERRORS_IN_ANSWER) });
       } else {
         settle(outcome);
       }
