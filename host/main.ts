@@ -24,7 +24,9 @@ export async function main(config: Config): Promise<RunningNode> {
   const log = createLog();
   const storage = await StorageClient.open(config.dataDir);
   const engine = await startEngine({ config, storage, clock: systemClock, log });
-  const reads = await QueryClient.open(config.dataDir);
+  const reads = await QueryClient.open(config.dataDir, (blocks) => {
+    log.error({ blocks }, "blocks could not be read and were left out; the rest was served");
+  });
   const compactor = new Compactor(storage, reads, engine, log);
   const metrics = createMetrics({ config, engine });
   const app = createApp({ config, engine, reads, log, metrics });

@@ -1,6 +1,6 @@
 import type { Config } from "../config/config.ts";
 import type { Engine, QueryState, StreamState } from "../pipeline/engine.ts";
-import { formatTime } from "./times.ts";
+import { formatTime } from "../../workers/time-format.ts";
 
 const time = (us: number | null): string | null => (us === null ? null : formatTime(us));
 

@@ -4,7 +4,7 @@ import type { ResultRow } from "../../workers/messages.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { Engine } from "../pipeline/engine.ts";
 import { problemResponse } from "./problem.ts";
-import { formatTime } from "./times.ts";
+import { formatTime } from "../../workers/time-format.ts";
 
 const HEARTBEAT_MS = 15_000;
 /** Rows that may wait for a slow reader before it is cut off. It finds what it missed under /results. */

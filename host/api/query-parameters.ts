@@ -1,6 +1,6 @@
 import type { Context } from "hono";
 import { problemResponse } from "./problem.ts";
-import type { ResultsRequest } from "./reads.ts";
+import type { ResultsTask } from "./reads.ts";
 import { parseTime } from "./times.ts";
 
 const DEFAULT_LIMIT = 1_000;
@@ -29,7 +29,7 @@ export function readTimeRange(context: Context): TimeRange | Response {
   return { fromUs: times.from, toUs: times.to, key, limit, after };
 }
 
-export function readResultQuery(context: Context, query: string): ResultsRequest | Response {
+export function readResultQuery(context: Context, query: string): ResultsTask | Response {
   const range = readTimeRange(context);
   if (range instanceof Response) return range;
   const { kind = null, revisions = "latest" } = context.req.query();

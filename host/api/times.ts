@@ -1,13 +1,5 @@
 const MS_US = 1_000;
 
-/** ISO 8601 in UTC with milliseconds, or microseconds where present. */
-export function formatTime(us: number): string {
-  const ms = Math.floor(us / MS_US);
-  const rest = us - ms * MS_US;
-  const text = new Date(ms).toISOString();
-  return rest === 0 ? text : `${text.slice(0, -1)}${String(rest).padStart(3, "0")}Z`;
-}
-
 /** A time in a request: ISO 8601 or epoch microseconds. @returns µs, or null when it is neither. */
 export function parseTime(value: string | number): number | null {
   if (typeof value === "number") return Number.isSafeInteger(value) ? value : null;

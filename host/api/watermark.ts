@@ -4,7 +4,8 @@ import { z } from "zod";
 import { readBody } from "../ingest/body.ts";
 import type { Engine } from "../pipeline/engine.ts";
 import { problemResponse } from "./problem.ts";
-import { formatTime, parseTime } from "./times.ts";
+import { formatTime } from "../../workers/time-format.ts";
+import { parseTime } from "./times.ts";
 
 const MAX_BYTES = 4_096;
 

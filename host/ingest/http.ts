@@ -3,7 +3,7 @@ import type { Context } from "hono";
 import type { BodyEncoding, BodyFormat, LineError } from "../../workers/messages.ts";
 import { type Problem, problemResponse } from "../api/problem.ts";
 import type { Config } from "../config/config.ts";
-import type { Engine, IngestOutcome } from "../pipeline/engine.ts";
+import type { Engine, IngestOutcome, IngestRefusal } from "../pipeline/engine.ts";
 import { readBody } from "./body.ts";
 
 const FORMATS: Readonly<Record<string, BodyFormat>> = {
@@ -102,7 +102,7 @@ function refuseUnread(context: Context<{ Bindings: HttpBindings }>, problem: Pro
   return problemResponse({ ...problem, headers: { connection: "close", ...problem.headers } });
 }
 
-function outcomeProblem(outcome: Exclude<IngestOutcome, { kind: "accepted" }>): Problem {
+function outcomeProblem(outcome: IngestRefusal): Problem {
   switch (outcome.kind) {
     case "overloaded":
       return {

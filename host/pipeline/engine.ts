@@ -26,6 +26,9 @@ export type IngestOutcome =
   | { readonly kind: "too-many-bad-lines"; readonly limit: number; readonly errors: readonly LineError[] }
   | { readonly kind: "bad-encoding"; readonly detail: string };
 
+/** Everything but acceptance. */
+export type IngestRefusal = Exclude<IngestOutcome, { kind: "accepted" }>;
+
 export interface StreamState {
   readonly config: StreamConfig;
   readonly schema: readonly SchemaField[];
@@ -73,7 +76,7 @@ export interface EngineStatus {
 export interface Engine {
   ingest(request: IngestRequest): Promise<IngestOutcome>;
   /** Whether a request of this size would be taken now; asked before a body is read. */
-  admits(bytes: number): IngestOutcome | null;
+  admits(bytes: number): IngestRefusal | null;
   advanceWatermark(stream: string, time: number | "end"): Promise<{ readonly watermarkUs: number | null } | null>;
   streams(): readonly StreamState[];
   stream(name: string): StreamState | null;

@@ -1,7 +1,7 @@
 import type { IngestResult } from "../../workers/messages.ts";
 import type { Limits } from "../config/config.ts";
 import type { Clock } from "./clock.ts";
-import type { IngestOutcome, IngestRequest } from "./engine.ts";
+import type { IngestOutcome, IngestRefusal, IngestRequest } from "./engine.ts";
 import type { Lane } from "./lane.ts";
 import type { RunningStream } from "./stream-registry.ts";
 
@@ -63,7 +63,7 @@ export class Intake {
   }
 
   /** null when a body of so many bytes would be taken now; else the answer for its sender. */
-  admits(bytes: number): IngestOutcome | null {
+  admits(bytes: number): IngestRefusal | null {
     if (this.isClosed) {
       return { kind: "overloaded", status: 503, retryAfterSeconds: 1, detail: "the node is shutting down" };
     }

@@ -5,7 +5,7 @@ import type { StorageClient } from "../store/storage-client.ts";
 import { ApplyLoop } from "./apply-loop.ts";
 import type { Clock } from "./clock.ts";
 import { CommitQueue } from "./commit-queue.ts";
-import type { Engine, EngineStatus, IngestOutcome, IngestRequest } from "./engine.ts";
+import type { Engine, EngineStatus, IngestOutcome, IngestRefusal, IngestRequest } from "./engine.ts";
 import { Intake, type ParsedJob } from "./intake.ts";
 import { Lane } from "./lane.ts";
 import { recover } from "./recovery.ts";
@@ -90,7 +90,7 @@ class Pipeline implements Engine {
     this.#isReady = true;
   }
 
-  admits(bytes: number): IngestOutcome | null {
+  admits(bytes: number): IngestRefusal | null {
     if (!this.#isReady || this.#commits.isStalled) {
       const detail = this.#isReady ? "the last commit failed; see the log" : "the node is still recovering";
       return { kind: "overloaded", status: 503, retryAfterSeconds: 2, detail };
