@@ -1,2 +1,4 @@
 export * from "./batch/abi";
 export * from "./batch/summary";
+export * from "./codec/abi";
+export * from "./window/abi";

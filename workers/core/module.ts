@@ -7,7 +7,7 @@ export type Pointer = number & { readonly __pointer?: never };
 /** One instance of the WASM core and its memory. Each worker thread owns one. */
 export interface CoreModule {
   readonly exports: Readonly<Record<string, (...args: never[]) => number>>;
-  readonly memory: WebAssembly.Memory;
+  readonly memory: { readonly buffer: ArrayBuffer };
 }
 
 const DEFAULT_WASM = new URL("../../build/millrace.wasm", import.meta.url);
@@ -27,7 +27,7 @@ export function instantiateCore(): CoreModule {
   });
   return {
     exports: exports as unknown as CoreModule["exports"],
-    memory: exports["memory"] as WebAssembly.Memory,
+    memory: exports["memory"] as CoreModule["memory"],
   };
 }
 

@@ -1,0 +1,202 @@
+import { Batch, Column, ColumnType } from "../batch/batch";
+import { ByteBuffer } from "../memory/bytes";
+import { countSet, encodeBitmap } from "./bitmap";
+import { crc32c } from "./crc32c";
+import { encodeFloats } from "./floats";
+import { encodeIntegers } from "./integers";
+import { BlockHead, CHECKED_FROM, HAS_EXTRA, HAS_FLAGS, HEAD_BYTES, isTooLarge, MAGIC, VERSION } from "./layout";
+import { Scratch, scratch } from "./scratch";
+import { encodeTexts } from "./texts";
+import { writeVarint } from "./writer";
+
+/** The rows in hand: `rowList` is 0 for all of the batch, else the address of their numbers. */
+let rowList: usize = 0;
+let rowCount: u32 = 0;
+
+/**
+ * Appends the block of the batch's rows, or of those with a mask byte other than 0. `mask` is 0 or the address of
+ * one byte a row. False when there are too many rows; `out` is then as before.
+ */
+export function encodeBlock(batch: Batch, stream: usize, streamLength: u32, mask: usize, out: ByteBuffer): bool {
+  batch.seal();
+  selectRows(batch.rows, mask);
+  if (isTooLarge(rowCount, batch.columnCount)) return false;
+  const start = out.length;
+  out.reserve(HEAD_BYTES);
+  out.length += HEAD_BYTES;
+  writeVarint(out, streamLength);
+  out.append(stream, streamLength);
+  const schemaStart = out.length;
+  encodeSchema(batch, out);
+  const schemaId = crc32c(out.data + schemaStart, out.length - schemaStart);
+
+  const times = gatherTimes(batch.times);
+  const timesStart = beginSection(out);
+  encodeIntegers(times, rowCount, out);
+  endSection(timesStart, out);
+  const minTime = leastOf(times);
+  const maxTime = greatestOf(times);
+  let parts: u8 = 0;
+  if (encodeFlags(batch, out)) parts |= HAS_FLAGS;
+  for (let i: u32 = 0; i < batch.columnCount; i++) encodeColumn(batch.column(i), out);
+  if (encodeExtra(batch.extra, out)) parts |= HAS_EXTRA;
+
+  const head = changetype<BlockHead>(out.data + start);
+  head.magic = MAGIC;
+  head.version = VERSION;
+  head.parts = parts;
+  head.columnCount = <u16>batch.columnCount;
+  head.length = out.length - start;
+  head.rows = rowCount;
+  head.schemaId = schemaId;
+  head.minTime = minTime;
+  head.maxTime = maxTime;
+  head.checksum = crc32c(out.data + start + CHECKED_FROM, head.length - CHECKED_FROM);
+  return true;
+}
+
+function selectRows(rows: u32, mask: usize): void {
+  rowList = 0;
+  rowCount = rows;
+  if (mask == 0) return;
+  rowCount = countSet(mask, rows);
+  if (rowCount == rows) return;
+  rowList = scratch(Scratch.Rows, <usize>rowCount << 2);
+  let target = rowList;
+  for (let row: u32 = 0; row < rows; row++) {
+    if (load<u8>(mask + row) == 0) continue;
+    store<u32>(target, row);
+    target += 4;
+  }
+}
+
+function encodeSchema(batch: Batch, out: ByteBuffer): void {
+  for (let i: u32 = 0; i < batch.columnCount; i++) {
+    const column = batch.column(i);
+    out.u8(<u8>column.type);
+    writeVarint(out, column.nameLength);
+    out.append(column.name, column.nameLength);
+  }
+}
+
+/** A section is its length as u32, then its bytes, so that a reader can pass over it. */
+function beginSection(out: ByteBuffer): u32 {
+  out.u32(0);
+  return out.length;
+}
+
+function endSection(start: u32, out: ByteBuffer): void {
+  store<u32>(out.data + start - 4, out.length - start);
+}
+
+function gatherTimes(times: usize): usize {
+  if (rowList == 0) return times;
+  const target = scratch(Scratch.Dense, <usize>rowCount << 3);
+  for (let i: u32 = 0; i < rowCount; i++) {
+    store<u64>(target + (<usize>i << 3), load<u64>(times + (<usize>load<u32>(rowList + (<usize>i << 2)) << 3)));
+  }
+  return target;
+}
+
+function leastOf(times: usize): i64 {
+  if (rowCount == 0) return 0;
+  let least = i64.MAX_VALUE;
+  for (let at = times, end = times + (<usize>rowCount << 3); at < end; at += 8) least = min(least, load<i64>(at));
+  return least;
+}
+
+function greatestOf(times: usize): i64 {
+  if (rowCount == 0) return 0;
+  let greatest = i64.MIN_VALUE;
+  for (let at = times, end = times + (<usize>rowCount << 3); at < end; at += 8) greatest = max(greatest, load<i64>(at));
+  return greatest;
+}
+
+/** The bytes of the selected rows, from one byte a row. */
+function gatherBytes(source: usize, purpose: Scratch): usize {
+  if (rowList == 0) return source;
+  const target = scratch(purpose, rowCount);
+  for (let i: u32 = 0; i < rowCount; i++) {
+    store<u8>(target + i, load<u8>(source + load<u32>(rowList + (<usize>i << 2))));
+  }
+  return target;
+}
+
+/** One bitmap for each bit that any row has set; no section when there is none. */
+function encodeFlags(batch: Batch, out: ByteBuffer): bool {
+  const flags = gatherBytes(batch.flags, Scratch.Valid);
+  let any: u32 = 0;
+  for (let i: u32 = 0; i < rowCount; i++) any |= load<u8>(flags + i);
+  if (any == 0) return false;
+  const start = beginSection(out);
+  out.u8(<u8>any);
+  const bits = scratch(Scratch.Bools, rowCount);
+  for (let bit: u32 = 0; bit < 8; bit++) {
+    if (((any >> bit) & 1) == 0) continue;
+    for (let i: u32 = 0; i < rowCount; i++) store<u8>(bits + i, <u8>((<u32>load<u8>(flags + i) >> bit) & 1));
+    encodeBitmap(bits, rowCount, countSet(bits, rowCount), out);
+  }
+  endSection(start, out);
+  return true;
+}
+
+function encodeColumn(column: Column, out: ByteBuffer): void {
+  const start = beginSection(out);
+  if (column.type != ColumnType.Null) {
+    const valid = gatherBytes(column.valid, Scratch.Valid);
+    const count = countSet(valid, rowCount);
+    encodeBitmap(valid, rowCount, count, out);
+    if (count > 0) encodeValues(column, gatherValues(column, valid, count), count, out);
+  }
+  endSection(start, out);
+}
+
+/** The cells of the selected rows that are not null, one after another. */
+function gatherValues(column: Column, valid: usize, count: u32): usize {
+  if (rowList == 0 && count == rowCount) return column.cells;
+  const target = scratch(Scratch.Dense, (<usize>rowCount + 1) << 3);
+  let at = target;
+  for (let i: u32 = 0; i < rowCount; i++) {
+    const row = rowList == 0 ? i : load<u32>(rowList + (<usize>i << 2));
+    store<u64>(at, load<u64>(column.cell(row)));
+    at += <usize>(load<u8>(valid + i) != 0) << 3;
+  }
+  return target;
+}
+
+function encodeValues(column: Column, cells: usize, count: u32, out: ByteBuffer): void {
+  if (column.type == ColumnType.Int) encodeIntegers(cells, count, out);
+  else if (column.type == ColumnType.Float) encodeFloats(cells, count, out);
+  else if (column.type == ColumnType.Text) encodeTexts(cells, count, column.dictionary, out);
+  else if (column.type == ColumnType.Raw) encodeRaw(column, cells, count, out);
+  else encodeBools(cells, count, out);
+}
+
+function encodeBools(cells: usize, count: u32, out: ByteBuffer): void {
+  const bytes = scratch(Scratch.Bools, count);
+  for (let i: u32 = 0; i < count; i++) store<u8>(bytes + i, load<u8>(cells + (<usize>i << 3)));
+  encodeBitmap(bytes, count, countSet(bytes, count), out);
+}
+
+function encodeExtra(extra: Column, out: ByteBuffer): bool {
+  const valid = gatherBytes(extra.valid, Scratch.Valid);
+  const count = countSet(valid, rowCount);
+  if (count == 0) return false;
+  const start = beginSection(out);
+  encodeBitmap(valid, rowCount, count, out);
+  encodeRaw(extra, gatherValues(extra, valid, count), count, out);
+  endSection(start, out);
+  return true;
+}
+
+/** The lengths, then all bytes. */
+function encodeRaw(column: Column, cells: usize, count: u32, out: ByteBuffer): void {
+  const lengths = scratch(Scratch.Lengths, <usize>count << 3);
+  for (let at: usize = 0, end = <usize>count << 3; at < end; at += 8) {
+    store<u64>(lengths + at, load<u32>(cells + at, 4));
+  }
+  encodeIntegers(lengths, count, out);
+  for (let at: usize = 0, end = <usize>count << 3; at < end; at += 8) {
+    out.append(column.bytes.data + load<u32>(cells + at), load<u32>(cells + at, 4));
+  }
+}

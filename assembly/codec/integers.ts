@@ -1,0 +1,250 @@
+import { ByteBuffer } from "../memory/bytes";
+import { GROUP, packGroup, packTail, tailBytes, unpackGroup, unpackTail } from "./bits";
+import { divisor, factorOut } from "./factor";
+import { cursor, fail, failure, Failure, readBytes, readSigned, readU8, readVarint } from "./reader";
+import { Scratch, scratch } from "./scratch";
+import { writeSigned, writeVarint } from "./writer";
+
+/**
+ * Integers as differences of order 0, 1 or 2, in groups of 128, each group relative to its least member and
+ * bit-packed at the width it needs (frame of reference). The order is chosen from a sample by size. All
+ * arithmetic is modulo 2^64, so every int64 sequence is exact.
+ *
+ * When all values are first + factor · n, the n are stored: milliseconds in a microsecond column cost no more
+ * than as milliseconds, and doubles that were singles lose their 29 empty bits.
+ */
+const ORDER_MASK: u32 = 3;
+const HAS_FACTOR: u32 = 4;
+const SAMPLED_GROUPS: u32 = 6;
+
+/** Least and greatest difference of the last `measure`. */
+let least: i64 = 0;
+let greatest: i64 = 0;
+
+/** Appends `count` integers at `source`. Cost: about two passes. */
+export function encodeIntegers(source: usize, count: u32, out: ByteBuffer): void {
+  if (count == 0) return;
+  const first = load<i64>(source);
+  const values = factorOut(source, count);
+  const order = chooseOrder(values, count);
+  if (divisor > 1) {
+    out.u8(<u8>(order | HAS_FACTOR));
+    writeVarint(out, divisor);
+    writeSigned(out, first);
+  } else {
+    out.u8(<u8>order);
+  }
+  if (order > 0) writeSigned(out, load<i64>(values));
+  if (order > 1) writeSigned(out, load<i64>(values, 8) - load<i64>(values));
+  encodeGroups(values, count, order, out);
+}
+
+function encodeGroups(values: usize, count: u32, order: u32, out: ByteBuffer): void {
+  const differences = count - order;
+  const groups = (differences + GROUP - 1) / GROUP;
+  // Least members follow the widths, the packed groups follow both; they are written side by side here
+  // because like bytes together compress better.
+  const work = scratch(Scratch.Group, (<usize>GROUP << 3) + (<usize>groups << 3));
+  const bases = work + (<usize>GROUP << 3);
+  const widths = out.length;
+  out.reserve(groups);
+  out.length += groups;
+  let packedBytes: u32 = 0;
+  for (let group: u32 = 0; group < groups; group++) {
+    const from = order + group * GROUP;
+    const size = min(GROUP, count - from);
+    measure(values, from, size, order);
+    const width = <u32>(64 - clz<u64>(<u64>(greatest - least)));
+    store<u8>(out.data + widths + group, <u8>width);
+    store<i64>(bases + (<usize>group << 3), least);
+    packedBytes += tailBytes(size, width);
+  }
+  let previous: i64 = 0;
+  for (let group: u32 = 0; group < groups; group++) {
+    const base = load<i64>(bases + (<usize>group << 3));
+    writeSigned(out, base - previous);
+    previous = base;
+  }
+  let target = out.reserve(packedBytes + 16);
+  for (let group: u32 = 0; group < groups; group++) {
+    const from = order + group * GROUP;
+    const size = min(GROUP, count - from);
+    const width = <u32>load<u8>(out.data + widths + group);
+    if (width == 0) continue;
+    const base = load<i64>(bases + (<usize>group << 3));
+    let source = values + (<usize>from << 3);
+    if (order > 0) {
+      differ(source, size, order, work);
+      source = work;
+    }
+    if (size == GROUP) packGroup(source, base, width, target);
+    else packTail(source, size, base, width, target);
+    target += tailBytes(size, width);
+  }
+  out.length += packedBytes;
+}
+
+/** The order of differences that packs a sample of groups best; the lower one on a tie. */
+function chooseOrder(values: usize, count: u32): u32 {
+  if (count < 4) return 0;
+  const groups = (count + GROUP - 1) / GROUP;
+  const step = max<u32>(1, groups / SAMPLED_GROUPS);
+  let cost0: u64 = 0;
+  let cost1: u64 = 0;
+  let cost2: u64 = 0;
+  for (let group: u32 = 0; group < groups; group += step) {
+    const from = max<u32>(2, group * GROUP);
+    if (from >= count) break;
+    const size = min(GROUP, count - from);
+    cost0 += size * spanBits(values, from, size, 0);
+    cost1 += size * spanBits(values, from, size, 1);
+    cost2 += size * spanBits(values, from, size, 2);
+  }
+  if (cost0 <= cost1 && cost0 <= cost2) return 0;
+  return cost1 <= cost2 ? 1 : 2;
+}
+
+function spanBits(values: usize, from: u32, size: u32, order: u32): u64 {
+  measure(values, from, size, order);
+  return 64 - clz<u64>(<u64>(greatest - least));
+}
+
+/** Two differences of that order at `at`; the values before it are there. */
+@inline
+function differenceAt(at: usize, order: u32): v128 {
+  const here = v128.load(at);
+  if (order == 0) return here;
+  const before = v128.load(at - 8);
+  const step = i64x2.sub(here, before);
+  if (order == 1) return step;
+  return i64x2.sub(step, i64x2.sub(before, v128.load(at - 16)));
+}
+
+@inline
+function oneDifferenceAt(at: usize, order: u32): i64 {
+  const here = load<i64>(at);
+  if (order == 0) return here;
+  const before = load<i64>(at - 8);
+  if (order == 1) return here - before;
+  return here - before - (before - load<i64>(at - 16));
+}
+
+function differ(source: usize, size: u32, order: u32, target: usize): void {
+  const end = source + (<usize>size << 3);
+  if (order == 1) for (; source < end; source += 16, target += 16) v128.store(target, differenceAt(source, 1));
+  else for (; source < end; source += 16, target += 16) v128.store(target, differenceAt(source, 2));
+}
+
+/** Sets `least` and `greatest` of `size` > 0 differences from index `from` ≥ `order`. */
+function measure(values: usize, from: u32, size: u32, order: u32): void {
+  const at = values + (<usize>from << 3);
+  if (order == 0) measureOrder(at, size, 0);
+  else if (order == 1) measureOrder(at, size, 1);
+  else measureOrder(at, size, 2);
+}
+
+@inline
+function measureOrder(at: usize, size: u32, order: u32): void {
+  const end = at + (<usize>size << 3);
+  const first = oneDifferenceAt(at, order);
+  let low = i64x2.splat(first);
+  let high = low;
+  for (; at + 16 <= end; at += 16) {
+    const value = differenceAt(at, order);
+    low = v128.bitselect(value, low, i64x2.gt_s(low, value));
+    high = v128.bitselect(value, high, i64x2.gt_s(value, high));
+  }
+  let least_ = min(i64x2.extract_lane(low, 0), i64x2.extract_lane(low, 1));
+  let greatest_ = max(i64x2.extract_lane(high, 0), i64x2.extract_lane(high, 1));
+  if (at < end) {
+    const value = oneDifferenceAt(at, order);
+    least_ = min(least_, value);
+    greatest_ = max(greatest_, value);
+  }
+  least = least_;
+  greatest = greatest_;
+}
+
+/** Reads `count` integers to `target`, which has room for them. On failure the room's content is undefined. */
+export function decodeIntegers(count: u32, target: usize): void {
+  if (count == 0) return;
+  const mode = readU8();
+  const order = mode & ORDER_MASK;
+  if (mode > 7 || order > 2 || order > count) return fail(Failure.Corrupt);
+  let factor: u64 = 1;
+  let origin: i64 = 0;
+  if (mode & HAS_FACTOR) {
+    factor = readVarint();
+    origin = readSigned();
+  }
+  if (order > 0) store<i64>(target, readSigned());
+  if (order > 1) store<i64>(target, readSigned(), 8);
+  if (count > order) decodeGroups(count - order, target + (<usize>order << 3));
+  if (failure != Failure.None) return;
+  if (order == 1) addUp(target, count);
+  else if (order == 2) addUpTwice(target, count);
+  if (mode & HAS_FACTOR) multiply(target, count, origin, factor);
+}
+
+function decodeGroups(count: u32, target: usize): void {
+  const groups = (count + GROUP - 1) / GROUP;
+  const widths = readBytes(groups);
+  if (widths == 0) return;
+  let packedBytes: u64 = 0;
+  for (let group: u32 = 0; group < groups; group++) {
+    const width = <u32>load<u8>(widths + group);
+    if (width > 64) return fail(Failure.Corrupt);
+    packedBytes += tailBytes(min(GROUP, count - group * GROUP), width);
+  }
+  const bases = cursor;
+  for (let group: u32 = 0; group < groups; group++) readSigned();
+  if (packedBytes > <u64>u32.MAX_VALUE) return fail(Failure.Corrupt);
+  let source = readBytes(<u32>packedBytes);
+  if (failure != Failure.None) return;
+  let basesAt = bases;
+  let base: i64 = 0;
+  for (let group: u32 = 0; group < groups; group++) {
+    const width = <u32>load<u8>(widths + group);
+    let zigzag: u64 = 0;
+    let shift: u64 = 0;
+    // These bytes were read before, within bounds.
+    while (true) {
+      const byte = <u64>load<u8>(basesAt++);
+      zigzag |= (byte & 0x7f) << shift;
+      if (byte < 0x80) break;
+      shift += 7;
+    }
+    base += <i64>(zigzag >> 1) ^ -(<i64>(zigzag & 1));
+    const size = min(GROUP, count - group * GROUP);
+    if (size == GROUP) unpackGroup(source, base, width, target);
+    else unpackTail(source, size, base, width, target);
+    source += tailBytes(size, width);
+    target += <usize>size << 3;
+  }
+}
+
+function addUp(values: usize, count: u32): void {
+  const end = values + (<usize>count << 3);
+  let value: i64 = 0;
+  for (; values < end; values += 8) {
+    value += load<i64>(values);
+    store<i64>(values, value);
+  }
+}
+
+/** values[0] is the first value, values[1] the first step, the rest are changes of the step. */
+function addUpTwice(values: usize, count: u32): void {
+  const end = values + (<usize>count << 3);
+  let value = load<i64>(values);
+  let step: i64 = 0;
+  for (values += 8; values < end; values += 8) {
+    step += load<i64>(values);
+    value += step;
+    store<i64>(values, value);
+  }
+}
+
+function multiply(values: usize, count: u32, origin: i64, factor: u64): void {
+  const end = values + (<usize>count << 3);
+  for (; values < end; values += 8) store<i64>(values, origin + load<i64>(values) * <i64>factor);
+}

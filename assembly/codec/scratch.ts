@@ -1,0 +1,60 @@
+/** Working memory of the codec, by purpose, so that no two uses meet. Kept between blocks. */
+export const enum Scratch {
+  /** u32: the rows a mask selects */
+  Rows,
+  /** u8: validity or flags of the selected rows */
+  Valid,
+  /** u64: the selected rows' values without nulls */
+  Dense,
+  /** i64: integers divided by their common factor */
+  Scaled,
+  /** i64[128]: differences of one group */
+  Group,
+  /** i64: floats as decimals, or as ordered integers */
+  Decimals,
+  /** i64: distance in last places of a float from its decimal */
+  Corrections,
+  /** i64: rows of floats that are no decimals */
+  ExceptionRows,
+  /** u64: those floats */
+  ExceptionValues,
+  /** i64: ids of texts, row by row */
+  Ids,
+  /** u32: from a batch's dictionary id to the block's id, or back */
+  IdMap,
+  /** u32: dictionary ids in use */
+  UsedIds,
+  /** i64: numbers within texts, one run of entries a slot */
+  Slots,
+  /** i64: one slot's numbers, row by row */
+  SlotRows,
+  /** i64: lengths of texts */
+  Lengths,
+  /** u8: booleans */
+  Bools,
+  /** bytes of a text in the making */
+  Text,
+  Count,
+}
+
+@unmanaged
+class Room {
+  data: usize;
+  capacity: usize;
+}
+
+const ROOMS = memory.data(<i32>Scratch.Count * 8, 8);
+/** Vector loads and stores may run over the end by less than this. */
+const SLACK: usize = 64;
+const MAX_SPARE: usize = 1 << 20;
+
+/** At least `size` bytes for that purpose. What stood there is lost when it grows. */
+export function scratch(purpose: Scratch, size: usize): usize {
+  const room = changetype<Room>(ROOMS + <usize>purpose * offsetof<Room>());
+  if (room.capacity < size + SLACK) {
+    if (room.data != 0) heap.free(room.data);
+    room.capacity = size + min<usize>(size >> 1, MAX_SPARE) + SLACK + 1024;
+    room.data = heap.alloc(room.capacity);
+  }
+  return room.data;
+}

@@ -1,0 +1,107 @@
+import {
+  type BatchHandle,
+  type BatchReader,
+  decodeBlock,
+  encodeBatch,
+  newBatch,
+  readColumns,
+  readHeader,
+  resetBatch,
+} from "../core/codec.ts";
+import { type CoreModule, instantiateCore } from "../core/module.ts";
+import { MillraceError } from "../errors.ts";
+import type { StoredBlock } from "../messages.ts";
+import type { Codec } from "../zstd.ts";
+
+/** WASM memory only grows: after a block that needed more than this, the core is exchanged for a new one. */
+const KEPT_MEMORY_BYTES = 256 * 1024 * 1024;
+/** Merged blocks are written once and read often; made in the background. */
+const MERGED_ZSTD_LEVEL = 3;
+
+export type OpenedBlock =
+  | { readonly kind: "rows"; readonly rows: BatchReader }
+  | { readonly kind: "unreadable"; readonly code: string; readonly message: string };
+
+/** Decodes stored blocks, one at a time, into one batch: what was opened before is gone. */
+export class BlockDecoder {
+  readonly #codec: Codec;
+  #core: CoreModule;
+  #batch: BatchHandle;
+
+  constructor(codec: Codec) {
+    this.#codec = codec;
+    this.#core = instantiateCore();
+    this.#batch = newBatch(this.#core);
+  }
+
+  /** The core's memory now. */
+  get memoryBytes(): number {
+    return this.#core.memory.buffer.byteLength;
+  }
+
+  /** The block's rows, valid until the next call; or why it cannot be read, which harms nothing else. */
+  open(block: StoredBlock): OpenedBlock {
+    try {
+      this.#reset();
+      this.#append(block);
+      return { kind: "rows", rows: readColumns(this.#core, this.#batch) };
+    } catch (cause) {
+      if (cause instanceof MillraceError) return { kind: "unreadable", code: cause.code, message: cause.message };
+      this.#renew();
+      return { kind: "unreadable", code: "E_BLOCK_UNREADABLE", message: String(cause) };
+    }
+  }
+
+  /**
+   * One block with the rows of several, in their order. It is decoded again before it is given out: it will stand
+   * in the place of blocks that are then deleted.
+   * @throws MillraceError when one of them cannot be read or together they are too large.
+   */
+  merge(blocks: readonly StoredBlock[], stream: string): StoredBlock {
+    this.#reset();
+    for (const block of blocks) this.#append(block);
+    const encoded = encodeBatch(this.#core, this.#batch, { stream });
+    const merged = this.#store(encoded);
+    this.#reset();
+    this.#append(merged);
+    const { rows } = readColumns(this.#core, this.#batch);
+    const expected = blocks.reduce((sum, { count }) => sum + count, 0);
+    if (rows !== expected || merged.count !== expected) {
+      throw new MillraceError(
+        "E_MERGE",
+        `${blocks.length} blocks of stream ${stream} with ${expected} events became one of ${rows}; they stay apart`,
+      );
+    }
+    return merged;
+  }
+
+  #store(encoded: Uint8Array<ArrayBuffer>): StoredBlock {
+    const { count, minUs, maxUs, schema } = readHeader(encoded);
+    const packed = this.#codec.compress(encoded, MERGED_ZSTD_LEVEL);
+    const isSmaller = packed.length < encoded.length;
+    return {
+      data: isSmaller ? new Uint8Array(packed) : encoded,
+      codec: isSmaller ? "zstd" : "none",
+      encodedBytes: encoded.length,
+      count,
+      minUs: Number(minUs),
+      maxUs: Number(maxUs),
+      schema,
+    };
+  }
+
+  #append(block: StoredBlock): void {
+    const bytes = block.codec === "zstd" ? this.#codec.decompress(block.data, block.encodedBytes) : block.data;
+    decodeBlock(this.#core, bytes, this.#batch);
+  }
+
+  #reset(): void {
+    if (this.memoryBytes > KEPT_MEMORY_BYTES) this.#renew();
+    else resetBatch(this.#core, this.#batch);
+  }
+
+  #renew(): void {
+    this.#core = instantiateCore();
+    this.#batch = newBatch(this.#core);
+  }
+}

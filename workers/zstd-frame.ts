@@ -1,0 +1,86 @@
+/** Where frames and blocks lie in zstd data, by RFC 8878 §3.1: enough to know sizes before decompressing. */
+
+/** One frame. A skippable frame has neither content nor blocks. */
+export interface ZstdFrame {
+  readonly bytes: Uint8Array;
+  /** What the frame says its content takes, or null when it does not say. */
+  readonly contentBytes: number | null;
+  /** The content takes no more than this. */
+  readonly maxContentBytes: number;
+  readonly isSkippable: boolean;
+}
+
+const MAGIC = 0xfd2fb528;
+const SKIPPABLE_MAGIC = 0x184d2a50;
+const MAX_BLOCK_BYTES = 128 * 1024;
+const BLOCK_RAW = 0;
+const BLOCK_RLE = 1;
+const BLOCK_RESERVED = 3;
+const CHECKSUM_BYTES = 4;
+const DICTIONARY_ID_BYTES = [0, 1, 2, 4] as const;
+
+/** The frames of zstd data, or null when it is no zstd data or ends too early. */
+export function splitFrames(bytes: Uint8Array): ZstdFrame[] | null {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const frames: ZstdFrame[] = [];
+  let at = 0;
+  try {
+    while (at < bytes.length) {
+      const magic = view.getUint32(at, true);
+      const isSkippable = (magic & 0xfffffff0) >>> 0 === SKIPPABLE_MAGIC;
+      if (!isSkippable && magic !== MAGIC) return null;
+      const { end, contentBytes, maxContentBytes } = isSkippable
+        ? { end: at + 8 + view.getUint32(at + 4, true), contentBytes: 0, maxContentBytes: 0 }
+        : measureFrame(view, at);
+      if (end > bytes.length) return null;
+      frames.push({ bytes: bytes.subarray(at, end), contentBytes, maxContentBytes, isSkippable });
+      at = end;
+    }
+  } catch (cause) {
+    // A DataView read beyond the end: the data is cut off.
+    if (cause instanceof RangeError) return null;
+    throw cause;
+  }
+  return frames;
+}
+
+function measureFrame(
+  view: DataView,
+  start: number,
+): { end: number; contentBytes: number | null; maxContentBytes: number } {
+  const descriptor = view.getUint8(start + 4);
+  const isSingleSegment = (descriptor & 0x20) !== 0;
+  let at = start + 5 + (isSingleSegment ? 0 : 1) + (DICTIONARY_ID_BYTES[descriptor & 3] ?? 0);
+  const sizeFlag = descriptor >> 6;
+  const sizeBytes = sizeFlag === 0 ? (isSingleSegment ? 1 : 0) : 2 ** sizeFlag;
+  const contentBytes = readContentSize(view, at, sizeBytes);
+  at += sizeBytes;
+  let maxContentBytes = 0;
+  let isLast = false;
+  while (!isLast) {
+    const head = view.getUint16(at, true) | (view.getUint8(at + 2) << 16);
+    isLast = (head & 1) !== 0;
+    const type = (head >> 1) & 3;
+    const size = head >> 3;
+    if (type === BLOCK_RESERVED) throw new RangeError("reserved block type");
+    at += 3 + (type === BLOCK_RLE ? 1 : size);
+    maxContentBytes += type === BLOCK_RAW || type === BLOCK_RLE ? size : MAX_BLOCK_BYTES;
+  }
+  if (descriptor & 4) at += CHECKSUM_BYTES;
+  return { end: at, contentBytes, maxContentBytes };
+}
+
+function readContentSize(view: DataView, at: number, sizeBytes: number): number | null {
+  switch (sizeBytes) {
+    case 1:
+      return view.getUint8(at);
+    case 2:
+      return view.getUint16(at, true) + 256;
+    case 4:
+      return view.getUint32(at, true);
+    case 8:
+      return Number(view.getBigUint64(at, true));
+    default:
+      return null;
+  }
+}

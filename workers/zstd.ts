@@ -1,0 +1,102 @@
+import * as zlib from "node:zlib";
+import type { ZstdBinding, ZstdSimple, ZstdStreaming } from "zstd-codec";
+import { MillraceError } from "./errors.ts";
+import { splitFrames, type ZstdFrame } from "./zstd-frame.ts";
+
+/** Compression around blocks, bodies and snapshots. Both implementations write and read standard zstd frames. */
+export interface Codec {
+  readonly name: "node:zlib" | "zstd-codec";
+  /** `level` 1 (fast) … 19 (small). */
+  compress(bytes: Uint8Array, level: number): Uint8Array;
+  /**
+   * Never makes more than `maxBytes`, whatever the data claims.
+   * @throws MillraceError E_TOO_LARGE when there would be more, E_ZSTD when the data is damaged.
+   */
+  decompress(bytes: Uint8Array, maxBytes: number): Uint8Array;
+}
+
+let portable: Promise<Codec> | null = null;
+
+/** `node:zlib`'s zstd where this Node has it (22.15 and later), else the WebAssembly one. */
+export async function portableCodec(): Promise<Codec> {
+  portable ??= typeof zlib.zstdCompressSync === "function" ? Promise.resolve(nativeCodec()) : wasmCodec();
+  return portable;
+}
+
+/** zstd as part of Node itself. */
+export function nativeCodec(): Codec {
+  return {
+    name: "node:zlib",
+    compress: (bytes, level) =>
+      zlib.zstdCompressSync(bytes, { params: { [zlib.constants.ZSTD_c_compressionLevel]: level } }),
+    decompress: (bytes, maxBytes) => {
+      try {
+        return zlib.zstdDecompressSync(bytes, { maxOutputLength: Math.max(maxBytes, 1) });
+      } catch (cause) {
+        if (cause instanceof Error && "code" in cause && cause.code === "ERR_BUFFER_TOO_LARGE") throw tooLarge(maxBytes);
+        throw damaged(cause);
+      }
+    },
+  };
+}
+
+/** zstd compiled to WebAssembly, for a Node without its own. */
+export async function wasmCodec(): Promise<Codec> {
+  const { ZstdCodec } = (await import("zstd-codec")).default;
+  const binding = await new Promise<ZstdBinding>((resolve) => ZstdCodec.run(resolve));
+  const simple = new binding.Simple();
+  const streaming = new binding.Streaming();
+  return {
+    name: "zstd-codec",
+    compress: (bytes, level) => {
+      const packed = simple.compress(bytes, level);
+      if (packed === null) throw new MillraceError("E_ZSTD", `zstd could not compress ${bytes.length} bytes`);
+      return packed;
+    },
+    decompress: (bytes, maxBytes) => {
+      const frames = splitFrames(bytes);
+      if (frames === null || frames.length === 0) throw damaged();
+      refuseLarge(frames, maxBytes);
+      const parts = frames.map((frame) => decompressFrame(frame, simple, streaming));
+      const whole = parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts);
+      if (whole.length > maxBytes) throw tooLarge(maxBytes);
+      return whole;
+    },
+  };
+}
+
+/**
+ * Frames that do not tell their size are bounded by their blocks, which may be shorter than they could be: such data
+ * is decompressed when the bound is within this multiple, and measured then.
+ */
+const UNTOLD_SIZE_ALLOWANCE = 4;
+
+function refuseLarge(frames: readonly ZstdFrame[], maxBytes: number): void {
+  let told = 0;
+  let bound = 0;
+  for (const { contentBytes, maxContentBytes } of frames) {
+    if (contentBytes === null) bound += maxContentBytes;
+    else told += contentBytes;
+  }
+  if (told > maxBytes || told + bound > maxBytes * UNTOLD_SIZE_ALLOWANCE + 2 ** 20) throw tooLarge(maxBytes);
+}
+
+function decompressFrame(frame: ZstdFrame, simple: ZstdSimple, streaming: ZstdStreaming): Uint8Array {
+  if (frame.isSkippable || frame.contentBytes === 0) return new Uint8Array(0);
+  // A frame that claims more than its blocks can hold must not make room for it.
+  if (frame.contentBytes !== null && frame.contentBytes > frame.maxContentBytes) throw damaged();
+  const content =
+    frame.contentBytes === null
+      ? streaming.decompress(frame.bytes, frame.maxContentBytes)
+      : simple.decompress(frame.bytes);
+  if (content === null) throw damaged();
+  return content;
+}
+
+function tooLarge(maxBytes: number): MillraceError {
+  return new MillraceError("E_TOO_LARGE", `the zstd data holds more than the ${maxBytes} bytes allowed`);
+}
+
+function damaged(cause?: unknown): MillraceError {
+  return new MillraceError("E_ZSTD", "the zstd data is damaged or cut off", { cause });
+}
