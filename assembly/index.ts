@@ -2,3 +2,4 @@ export * from "./batch/abi";
 export * from "./batch/summary";
 export * from "./codec/abi";
 export * from "./window/abi";
+export * from "./scan/abi";
