@@ -1,4 +1,4 @@
-import { transferableSymbol, valueSymbol } from "piscina";
+import { move, transferableSymbol, valueSymbol } from "piscina";
 
 /**
  * Marks a worker's answer so that its buffers are transferred, not copied.
@@ -13,5 +13,5 @@ export function moveWith<T>(value: T, buffers: readonly ArrayBuffer[]): T {
       return value;
     },
   };
-  return movable as unknown as T;
+  return move(movable as unknown as Parameters<typeof move>[0]) as T;
 }
