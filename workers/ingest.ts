@@ -17,7 +17,7 @@ import type {
   StoredBlock,
   StreamSetup,
 } from "./messages.ts";
-import { moveWith } from "./move.ts";
+import { moveWith, release } from "./move.ts";
 import { portableCodec } from "./zstd.ts";
 
 /** zstd level of stored blocks: the columns are already small, a higher level buys little. */
@@ -39,6 +39,7 @@ export function ingest(task: IngestTask): IngestResult {
   const stream = streamOf(task.stream, task.setup);
   const started = process.hrtime.bigint();
   const outcomes = parseBodies(stream.parser, task);
+  for (const { body } of task.bodies) release(body);
   const batch = stream.parser.finish();
   const parsed = process.hrtime.bigint();
   const range = batchTimeRange(core, batch);
@@ -163,14 +164,17 @@ function buffersOf(partials: readonly QueryPartial[]): ArrayBuffer[] {
   return partials.map((partial) => partial.bytes.buffer);
 }
 
-function store(encoded: Uint8Array): StoredBlock {
+function store(encoded: Uint8Array<ArrayBuffer>): StoredBlock {
   const header = readHeader(encoded);
   const packed = codec.compress(encoded, BLOCK_ZSTD_LEVEL);
-  const isSmaller = packed.length < encoded.length;
+  const encodedBytes = encoded.length;
+  const isSmaller = packed.length < encodedBytes;
+  const data = exact(isSmaller ? packed : encoded);
+  if (isSmaller) release(encoded.buffer);
   return {
-    data: exact(isSmaller ? packed : encoded),
+    data,
     codec: isSmaller ? "zstd" : "none",
-    encodedBytes: encoded.length,
+    encodedBytes,
     count: header.count,
     minUs: Number(header.minUs),
     maxUs: Number(header.maxUs),

@@ -103,6 +103,8 @@ export type CommitOperation =
     }
   | { readonly kind: "watermark"; readonly stream: string; readonly timeUs: number | "end" }
   | { readonly kind: "results"; readonly rows: readonly ResultRow[] }
+  /** The same, as `result-rows.ts` packs them. */
+  | { readonly kind: "packed-results"; readonly text: string }
   | { readonly kind: "late"; readonly stream: string; readonly sourceSeq: number; readonly block: StoredBlock; readonly atUs: number }
   | { readonly kind: "checkpoint"; readonly seq: number; readonly state: Uint8Array<ArrayBuffer> };
 
@@ -214,7 +216,9 @@ export interface WindowStats {
 }
 
 export interface ApplyResult {
-  readonly rows: readonly ResultRow[];
+  /** Result rows as `result-rows.ts` packs them. */
+  readonly rows: string;
+  readonly fired: readonly { readonly queryId: number; readonly rows: number; readonly revisions: number }[];
   readonly late: readonly LateGroups[];
   readonly watermarks: readonly { readonly stream: string; readonly watermarkUs: number | null; readonly maxEventUs: number | null }[];
   readonly stats: readonly WindowStats[];

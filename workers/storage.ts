@@ -1,86 +1,89 @@
-import { MillraceError } from "./errors.ts";
+import type { MillraceError } from "./errors.ts";
 import type { CommitOperation, CommitOutcome, LogEntry, StoredBlock } from "./messages.ts";
-import { type Connection, databaseSizes, lockDataDir, openForWriting } from "./store/database.ts";
-import { type SmallBlocks, type StoredStream, Writer } from "./store/writer.ts";
+import type { SmallBlocks } from "./store/compaction.ts";
+import { release } from "./move.ts";
+import { databaseFile, databaseSizes } from "./store/data-dir.ts";
+import { explainFailure, type StoreFailure } from "./store/failure.ts";
+import { readLog as readLogEntries } from "./store/log-reader.ts";
+import { type Recovered, Store } from "./store/store.ts";
 
-/** What a node finds when it opens its store. */
-export interface Recovered {
-  readonly lastSeq: number;
-  readonly checkpoint: { readonly seq: number; readonly state: Uint8Array<ArrayBuffer> } | null;
-  readonly streams: readonly StoredStream[];
+/** What every call answers: what was asked for, or why not. */
+export type StoreAnswer<T> = { readonly value: T } | StoreFailure;
+
+let store: Store | null = null;
+
+/** Opens and locks the data directory, and makes it when it is not there. */
+export function open(dir: string): StoreAnswer<Recovered> {
+  return answer(databaseFile(dir), () => {
+    store = Store.open(dir);
+    return { value: store.recovered };
+  });
 }
 
-interface OpenStore {
-  readonly dir: string;
-  readonly lock: Connection;
-  readonly db: Connection;
-  readonly writer: Writer;
+/** One transaction, one fsync: all or none. */
+export function commit(operations: readonly CommitOperation[]): StoreAnswer<CommitOutcome[]> {
+  return withStore(({ writer }) => {
+    const value = writer.commit(operations, Date.now() * 1000);
+    for (const operation of operations) releaseBlock(operation);
+    return { value };
+  });
 }
 
-/** Groups merged in one round of compaction. */
-const COMPACTION_GROUPS = 8;
-
-let store: OpenStore | null = null;
-
-/** What stood in the way. Errors lose their code on the way between threads, so this one crosses as a value. */
-export interface OpenFailure {
-  readonly code: string;
-  readonly message: string;
+export function readLog(task: {
+  readonly afterSeq: number;
+  readonly maxBytes: number;
+}): StoreAnswer<LogEntry[]> {
+  return withStore(({ sql }) => ({ value: readLogEntries(sql, task.afterSeq, task.maxBytes) }));
 }
 
-/** Opens and locks the data directory. Fails with E_DATA_DIR_LOCKED, E_STORE_NEWER or E_STORE_UNREADABLE. */
-export function open(dir: string): Recovered | OpenFailure {
-  try {
-    return openStore(dir);
-  } catch (cause) {
-    if (cause instanceof MillraceError) return { code: cause.code, message: cause.message };
-    throw cause;
-  }
+export function listSmall(task: {
+  readonly upToSeq: number;
+  readonly targetBytes: number;
+}): StoreAnswer<SmallBlocks[]> {
+  return withStore(({ compaction }) => ({ value: compaction.listSmall(task.upToSeq, task.targetBytes) }));
 }
 
-function openStore(dir: string): Recovered {
-  const lock = lockDataDir(dir);
-  try {
-    const db = openForWriting(dir);
-    store = { dir, lock, db, writer: new Writer(db) };
-  } catch (cause) {
-    lock.close();
-    throw cause;
-  }
-  const { writer } = store;
-  return { lastSeq: writer.lastSeq, checkpoint: writer.checkpoint(), streams: writer.streams() };
+export function swap(task: {
+  readonly removeSeqs: readonly number[];
+  readonly into: StoredBlock;
+}): StoreAnswer<boolean> {
+  return withStore(({ compaction }) => ({ value: compaction.swap(task.removeSeqs, task.into) }));
 }
 
-export function commit(operations: readonly CommitOperation[]): CommitOutcome[] {
-  return opened().writer.commit(operations, Date.now() * 1000);
+export function sizes(): StoreAnswer<{ databaseBytes: number; walBytes: number }> {
+  return withStore(({ dir }) => ({ value: databaseSizes(dir) }));
 }
 
-export function readLog(task: { readonly afterSeq: number; readonly maxBytes: number }): LogEntry[] {
-  return opened().writer.readLog(task.afterSeq, task.maxBytes);
-}
-
-export function listSmall(task: { readonly upToSeq: number; readonly targetBytes: number }): SmallBlocks[] {
-  return opened().writer.listSmall(task.upToSeq, task.targetBytes, COMPACTION_GROUPS);
-}
-
-export function swap(task: { readonly removeSeqs: readonly number[]; readonly into: StoredBlock }): void {
-  opened().writer.swap(task.removeSeqs, task.into);
-}
-
-export function sizes(): { databaseBytes: number; walBytes: number } {
-  return databaseSizes(opened().dir);
-}
-
-/** Moves the write-ahead log into the database and lets the data directory go. */
-export function close(): void {
-  if (store === null) return;
-  store.db.pragma("wal_checkpoint(TRUNCATE)");
-  store.db.close();
-  store.lock.close();
+export function close(): StoreAnswer<null> {
+  const open = store;
   store = null;
+  if (open === null) return { value: null };
+  return answer(databaseFile(open.dir), () => {
+    open.close();
+    return { value: null };
+  });
 }
 
-function opened(): OpenStore {
-  if (store === null) throw new MillraceError("E_STORE_CLOSED", "the store is not open");
-  return store;
+function withStore<T>(run: (open: Store) => { value: T }): StoreAnswer<T> {
+  const open = store;
+  if (open === null) {
+    const message = "the store is not open: the storage thread was closed or lost; start the node again";
+    return { failure: { code: "E_STORE_CLOSED", message } };
+  }
+  return answer(databaseFile(open.dir), () => run(open));
+}
+
+/** Runs it and turns what it throws into a value, for errors lose their code on the way between threads. */
+function answer<T>(path: string, run: () => { value: T }): StoreAnswer<T> {
+  try {
+    return run();
+  } catch (cause) {
+    const { code, message }: MillraceError = explainFailure(cause, path);
+    return { failure: { code, message } };
+  }
+}
+
+/** The bytes are in the database; this thread's copy of them is not needed any more. */
+function releaseBlock(operation: CommitOperation): void {
+  if (operation.kind === "block" && operation.block !== null) release(operation.block.data.buffer);
 }

@@ -9,7 +9,8 @@ import type {
   WindowSetup,
   WindowStats,
 } from "./messages.ts";
-import { moveWith } from "./move.ts";
+import { moveWith, release } from "./move.ts";
+import { packResults } from "./result-rows.ts";
 import { packSnapshot, type SnapshotPart, unpackSnapshot } from "./snapshot.ts";
 
 /** No event has been seen: below every event time. */
@@ -60,7 +61,7 @@ export function configure(setups: readonly WindowSetup[]): void {
  */
 export function apply(entries: readonly ApplyEntry[]): ApplyResult {
   const started = process.hrtime.bigint();
-  const rows: ResultRow[] = [];
+  const fired = new Fired();
   const late: LateGroups[] = [];
   const touched = new Set<string>();
   for (const entry of entries) {
@@ -68,13 +69,13 @@ export function apply(entries: readonly ApplyEntry[]): ApplyResult {
     if (stream !== undefined) {
       if (entry.kind === "block") mergeBlock(stream, entry, late);
       else stream.watermarkUs = max(stream.watermarkUs, explicitWatermark(stream, entry.timeUs));
-      for (const query of stream.queries) append(rows, query.windows.fire(stream.watermarkUs));
+      for (const query of stream.queries) fired.add(query.plan.id, query.windows.fire(stream.watermarkUs));
       touched.add(entry.stream);
     }
     appliedSeq = entry.seq;
   }
   return {
-    rows,
+    ...fired.packed(),
     late,
     watermarks: [...touched].map(clockOf),
     stats: [...touched].flatMap(statsOf),
@@ -129,6 +130,7 @@ function mergeBlock(stream: StreamWindows, entry: ApplyEntry & { kind: "block" }
     const query = stream.queries.find((candidate) => candidate.plan.id === queryId);
     if (query === undefined) continue;
     const { lateGroups } = query.windows.merge(bytes, stream.watermarkUs);
+    release(bytes.buffer);
     if (lateGroups !== null) groups.push({ queryId, lateGroups: lateGroups as Uint8Array<ArrayBuffer> });
   }
   if (groups.length > 0) late.push({ seq: entry.seq, stream: entry.stream, groups });
@@ -167,8 +169,24 @@ function signatureOf(plan: QueryPlan): string {
   return JSON.stringify(definition);
 }
 
-function append(rows: ResultRow[], more: readonly ResultRow[]): void {
-  for (const row of more) rows.push(row);
+/** What fired while a group of entries was applied. */
+class Fired {
+  readonly #texts: string[] = [];
+  readonly #counts = new Map<number, { rows: number; revisions: number }>();
+
+  add(queryId: number, rows: readonly ResultRow[]): void {
+    if (rows.length === 0) return;
+    this.#texts.push(packResults(rows));
+    const count = this.#counts.get(queryId) ?? { rows: 0, revisions: 0 };
+    count.rows += rows.length;
+    for (const row of rows) if (row.revision > 0) count.revisions++;
+    this.#counts.set(queryId, count);
+  }
+
+  packed(): Pick<ApplyResult, "rows" | "fired"> {
+    const fired = [...this.#counts].map(([queryId, count]) => ({ queryId, ...count }));
+    return { rows: this.#texts.join("\n"), fired };
+  }
 }
 
 function max(a: bigint, b: bigint): bigint {

@@ -2,10 +2,9 @@
 declare module "zstd-codec" {
   export interface ZstdSimple {
     compress(bytes: Uint8Array, level: number): Uint8Array | null;
-    decompress(bytes: Uint8Array): Uint8Array | null;
   }
   export interface ZstdStreaming {
-    decompress(bytes: Uint8Array, sizeHint: number): Uint8Array | null;
+    decompressChunks(chunks: readonly Uint8Array[], sizeHint: number): Uint8Array | null;
   }
   export interface ZstdBinding {
     readonly Simple: new () => ZstdSimple;

@@ -7,6 +7,8 @@ export interface ZstdFrame {
   readonly contentBytes: number | null;
   /** The content takes no more than this. */
   readonly maxContentBytes: number;
+  /** How far back a reader must remember. */
+  readonly windowBytes: number;
   readonly isSkippable: boolean;
 }
 
@@ -29,11 +31,11 @@ export function splitFrames(bytes: Uint8Array): ZstdFrame[] | null {
       const magic = view.getUint32(at, true);
       const isSkippable = (magic & 0xfffffff0) >>> 0 === SKIPPABLE_MAGIC;
       if (!isSkippable && magic !== MAGIC) return null;
-      const { end, contentBytes, maxContentBytes } = isSkippable
-        ? { end: at + 8 + view.getUint32(at + 4, true), contentBytes: 0, maxContentBytes: 0 }
+      const { end, ...sizes } = isSkippable
+        ? { end: at + 8 + view.getUint32(at + 4, true), contentBytes: 0, maxContentBytes: 0, windowBytes: 0 }
         : measureFrame(view, at);
       if (end > bytes.length) return null;
-      frames.push({ bytes: bytes.subarray(at, end), contentBytes, maxContentBytes, isSkippable });
+      frames.push({ bytes: bytes.subarray(at, end), isSkippable, ...sizes });
       at = end;
     }
   } catch (cause) {
@@ -47,13 +49,14 @@ export function splitFrames(bytes: Uint8Array): ZstdFrame[] | null {
 function measureFrame(
   view: DataView,
   start: number,
-): { end: number; contentBytes: number | null; maxContentBytes: number } {
+): { end: number; contentBytes: number | null; maxContentBytes: number; windowBytes: number } {
   const descriptor = view.getUint8(start + 4);
   const isSingleSegment = (descriptor & 0x20) !== 0;
   let at = start + 5 + (isSingleSegment ? 0 : 1) + (DICTIONARY_ID_BYTES[descriptor & 3] ?? 0);
   const sizeFlag = descriptor >> 6;
   const sizeBytes = sizeFlag === 0 ? (isSingleSegment ? 1 : 0) : 2 ** sizeFlag;
   const contentBytes = readContentSize(view, at, sizeBytes);
+  const windowBytes = isSingleSegment ? (contentBytes ?? 0) : readWindowSize(view.getUint8(start + 5));
   at += sizeBytes;
   let maxContentBytes = 0;
   let isLast = false;
@@ -67,7 +70,13 @@ function measureFrame(
     maxContentBytes += type === BLOCK_RAW || type === BLOCK_RLE ? size : MAX_BLOCK_BYTES;
   }
   if (descriptor & 4) at += CHECKSUM_BYTES;
-  return { end: at, contentBytes, maxContentBytes };
+  return { end: at, contentBytes, maxContentBytes, windowBytes };
+}
+
+/** RFC 8878 §3.1.1.1.2 */
+function readWindowSize(descriptor: number): number {
+  const base = 2 ** (10 + (descriptor >> 3));
+  return base + (base / 8) * (descriptor & 7);
 }
 
 function readContentSize(view: DataView, at: number, sizeBytes: number): number | null {

@@ -40,7 +40,16 @@ export function nativeCodec(): Codec {
   };
 }
 
-/** zstd compiled to WebAssembly, for a Node without its own. */
+/** The WebAssembly zstd lives in 16 MiB and dies for good when they do not suffice: so it gets what surely fits. */
+const WASM_FRAME_BYTES = 2 ** 20;
+const WASM_MAX_LEVEL = 9;
+const WASM_MAX_WINDOW_BYTES = 8 * 2 ** 20;
+const WASM_INPUT_BYTES = 64 * 2 ** 10;
+
+/**
+ * zstd compiled to WebAssembly, for a Node without its own. Compresses to frames of 1 MiB at levels up to 9 (higher
+ * ones count as 9) and reads windows up to 8 MiB, which is every level up to 19.
+ */
 export async function wasmCodec(): Promise<Codec> {
   const { ZstdCodec } = (await import("zstd-codec")).default;
   const binding = await new Promise<ZstdBinding>((resolve) => ZstdCodec.run(resolve));
@@ -48,21 +57,33 @@ export async function wasmCodec(): Promise<Codec> {
   const streaming = new binding.Streaming();
   return {
     name: "zstd-codec",
-    compress: (bytes, level) => {
-      const packed = simple.compress(bytes, level);
-      if (packed === null) throw new MillraceError("E_ZSTD", `zstd could not compress ${bytes.length} bytes`);
-      return packed;
-    },
+    compress: (bytes, level) =>
+      joined(slices(bytes, WASM_FRAME_BYTES).map((slice) => compressFrame(simple, slice, level))),
     decompress: (bytes, maxBytes) => {
       const frames = splitFrames(bytes);
       if (frames === null || frames.length === 0) throw damaged();
       refuseLarge(frames, maxBytes);
-      const parts = frames.map((frame) => decompressFrame(frame, simple, streaming));
-      const whole = parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts);
+      const whole = joined(frames.map((frame) => decompressFrame(streaming, frame)));
       if (whole.length > maxBytes) throw tooLarge(maxBytes);
       return whole;
     },
   };
+}
+
+/** At least one slice, be it empty. */
+function slices(bytes: Uint8Array, sliceBytes: number): Uint8Array[] {
+  const count = Math.max(1, Math.ceil(bytes.length / sliceBytes));
+  return Array.from({ length: count }, (_, i) => bytes.subarray(i * sliceBytes, (i + 1) * sliceBytes));
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  return parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts);
+}
+
+function compressFrame(simple: ZstdSimple, bytes: Uint8Array, level: number): Uint8Array {
+  const packed = simple.compress(bytes, Math.min(level, WASM_MAX_LEVEL));
+  if (packed === null) throw new MillraceError("E_ZSTD", `zstd could not compress ${bytes.length} bytes`);
+  return packed;
 }
 
 /**
@@ -81,15 +102,19 @@ function refuseLarge(frames: readonly ZstdFrame[], maxBytes: number): void {
   if (told > maxBytes || told + bound > maxBytes * UNTOLD_SIZE_ALLOWANCE + 2 ** 20) throw tooLarge(maxBytes);
 }
 
-function decompressFrame(frame: ZstdFrame, simple: ZstdSimple, streaming: ZstdStreaming): Uint8Array {
-  if (frame.isSkippable || frame.contentBytes === 0) return new Uint8Array(0);
+function decompressFrame(streaming: ZstdStreaming, frame: ZstdFrame): Uint8Array {
+  const { bytes, contentBytes, maxContentBytes, windowBytes, isSkippable } = frame;
+  if (isSkippable || contentBytes === 0) return new Uint8Array(0);
   // A frame that claims more than its blocks can hold must not make room for it.
-  if (frame.contentBytes !== null && frame.contentBytes > frame.maxContentBytes) throw damaged();
-  const content =
-    frame.contentBytes === null
-      ? streaming.decompress(frame.bytes, frame.maxContentBytes)
-      : simple.decompress(frame.bytes);
-  if (content === null) throw damaged();
+  if (contentBytes !== null && contentBytes > maxContentBytes) throw damaged();
+  if (windowBytes > WASM_MAX_WINDOW_BYTES) {
+    throw new MillraceError(
+      "E_ZSTD",
+      `the zstd data needs a window of ${windowBytes} bytes, ${WASM_MAX_WINDOW_BYTES} are possible; compress at a level up to 19`,
+    );
+  }
+  const content = streaming.decompressChunks(slices(bytes, WASM_INPUT_BYTES), contentBytes ?? maxContentBytes);
+  if (content === null || (contentBytes !== null && content.length !== contentBytes)) throw damaged();
   return content;
 }
 

@@ -1,12 +1,21 @@
 import { ByteBuffer } from "../memory/bytes";
-import { fail, Failure, readBytes, readU8 } from "./reader";
+import { decodeIntegers, encodeIntegers } from "./integers";
+import { fail, failure, Failure, readBytes, readU8, readVarint } from "./reader";
+import { Scratch, scratch } from "./scratch";
+import { writeVarint } from "./writer";
 
 /** How a bitmap of known length is written: nothing more when all bits are alike. */
 const enum Bitmap {
   AllZero = 0,
   AllOne = 1,
   Mixed = 2,
+  /** Few zeros among ones: how many, and the distances between them. */
+  SparseZeros = 3,
+  SparseOnes = 4,
 }
+
+/** Bits rarer than one in this many are written by their distances. */
+const SPARSE: u32 = 12;
 
 /** Of `count` bytes at `source`, how many are not 0. */
 export function countSet(source: usize, count: u32): u32 {
@@ -23,6 +32,7 @@ export function countSet(source: usize, count: u32): u32 {
 export function encodeBitmap(source: usize, count: u32, set: u32, out: ByteBuffer): void {
   if (set == 0) return out.u8(<u8>Bitmap.AllZero);
   if (set == count) return out.u8(<u8>Bitmap.AllOne);
+  if (min(set, count - set) < count / SPARSE) return encodeSparse(source, count, set, out);
   out.u8(<u8>Bitmap.Mixed);
   const length = (count + 7) >> 3;
   let target = out.reserve(length);
@@ -44,12 +54,56 @@ export function encodeBitmap(source: usize, count: u32, set: u32, out: ByteBuffe
   out.length += length;
 }
 
+function encodeSparse(source: usize, count: u32, set: u32, out: ByteBuffer): void {
+  const isOnes = set < count - set;
+  const rare = isOnes ? set : count - set;
+  const gaps = scratch(Scratch.Gaps, <usize>rare << 3);
+  let found: u32 = 0;
+  let previous: u32 = 0;
+  for (let i: u32 = 0; i < count; i++) {
+    if (load<u8>(source + i) != 0 != isOnes) continue;
+    store<u64>(gaps + (<usize>found << 3), i - previous);
+    previous = i;
+    found++;
+  }
+  out.u8(<u8>(isOnes ? Bitmap.SparseOnes : Bitmap.SparseZeros));
+  writeVarint(out, rare);
+  encodeIntegers(gaps, rare, out);
+}
+
+function decodeSparse(count: u32, target: usize, isOnes: bool): u32 {
+  const rare = readVarint();
+  if (rare > count) {
+    fail(Failure.Corrupt);
+    return 0;
+  }
+  const gaps = scratch(Scratch.Gaps, <usize>rare << 3);
+  decodeIntegers(<u32>rare, gaps);
+  if (failure != Failure.None) return 0;
+  memory.fill(target, <u8>!isOnes, count);
+  let at: u64 = 0;
+  for (let i: u32 = 0; i < <u32>rare; i++) {
+    const gap = load<u64>(gaps + (<usize>i << 3));
+    // Only the first may be 0.
+    if (gap >= count - at || (gap == 0 && i > 0)) {
+      fail(Failure.Corrupt);
+      return 0;
+    }
+    at += gap;
+    store<u8>(target + <usize>at, <u8>isOnes);
+  }
+  return isOnes ? <u32>rare : count - <u32>rare;
+}
+
 /** Reads `count` bits to bytes of 0 or 1 at `target`, which has room for 8 more. Gives how many are 1. */
 export function decodeBitmap(count: u32, target: usize): u32 {
   const mode = readU8();
   if (mode == Bitmap.AllZero || mode == Bitmap.AllOne) {
     memory.fill(target, <u8>mode, count);
     return mode == Bitmap.AllOne ? count : 0;
+  }
+  if (mode == Bitmap.SparseZeros || mode == Bitmap.SparseOnes) {
+    return decodeSparse(count, target, mode == Bitmap.SparseOnes);
   }
   if (mode != Bitmap.Mixed) {
     fail(Failure.Corrupt);

@@ -1,5 +1,6 @@
 import { ByteBuffer } from "../memory/bytes";
 import { decodeIntegers, encodeIntegers } from "./integers";
+import { decodeKeyed, encodeKeyed } from "./keyed";
 import { fail, failure, Failure, readBytes, readU8, readVarint } from "./reader";
 import { Scratch, scratch } from "./scratch";
 import { writeVarint } from "./writer";
@@ -83,25 +84,53 @@ export function choosePower(source: usize, count: u32): u32 {
   return bestCost < <u64>samples * 64 ? best : NO_POWER;
 }
 
+/** What the last `split` found. */
+let exceptions: u32 = 0;
+let isCorrected: bool = false;
+
 /** Appends `count` doubles at `source` as decimals of that power of ten. */
 export function encodeDecimals(source: usize, count: u32, exponent: u32, out: ByteBuffer): void {
+  split(source, count, exponent);
+  writeHead(exponent, out);
+  encodeIntegers(scratch(Scratch.Decimals, 0), count, out);
+  writeOddities(count, out);
+}
+
+/** The same by key; false, and nothing appended, when that does not pay. */
+export function encodeKeyedDecimals(source: usize, count: u32, exponent: u32, out: ByteBuffer): bool {
+  const start = out.length;
+  split(source, count, exponent);
+  writeHead(exponent, out);
+  if (!encodeKeyed(scratch(Scratch.Decimals, 0), count, out)) {
+    out.length = start;
+    return false;
+  }
+  writeOddities(count, out);
+  return true;
+}
+
+/** Makes decimals, corrections and exceptions in the memory for them. */
+function split(source: usize, count: u32, exponent: u32): void {
   const decimals = scratch(Scratch.Decimals, <usize>count << 3);
   const corrections = scratch(Scratch.Corrections, <usize>count << 3);
-  const anyCorrection = splitPairs(source, count, powerOf(exponent), decimals, corrections);
-  const exceptions = anyCorrection == 0 ? 0 : takeExceptions(source, count, decimals, corrections);
-  let corrected = false;
-  if (anyCorrection != 0) {
-    for (let i: u32 = 0; i < count && !corrected; i++) corrected = load<i64>(corrections + (<usize>i << 3)) != 0;
-  }
+  exceptions = 0;
+  isCorrected = false;
+  if (splitPairs(source, count, powerOf(exponent), decimals, corrections) == 0) return;
+  exceptions = takeExceptions(source, count, decimals, corrections);
+  for (let i: u32 = 0; i < count && !isCorrected; i++) isCorrected = load<i64>(corrections + (<usize>i << 3)) != 0;
+}
+
+function writeHead(exponent: u32, out: ByteBuffer): void {
   out.u8(<u8>exponent);
-  out.u8(<u8>((corrected ? HAS_CORRECTIONS : 0) | (exceptions > 0 ? HAS_EXCEPTIONS : 0)));
-  encodeIntegers(decimals, count, out);
-  if (corrected) encodeIntegers(corrections, count, out);
-  if (exceptions > 0) {
-    writeVarint(out, exceptions);
-    encodeIntegers(scratch(Scratch.ExceptionRows, 0), exceptions, out);
-    out.append(scratch(Scratch.ExceptionValues, 0), exceptions << 3);
-  }
+  out.u8(<u8>((isCorrected ? HAS_CORRECTIONS : 0) | (exceptions > 0 ? HAS_EXCEPTIONS : 0)));
+}
+
+function writeOddities(count: u32, out: ByteBuffer): void {
+  if (isCorrected) encodeIntegers(scratch(Scratch.Corrections, 0), count, out);
+  if (exceptions == 0) return;
+  writeVarint(out, exceptions);
+  encodeIntegers(scratch(Scratch.ExceptionRows, 0), exceptions, out);
+  out.append(scratch(Scratch.ExceptionValues, 0), exceptions << 3);
 }
 
 /** Writes each value's integer, and the value's bits less the quotient's. Gives the OR of these distances. */
@@ -179,8 +208,20 @@ function isFar(distance: i64): bool {
 export function decodeDecimals(count: u32, target: usize): void {
   const exponent = readU8();
   const parts = readU8();
-  if (exponent > MAX_POWER || parts > 3) return fail(Failure.Corrupt);
   decodeIntegers(count, target);
+  finish(exponent, parts, count, target);
+}
+
+/** The same by key. */
+export function decodeKeyedDecimals(count: u32, target: usize): void {
+  const exponent = readU8();
+  const parts = readU8();
+  decodeKeyed(count, target);
+  finish(exponent, parts, count, target);
+}
+
+function finish(exponent: u32, parts: u32, count: u32, target: usize): void {
+  if (exponent > MAX_POWER || parts > 3) fail(Failure.Corrupt);
   if (failure != Failure.None) return;
   const power = powerOf(exponent);
   for (let at = target, end = target + (<usize>count << 3); at < end; at += 8) {

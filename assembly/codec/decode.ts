@@ -4,6 +4,7 @@ import { crc32c } from "./crc32c";
 import { decodeFloats } from "./floats";
 import { decodeIntegers } from "./integers";
 import { BlockHead, CHECKED_FROM, HAS_EXTRA, HAS_FLAGS, HEAD_BYTES, isTooLarge, MAGIC, VERSION } from "./layout";
+import { decodeKeyed, hasKeys, setKeys } from "./keyed";
 import {
   cursor,
   fail,
@@ -40,7 +41,7 @@ export function decodeBlock(block: usize, length: u32, batch: Batch): Failure {
   if (isTooLarge(<u64>before + head.rows, max<u32>(batch.columnCount, head.columnCount))) return Failure.TooLarge;
   batch.seal();
   openSection(block + HEAD_BYTES, length - HEAD_BYTES);
-  decodeBody(head, batch, before, block + length);
+  decodeBody(head, batch, before);
   if (failure == Failure.None) batch.rows = before + head.rows;
   else takeBack(batch, before);
   batch.seal();
@@ -58,38 +59,129 @@ function checkHead(block: usize, length: u32): void {
   if (head.parts > (HAS_FLAGS | HAS_EXTRA)) fail(Failure.Corrupt);
 }
 
-function decodeBody(head: BlockHead, batch: Batch, before: u32, end: usize): void {
+/** Where a section stands, and for a column's what it belongs to. */
+@unmanaged
+class Section {
+  start: usize;
+  length: u32;
+  column: Column;
+  type: ColumnType;
+}
+
+/** u32 a row: the number of its key, or 0 when the block is not keyed. */
+let rowKeys: usize = 0;
+let keyCount: u32 = 0;
+
+function decodeBody(head: BlockHead, batch: Batch, before: u32): void {
   readBytes(readLength());
   const schema = cursor;
   skipSchema(head.columnCount);
   if (crc32c(schema, <u32>(cursor - schema)) != head.schemaId) fail(Failure.Corrupt);
+  const key = readVarint();
+  if (key > head.columnCount) fail(Failure.Corrupt);
+  const sections = findSections(head);
   if (failure != Failure.None) return;
   const rows = head.rows;
-  let next = beginSection(end);
   // 128 times take a byte at the least, and up to two stand before them: room is made for no more rows than that.
-  if (failure == Failure.None && rows > 2 + (<u64>remaining() << 7)) fail(Failure.Corrupt);
-  if (failure != Failure.None) return;
+  if (rows > 2 + (<u64>section(sections, 0).length << 7)) return fail(Failure.Corrupt);
   batch.ensure(before + rows + SPARE_ROWS);
+  openSection(section(sections, 0).start, section(sections, 0).length);
   decodeTimes(head, batch.times + (<usize>before << 3));
-  next = nextSection(next, end);
+  closeSection();
   memory.fill(batch.flags + before, 0, rows);
   if (head.parts & HAS_FLAGS) {
+    if (failure != Failure.None) return;
+    openSection(section(sections, 1).start, section(sections, 1).length);
     decodeFlags(batch.flags + before, rows);
-    next = nextSection(next, end);
+    closeSection();
   }
+  if (failure != Failure.None) return;
+  const firstColumn: u32 = head.parts & HAS_FLAGS ? 2 : 1;
+  assignColumns(head, batch, schema, sections, firstColumn);
+  decodeColumns(head, sections, firstColumn, <u32>key, before);
+}
+
+@inline
+function section(sections: usize, index: u32): Section {
+  return changetype<Section>(sections + <usize>index * offsetof<Section>());
+}
+
+/** Notes where all sections stand: times, flags, columns, extra. They fill the block. */
+function findSections(head: BlockHead): usize {
+  const count: u32 = 1 + (head.parts & HAS_FLAGS ? 1 : 0) + head.columnCount + (head.parts & HAS_EXTRA ? 1 : 0);
+  const sections = scratch(Scratch.Sections, <usize>count * offsetof<Section>());
+  for (let i: u32 = 0; i < count && failure == Failure.None; i++) {
+    const length = readU32();
+    section(sections, i).length = length;
+    section(sections, i).start = readBytes(length);
+  }
+  if (cursor != limit) fail(Failure.Corrupt);
+  return sections;
+}
+
+/** A section must have been read to its end. */
+function closeSection(): void {
+  if (cursor != limit) fail(Failure.Corrupt);
+}
+
+/** Gives each column's section its column in the batch, in the order of the block. */
+function assignColumns(head: BlockHead, batch: Batch, schema: usize, sections: usize, firstColumn: u32): void {
   let entry = schema;
-  for (let i: u32 = 0; i < head.columnCount && failure == Failure.None; i++) {
+  for (let i: u32 = 0; i < head.columnCount; i++) {
     const type = <ColumnType>load<u8>(entry);
     const nameLength = lengthAt(entry + 1);
     const name = entry + 1 + lengthSizeAt(entry + 1);
     entry = name + nameLength;
-    decodeColumn(columnNamed(batch, i, name, nameLength, type), type, before, rows);
-    next = nextSection(next, end);
+    section(sections, firstColumn + i).type = type;
+    section(sections, firstColumn + i).column = columnNamed(batch, i, name, nameLength, type);
   }
-  if (head.parts & HAS_EXTRA) {
-    decodeColumn(batch.extra, ColumnType.Raw, before, rows);
-    next = nextSection(next, end);
+  if ((head.parts & HAS_EXTRA) == 0) return;
+  section(sections, firstColumn + head.columnCount).type = ColumnType.Raw;
+  section(sections, firstColumn + head.columnCount).column = batch.extra;
+}
+
+/** The key's column goes first, since others need it. `key` is one more than its index, or 0. */
+function decodeColumns(head: BlockHead, sections: usize, firstColumn: u32, key: u32, before: u32): void {
+  const rows = head.rows;
+  rowKeys = 0;
+  if (key > 0) {
+    const keySection = section(sections, firstColumn + key - 1);
+    decodeSection(keySection, before, rows);
+    if (failure == Failure.None) readKeys(keySection.column, keySection.type, before, rows);
   }
+  const count: u32 = head.columnCount + (head.parts & HAS_EXTRA ? 1 : 0);
+  for (let i: u32 = 0; i < count && failure == Failure.None; i++) {
+    if (i + 1 != key) decodeSection(section(sections, firstColumn + i), before, rows);
+  }
+}
+
+function decodeSection(from: Section, before: u32, rows: u32): void {
+  openSection(from.start, from.length);
+  decodeColumn(from.column, from.type, before, rows);
+  closeSection();
+}
+
+/** The rows' keys are their ids in the batch's dictionary. */
+function readKeys(column: Column, type: ColumnType, before: u32, rows: u32): void {
+  if (type != ColumnType.Text || rows == 0) return fail(Failure.Corrupt);
+  rowKeys = scratch(Scratch.Keys, <usize>rows << 2);
+  keyCount = column.dictionary.count;
+  for (let i: u32 = 0; i < rows; i++) {
+    if (!column.isValid(before + i)) return fail(Failure.Corrupt);
+    store<u32>(rowKeys + (<usize>i << 2), load<u32>(column.cell(before + i)));
+  }
+}
+
+/** The keys of the rows that have a value. */
+function keysOf(valid: usize, rows: u32, count: u32): usize {
+  if (rowKeys == 0 || count == rows) return rowKeys;
+  const target = scratch(Scratch.ValueKeys, (<usize>rows + 1) << 2);
+  let at = target;
+  for (let row: u32 = 0; row < rows; row++) {
+    store<u32>(at, load<u32>(rowKeys + (<usize>row << 2)));
+    at += <usize>(load<u8>(valid + row) != 0) << 2;
+  }
+  return target;
 }
 
 /** A varint that is a length within what remains, else failure and 0. */
@@ -125,27 +217,6 @@ function lengthSizeAt(at: usize): usize {
   let size: usize = 1;
   while (load<u8>(at++) >= 0x80) size++;
   return size;
-}
-
-/** Narrows reading to the section at the cursor; gives where the next one begins. */
-function beginSection(end: usize): usize {
-  const length = readU32();
-  if (length > remaining()) fail(Failure.Corrupt);
-  if (failure != Failure.None) return end;
-  const next = cursor + length;
-  openSection(cursor, length);
-  return next;
-}
-
-/** Leaves a section, which must have been read to its end, for the next. At the block's end there is none. */
-function nextSection(next: usize, end: usize): usize {
-  if (cursor != limit) fail(Failure.Corrupt);
-  if (failure != Failure.None || next == end) {
-    openSection(end, 0);
-    return end;
-  }
-  openSection(next, <u32>(end - next));
-  return beginSection(end);
 }
 
 function decodeTimes(head: BlockHead, target: usize): void {
@@ -194,6 +265,7 @@ function decodeColumn(column: Column, type: ColumnType, before: u32, rows: u32):
   if (failure != Failure.None) return;
   column.filled = before + rows;
   column.nulls += rows - count;
+  setKeys(keysOf(valid, rows, count), keyCount);
   const isDirect = count == rows && type == column.type;
   const values = isDirect ? cells : scratch(Scratch.Dense, <usize>count << 3);
   decodeValues(column, type, count, values);
@@ -201,11 +273,20 @@ function decodeColumn(column: Column, type: ColumnType, before: u32, rows: u32):
 }
 
 function decodeValues(column: Column, type: ColumnType, count: u32, target: usize): void {
-  if (type == ColumnType.Int) decodeIntegers(count, target);
+  if (type == ColumnType.Int) decodeNumbers(count, target);
   else if (type == ColumnType.Float) decodeFloats(count, target);
   else if (type == ColumnType.Text) decodeTexts(count, column.dictionary, target);
   else if (type == ColumnType.Raw) decodeRaw(column, count, target);
   else decodeBools(count, target);
+}
+
+/** In a keyed block a byte says whether the integers are by key. */
+function decodeNumbers(count: u32, target: usize): void {
+  if (count == 0 || !hasKeys()) return decodeIntegers(count, target);
+  const isKeyed = readU8();
+  if (isKeyed > 1) return fail(Failure.Corrupt);
+  if (isKeyed) decodeKeyed(count, target);
+  else decodeIntegers(count, target);
 }
 
 function decodeBools(count: u32, target: usize): void {

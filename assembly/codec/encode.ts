@@ -5,13 +5,20 @@ import { crc32c } from "./crc32c";
 import { encodeFloats } from "./floats";
 import { encodeIntegers } from "./integers";
 import { BlockHead, CHECKED_FROM, HAS_EXTRA, HAS_FLAGS, HEAD_BYTES, isTooLarge, MAGIC, VERSION } from "./layout";
+import { encodeKeyed, setKeys } from "./keyed";
 import { Scratch, scratch } from "./scratch";
-import { encodeTexts } from "./texts";
+import { encodeTexts, numberUsed } from "./texts";
 import { writeVarint } from "./writer";
 
 /** The rows in hand: `rowList` is 0 for all of the batch, else the address of their numbers. */
 let rowList: usize = 0;
 let rowCount: u32 = 0;
+
+/** u32 a row: the number of its key, or 0 when the block is not keyed. */
+let rowKeys: usize = 0;
+let keyCount: u32 = 0;
+/** A column whose texts recur at least so often, on average, is the block's key. */
+const MIN_ROWS_PER_KEY: u32 = 2;
 
 /**
  * Appends the block of the batch's rows, or of those with a mask byte other than 0. `mask` is 0 or the address of
@@ -29,6 +36,7 @@ export function encodeBlock(batch: Batch, stream: usize, streamLength: u32, mask
   const schemaStart = out.length;
   encodeSchema(batch, out);
   const schemaId = crc32c(out.data + schemaStart, out.length - schemaStart);
+  writeVarint(out, findKey(batch));
 
   const times = gatherTimes(batch.times);
   const timesStart = beginSection(out);
@@ -77,6 +85,38 @@ function encodeSchema(batch: Batch, out: ByteBuffer): void {
     writeVarint(out, column.nameLength);
     out.append(column.name, column.nameLength);
   }
+}
+
+/** Numbers each row's key; gives one more than the index of the key's column, or 0 when there is none. */
+function findKey(batch: Batch): u32 {
+  rowKeys = 0;
+  for (let i: u32 = 0; i < batch.columnCount && rowCount > 0; i++) {
+    const column = batch.column(i);
+    if (column.type != ColumnType.Text) continue;
+    const valid = gatherBytes(column.valid, Scratch.Valid);
+    if (countSet(valid, rowCount) != rowCount) continue;
+    const ids = scratch(Scratch.Ids, <usize>rowCount << 3);
+    keyCount = numberUsed(gatherValues(column, valid, rowCount), rowCount, column.dictionary, ids);
+    if (keyCount == 1 || keyCount > rowCount / MIN_ROWS_PER_KEY) continue;
+    rowKeys = scratch(Scratch.Keys, <usize>rowCount << 2);
+    for (let row: u32 = 0; row < rowCount; row++) {
+      store<u32>(rowKeys + (<usize>row << 2), load<u32>(ids + (<usize>row << 3)));
+    }
+    return i + 1;
+  }
+  return 0;
+}
+
+/** The keys of the rows that have a value. */
+function keysOf(valid: usize, count: u32): usize {
+  if (rowKeys == 0 || count == rowCount) return rowKeys;
+  const target = scratch(Scratch.ValueKeys, (<usize>rowCount + 1) << 2);
+  let at = target;
+  for (let row: u32 = 0; row < rowCount; row++) {
+    store<u32>(at, load<u32>(rowKeys + (<usize>row << 2)));
+    at += <usize>(load<u8>(valid + row) != 0) << 2;
+  }
+  return target;
 }
 
 /** A section is its length as u32, then its bytes, so that a reader can pass over it. */
@@ -146,6 +186,7 @@ function encodeColumn(column: Column, out: ByteBuffer): void {
     const valid = gatherBytes(column.valid, Scratch.Valid);
     const count = countSet(valid, rowCount);
     encodeBitmap(valid, rowCount, count, out);
+    setKeys(keysOf(valid, count), keyCount);
     if (count > 0) encodeValues(column, gatherValues(column, valid, count), count, out);
   }
   endSection(start, out);
@@ -165,11 +206,21 @@ function gatherValues(column: Column, valid: usize, count: u32): usize {
 }
 
 function encodeValues(column: Column, cells: usize, count: u32, out: ByteBuffer): void {
-  if (column.type == ColumnType.Int) encodeIntegers(cells, count, out);
+  if (column.type == ColumnType.Int) encodeNumbers(cells, count, out);
   else if (column.type == ColumnType.Float) encodeFloats(cells, count, out);
   else if (column.type == ColumnType.Text) encodeTexts(cells, count, column.dictionary, out);
   else if (column.type == ColumnType.Raw) encodeRaw(column, cells, count, out);
   else encodeBools(cells, count, out);
+}
+
+/** In a keyed block a byte says whether the integers are by key. */
+function encodeNumbers(cells: usize, count: u32, out: ByteBuffer): void {
+  if (rowKeys == 0) return encodeIntegers(cells, count, out);
+  const mode = out.length;
+  out.u8(1);
+  if (encodeKeyed(cells, count, out)) return;
+  store<u8>(out.data + mode, 0);
+  encodeIntegers(cells, count, out);
 }
 
 function encodeBools(cells: usize, count: u32, out: ByteBuffer): void {

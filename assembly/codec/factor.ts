@@ -2,6 +2,7 @@ import { Scratch, scratch } from "./scratch";
 
 /** Below this many values a factor costs more than it saves. */
 const MIN_VALUES: u32 = 8;
+const SAMPLES: u32 = 16;
 
 /** The factor that the last `factorOut` took out; 1 when there is none. */
 export let divisor: u64 = 1;
@@ -17,29 +18,44 @@ export function factorOut(source: usize, count: u32): usize {
   divisor = 1;
   if (count < MIN_VALUES) return source;
   const first = load<i64>(source);
-  let common: u64 = 0;
-  let twos: u64 = 0;
-  let inverse: u64 = 0;
-  let bound: u64 = 0;
-  for (let i: u32 = 1; i < count; i++) {
-    const distance = magnitude(load<i64>(source + (<usize>i << 3)) - first);
-    if (common != 0 && rotr<u64>(distance * inverse, twos) <= bound) continue;
-    common = greatestCommonDivisor(common, distance);
-    if (common == 1) return source;
-    if (common == 0) continue;
-    twos = ctz<u64>(common);
-    inverse = inverseOf(common >> twos);
-    bound = u64.MAX_VALUE / common;
-  }
+  let common = sampleDivisor(source, count, first);
   if (common <= 1) return source;
-  divisor = common;
   const target = scratch(Scratch.Scaled, <usize>count << 3);
-  for (let at: usize = 0, end = <usize>count << 3; at < end; at += 8) {
-    const distance = load<i64>(source + at) - first;
-    const quotient = <i64>rotr<u64>(magnitude(distance) * inverse, twos);
-    store<i64>(target + at, distance < 0 ? -quotient : quotient);
+  while (true) {
+    const failed = divideAll(source, count, first, common, target);
+    if (failed == 0) break;
+    common = greatestCommonDivisor(common, magnitude(load<i64>(source + (<usize>failed << 3)) - first));
+    if (common == 1) return source;
   }
+  divisor = common;
   return target;
+}
+
+/** The greatest common divisor of some distances; 0 when all values are equal. */
+function sampleDivisor(source: usize, count: u32, first: i64): u64 {
+  let common: u64 = 0;
+  const step = max<u32>(1, count / SAMPLES);
+  for (let i: u32 = 1; i < count; i += step) {
+    common = greatestCommonDivisor(common, magnitude(load<i64>(source + (<usize>i << 3)) - first));
+    if (common == 1) return 1;
+  }
+  for (let i: u32 = 1; i < count && common == 0; i++) common = magnitude(load<i64>(source + (<usize>i << 3)) - first);
+  return common;
+}
+
+/** Writes all distances divided; stops at the first that does not divide and gives its index, else 0. */
+function divideAll(source: usize, count: u32, first: i64, common: u64, target: usize): u32 {
+  const twos = ctz<u64>(common);
+  const inverse = inverseOf(common >> twos);
+  const bound = u64.MAX_VALUE / common;
+  for (let i: u32 = 0; i < count; i++) {
+    const at = <usize>i << 3;
+    const distance = load<i64>(source + at) - first;
+    const quotient = rotr<u64>(magnitude(distance) * inverse, twos);
+    if (quotient > bound) return i;
+    store<i64>(target + at, distance < 0 ? -<i64>quotient : <i64>quotient);
+  }
+  return 0;
 }
 
 @inline

@@ -1,6 +1,14 @@
 import { ByteBuffer } from "../memory/bytes";
-import { choosePower, decodeDecimals, encodeDecimals, NO_POWER } from "./decimals";
-import { decodeIntegers, encodeIntegers } from "./integers";
+import {
+  choosePower,
+  decodeDecimals,
+  decodeKeyedDecimals,
+  encodeDecimals,
+  encodeKeyedDecimals,
+  NO_POWER,
+} from "./decimals";
+import { decodeIntegers, encodeIntegers, PAGE } from "./integers";
+import { hasKeys } from "./keyed";
 import { fail, failure, Failure, readU8 } from "./reader";
 import { Scratch, scratch } from "./scratch";
 import { decodeXor, encodeXor, measureXor } from "./xor";
@@ -19,9 +27,27 @@ const GOOD_ENOUGH_BYTES: u32 = 3;
 /** The mode and the length. */
 const XOR_HEADER_BYTES: u32 = 4;
 
-/** Appends `count` doubles at `source`. */
+/** In a keyed block, how the whole column is written. */
+const enum ColumnMode {
+  Pages = 0,
+  KeyedDecimal = 1,
+}
+
+/** Appends `count` doubles at `source`: as decimals by key, or page by page, each in its own form. */
 export function encodeFloats(source: usize, count: u32, out: ByteBuffer): void {
-  if (count == 0) return;
+  if (hasKeys()) {
+    const mode = out.length;
+    out.u8(<u8>ColumnMode.KeyedDecimal);
+    const power = choosePower(source, count);
+    if (power != NO_POWER && encodeKeyedDecimals(source, count, power, out)) return;
+    store<u8>(out.data + mode, <u8>ColumnMode.Pages);
+  }
+  for (let from: u32 = 0; from < count; from += PAGE) {
+    encodePage(source + (<usize>from << 3), min(PAGE, count - from), out);
+  }
+}
+
+function encodePage(source: usize, count: u32, out: ByteBuffer): void {
   const start = out.length;
   let best: u32 = u32.MAX_VALUE;
   const power = choosePower(source, count);
@@ -56,6 +82,17 @@ function moveBack(out: ByteBuffer, to: u32, from: u32): u32 {
 /** Reads `count` doubles to `target`. On failure the room's content is undefined. */
 export function decodeFloats(count: u32, target: usize): void {
   if (count == 0) return;
+  if (hasKeys()) {
+    const mode = readU8();
+    if (mode == ColumnMode.KeyedDecimal) return decodeKeyedDecimals(count, target);
+    if (mode != ColumnMode.Pages) return fail(Failure.Corrupt);
+  }
+  for (let from: u32 = 0; from < count && failure == Failure.None; from += PAGE) {
+    decodePage(min(PAGE, count - from), target + (<usize>from << 3));
+  }
+}
+
+function decodePage(count: u32, target: usize): void {
   const mode = readU8();
   if (failure != Failure.None) return;
   if (mode == FloatMode.Decimal) {

@@ -1,21 +1,31 @@
 import { ByteBuffer } from "../memory/bytes";
 import { GROUP, packGroup, packTail, tailBytes, unpackGroup, unpackTail } from "./bits";
+import { decodeEntropy, encodeEntropy, estimateEntropy } from "./entropy";
 import { divisor, factorOut } from "./factor";
 import { cursor, fail, failure, Failure, readBytes, readSigned, readU8, readVarint } from "./reader";
 import { Scratch, scratch } from "./scratch";
 import { writeSigned, writeVarint } from "./writer";
 
 /**
- * Integers as differences of order 0, 1 or 2, in groups of 128, each group relative to its least member and
- * bit-packed at the width it needs (frame of reference). The order is chosen from a sample by size. All
- * arithmetic is modulo 2^64, so every int64 sequence is exact.
+ * Integers in pages of 4,096, each as differences of order 0, 1 or 2, chosen from a sample by size. The differences
+ * are bit-packed in groups of 128, each relative to its least member at the width it needs (frame of reference), or
+ * entropy-coded when that is clearly smaller. All arithmetic is modulo 2^64, so every int64 sequence is exact.
  *
- * When all values are first + factor · n, the n are stored: milliseconds in a microsecond column cost no more
- * than as milliseconds, and doubles that were singles lose their 29 empty bits.
+ * When all values of a page are first + factor · n, the n are stored: milliseconds in a microsecond column cost no
+ * more than as milliseconds, and doubles that were singles lose their 29 empty bits.
  */
+export const PAGE: u32 = 4096;
 const ORDER_MASK: u32 = 3;
 const HAS_FACTOR: u32 = 4;
+const HAS_ENTROPY: u32 = 8;
+const MAX_MODE: u32 = 15;
 const SAMPLED_GROUPS: u32 = 6;
+const ESTIMATED_GROUPS: u32 = 16;
+/** Fewer values than this do not pay for code lengths. */
+const MIN_ENTROPY_VALUES: u32 = 128;
+/** Entropy coding is slower, so it must save a sixteenth. */
+const ENTROPY_GAIN: u64 = 15;
+const CENTRE_SAMPLES: u32 = 31;
 
 /** Least and greatest difference of the last `measure`. */
 let least: i64 = 0;
@@ -23,42 +33,94 @@ let greatest: i64 = 0;
 
 /** Appends `count` integers at `source`. Cost: about two passes. */
 export function encodeIntegers(source: usize, count: u32, out: ByteBuffer): void {
-  if (count == 0) return;
+  for (let from: u32 = 0; from < count; from += PAGE) {
+    encodePage(source + (<usize>from << 3), min(PAGE, count - from), out);
+  }
+}
+
+function encodePage(source: usize, count: u32, out: ByteBuffer): void {
   const first = load<i64>(source);
   const values = factorOut(source, count);
   const order = chooseOrder(values, count);
+  const mode = out.length;
+  let flags = order;
+  out.u8(0);
   if (divisor > 1) {
-    out.u8(<u8>(order | HAS_FACTOR));
+    flags |= HAS_FACTOR;
     writeVarint(out, divisor);
     writeSigned(out, first);
-  } else {
-    out.u8(<u8>order);
   }
   if (order > 0) writeSigned(out, load<i64>(values));
   if (order > 1) writeSigned(out, load<i64>(values, 8) - load<i64>(values));
-  encodeGroups(values, count, order, out);
+  if (encodeDifferences(values, count, order, out)) flags |= HAS_ENTROPY;
+  store<u8>(out.data + mode, <u8>flags);
 }
 
-function encodeGroups(values: usize, count: u32, order: u32, out: ByteBuffer): void {
-  const differences = count - order;
-  const groups = (differences + GROUP - 1) / GROUP;
-  // Least members follow the widths, the packed groups follow both; they are written side by side here
-  // because like bytes together compress better.
-  const work = scratch(Scratch.Group, (<usize>GROUP << 3) + (<usize>groups << 3));
-  const bases = work + (<usize>GROUP << 3);
-  const widths = out.length;
-  out.reserve(groups);
-  out.length += groups;
+/** Appends the differences in the smaller form; true when that is the entropy-coded one. */
+function encodeDifferences(values: usize, count: u32, order: u32, out: ByteBuffer): bool {
+  const size = count - order;
+  const differences = differencesOf(values, size, order);
+  const groups = (size + GROUP - 1) / GROUP;
+  const widths = scratch(Scratch.Widths, groups);
+  const bases = scratch(Scratch.Bases, <usize>groups << 3);
   let packedBytes: u32 = 0;
   for (let group: u32 = 0; group < groups; group++) {
-    const from = order + group * GROUP;
-    const size = min(GROUP, count - from);
-    measure(values, from, size, order);
+    const members = min(GROUP, size - group * GROUP);
+    measure(differences, group * GROUP, members, 0);
     const width = <u32>(64 - clz<u64>(<u64>(greatest - least)));
-    store<u8>(out.data + widths + group, <u8>width);
+    store<u8>(widths + group, <u8>width);
     store<i64>(bases + (<usize>group << 3), least);
-    packedBytes += tailBytes(size, width);
+    packedBytes += tailBytes(members, width);
   }
+  const wholeBytes = packedBytes + (groups << 1);
+  if (size >= MIN_ENTROPY_VALUES) {
+    const limit = (<u64>wholeBytes * ENTROPY_GAIN) >> 4;
+    const centre = centreOf(differences, size);
+    if (estimateEntropy(differences, size, centre) < limit << 3) {
+      if (encodeEntropy(differences, size, centre, <u32>limit, out)) return true;
+    }
+  }
+  packGroups(differences, size, groups, widths, bases, packedBytes, out);
+  return false;
+}
+
+/** The address of `size` differences of that order; the values themselves for order 0. */
+function differencesOf(values: usize, size: u32, order: u32): usize {
+  if (order == 0) return values;
+  const target = scratch(Scratch.Differences, <usize>PAGE << 3);
+  differ(values + (<usize>order << 3), size, order, target);
+  return target;
+}
+
+/** About the median. */
+function centreOf(values: usize, size: u32): i64 {
+  const sorted = CENTRE;
+  const step = max<u32>(1, size / CENTRE_SAMPLES);
+  let taken: u32 = 0;
+  for (let i: u32 = step >> 1; i < size && taken < CENTRE_SAMPLES; i += step) {
+    const value = load<i64>(values + (<usize>i << 3));
+    let at = taken++;
+    while (at > 0 && load<i64>(sorted + (<usize>(at - 1) << 3)) > value) {
+      store<i64>(sorted + (<usize>at << 3), load<i64>(sorted + (<usize>(at - 1) << 3)));
+      at--;
+    }
+    store<i64>(sorted + (<usize>at << 3), value);
+  }
+  return load<i64>(sorted + (<usize>(taken >> 1) << 3));
+}
+const CENTRE = memory.data(31 * 8, 8);
+
+/** Appends all widths, all least members, then the groups: like bytes together compress better. */
+function packGroups(
+  differences: usize,
+  size: u32,
+  groups: u32,
+  widths: usize,
+  bases: usize,
+  packedBytes: u32,
+  out: ByteBuffer,
+): void {
+  out.append(widths, groups);
   let previous: i64 = 0;
   for (let group: u32 = 0; group < groups; group++) {
     const base = load<i64>(bases + (<usize>group << 3));
@@ -67,21 +129,35 @@ function encodeGroups(values: usize, count: u32, order: u32, out: ByteBuffer): v
   }
   let target = out.reserve(packedBytes + 16);
   for (let group: u32 = 0; group < groups; group++) {
-    const from = order + group * GROUP;
-    const size = min(GROUP, count - from);
-    const width = <u32>load<u8>(out.data + widths + group);
-    if (width == 0) continue;
+    const from = group * GROUP;
+    const members = min(GROUP, size - from);
+    const width = <u32>load<u8>(widths + group);
     const base = load<i64>(bases + (<usize>group << 3));
-    let source = values + (<usize>from << 3);
-    if (order > 0) {
-      differ(source, size, order, work);
-      source = work;
-    }
-    if (size == GROUP) packGroup(source, base, width, target);
-    else packTail(source, size, base, width, target);
-    target += tailBytes(size, width);
+    const source = differences + (<usize>from << 3);
+    if (members == GROUP) packGroup(source, base, width, target);
+    else packTail(source, members, base, width, target);
+    target += tailBytes(members, width);
   }
   out.length += packedBytes;
+}
+
+/** About how many bits `count` integers take, from a sample. */
+export function estimateBits(values: usize, count: u32): u64 {
+  if (count < 4) return <u64>count << 6;
+  const groups = (count + GROUP - 1) / GROUP;
+  const step = max<u32>(1, groups / ESTIMATED_GROUPS);
+  let bits: u64 = 0;
+  let sampled: u64 = 0;
+  for (let group: u32 = 0; group < groups; group += step) {
+    const from = max<u32>(2, group * GROUP);
+    if (from >= count) break;
+    const size = min(GROUP, count - from);
+    const order0 = spanBits(values, from, size, 0);
+    const order1 = spanBits(values, from, size, 1);
+    bits += size * min(order0, min(order1, spanBits(values, from, size, 2)));
+    sampled += size;
+  }
+  return sampled == 0 ? <u64>count << 6 : (bits * count) / sampled;
 }
 
 /** The order of differences that packs a sample of groups best; the lower one on a tie. */
@@ -167,10 +243,15 @@ function measureOrder(at: usize, size: u32, order: u32): void {
 
 /** Reads `count` integers to `target`, which has room for them. On failure the room's content is undefined. */
 export function decodeIntegers(count: u32, target: usize): void {
-  if (count == 0) return;
+  for (let from: u32 = 0; from < count && failure == Failure.None; from += PAGE) {
+    decodePage(min(PAGE, count - from), target + (<usize>from << 3));
+  }
+}
+
+function decodePage(count: u32, target: usize): void {
   const mode = readU8();
   const order = mode & ORDER_MASK;
-  if (mode > 7 || order > 2 || order > count) return fail(Failure.Corrupt);
+  if (mode > MAX_MODE || order > 2 || order > count) return fail(Failure.Corrupt);
   let factor: u64 = 1;
   let origin: i64 = 0;
   if (mode & HAS_FACTOR) {
@@ -179,7 +260,10 @@ export function decodeIntegers(count: u32, target: usize): void {
   }
   if (order > 0) store<i64>(target, readSigned());
   if (order > 1) store<i64>(target, readSigned(), 8);
-  if (count > order) decodeGroups(count - order, target + (<usize>order << 3));
+  if (count > order) {
+    if (mode & HAS_ENTROPY) decodeEntropy(count - order, target + (<usize>order << 3));
+    else decodeGroups(count - order, target + (<usize>order << 3));
+  }
   if (failure != Failure.None) return;
   if (order == 1) addUp(target, count);
   else if (order == 2) addUpTwice(target, count);

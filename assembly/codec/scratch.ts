@@ -8,8 +8,12 @@ export const enum Scratch {
   Dense,
   /** i64: integers divided by their common factor */
   Scaled,
-  /** i64[128]: differences of one group */
-  Group,
+  /** i64: differences of one page */
+  Differences,
+  /** u8: widths of a page's groups */
+  Widths,
+  /** i64: least members of a page's groups */
+  Bases,
   /** i64: floats as decimals, or as ordered integers */
   Decimals,
   /** i64: distance in last places of a float from its decimal */
@@ -32,6 +36,28 @@ export const enum Scratch {
   Lengths,
   /** u8: booleans */
   Bools,
+  /** u8: which predicted ids hold */
+  Hits,
+  /** i64: the ids that were not as predicted */
+  Missed,
+  /** u32: by id, the id that followed it last */
+  Followers,
+  /** u32: each row's key */
+  Keys,
+  /** u32: each value's key, when there are nulls */
+  ValueKeys,
+  /** i64: the first number of each key */
+  Firsts,
+  /** i64: differences from the number before of the same key */
+  Steps,
+  /** i64: by key, its last number */
+  Last,
+  /** u8: by key, whether it was met */
+  Seen,
+  /** Section: where a block's sections stand */
+  Sections,
+  /** i64: distances between the rarer bits of a bitmap */
+  Gaps,
   /** bytes of a text in the making */
   Text,
   Count,

@@ -1,5 +1,6 @@
 import { ByteBuffer } from "../memory/bytes";
 import { Dictionary } from "../memory/dictionary";
+import { decodeIds, encodeIds, estimateIds } from "./ids";
 import { decodeIntegers, encodeIntegers } from "./integers";
 import { fail, failure, Failure, readBytes, readU8, readVarint } from "./reader";
 import { Scratch, scratch } from "./scratch";
@@ -27,17 +28,16 @@ export function encodeTexts(cells: usize, count: u32, dictionary: Dictionary, ou
   const ids = scratch(Scratch.Ids, <usize>count << 3);
   const used = numberUsed(cells, count, dictionary, ids);
   const usedIds = scratch(Scratch.UsedIds, 0);
+  const idBits = estimateIds(ids, count, used);
   if (used < MIN_TEMPLATE_TEXTS || !findTemplate(dictionary, usedIds, used)) {
     out.u8(<u8>TextMode.Dictionary);
     writeVarint(out, used);
     encodeDistinct(dictionary, usedIds, used, out);
-    encodeIntegers(ids, count, out);
-    return;
+    return encodeIds(ids, count, used, out);
   }
   const bits = slotBits(used);
-  const idBits = 32 - clz<u32>(used - 1);
   // Going without ids makes reading slower, so it must pay by an eighth.
-  if (<u64>count * bits * 9 < (<u64>used * bits + <u64>count * idBits) * 8) {
+  if (<u64>count * bits * 9 < (<u64>used * bits + idBits) * 8) {
     out.u8(<u8>TextMode.Rows);
     encodeTemplateHead(out);
     encodeTemplateSlots(used, ids, count, out);
@@ -46,12 +46,12 @@ export function encodeTexts(cells: usize, count: u32, dictionary: Dictionary, ou
     writeVarint(out, used);
     encodeTemplateHead(out);
     encodeTemplateSlots(used, 0, used, out);
-    encodeIntegers(ids, count, out);
+    encodeIds(ids, count, used, out);
   }
 }
 
 /** Renumbers the texts in use from 0 in order of appearance: writes each row's id, gives how many there are. */
-function numberUsed(cells: usize, count: u32, dictionary: Dictionary, ids: usize): u32 {
+export function numberUsed(cells: usize, count: u32, dictionary: Dictionary, ids: usize): u32 {
   const known = <usize>dictionary.count << 2;
   const map = scratch(Scratch.IdMap, known);
   const usedIds = scratch(Scratch.UsedIds, known);
@@ -98,12 +98,10 @@ export function decodeTexts(count: u32, dictionary: Dictionary, target: usize): 
   const map = scratch(Scratch.IdMap, <usize>used << 3);
   if (mode == TextMode.Templates) decodeTemplate(<u32>used, dictionary, map, MAX_TEXT_BYTES);
   else decodeDistinct(<u32>used, dictionary, map);
-  decodeIntegers(count, target);
+  decodeIds(count, <u32>used, target);
   if (failure != Failure.None) return;
   for (let at = target, end = target + (<usize>count << 3); at < end; at += 8) {
-    const id = load<u64>(at);
-    if (id >= used) return fail(Failure.Corrupt);
-    store<u64>(at, load<u64>(map + (<usize>id << 3)));
+    store<u64>(at, load<u64>(map + (<usize>load<u32>(at) << 3)));
   }
 }
 

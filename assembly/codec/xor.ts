@@ -1,18 +1,14 @@
 import { ByteBuffer } from "../memory/bytes";
+import { beginBits, endBits, peekBits, putBits } from "./bitstream";
 import { fail, Failure, readBytes, readVarint, remaining } from "./reader";
 import { writeVarint } from "./writer";
 
 /**
  * Doubles as XOR with the one before: Pelkonen et al., "Gorilla: A Fast, Scalable, In-Memory Time Series
- * Database" (2015), §4.1.2. Bits are written from the lowest up. Per value: `0` for the same value again; `1 0`
- * and the meaningful bits when they lie within the window in use; `1 1`, 6 bits leading zeros, 6 bits length − 1,
- * and the meaningful bits.
+ * Database" (2015), §4.1.2. Per value: `0` for the same value again; `1 0` and the meaningful bits when they lie
+ * within the window in use; `1 1`, 6 bits leading zeros, 6 bits length − 1, and the meaningful bits.
  */
 const WINDOW_BITS: u32 = 12;
-
-let word: u64 = 0;
-let filled: u32 = 0;
-let target: usize = 0;
 
 /** How many bytes `encodeXor` takes for these, without their length. */
 export function measureXor(source: usize, count: u32): u32 {
@@ -36,16 +32,13 @@ export function measureXor(source: usize, count: u32): u32 {
     }
     bits += length;
   }
-  return <u32>min<u64>((bits + 7) >> 3, u32.MAX_VALUE);
+  return <u32>((bits + 7) >> 3);
 }
 
 /** Appends `count` doubles; `bytes` is what `measureXor` gave for them. */
 export function encodeXor(source: usize, count: u32, bytes: u32, out: ByteBuffer): void {
   writeVarint(out, bytes);
-  // The last word is written whole.
-  target = out.reserve(bytes + 16);
-  word = 0;
-  filled = 0;
+  beginBits(out, bytes);
   let leading: u32 = 64;
   let length: u32 = 0;
   let previous: u64 = 0;
@@ -54,7 +47,7 @@ export function encodeXor(source: usize, count: u32, bytes: u32, out: ByteBuffer
     const change = value ^ previous;
     previous = value;
     if (change == 0) {
-      put(0, 1);
+      putBits(0, 1);
       continue;
     }
     const lead = <u32>clz<u64>(change);
@@ -62,28 +55,13 @@ export function encodeXor(source: usize, count: u32, bytes: u32, out: ByteBuffer
     if (lead < leading || <u32>64 - trail > leading + length) {
       leading = lead;
       length = 64 - lead - trail;
-      put(3 | (<u64>lead << 2) | (<u64>(length - 1) << 8), 2 + WINDOW_BITS);
+      putBits(3 | (<u64>lead << 2) | (<u64>(length - 1) << 8), 2 + WINDOW_BITS);
     } else {
-      put(1, 2);
+      putBits(1, 2);
     }
-    put(change >> (64 - leading - length), length);
+    putBits(change >> (64 - leading - length), length);
   }
-  store<u64>(target, word);
-  out.length += bytes;
-}
-
-@inline
-function put(bits: u64, count: u32): void {
-  word |= bits << filled;
-  const next = filled + count;
-  if (next >= 64) {
-    store<u64>(target, word);
-    target += 8;
-    word = filled == 0 ? 0 : bits >> (64 - filled);
-    filled = next - 64;
-  } else {
-    filled = next;
-  }
+  endBits(out, bytes);
 }
 
 /** Reads `count` doubles to `to`. */
@@ -99,7 +77,7 @@ export function decodeXor(count: u32, to: usize): void {
   for (let i: u32 = 0; i < count; i++) {
     // Every read starts below `end`, and the input is padded by more than the longest code.
     if (at >= end) return fail(Failure.Corrupt);
-    const code = peek(source, at);
+    const code = peekBits(source, at);
     if ((code & 1) == 0) {
       at++;
     } else {
@@ -111,7 +89,7 @@ export function decodeXor(count: u32, to: usize): void {
         if (leading + length > 64) return fail(Failure.Corrupt);
       }
       if (length == 0) return fail(Failure.Corrupt);
-      let change = peek(source, at);
+      let change = peekBits(source, at);
       if (length < 64) change &= ((<u64>1) << length) - 1;
       previous ^= change << (64 - leading - length);
       at += length;
@@ -119,13 +97,4 @@ export function decodeXor(count: u32, to: usize): void {
     store<u64>(to + (<usize>i << 3), previous);
   }
   if (at > end) fail(Failure.Corrupt);
-}
-
-/** 64 bits from bit `at` on. */
-@inline
-function peek(source: usize, at: u64): u64 {
-  const from = source + <usize>(at >> 3);
-  const shift = at & 7;
-  const low = load<u64>(from) >> shift;
-  return shift == 0 ? low : low | (<u64>load<u8>(from, 8) << (64 - shift));
 }

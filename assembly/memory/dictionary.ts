@@ -1,20 +1,57 @@
 import { ByteBuffer } from "./bytes";
 
-/** One interned string: where its bytes stand in `Dictionary.bytes`, and its hash. */
+/** One interned string: its first bytes, where all of them stand in `Dictionary.bytes`, and its hash. */
 @unmanaged
 export class DictionaryEntry {
+  /** The first 16 bytes, zero-padded: short strings are compared here, without a look at `bytes`. */
+  prefixLow: u64;
+  prefixHigh: u64;
   offset: u32;
   length: u32;
   hash: u32;
+  unused: u32;
 }
 
-const ENTRY_SIZE: u32 = offsetof<DictionaryEntry>();
+const ENTRY_SHIFT: usize = 5;
+const FIRST_TABLE_SIZE: u32 = 1024;
+const BLOCK: u32 = 16;
+/** What `find` gives for a string that was never interned. */
+export const NOT_INTERNED: u32 = 0xffffffff;
+
+/** Sixteen masks of 16 bytes: mask n keeps the first n bytes. */
+const MASKS = memory.data(16 * 16, 16);
+for (let n: usize = 0; n < 16; n++) memory.fill(MASKS + (n << 4), 0xff, n);
+
+/** Odd multipliers of splitmix64 (Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", 2014). */
+const MIX_A: u64 = 0xbf58476d1ce4e5b9;
+const MIX_B: u64 = 0x94d049bb133111eb;
+const GOLDEN: u64 = 0x9e3779b97f4a7c15;
+
+let seedState: u64 = GOLDEN;
+
+/** Makes the hashes of dictionaries created from now on unpredictable, so that nobody can send colliding strings. */
+export function seedDictionaries(entropy: u64): void {
+  seedState ^= entropy;
+}
+
+function nextSeed(): u64 {
+  seedState += GOLDEN;
+  let mixed = (seedState ^ (seedState >> 30)) * MIX_A;
+  mixed = (mixed ^ (mixed >> 27)) * MIX_B;
+  return mixed ^ (mixed >> 31);
+}
+
+/** The 16 bytes at `source` with all but the first `length` (< 16) zero. Reads 16 bytes. */
+@inline
+export function maskedBlock(block: v128, length: u32): v128 {
+  return v128.and(block, v128.load(MASKS + (<usize>length << 4)));
+}
 
 /**
- * Interns byte strings to dense ids 0, 1, 2 … in order of first appearance.
+ * Interns byte strings to dense ids 0, 1, 2 … in order of first appearance. Ids do not depend on the seed.
  *
  * Invariant: the table holds id + 1 (0 is free), its size is a power of two and at least twice `count`.
- * `reset` costs one fill of the table and keeps all memory.
+ * `reset` costs at most one fill of the table and keeps all memory.
  */
 @unmanaged
 export class Dictionary {
@@ -24,28 +61,45 @@ export class Dictionary {
   capacity: u32;
   count: u32;
   bytes: ByteBuffer;
+  seedLow: u64;
+  seedHigh: u64;
 
   static create(): Dictionary {
     const self = changetype<Dictionary>(heap.alloc(offsetof<Dictionary>()));
-    self.tableMask = 1023;
-    self.table = heap.alloc(1024 << 2);
-    memory.fill(self.table, 0, 1024 << 2);
-    self.capacity = 512;
-    self.entries = heap.alloc(512 * ENTRY_SIZE);
+    self.tableMask = FIRST_TABLE_SIZE - 1;
+    self.table = heap.alloc(FIRST_TABLE_SIZE << 2);
+    memory.fill(self.table, 0, FIRST_TABLE_SIZE << 2);
+    self.capacity = FIRST_TABLE_SIZE >> 1;
+    self.entries = heap.alloc(<usize>self.capacity << ENTRY_SHIFT);
     self.count = 0;
     self.bytes = ByteBuffer.create(4096);
+    self.seedLow = nextSeed();
+    self.seedHigh = nextSeed();
     return self;
   }
 
   reset(): void {
-    if (this.count == 0) return;
-    memory.fill(this.table, 0, <usize>(this.tableMask + 1) << 2);
+    const size = this.tableMask + 1;
+    if (this.count > size >> 4) {
+      memory.fill(this.table, 0, <usize>size << 2);
+    } else {
+      // Backwards, so that every slot is found by probing from its hash.
+      for (let id = this.count; id > 0; id--) {
+        let slot = this.entry(id - 1).hash & this.tableMask;
+        while (load<u32>(this.slotAt(slot)) != id) slot = (slot + 1) & this.tableMask;
+        store<u32>(this.slotAt(slot), 0);
+      }
+    }
     this.count = 0;
     this.bytes.reset();
   }
 
   @inline entry(id: u32): DictionaryEntry {
-    return changetype<DictionaryEntry>(this.entries + <usize>id * ENTRY_SIZE);
+    return changetype<DictionaryEntry>(this.entries + (<usize>id << ENTRY_SHIFT));
+  }
+
+  @inline private slotAt(slot: u32): usize {
+    return this.table + (<usize>slot << 2);
   }
 
   @inline pointer(id: u32): usize {
@@ -58,35 +112,107 @@ export class Dictionary {
 
   /** The id of the string at `source`; interns a copy when it is new. */
   intern(source: usize, length: u32): u32 {
-    const hash = hashBytes(source, length);
+    if (length < BLOCK) return this.internShort(loadShort(source, length), length);
+    const hash = this.hashLong(source, length);
+    const slot = this.probeLong(source, length, hash);
+    const stored = load<u32>(this.slotAt(slot));
+    return stored != 0 ? stored - 1 : this.insert(slot, v128.load(source), source, length, hash);
+  }
+
+  /** `intern` of fewer than 16 bytes, given as a zero-padded block. */
+  @inline internShort(block: v128, length: u32): u32 {
+    const low = v128.extract_lane<u64>(block, 0);
+    const high = v128.extract_lane<u64>(block, 1);
+    const hash = finish(this.mix(low, high), length);
     const mask = this.tableMask;
     let slot = hash & mask;
     while (true) {
-      const stored = load<u32>(this.table + (<usize>slot << 2));
-      if (stored == 0) break;
+      const stored = load<u32>(this.slotAt(slot));
+      if (stored == 0) return this.insert(slot, block, 0, length, hash);
+      const entry = this.entry(stored - 1);
+      if (((entry.prefixLow ^ low) | (entry.prefixHigh ^ high)) == 0 && entry.length == length) return stored - 1;
+      slot = (slot + 1) & mask;
+    }
+  }
+
+  /** The id of the string at `source`, or `NOT_INTERNED`. */
+  find(source: usize, length: u32): u32 {
+    let slot: u32;
+    if (length < BLOCK) {
+      const block = loadShort(source, length);
+      const low = v128.extract_lane<u64>(block, 0);
+      const high = v128.extract_lane<u64>(block, 1);
+      slot = finish(this.mix(low, high), length) & this.tableMask;
+      while (true) {
+        const stored = load<u32>(this.slotAt(slot));
+        if (stored == 0) return NOT_INTERNED;
+        const entry = this.entry(stored - 1);
+        if (entry.prefixLow == low && entry.prefixHigh == high && entry.length == length) return stored - 1;
+        slot = (slot + 1) & this.tableMask;
+      }
+    }
+    slot = this.probeLong(source, length, this.hashLong(source, length));
+    const stored = load<u32>(this.slotAt(slot));
+    return stored != 0 ? stored - 1 : NOT_INTERNED;
+  }
+
+  /**
+   * The multiplications of NH (Black, Halevi, Krawczyk, Krovetz, Rogaway, "UMAC", 1999), whose collisions cannot be
+   * aimed at without the seed.
+   */
+  @inline private mix(low: u64, high: u64): u64 {
+    const a = low + this.seedLow;
+    const b = high + this.seedHigh;
+    return (a & 0xffffffff) * (a >> 32) + (b & 0xffffffff) * (b >> 32);
+  }
+
+  private hashLong(source: usize, length: u32): u32 {
+    let hash: u64 = 0;
+    const last = source + length - BLOCK;
+    for (let at = source; at < last; at += BLOCK) {
+      hash = (rotl<u64>(hash, 25) ^ this.mix(load<u64>(at), load<u64>(at, 8))) * MIX_A;
+    }
+    hash = rotl<u64>(hash, 25) ^ this.mix(load<u64>(last), load<u64>(last, 8));
+    return finish(hash, length);
+  }
+
+  /** The slot of a string of at least 16 bytes, or the free slot where it belongs. */
+  private probeLong(source: usize, length: u32, hash: u32): u32 {
+    const mask = this.tableMask;
+    let slot = hash & mask;
+    while (true) {
+      const stored = load<u32>(this.slotAt(slot));
+      if (stored == 0) return slot;
       const entry = this.entry(stored - 1);
       if (entry.hash == hash && entry.length == length && equalBytes(this.bytes.data + entry.offset, source, length)) {
-        return stored - 1;
+        return slot;
       }
       slot = (slot + 1) & mask;
     }
-    return this.insert(slot, source, length, hash);
   }
 
-  private insert(slot: u32, source: usize, length: u32, hash: u32): u32 {
+  /** `source` is not read for fewer than 16 bytes: these are all in `block`. */
+  private insert(slot: u32, block: v128, source: usize, length: u32, hash: u32): u32 {
     const id = this.count;
     if (id == this.capacity) {
       this.capacity <<= 1;
-      this.entries = heap.realloc(this.entries, <usize>this.capacity * ENTRY_SIZE);
+      this.entries = heap.realloc(this.entries, <usize>this.capacity << ENTRY_SHIFT);
     }
-    const offset = this.bytes.append(source, length);
     const entry = this.entry(id);
-    entry.offset = offset;
+    const bytes = this.bytes;
+    entry.offset = bytes.length;
+    if (length < BLOCK) {
+      v128.store(bytes.reserve(BLOCK), block);
+      bytes.length += length;
+    } else {
+      bytes.append(source, length);
+    }
+    v128.store(changetype<usize>(entry), block);
     entry.length = length;
     entry.hash = hash;
     this.count = id + 1;
-    store<u32>(this.table + (<usize>slot << 2), id + 1);
-    if (<u64>this.count * 2 > this.tableMask) this.rehash();
+    store<u32>(this.slotAt(slot), id + 1);
+    if (this.count << 1 > this.tableMask) this.rehash();
     return id;
   }
 
@@ -99,8 +225,8 @@ export class Dictionary {
     this.tableMask = mask;
     for (let id: u32 = 0; id < this.count; id++) {
       let slot = this.entry(id).hash & mask;
-      while (load<u32>(this.table + (<usize>slot << 2)) != 0) slot = (slot + 1) & mask;
-      store<u32>(this.table + (<usize>slot << 2), id + 1);
+      while (load<u32>(this.slotAt(slot)) != 0) slot = (slot + 1) & mask;
+      store<u32>(this.slotAt(slot), id + 1);
     }
   }
 
@@ -112,38 +238,19 @@ export class Dictionary {
   }
 }
 
-// Odd 64-bit constants of wyhash (https://github.com/wangyi-fudan/wyhash), used as multipliers.
-const K0: u64 = 0xa0761d6478bd642f;
-const K1: u64 = 0xe7037ed1a0b428db;
-
 @inline
-function mix(a: u64, b: u64): u64 {
-  const product = a * b;
-  return product ^ (product >> 32) ^ rotl<u64>(b, 23);
+function finish(hash: u64, length: u32): u32 {
+  return <u32>(((hash ^ ((<u64>length) << 56) ^ (hash >> 29)) * MIX_B) >> 32);
 }
 
-/** A 32-bit hash of `length` bytes, the same on every run and machine. */
-@inline
-export function hashBytes(source: usize, length: u32): u32 {
-  let hash: u64 = K0 ^ length;
-  let left = length;
-  while (left >= 8) {
-    hash = mix(hash ^ load<u64>(source), K1);
-    source += 8;
-    left -= 8;
-  }
-  let tail: u64 = 0;
-  if (left & 4) {
-    tail = load<u32>(source);
-    source += 4;
-  }
-  if (left & 2) {
-    tail = (tail << 16) | load<u16>(source);
-    source += 2;
-  }
-  if (left & 1) tail = (tail << 8) | load<u8>(source);
-  hash = mix(hash ^ tail, K0);
-  return <u32>(hash ^ (hash >> 29));
+/** Fewer than 16 bytes as a zero-padded block. Never reads past the page that `source` is in. */
+function loadShort(source: usize, length: u32): v128 {
+  if ((source & 0xffff) <= 0x10000 - BLOCK) return maskedBlock(v128.load(source), length);
+  let low: u64 = 0;
+  let high: u64 = 0;
+  for (let i = length; i > 8; i--) high = (high << 8) | load<u8>(source + i - 1);
+  for (let i = min<u32>(length, 8); i > 0; i--) low = (low << 8) | load<u8>(source + i - 1);
+  return i64x2.replace_lane(i64x2.splat(<i64>low), 1, <i64>high);
 }
 
 @inline

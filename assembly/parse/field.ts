@@ -100,10 +100,11 @@ export class Plan {
   }
 
   /** Whether a value at that path has a column, or gets one when the batch has room. */
-  takes(field: Field, batch: Batch): bool {
-    if (changetype<usize>(field) == 0) return !this.isDeclared && batch.columnCount < MAX_COLUMNS;
+  takes(field: Field, pathLength: u32, batch: Batch): bool {
+    const mayAdd = !this.isDeclared && batch.columnCount < MAX_COLUMNS;
+    if (changetype<usize>(field) == 0) return mayAdd && pathLength <= MAX_PATH_BYTES;
     if (field.hasColumn() || field.isKey || field.declaredType != ColumnType.Null) return true;
-    return !this.isDeclared && batch.columnCount < MAX_COLUMNS;
+    return mayAdd;
   }
 
   /** Whether an object at that path is looked into for fields, instead of being a value itself. */

@@ -15,23 +15,26 @@ const KEPT_NESTING_BYTES: u32 = 1 << 20;
 /** One byte for each open container: its opening bracket. */
 let nesting: ByteBuffer = changetype<ByteBuffer>(0);
 
-/** Where the text that is read now ends: a line feed or zeros stand there. */
-export let limit: usize = 0;
+/** In documents a line feed is white space; in lines it ends the line. */
+export const FEED_IN_DOCUMENT: u32 = 0x0a;
+export const FEED_IN_LINE: u32 = 0x20;
+let lineFeed: u32 = FEED_IN_LINE;
 
-export function setLimit(end: usize): void {
-  limit = end;
+/** What counts as white space beside blank, tab and carriage return, from now on. */
+export function setLineFeed(byte: u32): void {
+  lineFeed = byte;
 }
 
-/** The next byte that is no white space, at most `limit`. */
+/** The next byte that is no white space. Stops at the zeros behind a body. */
 @inline
 export function skipSpace(at: usize): usize {
-  while (at < limit && isSpace(load<u8>(at))) at++;
+  while (isSpace(load<u8>(at))) at++;
   return at;
 }
 
 @inline
 export function isSpace(byte: u32): bool {
-  return byte == 0x20 || byte == 0x0a || byte == 0x0d || byte == 0x09;
+  return byte == 0x20 || byte == 0x0d || byte == 0x09 || byte == lineFeed;
 }
 
 /** Checks true, false or null at `at`; gives where it ends, or 0. */

@@ -1,19 +1,26 @@
 import type { HttpBindings } from "@hono/node-server";
-import { Hono } from "hono";
-import { secureHeaders } from "hono/secure-headers";
+import { type Context, Hono } from "hono";
+import { routePath } from "hono/route";
 import type { Logger } from "pino";
+import { MillraceError } from "../../workers/errors.ts";
 import type { Config } from "../config/config.ts";
+import { BodyReader } from "../ingest/body.ts";
 import { postEvents } from "../ingest/http.ts";
 import type { Metrics } from "../observe/metrics.ts";
-import type { Engine } from "../pipeline/engine.ts";
-import { DASHBOARD } from "../web/dashboard.ts";
-import { DOCS_PAGE } from "../web/docs-page.ts";
-import { describeNode, describeQuery, describeStream } from "./describe.ts";
-import { liveResults } from "./live.ts";
+import type { Engine, StreamState } from "../pipeline/engine.ts";
+import { dashboardPage } from "../web/dashboard-page.ts";
+import { docsPage } from "../web/docs-page.ts";
+import type { Page as WebPage } from "../web/page.ts";
+import { describeNode, describeQuery, describeStream, timeFieldOf } from "./describe.ts";
+import { describeConfig } from "./describe-config.ts";
+import { addSafetyHeaders, limitReads, refuseOtherSites } from "./guards.ts";
+import { LIVE_HEADERS, LiveFeeds } from "./live.ts";
+import { answerNotFound } from "./not-found.ts";
 import { openApiDocument } from "./openapi.ts";
-import { problemResponse } from "./problem.ts";
-import { readListQuery, readResultQuery, readTimeRange } from "./query-parameters.ts";
+import { badStreamName, isStreamName, problemResponse, unknownQuery, unknownStream } from "./problem.ts";
+import { badCursor, readListQuery, readResultQuery, readTimeRange } from "./query-parameters.ts";
 import type { HistoryReads, Page } from "./reads.ts";
+import { settleInTime } from "./settle.ts";
 import { postWatermark } from "./watermark.ts";
 
 export interface AppParts {
@@ -25,41 +32,26 @@ export interface AppParts {
 }
 
 export type App = Hono<{ Bindings: HttpBindings }>;
+type AppContext = Context<{ Bindings: HttpBindings }>;
 
 /** The HTTP surface of a node. Reads wait until what was acknowledged before them is applied: read your writes. */
 export function createApp(parts: AppParts): App {
-  const { config, engine, log, metrics } = parts;
+  const { config, log, metrics } = parts;
   const app: App = new Hono();
   app.use(async (context, next) => {
     const end = metrics.requestSeconds.startTimer();
     await next();
-    end({ route: context.req.routePath, status: String(context.res.status) });
+    end({ route: routePath(context, -1), status: String(context.res.status) });
   });
-  app.use("/v1/*", async (context, next) => {
-    if (context.req.method === "GET") await engine.settle();
-    await next();
-  });
-  addStreamRoutes(app, parts);
-  addQueryRoutes(app, parts);
-  addListRoutes(app, parts);
-  app.get("/v1/status", (context) => context.json(describeNode(config, engine)));
-  app.get("/v1/config", (context) => context.json(describeConfig(config)));
-  app.get("/healthz", (context) => context.json({ status: "ok" }));
-  app.get("/readyz", (context) => {
-    const { isReady } = engine.status();
-    return context.json({ ready: isReady }, isReady ? 200 : 503);
-  });
-  app.get("/metrics", async () => new Response(await metrics.render(), { headers: { "content-type": metrics.contentType } }));
-  app.get("/openapi.json", (context) => context.json(openApiDocument()));
-  app.use("/docs", secureHeaders());
-  app.use("/", secureHeaders());
-  app.get("/docs", (context) => context.html(DOCS_PAGE));
-  app.get("/", (context) => context.html(DASHBOARD));
-  app.notFound((context) => {
-    const detail = `there is nothing at ${context.req.method} ${context.req.path}; GET /openapi.json lists what there is`;
-    return problemResponse({ status: 404, code: "E_NOT_FOUND", title: "Not found", detail });
-  });
+  app.use(addSafetyHeaders);
+  app.use(refuseOtherSites);
+  addInputRoutes(app, parts);
+  addStateRoutes(app, parts);
+  addHistoryRoutes(app, parts);
+  addNodeRoutes(app, parts);
+  app.notFound(answerNotFound(app, config.limits.maxBodyBytes));
   app.onError((cause, context) => {
+    if (cause instanceof MillraceError && cause.code === "E_CURSOR") return problemResponse(badCursor(cause.message));
     log.error({ err: cause, path: context.req.path }, "a request failed");
     const detail = "the node failed to answer; its log says why";
     return problemResponse({ status: 500, code: "E_INTERNAL", title: "Internal error", detail });
@@ -67,92 +59,129 @@ export function createApp(parts: AppParts): App {
   return app;
 }
 
-function addStreamRoutes(app: App, { config, engine, reads }: AppParts): void {
-  app.post("/v1/streams/:stream/events", (context) => postEvents(context, { config, engine }));
-  app.post("/v1/streams/:stream/watermark", (context) => postWatermark(context, engine));
-  app.get("/v1/streams", (context) => context.json({ streams: engine.streams().map(describeStream) }));
-  app.get("/v1/streams/:stream", (context) => {
-    const stream = engine.stream(context.req.param("stream"));
-    return stream === null ? unknownStream(context.req.param("stream")) : context.json(describeStream(stream));
-  });
-  app.get("/v1/streams/:stream/events", async (context) => {
-    const stream = engine.stream(context.req.param("stream"));
-    if (stream === null) return unknownStream(context.req.param("stream"));
-    const range = readTimeRange(context);
-    if (range instanceof Response) return range;
-    const page = await reads.events({
-      ...range,
-      stream: stream.config.name,
-      timeField: stream.config.time.fields[0] ?? "ts",
-      keyFields: stream.config.key.fields,
-    });
-    return pageResponse(context.req.url, page);
-  });
-  app.get("/v1/streams/:stream/late", async (context) => {
-    const stream = engine.stream(context.req.param("stream"));
-    if (stream === null) return unknownStream(context.req.param("stream"));
-    const list = readListQuery(context);
-    if (list instanceof Response) return list;
-    const timeField = stream.config.time.fields[0] ?? "ts";
-    return pageResponse(context.req.url, await reads.late({ ...list, stream: stream.config.name, timeField }));
-  });
+/** What clients send. */
+function addInputRoutes(app: App, { config, engine, metrics }: AppParts): void {
+  const bodies = new BodyReader({ maxHeldBytes: config.limits.maxQueuedBytes });
+  metrics.watchBodies(() => bodies.heldBytes);
+  app.post("/v1/streams/:stream/events", (context) => postEvents(context, { config, engine, bodies, metrics }));
+  app.post("/v1/streams/:stream/watermark", (context) => postWatermark(context, { engine, bodies }));
 }
 
-function addQueryRoutes(app: App, { config, engine, reads, metrics }: AppParts): void {
-  app.get("/v1/queries", (context) => context.json({ queries: engine.queries().map(describeQuery) }));
-  app.get("/v1/queries/:query", (context) => {
-    const query = engine.query(context.req.param("query"));
-    return query === null ? unknownQuery(context.req.param("query")) : context.json(describeQuery(query));
+/** What the pipeline knows by itself. It answers even when windows stand still: that is when one looks. */
+function addStateRoutes(app: App, { config, engine, metrics }: AppParts): void {
+  app.get("/v1/streams", async (context) => {
+    await settleInTime(engine);
+    return context.json({ streams: engine.streams().map(describeStream) });
   });
-  app.get("/v1/queries/:query/results", async (context) => {
+  app.get("/v1/streams/:stream", async (context) => {
+    await settleInTime(engine);
+    const stream = streamOf(context, engine);
+    return stream instanceof Response ? stream : context.json(describeStream(stream));
+  });
+  app.get("/v1/queries", async (context) => {
+    await settleInTime(engine);
+    return context.json({ queries: engine.queries().map(describeQuery) });
+  });
+  app.get("/v1/queries/:query", async (context) => {
+    await settleInTime(engine);
     const name = context.req.param("query");
-    if (engine.query(name) === null) return unknownQuery(name);
-    const request = readResultQuery(context, name);
-    if (request instanceof Response) return request;
-    return pageResponse(context.req.url, await reads.results(request));
+    const query = engine.query(name);
+    return query === null ? problemResponse(unknownQuery(name)) : context.json(describeQuery(query));
   });
+  const feeds = new LiveFeeds({ engine, metrics, maxClients: config.limits.maxLiveClients });
   app.get("/v1/queries/:query/live", (context) => {
     const name = context.req.param("query");
-    if (engine.query(name) === null) return unknownQuery(name);
-    return liveResults(context, name, { engine, metrics, maxClients: config.limits.maxLiveClients });
+    if (engine.query(name) === null) return problemResponse(unknownQuery(name));
+    if (context.req.method === "HEAD") return context.body(null, 200, LIVE_HEADERS);
+    return feeds.open(name, context.env.outgoing);
   });
+  app.get("/v1/status", async (context) => {
+    const isSettled = await settleInTime(engine);
+    return context.json(describeNode(config, engine, isSettled));
+  });
+  app.get("/v1/config", (context) => context.json(describeConfig(config)));
 }
 
-function addListRoutes(app: App, { reads }: AppParts): void {
-  app.get("/v1/dlq", async (context) => {
-    const list = readListQuery(context);
-    return list instanceof Response ? list : pageResponse(context.req.url, await reads.deadLetters(list));
+/** What the store holds: pages of NDJSON. */
+function addHistoryRoutes(app: App, { engine, reads, metrics }: AppParts): void {
+  const limit = limitReads(metrics);
+  app.get("/v1/streams/:stream/events", limit, async (context) => {
+    if (!(await settleInTime(engine))) return notSettled();
+    const stream = streamOf(context, engine);
+    if (stream instanceof Response) return stream;
+    const range = readTimeRange(context);
+    if (range instanceof Response) return range;
+    const { config } = stream;
+    const own = { stream: config.name, timeField: timeFieldOf(config), keyFields: config.key.fields };
+    return pageResponse(context, await reads.events({ ...range, ...own }));
   });
-  app.get("/v1/losses", async (context) => {
+  app.get("/v1/streams/:stream/late", limit, async (context) => {
+    if (!(await settleInTime(engine))) return notSettled();
+    const stream = streamOf(context, engine);
+    if (stream instanceof Response) return stream;
     const list = readListQuery(context);
-    return list instanceof Response ? list : pageResponse(context.req.url, await reads.losses(list));
+    if (list instanceof Response) return list;
+    const own = { stream: stream.config.name, timeField: timeFieldOf(stream.config) };
+    return pageResponse(context, await reads.late({ limit: list.limit, after: list.after, ...own }));
   });
-}
-
-function pageResponse(url: string, { ndjson, next }: Page): Response {
-  const headers = new Headers({ "content-type": "application/x-ndjson" });
-  if (next !== null) {
-    const following = new URL(url);
-    following.searchParams.set("after", next);
-    headers.set("link", `<${following.pathname}${following.search}>; rel="next"`);
+  app.get("/v1/queries/:query/results", limit, async (context) => {
+    if (!(await settleInTime(engine))) return notSettled();
+    const name = context.req.param("query");
+    if (engine.query(name) === null) return problemResponse(unknownQuery(name));
+    const request = readResultQuery(context, name);
+    return request instanceof Response ? request : pageResponse(context, await reads.results(request));
+  });
+  for (const [path, list] of [
+    ["/v1/dlq", reads.deadLetters.bind(reads)],
+    ["/v1/losses", reads.losses.bind(reads)],
+  ] as const) {
+    app.get(path, limit, async (context) => {
+      if (!(await settleInTime(engine))) return notSettled();
+      const request = readListQuery(context);
+      return request instanceof Response ? request : pageResponse(context, await list(request));
+    });
   }
-  return new Response(ndjson as Uint8Array<ArrayBuffer>, { headers });
 }
 
-function describeConfig(config: Config): object {
-  return {
-    ...config,
-    streams: Object.fromEntries(config.streams),
-    queries: Object.fromEntries(config.queries),
-  };
+/** What operators and browsers ask. */
+function addNodeRoutes(app: App, { engine, metrics }: AppParts): void {
+  app.get("/healthz", (context) => context.json({ status: "ok" }));
+  app.get("/readyz", (context) => {
+    const { isReady } = engine.status();
+    return context.json({ ready: isReady }, isReady ? 200 : 503);
+  });
+  app.get("/metrics", async (context) =>
+    context.body(await metrics.render(), 200, { "content-type": metrics.contentType }),
+  );
+  const document = openApiDocument();
+  app.get("/openapi.json", (context) => context.json(document));
+  app.get("/docs", (context) => webPage(context, docsPage));
+  app.get("/", (context) => webPage(context, dashboardPage));
 }
 
-function unknownStream(name: string): Response {
-  const detail = `there is no stream ${name}; GET /v1/streams lists them`;
-  return problemResponse({ status: 404, code: "E_UNKNOWN_STREAM", title: "Unknown stream", detail });
+/** The stream that the path names, or the answer that there is none. */
+function streamOf(context: AppContext, engine: Engine): StreamState | Response {
+  const name = context.req.param("stream") ?? "";
+  if (!isStreamName(name)) return problemResponse(badStreamName);
+  return engine.stream(name) ?? problemResponse(unknownStream(name));
 }
 
-function unknownQuery(name: string): Response {
-  const detail = `there is no query ${name}; GET /v1/queries lists them`;
-  return problemResponse({ status: 404, code: "E_UNKNOWN_QUERY", title: "Unknown query", detail });
+function pageResponse(context: AppContext, { ndjson, next }: Page): Response {
+  const headers: Record<string, string> = { "content-type": "application/x-ndjson" };
+  if (next !== null) {
+    const following = new URL(context.req.url);
+    following.searchParams.set("after", next);
+    headers["link"] = `<${following.pathname}${following.search}>; rel="next"`;
+  }
+  return context.body(ndjson as Uint8Array<ArrayBuffer>, 200, headers);
+}
+
+function notSettled(): Response {
+  const detail = "windows do not keep up with what was acknowledged; ask again later, and see the node's log";
+  const headers = { "retry-after": "5" };
+  return problemResponse({ status: 503, code: "E_NOT_SETTLED", title: "Not up to date", detail, headers });
+}
+
+function webPage(context: AppContext, { html, contentSecurityPolicy }: WebPage): Response {
+  return context.html(html, 200, { "content-security-policy": contentSecurityPolicy });
 }

@@ -1,18 +1,21 @@
-import type { Config } from "../config/config.ts";
-import type { Engine, QueryState, StreamState } from "../pipeline/engine.ts";
 import { formatTime } from "../../workers/time-format.ts";
+import type { Config, StreamConfig } from "../config/config.ts";
+import type { Engine, QueryState, StreamState } from "../pipeline/engine.ts";
+import type { QueryAnswer, StatusAnswer, StreamAnswer } from "./schemas.ts";
 
 const time = (us: number | null): string | null => (us === null ? null : formatTime(us));
 
-/** A stream as `GET /v1/streams/{stream}` shows it. `lagMs` is how far its watermark stands behind the clock. */
-export function describeStream(stream: StreamState): object {
+/** A stream as `GET /v1/streams/{stream}` shows it. */
+export function describeStream(stream: StreamState): StreamAnswer {
   const { config, watermarkUs } = stream;
   return {
     stream: config.name,
     schema: Object.fromEntries(stream.schema.map(({ name, type }) => [name, type])),
     schemaVersion: stream.schemaVersion,
-    key: config.key,
-    time: config.time,
+    ...describeKey(stream),
+    timeField: timeFieldOf(config),
+    timeSource: config.time.isDeclared ? "declared" : "found-or-arrival",
+    timeUnit: config.time.unit,
     watermark: time(watermarkUs),
     maxEventTime: time(stream.maxEventTimeUs),
     lagMs: watermarkUs === null ? null : Date.now() - Math.floor(watermarkUs / 1_000),
@@ -28,14 +31,27 @@ export function describeStream(stream: StreamState): object {
   };
 }
 
-export function describeQuery(query: QueryState): object {
+/** The name under which events are given back their time. */
+export function timeFieldOf({ time: { fields } }: StreamConfig): string {
+  return fields[0] ?? "ts";
+}
+
+function describeKey({ config: { key }, schema }: StreamState): Pick<StreamAnswer, "keyField" | "keySource"> {
+  if (key.isDeclared) return { keyField: key.fields[0] ?? null, keySource: "declared" };
+  const found = key.fields.find((field) => schema.some(({ name }) => name === field));
+  return found === undefined
+    ? { keyField: null, keySource: "constant" }
+    : { keyField: found, keySource: "found" };
+}
+
+export function describeQuery(query: QueryState): QueryAnswer {
   const { config } = query;
   return {
     query: config.name,
     from: config.from,
     window: config.window,
-    by: config.by,
-    select: config.select,
+    by: config.by === null ? null : [...config.by],
+    select: config.select === "*" ? "*" : [...config.select],
     watermark: time(query.watermarkUs),
     openGroups: query.openGroups,
     keys: query.keys,
@@ -46,10 +62,11 @@ export function describeQuery(query: QueryState): object {
 }
 
 /** `GET /v1/status`: one document that tells how the node is. */
-export function describeNode(config: Config, engine: Engine): object {
+export function describeNode(config: Config, engine: Engine, isSettled: boolean): StatusAnswer {
   const status = engine.status();
   return {
     node: { id: config.node.id, startedAt: new Date(status.startedAtMs).toISOString(), ready: status.isReady },
+    settled: isSettled,
     streams: engine.streams().map(describeStream),
     queries: engine.queries().map(describeQuery),
     queue: {
@@ -66,7 +83,7 @@ export function describeNode(config: Config, engine: Engine): object {
       commits: status.commits,
     },
     checkpoint: { seq: status.checkpointSeq, ageMs: status.checkpointAgeMs },
-    stageNs: status.stageNs,
+    stageNs: { ...status.stageNs },
     memory: { rssBytes: process.memoryUsage.rss() },
   };
 }

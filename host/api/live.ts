@@ -1,59 +1,176 @@
-import type { Context } from "hono";
-import { streamSSE } from "hono/streaming";
+import type { ServerResponse } from "node:http";
 import type { ResultRow } from "../../workers/messages.ts";
+import { formatTime } from "../../workers/time-format.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { Engine } from "../pipeline/engine.ts";
 import { problemResponse } from "./problem.ts";
-import { formatTime } from "../../workers/time-format.ts";
 
+/** Keeps proxies from closing a quiet feed, and finds clients that are gone. */
 const HEARTBEAT_MS = 15_000;
-/** Rows that may wait for a slow reader before it is cut off. It finds what it missed under /results. */
-const MAX_WAITING_ROWS = 50_000;
+/** What may wait for a slow reader when more comes; then it is cut off. What it missed is under /results. */
+const MAX_WAITING_BYTES = 16 * 1024 * 1024;
+const HEARTBEAT = Buffer.from(": still here\n\n");
+const GREETING = Buffer.from(": connected\n\n");
 
-let clients = 0;
+export interface LiveOptions {
+  readonly engine: Engine;
+  readonly metrics: Metrics;
+  readonly maxClients: number;
+  readonly maxWaitingBytes?: number;
+}
 
-/** Result rows as server-sent events, each once it is durable. */
-export function liveResults(
-  context: Context,
-  query: string,
-  { engine, metrics, maxClients }: { engine: Engine; metrics: Metrics; maxClients: number },
-): Response {
-  if (clients >= maxClients) {
-    const detail = `limits.maxLiveClients (${maxClients}) clients are connected`;
-    return problemResponse({ status: 503, code: "E_LIVE_CLIENTS", title: "Too many live clients", detail });
+/**
+ * Result rows as server-sent events, each once it is durable.
+ *
+ * Rows are written to text once for all clients of a query. What waits for a client is bounded: the one that has more
+ * than `maxWaitingBytes` ahead of it when further rows come is disconnected and counted.
+ */
+export class LiveFeeds {
+  readonly #options: LiveOptions;
+  readonly #maxWaitingBytes: number;
+  readonly #topics = new Map<string, Topic>();
+  readonly #clients = new Set<LiveClient>();
+  #heartbeat: NodeJS.Timeout | null = null;
+
+  constructor(options: LiveOptions) {
+    this.#options = options;
+    this.#maxWaitingBytes = options.maxWaitingBytes ?? MAX_WAITING_BYTES;
   }
-  return streamSSE(context, async (stream) => {
-    clients++;
-    const waiting: ResultRow[] = [];
-    let wake = (): void => {};
-    const unsubscribe = engine.subscribe(query, (rows) => {
-      for (const row of rows) waiting.push(row);
-      wake();
-    });
-    stream.onAbort(() => wake());
-    const heartbeat = setInterval(() => void stream.write(": still here\n\n"), HEARTBEAT_MS);
-    try {
-      await stream.write(": connected\n\n");
-      while (!stream.aborted && waiting.length <= MAX_WAITING_ROWS) {
-        const rows = waiting.splice(0, 1_000);
-        if (rows.length > 0) await stream.write(rows.map(eventOf).join(""));
-        else await new Promise<void>((resolve) => (wake = resolve));
-      }
-      if (!stream.aborted) metrics.liveClientsDropped.inc();
-    } finally {
-      clearInterval(heartbeat);
-      unsubscribe();
-      clients--;
+
+  /** The answer to a client that asks for a query's rows; `outgoing` is destroyed when it reads too slowly. */
+  open(query: string, outgoing: ServerResponse): Response {
+    const { maxClients } = this.#options;
+    if (this.#clients.size >= maxClients) {
+      const detail = `limits.maxLiveClients (${maxClients}) clients are connected`;
+      const headers = { "retry-after": "5" };
+      return problemResponse({ status: 503, code: "E_LIVE_CLIENTS", title: "Too many live clients", detail, headers });
     }
-  });
+    const client = new LiveClient(query, outgoing, () => this.#forget(client));
+    client.push(GREETING);
+    this.#remember(client);
+    return new Response(client.stream, { headers: LIVE_HEADERS });
+  }
+
+  #remember(client: LiveClient): void {
+    this.#clients.add(client);
+    const topic = this.#topics.get(client.query) ?? this.#subscribe(client.query);
+    topic.clients.add(client);
+    this.#options.metrics.liveClients.set(this.#clients.size);
+    this.#heartbeat ??= setInterval(() => {
+      for (const each of this.#clients) if (each.waitingBytes === 0) each.push(HEARTBEAT);
+    }, HEARTBEAT_MS).unref();
+  }
+
+  #subscribe(query: string): Topic {
+    const clients = new Set<LiveClient>();
+    const stop = this.#options.engine.subscribe(query, (rows) => {
+      const events = eventsOf(query, rows);
+      for (const client of clients) {
+        if (client.waitingBytes <= this.#maxWaitingBytes) {
+          client.push(events);
+          continue;
+        }
+        this.#options.metrics.liveClientsDropped.inc();
+        client.cut();
+      }
+    });
+    const topic = { clients, stop };
+    this.#topics.set(query, topic);
+    return topic;
+  }
+
+  #forget(client: LiveClient): void {
+    if (!this.#clients.delete(client)) return;
+    this.#options.metrics.liveClients.set(this.#clients.size);
+    const topic = this.#topics.get(client.query);
+    topic?.clients.delete(client);
+    if (topic?.clients.size === 0) {
+      topic.stop();
+      this.#topics.delete(client.query);
+    }
+    if (this.#clients.size > 0 || this.#heartbeat === null) return;
+    clearInterval(this.#heartbeat);
+    this.#heartbeat = null;
+  }
 }
 
-function eventOf(row: ResultRow): string {
-  const id = `${row.startUs}-${row.revision}`;
-  return `event: result\nid: ${id}\ndata: ${resultJson(row)}\n\n`;
+export const LIVE_HEADERS = {
+  "content-type": "text/event-stream",
+  "cache-control": "no-store",
+  // Asks proxies of the nginx kind not to gather events.
+  "x-accel-buffering": "no",
+} as const;
+
+interface Topic {
+  readonly clients: Set<LiveClient>;
+  readonly stop: () => void;
 }
 
-function resultJson({ query, startUs, endUs, key, values, revision, kind }: ResultRow): string {
-  const window = `{"start":"${formatTime(startUs)}","end":"${formatTime(endUs)}"}`;
-  return `{"query":${JSON.stringify(query)},"window":${window},"key":${key},"values":${values},"revision":${revision},"kind":"${kind}"}`;
+/** One reader: a queue on this side, a stream that takes from it as fast as the connection does on the other. */
+class LiveClient {
+  readonly query: string;
+  readonly stream: ReadableStream<Uint8Array>;
+  readonly #outgoing: ServerResponse;
+  readonly #onEnd: () => void;
+  #waiting: Uint8Array[] = [];
+  #wake: (() => void) | null = null;
+  waitingBytes = 0;
+
+  constructor(query: string, outgoing: ServerResponse, onEnd: () => void) {
+    this.query = query;
+    this.#outgoing = outgoing;
+    this.#onEnd = onEnd;
+    this.stream = new ReadableStream(
+      {
+        pull: async (controller) => {
+          if (this.#waiting.length === 0) await new Promise<void>((resolve) => (this.#wake = resolve));
+          const next = this.#waiting.shift();
+          if (next === undefined) return;
+          this.waitingBytes -= next.length;
+          controller.enqueue(next);
+        },
+        cancel: () => this.#end(),
+      },
+      { highWaterMark: 0 },
+    );
+  }
+
+  push(events: Uint8Array): void {
+    this.#waiting.push(events);
+    this.waitingBytes += events.length;
+    const wake = this.#wake;
+    this.#wake = null;
+    wake?.();
+  }
+
+  /** Ends the connection: nothing that is said to a client that does not read would reach it. */
+  cut(): void {
+    this.#end();
+    this.#outgoing.destroy();
+  }
+
+  #end(): void {
+    this.#waiting = [];
+    this.waitingBytes = 0;
+    this.#onEnd();
+  }
+}
+
+/** Rows in the form of events; the id is the window's start in µs, from which a client may read on. */
+function eventsOf(query: string, rows: readonly ResultRow[]): Buffer {
+  const name = JSON.stringify(query);
+  let startUs = Number.NaN;
+  let endUs = Number.NaN;
+  let head = "";
+  let text = "";
+  for (const row of rows) {
+    // Rows of one window come together: its times are written once.
+    if (row.startUs !== startUs || row.endUs !== endUs) {
+      ({ startUs, endUs } = row);
+      const window = `{"start":"${formatTime(startUs)}","end":"${formatTime(endUs)}"}`;
+      head = `event: result\nid: ${startUs}\ndata: {"query":${name},"window":${window},"key":`;
+    }
+    text += `${head}${row.key},"values":${row.values},"revision":${row.revision},"kind":"${row.kind}"}\n\n`;
+  }
+  return Buffer.from(text);
 }

@@ -1,60 +1,56 @@
 import type { Context } from "hono";
-import { problemResponse } from "./problem.ts";
-import type { ResultsTask } from "./reads.ts";
+import { type Problem, problemResponse } from "./problem.ts";
+import type { ListRequest, ResultsRequest } from "./reads.ts";
 import { parseTime } from "./times.ts";
 
 const DEFAULT_LIMIT = 1_000;
 const MAX_LIMIT = 100_000;
+const KINDS: ReadonlySet<string> = new Set(["early", "on-time", "late"]);
+const TIME_HINT = "is neither an ISO 8601 time, such as 2026-01-01T08:00:00Z, nor epoch microseconds";
 
-interface TimeRange {
-  readonly fromUs: number | null;
-  readonly toUs: number | null;
-  readonly key: string | null;
-  readonly limit: number;
-  readonly after: string | null;
-}
+type TimeRange = Omit<ResultsRequest, "query" | "kind" | "revisions">;
 
 /** `from`, `to`, `key`, `limit` and `after`, or the answer that says which of them is wrong. */
 export function readTimeRange(context: Context): TimeRange | Response {
+  const parameters = context.req.query();
   const times: Record<"from" | "to", number | null> = { from: null, to: null };
   for (const name of ["from", "to"] as const) {
-    const text = context.req.query(name);
+    const text = parameters[name];
     if (text === undefined) continue;
     times[name] = parseTime(text);
-    if (times[name] === null) return refuse(name, `"${text}" is neither an ISO 8601 time nor epoch microseconds`);
+    if (times[name] === null) return refuse(name, `"${text}" ${TIME_HINT}`);
   }
-  const limit = readLimit(context);
+  const limit = readLimit(parameters["limit"]);
   if (limit instanceof Response) return limit;
-  const { key = null, after = null } = context.req.query();
+  const { key = null, after = null } = parameters;
   return { fromUs: times.from, toUs: times.to, key, limit, after };
 }
 
-export function readResultQuery(context: Context, query: string): ResultsTask | Response {
+export function readResultQuery(context: Context, query: string): ResultsRequest | Response {
   const range = readTimeRange(context);
   if (range instanceof Response) return range;
   const { kind = null, revisions = "latest" } = context.req.query();
-  if (kind !== null && !["early", "on-time", "late"].includes(kind)) {
-    return refuse("kind", `"${kind}" is not early, on-time or late`);
-  }
+  if (kind !== null && !KINDS.has(kind)) return refuse("kind", `"${kind}" is not one of ${[...KINDS].join(", ")}`);
   if (revisions !== "latest" && revisions !== "all") return refuse("revisions", `"${revisions}" is not latest or all`);
   return { ...range, query, kind, revisions };
 }
 
-export function readListQuery(
-  context: Context,
-): { stream: string | null; limit: number; after: string | null } | Response {
-  const limit = readLimit(context);
-  if (limit instanceof Response) return limit;
-  const { stream = null, after = null } = context.req.query();
-  return { stream, limit, after };
+export function readListQuery(context: Context): ListRequest | Response {
+  const { stream = null, after = null, limit: text } = context.req.query();
+  const limit = readLimit(text);
+  return limit instanceof Response ? limit : { stream, limit, after };
 }
 
-function readLimit(context: Context): number | Response {
-  const text = context.req.query("limit");
+function readLimit(text: string | undefined): number | Response {
   if (text === undefined) return DEFAULT_LIMIT;
-  const limit = Number(text);
-  if (Number.isInteger(limit) && limit >= 1 && limit <= MAX_LIMIT) return limit;
+  const limit = /^\d{1,6}$/.test(text) ? Number(text) : 0;
+  if (limit >= 1 && limit <= MAX_LIMIT) return limit;
   return refuse("limit", `"${text}" is not a whole number from 1 to ${MAX_LIMIT}`);
+}
+
+/** `after` is not what a page before gave. */
+export function badCursor(message: string): Problem {
+  return { status: 400, code: "E_CURSOR", title: "Bad query parameter", detail: message };
 }
 
 function refuse(parameter: string, detail: string): Response {

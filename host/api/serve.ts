@@ -1,16 +1,30 @@
-import { serve, type ServerType } from "@hono/node-server";
+import { createServer, type IncomingMessage, type Server as HttpServer, type ServerResponse } from "node:http";
+import { getRequestListener, type HttpBindings } from "@hono/node-server";
 import type { Hono } from "hono";
-import type { HttpBindings } from "@hono/node-server";
+import { answerClientErrors } from "./client-errors.ts";
+import { problemResponse } from "./problem.ts";
 
-/** A client that sends its headers or its body more slowly than this is cut off. */
-const HEADERS_TIMEOUT_MS = 10_000;
-const REQUEST_TIMEOUT_MS = 120_000;
-const KEEP_ALIVE_MS = 60_000;
-/** At shutdown, how long open requests may take. */
-const DRAIN_MS = 5_000;
+export interface Timeouts {
+  /** A client that sends its headers more slowly than this is cut off. */
+  readonly headersMs: number;
+  /** So is one that sends its whole request more slowly than this. */
+  readonly requestMs: number;
+  /** So is one that takes nothing of its answer for this long. */
+  readonly stallMs: number;
+  /** How long an unused connection is kept. */
+  readonly keepAliveMs: number;
+  /** At shutdown, how long open requests may take. */
+  readonly drainMs: number;
+}
+
+const TIMEOUTS: Timeouts = { headersMs: 10_000, requestMs: 120_000, stallMs: 120_000, keepAliveMs: 60_000, drainMs: 5_000 };
+/** Each takes a few tens of KiB. */
+const MAX_CONNECTIONS = 10_000;
+const CLOSE_IDLE_EVERY_MS = 25;
 
 export interface Server {
   readonly url: string;
+  /** Takes no new connections, ends live feeds, lets open requests end, then cuts what is left. */
   close(): Promise<void>;
 }
 
@@ -18,35 +32,79 @@ export interface Server {
 export function serveNode(
   app: Hono<{ Bindings: HttpBindings }>,
   { host, port }: { host: string; port: number },
+  timeouts: Partial<Timeouts> = {},
 ): Promise<Server> {
+  const { headersMs, requestMs, stallMs, keepAliveMs, drainMs } = { ...TIMEOUTS, ...timeouts };
+  const server = createServer({
+    headersTimeout: headersMs,
+    requestTimeout: requestMs,
+    keepAliveTimeout: keepAliveMs,
+    connectionsCheckingInterval: Math.min(headersMs, requestMs) / 4,
+    noDelay: true,
+  });
+  server.timeout = stallMs;
+  server.maxConnections = MAX_CONNECTIONS;
+  // Bodies are read, or passed over, by the routes themselves.
+  const options = { hostname: host, autoCleanupIncoming: false, errorHandler: answerBadRequest };
+  const listener = getRequestListener(app.fetch, options);
+  const answer = (incoming: IncomingMessage, outgoing: ServerResponse): void => void listener(incoming, outgoing);
+  server.on("request", answer);
+  server.on("checkContinue", (incoming: IncomingMessage, outgoing: ServerResponse) => {
+    // A client that waits before it sends its body is told to go on only when somebody is going to read it.
+    incoming.on("newListener", function goOn(event) {
+      if (event !== "data") return;
+      incoming.off("newListener", goOn);
+      if (!outgoing.headersSent) outgoing.writeContinue();
+    });
+    answer(incoming, outgoing);
+  });
+  answerClientErrors(server);
+  const open = trackOpen(server);
   return new Promise((resolve, reject) => {
-    const server: ServerType = serve(
-      {
-        fetch: app.fetch,
-        hostname: host,
-        port,
-        autoCleanupIncoming: false,
-        serverOptions: {
-          headersTimeout: HEADERS_TIMEOUT_MS,
-          requestTimeout: REQUEST_TIMEOUT_MS,
-          keepAliveTimeout: KEEP_ALIVE_MS,
-          noDelay: true,
-        },
-      },
-      (address) => {
-        const shown = address.family === "IPv6" ? `[${address.address}]` : address.address;
-        resolve({ url: `http://${shown}:${address.port}`, close: () => closeServer(server) });
-      },
-    );
     server.once("error", reject);
+    server.listen(port, host, () => {
+      server.off("error", reject);
+      resolve({ url: urlOf(server), close: () => closeServer(server, open, drainMs) });
+    });
   });
 }
 
-function closeServer(server: ServerType): Promise<void> {
+/** What cannot be made a request of: no host, or a target that is no path. */
+function answerBadRequest(): Response {
+  const detail = "the request's target or Host header cannot be read";
+  return problemResponse({ status: 400, code: "E_BAD_REQUEST", title: "Bad request", detail });
+}
+
+function trackOpen(server: HttpServer): ReadonlySet<ServerResponse> {
+  const open = new Set<ServerResponse>();
+  const track = (_: IncomingMessage, response: ServerResponse): void => {
+    open.add(response);
+    response.once("close", () => open.delete(response));
+  };
+  server.on("request", track).on("checkContinue", track);
+  return open;
+}
+
+function urlOf(server: HttpServer): string {
+  const address = server.address();
+  if (address === null || typeof address === "string") return String(address);
+  const host = address.family === "IPv6" ? `[${address.address}]` : address.address;
+  return `http://${host}:${address.port}`;
+}
+
+function closeServer(server: HttpServer, open: ReadonlySet<ServerResponse>, drainMs: number): Promise<void> {
   return new Promise((resolve) => {
-    server.close(() => resolve());
-    if (!("closeIdleConnections" in server)) return;
-    server.closeIdleConnections();
-    setTimeout(() => server.closeAllConnections(), DRAIN_MS).unref();
+    const idle = setInterval(() => server.closeIdleConnections(), CLOSE_IDLE_EVERY_MS);
+    const cut = setTimeout(() => server.closeAllConnections(), drainMs);
+    server.close(() => {
+      clearInterval(idle);
+      clearTimeout(cut);
+      resolve();
+    });
+    for (const response of open) {
+      if (!response.headersSent) response.setHeader("connection", "close");
+      // Whole answers are ended as they begin; what is still open is a live feed, and has no end of its own.
+      else if (!response.writableEnded) response.end();
+    }
   });
 }

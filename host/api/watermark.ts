@@ -1,30 +1,48 @@
 import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
-import { z } from "zod";
-import { readBody } from "../ingest/body.ts";
-import type { Engine } from "../pipeline/engine.ts";
-import { problemResponse } from "./problem.ts";
 import { formatTime } from "../../workers/time-format.ts";
+import type { BodyReader } from "../ingest/body.ts";
+import { refuseUnread } from "../ingest/refuse-unread.ts";
+import type { Engine } from "../pipeline/engine.ts";
+import { badStreamName, isStreamName, type Problem, unknownStream } from "./problem.ts";
+import { schemas } from "./schemas.ts";
+import { settleInTime } from "./settle.ts";
 import { parseTime } from "./times.ts";
 
 const MAX_BYTES = 4_096;
 
-const body = z.union([z.strictObject({ time: z.union([z.string(), z.int()]) }), z.strictObject({ end: z.literal(true) })]);
+export interface WatermarkParts {
+  readonly engine: Engine;
+  readonly bodies: BodyReader;
+}
 
 /** `POST /v1/streams/{stream}/watermark`: answered once what it fires is durable. */
-export async function postWatermark(context: Context<{ Bindings: HttpBindings }>, engine: Engine): Promise<Response> {
-  const read = await readBody(context.env.incoming, MAX_BYTES);
-  const parsed = read.kind === "read" ? body.safeParse(parseJson(read.body)) : null;
-  if (parsed === null || !parsed.success) return refuse('send {"time": "2026-01-01T00:00:00Z"} or {"end": true}');
-  const time = "end" in parsed.data ? "end" : parseTime(parsed.data.time);
-  if (time === null) return refuse("time is neither an ISO 8601 time nor epoch microseconds");
+export async function postWatermark(
+  context: Context<{ Bindings: HttpBindings }>,
+  { engine, bodies }: WatermarkParts,
+): Promise<Response> {
+  const { incoming } = context.env;
+  const refuse = (problem: Problem): Response => refuseUnread(incoming, problem, MAX_BYTES);
   const stream = context.req.param("stream") ?? "";
-  const moved = await engine.advanceWatermark(stream, time);
-  if (moved === null) {
-    const detail = `there is no stream ${stream}; GET /v1/streams lists them`;
-    return problemResponse({ status: 404, code: "E_UNKNOWN_STREAM", title: "Unknown stream", detail });
+  if (!isStreamName(stream)) return refuse(badStreamName);
+  const full = engine.admits(0);
+  if (full?.kind === "overloaded") {
+    const headers = { "retry-after": String(full.retryAfterSeconds) };
+    return refuse({ status: full.status, code: "E_UNAVAILABLE", title: "Unavailable", detail: full.detail, headers });
   }
-  return context.json({ watermark: moved.watermarkUs === null ? null : formatTime(moved.watermarkUs) });
+  const read = await bodies.read(incoming, MAX_BYTES);
+  const parsed = read.kind === "read" ? schemas.WatermarkRequest.safeParse(parseJson(read.body)) : null;
+  if (parsed === null || !parsed.success) {
+    return refuse(badWatermark('send {"time": "2026-01-01T00:00:00Z"} or {"end": true}'));
+  }
+  const time = "end" in parsed.data ? "end" : parseTime(parsed.data.time);
+  if (time === null) return refuse(badWatermark("time is neither an ISO 8601 time nor epoch microseconds"));
+  const moved = await engine.advanceWatermark(stream, time);
+  if (moved === null) return refuse(unknownStream(stream));
+  await settleInTime(engine);
+  // Settling may have moved it on.
+  const { watermarkUs } = engine.stream(stream) ?? moved;
+  return context.json({ watermark: watermarkUs === null ? null : formatTime(watermarkUs) });
 }
 
 function parseJson(bytes: ArrayBuffer): unknown {
@@ -35,6 +53,6 @@ function parseJson(bytes: ArrayBuffer): unknown {
   }
 }
 
-function refuse(detail: string): Response {
-  return problemResponse({ status: 400, code: "E_WATERMARK", title: "Bad watermark", detail });
+function badWatermark(detail: string): Problem {
+  return { status: 400, code: "E_WATERMARK", title: "Bad watermark", detail };
 }

@@ -1,25 +1,52 @@
 #!/usr/bin/env node
-// Starts the command line on a Node that runs TypeScript. `npm ci` brings such a Node along; where an older one
-// is first in PATH, this hands over to it.
-import { spawnSync } from "node:child_process";
+// Starts the command line on a Node that runs TypeScript. `npm ci` brings such a Node along; where an older one is
+// first in PATH, this hands over to it. This file itself runs on any Node.
+import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
+const HANDED_OVER = "MILLRACE_HANDED_OVER";
 const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
-const runsTypeScript = major > 22 || (major === 22 && minor >= 18);
+const runsTypeScript = major > 23 || (major === 23 && minor >= 6) || (major === 22 && minor >= 18);
+const hasTypeScriptFlag = major === 23 || (major === 22 && minor >= 15);
+// Node runs no TypeScript below node_modules; the published package carries compiled files.
+const isInstalled = import.meta.url.includes("/node_modules/");
 const source = new URL("./bin.ts", import.meta.url);
-const built = new URL("../../dist/host/cli/bin.js", import.meta.url);
+const compiled = new URL("../../dist/host/cli/bin.js", import.meta.url);
 const ownNode = fileURLToPath(new URL("../../node_modules/.bin/node", import.meta.url));
 
-if (!existsSync(source)) {
-  await import(built.href);
-} else if (runsTypeScript) {
-  await import(source.href);
-} else if (existsSync(ownNode)) {
-  const self = fileURLToPath(import.meta.url);
-  const { status } = spawnSync(ownNode, [self, ...process.argv.slice(2)], { stdio: "inherit" });
-  process.exitCode = status ?? 1;
+if (process.env[HANDED_OVER] !== undefined) dieWithParent();
+if (isInstalled || !existsSync(source)) await import(compiled.href);
+else if (runsTypeScript) await import(source.href);
+else if (existsSync(ownNode)) handOver(ownNode, []);
+else if (hasTypeScriptFlag) {
+  handOver(process.execPath, ["--experimental-strip-types", "--disable-warning=ExperimentalWarning"]);
 } else {
   process.stderr.write(`millrace: Node ${process.versions.node} is too old; use Node 22.18 or later\n`);
   process.exitCode = 1;
+}
+
+/** Runs this file on another Node, which gets every signal and whose end is this one's end. */
+function handOver(node, flags) {
+  const child = spawn(node, [...flags, fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
+    stdio: ["inherit", "inherit", "inherit", "ipc"],
+    env: { ...process.env, [HANDED_OVER]: "1" },
+  });
+  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"]) process.on(signal, () => child.kill(signal));
+  child.on("error", (cause) => {
+    process.stderr.write(`millrace: ${node} cannot be started: ${cause.message}\n`);
+    process.exit(1);
+  });
+  child.on("exit", (code, signal) => {
+    if (signal === null) process.exit(code ?? 1);
+    process.removeAllListeners(signal);
+    process.kill(process.pid, signal);
+  });
+}
+
+/** Whoever kills the Node that was started must not be left with one that still runs. */
+function dieWithParent() {
+  delete process.env[HANDED_OVER];
+  process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
+  process.channel?.unref();
 }

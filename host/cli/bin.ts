@@ -1,24 +1,178 @@
-import { Command } from "commander";
-import { check } from "./check.ts";
-import { start } from "./start.ts";
+import { readFileSync } from "node:fs";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { CommandError } from "./client.ts";
+import { EXIT, finish, warn } from "./output.ts";
 
-const program = new Command("millrace").description(
-  "Edge stream processor: device events in, durable in SQLite, event-time windows, answers out.",
-);
+/** Commands are imported when they run: `check` needs no server, `send` no SQLite. */
 
-program
-  .command("start", { isDefault: true })
-  .description("start a node; without a configuration any stream is accepted")
-  .option("-c, --config <file>", "configuration (default: millrace.yaml where it exists)")
-  .option("--data <dir>", "data directory (default: ./millrace-data)")
-  .option("--listen <host:port>", "address (default: 127.0.0.1:7070)")
-  .action(start);
+const LATER = ["hub", "replay", "backup", "doctor", "bench"];
+const EPILOGUE = `
+Without a command, a node is started. Exit codes: 0 done, 1 failed or refused, 2 wrong command line, 3 no node there.`;
 
-program
-  .command("check")
-  .description("check a configuration: exit code 0 when valid, 1 when not")
-  .option("-c, --config <file>", "configuration", "millrace.yaml")
-  .option("--json", "print problems as JSON")
-  .action(check);
+const url = (): Option =>
+  new Option("--url <url>", "the node (default: $MILLRACE_URL, else http://127.0.0.1:7070)");
+const json = (): Option => new Option("--json", "print JSON, one document a line");
+const limit = (): Option => new Option("--limit <rows>", "at most so many rows").argParser(positive);
+const config = (): Option => new Option("-c, --config <file>", "configuration (default: millrace.yaml)");
 
-await program.parseAsync();
+function createProgram(): Command {
+  const program = new Command("millrace")
+    .description(
+      "Edge stream processor: device events in, durable in SQLite, event-time windows, answers out.",
+    )
+    .version(readVersion())
+    .showHelpAfterError("(--help shows what there is)")
+    .exitOverride()
+    .addHelpText("after", EPILOGUE);
+  addNodeCommands(program);
+  addSend(program);
+  addReaders(program);
+  for (const name of LATER) {
+    program
+      .command(name, { hidden: true })
+      .allowUnknownOption()
+      .allowExcessArguments()
+      .action(() => {
+        throw new CommandError(EXIT.usage, `\`millrace ${name}\` is not supported by this release`);
+      });
+  }
+  return program;
+}
+
+function addNodeCommands(program: Command): void {
+  program
+    .command("start")
+    .description("start a node; without a configuration any stream is accepted")
+    .addOption(config())
+    .option("--data <dir>", "data directory (default: ./millrace-data)")
+    .option("--listen <host:port>", "address (default: 127.0.0.1:7070)")
+    .action(async (options) => (await import("./start.ts")).start(options));
+  program
+    .command("check")
+    .description("check a configuration, offline")
+    .addOption(config())
+    .addOption(json())
+    .option("--schema", "print the configuration's JSON Schema, for editors")
+    .action(async (options) => (await import("./check.ts")).check(options));
+}
+
+function addSend(program: Command): void {
+  program
+    .command("send <stream> [file...]")
+    .description(
+      "send events from files, patterns of files, or stdin (-): NDJSON, JSON or CSV with a header line",
+    )
+    .addOption(url())
+    .addOption(
+      new Option("--rate <events>", "events a second (default: as fast as they are taken)").argParser(
+        positive,
+      ),
+    )
+    .option("--end", "say that no more is to come: closes all windows")
+    .addOption(
+      new Option("--format <format>", "(default: by name or content)").choices(["ndjson", "json", "csv"]),
+    )
+    .addOption(
+      new Option("--batch <events>", "events in a request (default: 4000, less with --rate)").argParser(
+        positive,
+      ),
+    )
+    .option("--name <name>", "names what comes from stdin, so that a second run sends nothing twice")
+    .option("--again", "send even what was sent before")
+    .option("--patience <duration>", "how long a node may be away or full", "60s")
+    .addOption(json())
+    .action(async (stream, files, options) => (await import("./send.ts")).send(stream, files, options));
+}
+
+function addReaders(program: Command): void {
+  program
+    .command("query [name]")
+    .description("print a query's results; without a name, list the queries")
+    .option("--from <time>", "windows that end after it (ISO 8601)")
+    .option("--to <time>", "windows that start before it")
+    .option("--key <key>", "of this key only")
+    .addOption(new Option("--kind <kind>", "of this kind only").choices(["early", "on-time", "late"]))
+    .addOption(new Option("--revisions [which]", "latest or all").choices(["latest", "all"]).preset("all"))
+    .option("--follow", "go on with new results as they come")
+    .addOption(limit())
+    .addOption(url())
+    .addOption(json())
+    .action(async (name, options) => (await import("./query.ts")).query(name, options));
+  program
+    .command("tail <stream|query>")
+    .description("print results as they come; of a stream, those of all its queries")
+    .addOption(url())
+    .addOption(json())
+    .action(async (name, options) => (await import("./tail.ts")).tail(name, options));
+  program
+    .command("late <stream>")
+    .description("list events that came too late, or from a clock that is ahead")
+    .addOption(limit())
+    .addOption(url())
+    .addOption(json())
+    .action(async (stream, options) => (await import("./late.ts")).late(stream, options));
+  for (const [name, what] of [
+    ["dlq", "list lines that could not be taken, and why"],
+    ["losses", "list what was given up"],
+  ] as const) {
+    program
+      .command(name)
+      .description(what)
+      .option("--stream <stream>", "of this stream only")
+      .addOption(limit())
+      .addOption(url())
+      .addOption(json())
+      .action(async (options) => {
+        if (name === "dlq") return (await import("./dlq.ts")).dlq(options);
+        return (await import("./losses.ts")).losses(options);
+      });
+  }
+  program
+    .command("top")
+    .description("watch streams, queries and the node's state")
+    .option("--once", "print once")
+    .addOption(url())
+    .addOption(json())
+    .action(async (options) => (await import("./top.ts")).top(options));
+}
+
+function positive(text: string): number {
+  const value = Number(text);
+  if (Number.isSafeInteger(value) && value > 0) return value;
+  throw new InvalidArgumentError("It must be a whole number above 0.");
+}
+
+function readVersion(): string {
+  // The same distance from the source and from its compiled form, but for the folder that holds the latter.
+  for (const path of ["../../package.json", "../../../package.json"]) {
+    try {
+      return String(
+        (JSON.parse(readFileSync(new URL(path, import.meta.url), "utf8")) as { version: unknown }).version,
+      );
+    } catch {
+      // Looked for in the next place.
+    }
+  }
+  return "unknown";
+}
+
+/** `millrace --data DIR` is `millrace start --data DIR`. */
+function withCommand(args: readonly string[]): readonly string[] {
+  const [first] = args;
+  const isProgramOption = first !== undefined && ["-h", "--help", "-V", "--version"].includes(first);
+  return first === undefined || (first.startsWith("-") && !isProgramOption) ? ["start", ...args] : args;
+}
+
+try {
+  await createProgram().parseAsync(withCommand(process.argv.slice(2)), { from: "user" });
+} catch (cause) {
+  if (cause instanceof CommandError) {
+    warn(`millrace: ${cause.message}`);
+    finish(cause.exitCode);
+    // A node that did not start may have left threads behind.
+    process.exit();
+  }
+  // The command line's parser has already said what is wrong.
+  if (!(cause instanceof Error && "exitCode" in cause && typeof cause.exitCode === "number")) throw cause;
+  finish(cause.exitCode === 0 ? EXIT.ok : EXIT.usage);
+}

@@ -1,14 +1,24 @@
-import { loadConfig } from "../config/load.ts";
-import { complain, print } from "./output.ts";
+import { configJsonSchema } from "../config/json-schema.ts";
+import { DEFAULT_FILE, loadConfig } from "../config/load.ts";
+import { formatProblem } from "../config/problems.ts";
+import { EXIT, finish, print, warn } from "./output.ts";
 
-/** `millrace check`: exit code 0 when the configuration is valid, 1 when not. */
-export function check(options: { config: string; json?: true }): void {
-  const loaded = loadConfig(options.config);
-  const problems = loaded.ok ? [] : loaded.problems;
-  if (options.json) print(JSON.stringify({ valid: loaded.ok, problems }));
-  else if (loaded.ok) print(`${options.config} is valid`);
-  for (const { file, line, column, path, message } of options.json ? [] : problems) {
-    complain(`${file}:${line}:${column}: ${path === "" ? "" : `${path}: `}${message}`);
+interface CheckOptions {
+  readonly config?: string;
+  readonly json?: true;
+  readonly schema?: true;
+}
+
+/** `millrace check`: says whether a configuration is valid, without starting anything. */
+export function check({ config: file = DEFAULT_FILE, json, schema }: CheckOptions): void {
+  if (schema) {
+    print(JSON.stringify(configJsonSchema(), null, 2));
+    return;
   }
-  if (!loaded.ok) process.exitCode = 1;
+  const loaded = loadConfig(file);
+  const problems = loaded.ok ? [] : loaded.problems;
+  if (json) print(JSON.stringify({ valid: loaded.ok, problems }));
+  else for (const problem of problems) warn(formatProblem(problem));
+  if (loaded.ok && !json) print(`${file} is valid`);
+  if (!loaded.ok) finish(EXIT.failed);
 }

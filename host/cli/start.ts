@@ -1,34 +1,85 @@
 import { MillraceError } from "../../workers/errors.ts";
+import type { Config } from "../config/config.ts";
 import { loadConfig } from "../config/load.ts";
-import { main } from "../main.ts";
-import { complain } from "./output.ts";
+import { formatProblem } from "../config/problems.ts";
+import { main, type RunningNode } from "../main.ts";
+import { CommandError } from "./client.ts";
+import { EXIT, finish, warn } from "./output.ts";
+
+interface StartOptions {
+  readonly config?: string;
+  readonly data?: string;
+  readonly listen?: string;
+}
+
+/** npm and a terminal may each pass on one Ctrl-C; signals this close together are one. */
+const SAME_SIGNAL_MS = 1_000;
 
 /** `millrace start`: runs until SIGTERM or SIGINT, then drains, checkpoints and exits with 0. */
-export async function start(options: { config?: string; data?: string; listen?: string }): Promise<void> {
-  const loaded = loadConfig(options.config ?? null, { dataDir: options.data, listen: options.listen });
+export async function start({ config: file, data, listen }: StartOptions): Promise<void> {
+  const loaded = loadConfig(file ?? null, { dataDir: data, listen });
   if (!loaded.ok) {
-    for (const { file, line, column, path, message } of loaded.problems) {
-      complain(`${file}:${line}:${column}: ${path === "" ? "" : `${path}: `}${message}`);
-    }
-    process.exitCode = 1;
-    return;
+    for (const problem of loaded.problems) warn(formatProblem(problem));
+    return finish(EXIT.failed);
   }
+  const node = startNode(loaded.config);
+  stopOnSignal(node);
+  await node;
+}
+
+async function startNode(config: Config): Promise<RunningNode> {
   try {
-    const node = await main(loaded.config);
-    const stop = (): void => {
-      node.close().then(
-        () => process.exit(0),
-        (cause: unknown) => {
-          complain(`millrace: the node did not stop cleanly: ${String(cause)}`);
-          process.exit(1);
-        },
-      );
-    };
-    process.once("SIGTERM", stop);
-    process.once("SIGINT", stop);
+    return await main(config);
   } catch (cause) {
-    if (!(cause instanceof MillraceError)) throw cause;
-    complain(`millrace: ${cause.message} (${cause.code})`);
-    process.exit(1);
+    throw explainStart(cause, config);
   }
+}
+
+/** Signals count from the beginning: one that comes while the node starts stops it once it has. */
+function stopOnSignal(node: Promise<RunningNode>): void {
+  let stoppedAtMs: number | null = null;
+  const stop = (): void => {
+    const nowMs = performance.now();
+    if (stoppedAtMs === null) {
+      stoppedAtMs = nowMs;
+      void node.then(closeAndExit, () => {});
+    } else if (nowMs - stoppedAtMs > SAME_SIGNAL_MS) {
+      warn("millrace: stopping at once; what was acknowledged is safe");
+      process.exit(EXIT.failed);
+    }
+  };
+  process.on("SIGTERM", stop);
+  process.on("SIGINT", stop);
+}
+
+async function closeAndExit(node: RunningNode): Promise<void> {
+  try {
+    await node.close();
+    process.exit(EXIT.ok);
+  } catch (cause) {
+    warn(`millrace: the node did not stop cleanly; what was acknowledged is safe: ${String(cause)}`);
+    process.exit(EXIT.failed);
+  }
+}
+
+function explainStart(cause: unknown, { listen }: Config): unknown {
+  if (cause instanceof MillraceError)
+    return new CommandError(EXIT.failed, `${cause.message} (${cause.code})`, { cause });
+  const code = cause instanceof Error && "code" in cause ? cause.code : null;
+  const address = `${listen.host}:${listen.port}`;
+  if (code === "EADDRINUSE") {
+    return new CommandError(
+      EXIT.failed,
+      `${address} is in use; stop what listens there, or choose another with --listen`,
+      { cause },
+    );
+  }
+  if (code === "EADDRNOTAVAIL" || code === "ENOTFOUND" || code === "EACCES") {
+    return new CommandError(
+      EXIT.failed,
+      `${address} cannot be listened on (${code}); choose another with --listen`,
+      { cause },
+    );
+  }
+  return cause;
 }

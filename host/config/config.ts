@@ -18,7 +18,11 @@ export interface Config {
 export interface StreamConfig {
   readonly name: string;
   readonly key: { readonly fields: readonly string[]; readonly isDeclared: boolean };
-  readonly time: { readonly fields: readonly string[]; readonly isDeclared: boolean; readonly unit: TimeUnit };
+  readonly time: {
+    readonly fields: readonly string[];
+    readonly isDeclared: boolean;
+    readonly unit: TimeUnit;
+  };
   readonly fields: readonly SchemaField[] | null;
   readonly extra: "keep" | "drop" | "reject";
   readonly watermark: {

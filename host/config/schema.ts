@@ -1,88 +1,204 @@
 import { z } from "zod";
+import { DURATION, formatDuration, LONGEST_US, parseDurationUs } from "./durations.ts";
 import { parseSelect } from "./select.ts";
-import { parseDurationUs, parseSizeBytes } from "./units.ts";
+import { parseSizeBytes, SIZE } from "./sizes.ts";
 
-/** The configuration file's form. Unknown keys are refused; times and sizes come out in µs and bytes. */
+/**
+ * The configuration file's form. Unknown keys are refused; durations come out in µs, sizes in bytes. Messages have the
+ * form `what is wrong; what to do`. Descriptions are shown by editors.
+ */
 
+const MIB = 1024 ** 2;
+const DAY_US = 86_400e6;
 const NAME = /^[A-Za-z0-9_.-]{1,128}$/;
-const name = z.string().regex(NAME, "must be 1 to 128 letters, digits, _ . or -");
+const LISTEN = /^(\[[0-9a-fA-F:.]+\]|[^:\s]+):(\d{1,5})$/;
 
-const duration = z
-  .string()
-  .refine((text) => parseDurationUs(text) !== null, "must be a duration such as 250ms, 5s, 5m, 1h or 7d")
-  .transform((text) => parseDurationUs(text) ?? 0);
-const positiveDuration = duration.refine((us) => us > 0, "must be longer than nothing");
-const size = z
-  .string()
-  .refine((text) => parseSizeBytes(text) !== null, "must be a size such as 64KiB, 16MiB or 10GiB")
-  .transform((text) => parseSizeBytes(text) ?? 0);
+const NAME_MESSAGE = "must be 1 to 128 letters, digits, _ . or -";
+const DURATION_MESSAGE = "must be a duration; write it like 250ms, 5s, 5m, 1h or 7d";
+const SIZE_MESSAGE = "must be a size; write it like 64KiB, 16MiB or 10GiB";
+const LISTEN_MESSAGE = "must be HOST:PORT; write it like 127.0.0.1:7070";
+const SELECT_MESSAGE = "must be a call; write it like avg(temp)";
+
+const name = z.string(NAME_MESSAGE).regex(NAME, NAME_MESSAGE);
+const field = z
+  .string("must be a field's name")
+  .min(1, "must be a field's name")
+  .max(256, "must have 256 characters at most");
+
 const listen = z
-  .string()
-  .refine((text) => parseListen(text) !== null, "must be HOST:PORT, such as 127.0.0.1:7070")
-  .transform((text) => parseListen(text) ?? { host: "", port: 0 });
+  .string(LISTEN_MESSAGE)
+  .regex(LISTEN, LISTEN_MESSAGE)
+  .transform(orRefuse(parseListen, LISTEN_MESSAGE));
+
+function duration(minUs: number, maxUs = LONGEST_US) {
+  const range = `must be from ${formatDuration(minUs)} to ${formatDuration(maxUs)}`;
+  return z
+    .string(DURATION_MESSAGE)
+    .regex(DURATION, DURATION_MESSAGE)
+    .transform(orRefuse(parseDurationUs, DURATION_MESSAGE))
+    .refine((us) => us >= minUs && us <= maxUs, range);
+}
+
+function size(minBytes: number, maxBytes: number) {
+  const range = `must be from ${minBytes} to ${maxBytes} bytes`;
+  return z
+    .string(SIZE_MESSAGE)
+    .regex(SIZE, SIZE_MESSAGE)
+    .transform(orRefuse(parseSizeBytes, SIZE_MESSAGE))
+    .refine((bytes) => bytes >= minBytes && bytes <= maxBytes, range);
+}
+
+/** Digits in a text count as a number, since that is how environment variables come. */
+function whole(min: number, max: number) {
+  const message = `must be a whole number from ${min} to ${max}`;
+  const toNumber = (value: unknown): unknown =>
+    typeof value === "string" && /^\d{1,15}$/.test(value) ? Number(value) : value;
+  return z.preprocess(toNumber, z.int(message).min(min, message).max(max, message));
+}
+
+function oneOf<const T extends readonly string[]>(values: T) {
+  return z.enum(values, `must be one of ${values.join(", ")}`);
+}
+
+/** A message that is honest about what other releases know. */
+function unsupported(later: readonly string[], now: string): (issue: { input?: unknown }) => string {
+  return ({ input }) => {
+    const isLater = typeof input === "string" && later.includes(input);
+    return isLater ? `\`${input}\` is not supported by this release; write ${now}` : `must be ${now}`;
+  };
+}
 
 const stream = z.strictObject({
-  key: z.string().min(1).optional(),
+  key: field
+    .optional()
+    .describe("The field that names the device (dot path). Default: device, then id, else one constant key."),
   time: z
     .strictObject({
-      field: z.string().min(1).optional(),
-      unit: z.enum(["auto", "iso", "s", "ms", "us", "ns"]).optional(),
+      field: field
+        .optional()
+        .describe("The field with the event time. Default: ts, timestamp, time, else the time of arrival."),
+      unit: oneOf(["auto", "iso", "s", "ms", "us", "ns"])
+        .optional()
+        .describe("Default: auto (ISO 8601, or by magnitude)."),
     })
-    .optional(),
-  fields: z.record(z.string().min(1), z.enum(["bool", "int", "float", "string"])).optional(),
-  extra: z.enum(["keep", "drop", "reject"]).optional(),
+    .nullish(),
+  fields: z
+    .record(field, oneOf(["bool", "int", "float", "string"]))
+    .nullish()
+    .describe("Declared fields. Default: inferred, and widened as needed."),
+  extra: oneOf(["keep", "drop", "reject"])
+    .optional()
+    .describe("What becomes of undeclared fields. Default: keep."),
   watermark: z
     .strictObject({
-      bound: duration.optional(),
-      per: z.literal("stream", "only `stream` is supported by this release").optional(),
-      idle: positiveDuration.optional(),
-      maxAhead: duration.optional(),
+      bound: duration(0).optional().describe("How far out of order events may come. Default: 5s."),
+      per: z.literal("stream", { error: unsupported(["source", "key"], "stream") }).optional(),
+      idle: duration(1).optional().describe("A source is idle after this. Default: 60s."),
+      maxAhead: duration(0)
+        .optional()
+        .describe("An event further in the future never moves the watermark. Default: 5m."),
     })
-    .optional(),
-  lateness: duration.optional(),
-  priority: z.int().min(0).max(9).optional(),
+    .nullish(),
+  lateness: duration(0)
+    .optional()
+    .describe("How long after the watermark a window still takes events. Default: 30s."),
+  priority: whole(0, 9).optional().describe("0 is most important. Default: 5."),
 });
 
-const select = z.string().transform((text, context) => {
+const select = z.string(SELECT_MESSAGE).transform((text, context) => {
   const parsed = parseSelect(text);
-  if (typeof parsed !== "string") return parsed;
-  context.addIssue({ code: "custom", message: parsed });
+  if (parsed.ok) return parsed.expression;
+  const { column, message, fix } = parsed.problem;
+  context.addIssue({ code: "custom", message: `${message}; ${fix}`, params: { column } });
   return z.NEVER;
 });
 
 const query = z.strictObject({
-  from: name,
-  window: z.strictObject({ tumbling: positiveDuration, offset: duration.optional() }),
-  by: z.array(z.string().min(1)).max(16).optional(),
-  select: z.record(name, select).refine((items) => Object.keys(items).length > 0, "must select something"),
+  from: name.describe("The stream."),
+  window: z.strictObject(
+    {
+      tumbling: duration(1).describe("Windows of this length, one after the other."),
+      offset: duration(0)
+        .optional()
+        .describe("Shifts windows from their alignment to the epoch. Default: 0s."),
+    },
+    { error: unsupported(["none"], "{ tumbling: 5m } or alike") },
+  ),
+  by: z
+    .array(field)
+    .max(16, "must have 16 fields at most")
+    .refine((fields) => new Set(fields).size === fields.length, "names a field twice")
+    .optional()
+    .describe("Fields to group by. Default: the stream's key; [] is one group."),
+  select: z
+    .record(name, select)
+    .refine((items) => Object.keys(items).length > 0, "must select something; add n: count()")
+    .describe("Names and what they are computed from: count(), avg(temp), quantile(temp, 0.99)."),
 });
 
+const limits = z.strictObject({
+  maxBody: size(1024, 1024 * MIB)
+    .optional()
+    .describe("Largest request body after decompression. Default: 16MiB."),
+  maxQueuedBytes: size(1024, 1024 ** 4)
+    .optional()
+    .describe("Request bodies in memory before 429. Default: 64MiB."),
+  maxQueuedRequests: whole(1, 1e6)
+    .optional()
+    .describe("Requests waiting for their commit before 429. Default: 10000."),
+  maxStreams: whole(1, 1e6)
+    .optional()
+    .describe("Streams that may come into being undeclared. Default: 1000."),
+  maxLiveClients: whole(1, 1e5).optional().describe("Open live feeds. Default: 100."),
+});
+
+/** A stream whose settings are all left out is written `name:` with nothing behind. */
+const streamOrNothing = stream.nullable().transform((value) => value ?? {});
+
 export const configFile = z.strictObject({
-  node: z.strictObject({ id: name.optional() }).optional(),
-  data: z.string().min(1).optional(),
-  http: z.strictObject({ listen: listen.optional() }).optional(),
-  streams: z.record(name, z.union([stream, z.null().transform(() => ({}) as z.infer<typeof stream>)])).optional(),
-  queries: z.record(name, query).optional(),
-  checkpoint: z.strictObject({ every: positiveDuration.optional() }).optional(),
-  durability: z.strictObject({ groupCommit: duration.optional() }).optional(),
-  workers: z.strictObject({ ingest: z.int().min(1).max(64).optional() }).optional(),
-  limits: z
+  node: z.strictObject({ id: name.optional().describe("Default: the host name.") }).nullish(),
+  data: z
+    .string("must be a folder")
+    .min(1, "must be a folder")
+    .optional()
+    .describe("Data directory. Default: ./millrace-data."),
+  http: z
+    .strictObject({ listen: listen.optional().describe("HOST:PORT. Default: 127.0.0.1:7070.") })
+    .nullish(),
+  streams: z.record(name, streamOrNothing).nullish().describe("Without any, every stream name is accepted."),
+  queries: z.record(name, query).nullish(),
+  checkpoint: z
+    .strictObject({ every: duration(10_000, DAY_US).optional().describe("Default: 30s.") })
+    .nullish(),
+  durability: z
     .strictObject({
-      maxBody: size.optional(),
-      maxQueuedBytes: size.optional(),
-      maxQueuedRequests: z.int().min(1).optional(),
-      maxStreams: z.int().min(1).optional(),
-      maxLiveClients: z.int().min(1).optional(),
+      groupCommit: duration(0, 1e6)
+        .optional()
+        .describe("How long a commit may wait for company. Default: 5ms."),
     })
-    .optional(),
+    .nullish(),
+  workers: z
+    .strictObject({
+      ingest: whole(1, 64).optional().describe("Ingest threads. Default: cores - 1, at least 1."),
+    })
+    .nullish(),
+  limits: limits.nullish(),
 });
 
 export type ConfigFile = z.output<typeof configFile>;
 
 /** `HOST:PORT`, with `[…]` around an IPv6 address; null when it is none. */
 export function parseListen(text: string): { host: string; port: number } | null {
-  const match = /^(\[[0-9a-fA-F:]+\]|[^:\s]+):(\d{1,5})$/.exec(text);
-  const port = Number(match?.[2]);
-  if (match === null || port > 65_535) return null;
-  return { host: match[1]!.replace(/^\[|\]$/g, ""), port };
+  const [, host = "", digits] = LISTEN.exec(text) ?? [];
+  const port = Number(digits);
+  return host === "" || port > 65_535 ? null : { host: host.replace(/^\[|\]$/g, ""), port };
+}
+
+function orRefuse<T extends object | number>(parse: (text: string) => T | null, message: string) {
+  return (text: string, context: z.core.$RefinementCtx<string>): T => {
+    const value = parse(text);
+    if (value !== null) return value;
+    context.issues.push({ code: "custom", message, input: text });
+    return z.NEVER;
+  };
 }

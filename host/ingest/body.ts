@@ -2,46 +2,116 @@ import type { IncomingMessage } from "node:http";
 
 export type BodyRead =
   | { readonly kind: "read"; readonly body: ArrayBuffer }
+  /** More than `maxBytes`. */
   | { readonly kind: "too-large" }
+  /** Too many bodies on their way in at once. */
+  | { readonly kind: "no-room" }
+  /** The client stopped sending. */
+  | { readonly kind: "stalled" }
+  /** The connection ended before the body did. */
   | { readonly kind: "aborted" };
 
-/** First size of a body whose length is not announced. */
+export interface BodyLimits {
+  /** Bytes of unfinished bodies, of all requests together. */
+  readonly maxHeldBytes: number;
+  /** A body of which nothing came for so long is given up. */
+  readonly stallMs?: number;
+}
+
+/** First buffer of a body whose length is not announced. */
 const UNKNOWN_LENGTH_BYTES = 64 * 1024;
+/** Up to this, a body's buffer is made whole at once; a larger one only when so much came, as the rest may never. */
+const TRUSTED_LENGTH_BYTES = 1024 * 1024;
+const STALL_MS = 10_000;
+
+interface Reading {
+  lastChunkMs: number;
+  readonly giveUp: () => void;
+}
 
 /**
- * Reads a request's body into one buffer, each byte copied once when its length is announced.
- * Stops at `maxBytes`: no more than that is ever held, whatever the client sends.
+ * Reads request bodies, each into one buffer that can be handed to another thread without a copy.
+ *
+ * Invariant: no more than `maxHeldBytes` of unfinished bodies are held, whatever clients announce; only a body that is
+ * alone may pass that. A finished body is the caller's to account for.
  */
-export function readBody(request: IncomingMessage, maxBytes: number): Promise<BodyRead> {
-  const announced = Number(request.headers["content-length"] ?? Number.NaN);
-  if (announced > maxBytes) return Promise.resolve({ kind: "too-large" });
-  let buffer = new Uint8Array(Number.isNaN(announced) ? Math.min(UNKNOWN_LENGTH_BYTES, maxBytes) : announced);
-  let length = 0;
-  return new Promise((resolve) => {
-    const finish = (outcome: BodyRead): void => {
-      request.off("data", take).off("end", end).off("error", abort).off("close", abort);
-      resolve(outcome);
-    };
-    const take = (chunk: Buffer): void => {
-      const needed = length + chunk.length;
-      if (needed > maxBytes) {
-        request.pause();
-        finish({ kind: "too-large" });
-        return;
-      }
-      if (needed > buffer.length) {
-        const larger = new Uint8Array(Math.min(maxBytes, Math.max(needed, buffer.length * 2)));
-        larger.set(buffer.subarray(0, length));
-        buffer = larger;
-      }
-      buffer.set(chunk, length);
-      length = needed;
-    };
-    const end = (): void => {
-      const isWhole = length === buffer.length;
-      finish({ kind: "read", body: isWhole ? buffer.buffer : buffer.buffer.slice(0, length) });
-    };
-    const abort = (): void => finish({ kind: "aborted" });
-    request.on("data", take).on("end", end).on("error", abort).on("close", abort);
-  });
+export class BodyReader {
+  readonly #maxHeldBytes: number;
+  readonly #stallMs: number;
+  readonly #readings = new Set<Reading>();
+  #sweep: NodeJS.Timeout | null = null;
+  /** Bytes of bodies that are not complete yet. */
+  heldBytes = 0;
+
+  constructor({ maxHeldBytes, stallMs = STALL_MS }: BodyLimits) {
+    this.#maxHeldBytes = maxHeldBytes;
+    this.#stallMs = stallMs;
+  }
+
+  /** Resolves when the body is complete, or it is clear that it will not be taken: the rest is then still unread. */
+  read(request: IncomingMessage, maxBytes: number): Promise<BodyRead> {
+    const announced = announcedBytes(request);
+    if (announced !== null && announced > maxBytes) return Promise.resolve({ kind: "too-large" });
+    if (request.destroyed) return Promise.resolve({ kind: "aborted" });
+    let buffer = Buffer.allocUnsafeSlow(
+      announced === null ? Math.min(UNKNOWN_LENGTH_BYTES, maxBytes) : Math.min(announced, TRUSTED_LENGTH_BYTES),
+    );
+    let length = 0;
+    return new Promise((resolve) => {
+      const finish = (outcome: BodyRead): void => {
+        request.off("data", take).off("end", end).off("error", abort).off("close", abort);
+        this.heldBytes -= length;
+        this.#forget(reading);
+        resolve(outcome);
+      };
+      const take = (chunk: Buffer): void => {
+        const needed = length + chunk.length;
+        if (needed > maxBytes) return finish({ kind: "too-large" });
+        const others = this.heldBytes - length;
+        if (others > 0 && others + needed > this.#maxHeldBytes) return finish({ kind: "no-room" });
+        if (needed > buffer.length) {
+          const larger = Buffer.allocUnsafeSlow(announced ?? Math.min(maxBytes, Math.max(needed, buffer.length * 2)));
+          buffer.copy(larger, 0, 0, length);
+          buffer = larger;
+        }
+        chunk.copy(buffer, length);
+        length = needed;
+        this.heldBytes += chunk.length;
+        reading.lastChunkMs = performance.now();
+      };
+      const end = (): void => finish({ kind: "read", body: exactly(buffer, length) });
+      const abort = (): void => finish({ kind: "aborted" });
+      const reading = { lastChunkMs: performance.now(), giveUp: () => finish({ kind: "stalled" }) };
+      request.on("data", take).on("end", end).on("error", abort).on("close", abort);
+      this.#watch(reading);
+    });
+  }
+
+  /** One timer for all: a timer for each body would cost more than the reading of a small one. */
+  #watch(reading: Reading): void {
+    this.#readings.add(reading);
+    this.#sweep ??= setInterval(() => {
+      const latestMs = performance.now() - this.#stallMs;
+      for (const each of this.#readings) if (each.lastChunkMs < latestMs) each.giveUp();
+    }, this.#stallMs / 4).unref();
+  }
+
+  #forget(reading: Reading): void {
+    this.#readings.delete(reading);
+    if (this.#readings.size > 0 || this.#sweep === null) return;
+    clearInterval(this.#sweep);
+    this.#sweep = null;
+  }
+}
+
+/** The length that the client announced, or null when it sends in chunks. */
+export function announcedBytes(request: IncomingMessage): number | null {
+  const text = request.headers["content-length"];
+  if (text !== undefined) return Number(text);
+  return request.headers["transfer-encoding"] === undefined ? 0 : null;
+}
+
+/** The buffer's memory, cut to what was filled: what lies behind is not zeroed and must not get out. */
+function exactly(buffer: Buffer<ArrayBuffer>, length: number): ArrayBuffer {
+  return length === buffer.length ? buffer.buffer : buffer.buffer.transfer(length);
 }

@@ -1,158 +1,189 @@
+import type { IncomingHttpHeaders } from "node:http";
 import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 import type { BodyEncoding, BodyFormat, LineError } from "../../workers/messages.ts";
-import { type Problem, problemResponse } from "../api/problem.ts";
+import { badStreamName, isStreamName, type Problem, problemResponse } from "../api/problem.ts";
 import type { Config } from "../config/config.ts";
+import type { Metrics } from "../observe/metrics.ts";
 import type { Engine, IngestOutcome, IngestRefusal } from "../pipeline/engine.ts";
-import { readBody } from "./body.ts";
+import { announcedBytes, type BodyRead, type BodyReader } from "./body.ts";
+import { refuseUnread } from "./refuse-unread.ts";
 
-const FORMATS: Readonly<Record<string, BodyFormat>> = {
-  "application/x-ndjson": "ndjson",
-  "application/ndjson": "ndjson",
-  "application/jsonl": "ndjson",
-  "application/jsonlines": "ndjson",
-  "application/json": "json",
-  "text/csv": "csv",
-};
-const ENCODINGS: Readonly<Record<string, BodyEncoding>> = { identity: "identity", gzip: "gzip", zstd: "zstd" };
-const STREAM_NAME = /^[A-Za-z0-9_.-]{1,128}$/;
+const FORMATS: ReadonlyMap<string, BodyFormat> = new Map([
+  ["application/x-ndjson", "ndjson"],
+  ["application/ndjson", "ndjson"],
+  ["application/jsonlines", "ndjson"],
+  ["application/jsonl", "ndjson"],
+  ["application/json", "json"],
+  ["text/csv", "csv"],
+]);
+/** What `curl --data` says when it is told nothing else. */
+const UNTOLD_TYPE = "application/x-www-form-urlencoded";
+const ENCODINGS: ReadonlyMap<string, BodyEncoding> = new Map([
+  ["identity", "identity"],
+  ["gzip", "gzip"],
+  ["x-gzip", "gzip"],
+  ["zstd", "zstd"],
+]);
 const MAX_KEY_LENGTH = 255;
+const ERRORS_IN_ANSWER = 10;
+/** For bodies that found no room: about what a body of the largest size takes on a slow line. */
+const RETRY_AFTER_SECONDS = "2";
 
 export interface IngestParts {
   readonly config: Config;
   readonly engine: Engine;
+  readonly bodies: BodyReader;
+  readonly metrics: Metrics;
 }
 
 /** `POST /v1/streams/{stream}/events`: answered once the events are fsynced. */
-export async function postEvents(
-  context: Context<{ Bindings: HttpBindings }>,
-  { config, engine }: IngestParts,
-): Promise<Response> {
+export async function postEvents(context: Context<{ Bindings: HttpBindings }>, parts: IngestParts): Promise<Response> {
+  const { engine, bodies } = parts;
+  const { maxBodyBytes } = parts.config.limits;
+  const { incoming } = context.env;
+  const refuse = (problem: Problem): Response => {
+    parts.metrics.refusedBodies.inc({ code: problem.code });
+    return refuseUnread(incoming, problem, maxBodyBytes);
+  };
   const stream = context.req.param("stream") ?? "";
-  const refused = refuse(context, stream);
-  if (refused !== null) return refuseUnread(context, refused);
-  const announced = Number(context.req.header("content-length") ?? 0);
-  const full = engine.admits(announced);
-  if (full !== null) return refuseUnread(context, outcomeProblem(full));
-  const { maxBodyBytes } = config.limits;
-  const read = await readBody(context.env.incoming, maxBodyBytes);
-  if (read.kind === "too-large") return refuseUnread(context, outcomeProblem({ kind: "too-large", limitBytes: maxBodyBytes }));
-  if (read.kind === "aborted") {
-    return problemResponse(aborted);
-  }
-  if (read.body.byteLength === 0) return problemResponse(emptyBody);
-  const outcome = await engine.ingest({
-    stream,
-    format: formatOf(context) ?? "ndjson",
-    encoding: encodingOf(context) ?? "identity",
-    body: read.body,
-    idempotencyKey: context.req.header("idempotency-key") ?? null,
-  });
-  return answer(outcome);
+  if (!isStreamName(stream)) return refuse(badStreamName);
+  const form = readForm(incoming.headers);
+  if ("code" in form) return refuse(form);
+  const announced = announcedBytes(incoming) ?? 0;
+  if (announced > maxBodyBytes) return refuse(tooLarge(maxBodyBytes));
+  const full = engine.admits(announced + bodies.heldBytes);
+  if (full !== null) return refuse(refusalProblem(full));
+  const read = await bodies.read(incoming, maxBodyBytes);
+  if (read.kind !== "read") return refuse(unreadProblem(read, maxBodyBytes));
+  if (read.body.byteLength === 0) return refuse(emptyBody);
+  const outcome = await engine.ingest({ stream, body: read.body, ...form });
+  if (outcome.kind === "accepted") return acceptance(outcome);
+  return refuse(refusalProblem(outcome));
 }
 
-function answer(outcome: IngestOutcome): Response {
-  if (outcome.kind !== "accepted") return problemResponse(outcomeProblem(outcome));
-  const { accepted, deadLettered, isDuplicate, errors } = outcome;
-  const shown = errors.map(({ line, path, message }) => ({ line, path, message }));
-  if (accepted === 0 && deadLettered > 0) return problemResponse(allBad(deadLettered, isDuplicate, shown));
-  return Response.json({ accepted, deadLettered, duplicate: isDuplicate, errors: shown });
+function acceptance(outcome: Extract<IngestOutcome, { kind: "accepted" }>): Response {
+  const { accepted, deadLettered, isDuplicate } = outcome;
+  const errors = shown(outcome.errors);
+  if (accepted === 0 && deadLettered > 0) return problemResponse(allBad(deadLettered, isDuplicate, errors));
+  return Response.json({ accepted, deadLettered, duplicate: isDuplicate, errors });
 }
 
-function formatOf(context: Context): BodyFormat | undefined {
-  const type = context.req.header("content-type")?.split(";")[0]?.trim().toLowerCase() ?? "application/x-ndjson";
-  // What curl --data sends when nothing else is said.
-  return type === "application/x-www-form-urlencoded" ? "ndjson" : FORMATS[type];
+interface BodyForm {
+  readonly format: BodyFormat;
+  readonly encoding: BodyEncoding;
+  readonly idempotencyKey: string | null;
 }
 
-function encodingOf(context: Context): BodyEncoding | undefined {
-  return ENCODINGS[context.req.header("content-encoding")?.trim().toLowerCase() ?? "identity"];
-}
-
-/** What can be refused before the body is read. */
-function refuse(context: Context, stream: string): Problem | null {
-  if (!STREAM_NAME.test(stream)) {
-    const detail = "a stream's name has 1 to 128 letters, digits, _ . or -";
-    return { status: 400, code: "E_STREAM_NAME", title: "Bad stream name", detail };
+/** What the headers say of the body, or what is wrong with them. */
+function readForm(headers: IncomingHttpHeaders): BodyForm | Problem {
+  const type = mediaType(headers["content-type"]);
+  const format = type === "" || type === UNTOLD_TYPE ? "ndjson" : FORMATS.get(type);
+  if (format === undefined) {
+    const known = [...FORMATS.keys()].join(", ");
+    const detail = `Content-Type ${type} is not one that can be read; send one of ${known}`;
+    const accepts = { "accept-post": known };
+    return { status: 415, code: "E_CONTENT_TYPE", title: "Unsupported content type", detail, headers: accepts };
   }
-  if (formatOf(context) === undefined) {
-    const detail = `send one of ${Object.keys(FORMATS).join(", ")}`;
-    return { status: 415, code: "E_CONTENT_TYPE", title: "Unsupported content type", detail };
+  const coding = headers["content-encoding"]?.trim().toLowerCase() ?? "identity";
+  const encoding = ENCODINGS.get(coding);
+  if (encoding === undefined) {
+    const detail = `Content-Encoding ${coding} is not one that can be read; send one of identity, gzip, zstd`;
+    const accepts = { "accept-encoding": "gzip, zstd, identity" };
+    return { status: 415, code: "E_CONTENT_ENCODING", title: "Unsupported content encoding", detail, headers: accepts };
   }
-  if (encodingOf(context) === undefined) {
-    const detail = `send one of ${Object.keys(ENCODINGS).join(", ")}`;
-    return { status: 415, code: "E_CONTENT_ENCODING", title: "Unsupported content encoding", detail };
-  }
-  const key = context.req.header("idempotency-key");
-  if (key !== undefined && (key.length === 0 || key.length > MAX_KEY_LENGTH)) {
+  // Node joins repeated headers of this name with a comma, which keeps the type a string.
+  const idempotencyKey = headers["idempotency-key"] ?? null;
+  if (Array.isArray(idempotencyKey) || idempotencyKey?.length === 0 || (idempotencyKey?.length ?? 0) > MAX_KEY_LENGTH) {
     const detail = `an Idempotency-Key has 1 to ${MAX_KEY_LENGTH} characters`;
     return { status: 400, code: "E_IDEMPOTENCY_KEY", title: "Bad idempotency key", detail };
   }
-  return null;
+  return { format, encoding, idempotencyKey };
 }
 
-/** Answers without reading the body; the connection cannot be used again. */
-function refuseUnread(context: Context<{ Bindings: HttpBindings }>, problem: Problem): Response {
-  const { incoming } = context.env;
-  if (!incoming.complete) {
-    // The rest is thrown away for a moment, so that a client that is still sending gets to read the answer.
-    incoming.resume();
-    setTimeout(() => incoming.destroy(), 2_000).unref();
-  }
-  return problemResponse({ ...problem, headers: { connection: "close", ...problem.headers } });
+/** The type without its parameters, in lower case; empty when there is none. */
+function mediaType(header: string | undefined): string {
+  if (header === undefined) return "";
+  const end = header.indexOf(";");
+  return (end < 0 ? header : header.slice(0, end)).trim().toLowerCase();
 }
 
-function outcomeProblem(outcome: IngestRefusal): Problem {
-  switch (outcome.kind) {
+function refusalProblem(refusal: IngestRefusal): Problem {
+  switch (refusal.kind) {
     case "overloaded":
       return {
-        status: outcome.status,
-        code: outcome.status === 429 ? "E_OVERLOADED" : "E_UNAVAILABLE",
-        title: outcome.status === 429 ? "Too many requests" : "Unavailable",
-        detail: outcome.detail,
-        headers: { "retry-after": String(outcome.retryAfterSeconds) },
+        status: refusal.status,
+        code: refusal.status === 429 ? "E_OVERLOADED" : "E_UNAVAILABLE",
+        title: refusal.status === 429 ? "Too many requests" : "Unavailable",
+        detail: refusal.detail,
+        headers: { "retry-after": String(refusal.retryAfterSeconds) },
       };
     case "unknown-stream":
-      return { status: 404, code: "E_UNKNOWN_STREAM", title: "Unknown stream", detail: outcome.detail };
-    case "too-large": {
-      const detail = `a body has at most ${outcome.limitBytes} bytes after decompression (limits.maxBody); send smaller batches`;
-      return { status: 413, code: "E_BODY_TOO_LARGE", title: "Body too large", detail };
-    }
-    case "too-many-bad-lines": {
-      const detail = `more than ${outcome.limit} lines are bad, so nothing of the body was kept; check its format`;
-      return { status: 422, code: "E_TOO_MANY_BAD_LINES", title: "Too many bad lines", detail, errors: outcome.errors };
-    }
+      return { status: 404, code: "E_UNKNOWN_STREAM", title: "Unknown stream", detail: refusal.detail };
+    case "too-large":
+      return tooLarge(refusal.limitBytes);
+    case "too-many-bad-lines":
+      return {
+        status: 422,
+        code: "E_TOO_MANY_BAD_LINES",
+        title: "Too many bad lines",
+        detail: `more than ${refusal.limit} lines are bad, so nothing of the body was kept; check its format`,
+        members: { accepted: 0, deadLettered: 0 },
+        errors: shown(refusal.errors),
+      };
     case "bad-encoding":
       return {
         status: 400,
         code: "E_BAD_ENCODING",
         title: "Body cannot be decompressed",
-        detail: `the body is not what its Content-Encoding says: ${outcome.detail}`,
+        detail: `the body is not what its Content-Encoding says: ${refusal.detail}`,
       };
   }
+}
+
+function unreadProblem(read: Exclude<BodyRead, { kind: "read" }>, maxBodyBytes: number): Problem {
+  switch (read.kind) {
+    case "too-large":
+      return tooLarge(maxBodyBytes);
+    case "no-room": {
+      const detail = "more bodies are on their way in than limits.maxQueuedBytes allows; send again later or slower";
+      const headers = { "retry-after": RETRY_AFTER_SECONDS };
+      return { status: 429, code: "E_OVERLOADED", title: "Too many requests", detail, headers };
+    }
+    case "stalled": {
+      const detail = "nothing more of the body came for too long; nothing was taken, send it again";
+      return { status: 408, code: "E_BODY_STALLED", title: "Body stalled", detail, headers: { connection: "close" } };
+    }
+    case "aborted": {
+      const detail = "the connection ended before the body did; nothing was taken, send it again";
+      return { status: 400, code: "E_BODY_CUT", title: "Body cut off", detail };
+    }
+  }
+}
+
+function tooLarge(limitBytes: number): Problem {
+  const detail = `a body has at most ${limitBytes} bytes after decompression (limits.maxBody); send smaller batches`;
+  return { status: 413, code: "E_BODY_TOO_LARGE", title: "Body too large", detail };
 }
 
 const emptyBody: Problem = {
   status: 400,
   code: "E_EMPTY_BODY",
   title: "Empty body",
-  detail: "send at least one event, one JSON object on a line",
+  detail: "the request has no body; send at least one event, such as a line with one JSON object",
 };
 
-const aborted: Problem = {
-  status: 400,
-  code: "E_BODY_CUT",
-  title: "Body cut off",
-  detail: "the connection ended before the body did; nothing was taken, send it again",
-};
+type ShownError = Pick<LineError, "line" | "path" | "message">;
 
-function allBad(count: number, isDuplicate: boolean, errors: readonly Pick<LineError, "line" | "path" | "message">[]): Problem {
-  return {
-    status: 422,
-    code: "E_ALL_LINES_BAD",
-    title: "No line could be taken",
-    detail: `all ${count} lines are bad; they are kept in the dead-letter queue (GET /v1/dlq)`,
-    members: { accepted: 0, deadLettered: count, duplicate: isDuplicate },
-    errors,
-  };
+function shown(errors: readonly LineError[]): ShownError[] {
+  return errors.slice(0, ERRORS_IN_ANSWER).map(({ line, path, message }) => ({ line, path, message }));
+}
+
+function allBad(count: number, isDuplicate: boolean, errors: readonly ShownError[]): Problem {
+  const detail =
+    count === 1
+      ? "the only line is bad; it is kept in the dead-letter queue (GET /v1/dlq)"
+      : `all ${count} lines are bad; they are kept in the dead-letter queue (GET /v1/dlq)`;
+  const members = { accepted: 0, deadLettered: count, duplicate: isDuplicate };
+  return { status: 422, code: "E_ALL_LINES_BAD", title: "No line could be taken", detail, members, errors };
 }

@@ -1,33 +1,28 @@
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { Config } from "../config/config.ts";
-import type { Engine } from "../pipeline/engine.ts";
+import type { Engine, EngineStatus, StreamState } from "../pipeline/engine.ts";
 
 export interface Metrics {
   /** The Prometheus text format. */
   render(): Promise<string>;
   readonly contentType: string;
   readonly requestSeconds: Histogram<"route" | "status">;
+  /** Bodies that were refused or not taken, by problem code. */
+  readonly refusedBodies: Counter<"code">;
+  readonly liveClients: Gauge;
   readonly liveClientsDropped: Counter;
+  readonly waitingReads: Gauge;
+  /** Bytes of bodies on their way in, asked at each scrape. */
+  watchBodies(heldBytes: () => number): void;
 }
 
 /** Numbers are read from the engine when somebody asks; nothing is counted per event here. */
 export function createMetrics({ config, engine }: { config: Config; engine: Engine }): Metrics {
   const registry = new Registry();
-  collectDefaultMetrics({ register: registry, prefix: "millrace_" });
   const registers = [registry];
-  const requestSeconds = new Histogram({
-    name: "millrace_http_request_seconds",
-    help: "Time from a request's first byte to its answer, by route and status",
-    labelNames: ["route", "status"] as const,
-    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5],
-    registers,
-  });
-  const liveClientsDropped = new Counter({
-    name: "millrace_live_clients_dropped_total",
-    help: "Live clients cut off because they read too slowly",
-    registers,
-  });
+  collectDefaultMetrics({ register: registry, prefix: "millrace_" });
   registerStreams(registers, engine);
+  registerQueries(registers, engine);
   registerNode(registers, engine);
   const limit = new Gauge({
     name: "millrace_limit",
@@ -39,67 +34,140 @@ export function createMetrics({ config, engine }: { config: Config; engine: Engi
   return {
     render: () => registry.metrics(),
     contentType: registry.contentType,
-    requestSeconds,
-    liveClientsDropped,
+    requestSeconds: new Histogram({
+      name: "millrace_http_request_seconds",
+      help: "Time from a request's headers to its answer's, by route and status",
+      labelNames: ["route", "status"] as const,
+      buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5],
+      registers,
+    }),
+    refusedBodies: new Counter({
+      name: "millrace_refused_bodies_total",
+      help: "Bodies of events that were not taken, by problem code",
+      labelNames: ["code"] as const,
+      registers,
+    }),
+    liveClients: new Gauge({ name: "millrace_live_clients", help: "Open live feeds (limit: maxLiveClients)", registers }),
+    liveClientsDropped: new Counter({
+      name: "millrace_live_clients_dropped_total",
+      help: "Live clients cut off because they read too slowly",
+      registers,
+    }),
+    waitingReads: new Gauge({ name: "millrace_waiting_reads", help: "Reads of the store under way or waiting", registers }),
+    watchBodies: (heldBytes) => {
+      new Gauge({
+        name: "millrace_incoming_body_bytes",
+        help: "Bytes of bodies that are not complete yet (limit: maxQueuedBytes)",
+        registers,
+        collect() {
+          this.set(heldBytes());
+        },
+      });
+    },
+  };
+}
+
+type Kind = "counter" | "gauge";
+
+/** A metric per item of a list, asked at each scrape; items that are gone disappear. */
+function registerEach<T>(
+  registers: Registry[],
+  label: string,
+  items: () => Iterable<readonly [string, T]>,
+): (kind: Kind, name: string, help: string, read: (item: T) => number | null) => void {
+  return (kind, name, help, read) => {
+    const options = { name, help, labelNames: [label], registers };
+    const pairs = function* (): Iterable<readonly [string, number]> {
+      for (const [key, item] of items()) {
+        const value = read(item);
+        if (value !== null) yield [key, value];
+      }
+    };
+    if (kind === "gauge") {
+      new Gauge({
+        ...options,
+        collect() {
+          this.reset();
+          for (const [key, value] of pairs()) this.set({ [label]: key }, value);
+        },
+      });
+    } else {
+      new Counter({
+        ...options,
+        collect() {
+          this.reset();
+          for (const [key, value] of pairs()) this.inc({ [label]: key }, value);
+        },
+      });
+    }
   };
 }
 
 function registerStreams(registers: Registry[], engine: Engine): void {
-  const perStream = (
-    name: string,
-    help: string,
-    read: (stream: ReturnType<Engine["streams"]>[number]) => number | null,
-  ): void => {
-    new Gauge({
-      name,
-      help,
-      labelNames: ["stream"],
-      registers,
-      collect() {
-        for (const stream of engine.streams()) {
-          const value = read(stream);
-          if (value !== null) this.set({ stream: stream.config.name }, value);
-        }
-      },
-    });
-  };
-  perStream("millrace_stream_accepted_events", "Events acknowledged", (stream) => stream.accepted);
-  perStream("millrace_stream_dead_letters", "Lines set aside as bad", (stream) => stream.deadLettered);
-  perStream("millrace_stream_late_events", "Events past allowed lateness", (stream) => stream.late);
-  perStream("millrace_stream_clock_skewed_events", "Events beyond maxAhead", (stream) => stream.clockSkewed);
-  perStream("millrace_stream_duplicate_batches", "Batches resent under a known key", (stream) => stream.duplicates);
-  perStream("millrace_stream_stored_bytes", "Bytes of stored blocks", (stream) => stream.storedBytes);
-  perStream("millrace_stream_rate", "Events a second over ten seconds", (stream) => stream.rate);
-  perStream("millrace_stream_watermark_seconds", "Watermark, seconds since the epoch", ({ watermarkUs }) =>
+  const each = registerEach<StreamState>(registers, "stream", () =>
+    engine.streams().map((stream) => [stream.config.name, stream] as const),
+  );
+  each("counter", "millrace_events_accepted_total", "Events acknowledged", (stream) => stream.accepted);
+  each("counter", "millrace_dead_letters_total", "Lines set aside as bad", (stream) => stream.deadLettered);
+  each("counter", "millrace_late_events_total", "Events past allowed lateness", (stream) => stream.late);
+  each("counter", "millrace_clock_skewed_events_total", "Events beyond maxAhead", (stream) => stream.clockSkewed);
+  each("counter", "millrace_duplicate_batches_total", "Batches resent under a known key", (stream) => stream.duplicates);
+  each("gauge", "millrace_stream_blocks", "Stored blocks", (stream) => stream.blocks);
+  each("gauge", "millrace_stream_stored_bytes", "Bytes of stored blocks", (stream) => stream.storedBytes);
+  each("gauge", "millrace_stream_events_per_second", "Events a second over ten seconds", (stream) => stream.rate);
+  each("gauge", "millrace_stream_watermark_seconds", "Watermark, seconds since the epoch", ({ watermarkUs }) =>
     watermarkUs === null ? null : watermarkUs / 1e6,
   );
 }
 
+function registerQueries(registers: Registry[], engine: Engine): void {
+  const each = registerEach(registers, "query", () =>
+    engine.queries().map((query) => [query.config.name, query] as const),
+  );
+  each("counter", "millrace_results_total", "Result rows since the start, revisions among them", (query) => query.results);
+  each("counter", "millrace_revisions_total", "Result rows that revise one before", (query) => query.revisions);
+  each("gauge", "millrace_query_open_groups", "Groups in open windows", (query) => query.openGroups);
+  each("gauge", "millrace_query_keys", "Keys known", (query) => query.keys);
+  each("gauge", "millrace_query_state_bytes", "Memory of the windows' state", (query) => query.stateBytes);
+}
+
 function registerNode(registers: Registry[], engine: Engine): void {
-  const node = (name: string, help: string, read: (status: ReturnType<Engine["status"]>) => number): void => {
+  const gauge = (name: string, help: string, read: (status: EngineStatus) => number | null): void => {
     new Gauge({
       name,
       help,
       registers,
       collect() {
-        this.set(read(engine.status()));
+        const value = read(engine.status());
+        if (value === null) this.remove();
+        else this.set(value);
       },
     });
   };
-  node("millrace_queued_bytes", "Bytes of bodies waiting to be durable", (status) => status.queuedBytes);
-  node("millrace_queued_requests", "Requests waiting to be durable", (status) => status.queuedRequests);
-  node("millrace_rejected_requests", "Requests answered 429 since the start", (status) => status.rejectedRequests);
-  node("millrace_commits", "Transactions since the start", (status) => status.commits);
-  node("millrace_checkpoint_age_seconds", "Age of the last checkpoint", (status) => (status.checkpointAgeMs ?? 0) / 1e3);
-  node("millrace_database_bytes", "Size of the database file", (status) => status.databaseBytes);
-  node("millrace_wal_bytes", "Size of the write-ahead log", (status) => status.walBytes);
-  new Gauge({
-    name: "millrace_stage_seconds",
-    help: "Time spent since the start, by stage",
-    labelNames: ["stage"],
-    registers,
-    collect() {
-      for (const [stage, ns] of Object.entries(engine.status().stageNs)) this.set({ stage }, ns / 1e9);
-    },
-  });
+  const counter = (name: string, help: string, read: (status: EngineStatus) => number): void => {
+    new Counter({
+      name,
+      help,
+      registers,
+      collect() {
+        this.reset();
+        this.inc(read(engine.status()));
+      },
+    });
+  };
+  gauge("millrace_ready", "1 when events are taken", (status) => Number(status.isReady));
+  gauge("millrace_queued_bytes", "Bytes of bodies waiting to be durable (limit: maxQueuedBytes)", (s) => s.queuedBytes);
+  gauge("millrace_queued_requests", "Requests waiting to be durable (limit: maxQueuedRequests)", (s) => s.queuedRequests);
+  counter("millrace_rejected_requests_total", "Requests answered 429 because a queue was full", (s) => s.rejectedRequests);
+  counter("millrace_commits_total", "Transactions since the start", (status) => status.commits);
+  gauge("millrace_log_seq", "Greatest committed sequence number", (status) => status.lastSeq);
+  gauge("millrace_checkpoint_seq", "Sequence number of the last checkpoint", (status) => status.checkpointSeq);
+  gauge("millrace_checkpoint_age_seconds", "Age of the last checkpoint", ({ checkpointAgeMs }) =>
+    checkpointAgeMs === null ? null : checkpointAgeMs / 1e3,
+  );
+  gauge("millrace_database_bytes", "Size of the database file", (status) => status.databaseBytes);
+  gauge("millrace_wal_bytes", "Size of the write-ahead log", (status) => status.walBytes);
+  gauge("millrace_streams", "Streams known (limit: maxStreams)", () => engine.streams().length);
+  const stages = registerEach(registers, "stage", () => Object.entries(engine.status().stageNs));
+  stages("counter", "millrace_stage_seconds_total", "Time spent since the start, by stage", (ns) => ns / 1e9);
 }

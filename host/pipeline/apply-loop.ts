@@ -1,4 +1,6 @@
-import type { ApplyEntry, ApplyResult, ResultRow, StoredBlock } from "../../workers/messages.ts";
+import type { ApplyEntry, ApplyResult, StoredBlock } from "../../workers/messages.ts";
+import { release } from "../../workers/move.ts";
+import { unpackResults } from "../../workers/result-rows.ts";
 import type { CommitQueue } from "./commit-queue.ts";
 import type { Lane } from "./lane.ts";
 import type { StreamRegistry } from "./stream-registry.ts";
@@ -6,8 +8,6 @@ import type { WindowWorker } from "./window-worker.ts";
 
 /** Log entries given to the window thread at once. */
 const APPLY_ENTRIES = 64;
-/** Estimate of a result row's size in a commit. */
-const ROW_BYTES = 200;
 
 /** A committed log entry on its way to the windows, with its block while that may still be asked for. */
 export interface CommittedEntry {
@@ -113,13 +113,14 @@ export class ApplyLoop {
     this.remember(result);
     const writes: Promise<unknown>[] = [];
     for (const late of result.late) writes.push(...(await this.#keepLate(group, late)));
-    if (result.rows.length > 0) {
-      writes.push(this.#commits.push({ kind: "results", rows: result.rows }, result.rows.length * ROW_BYTES));
+    for (const { block } of group) if (block !== null) release(block.data.buffer);
+    if (result.rows !== "") {
+      writes.push(this.#commits.push({ kind: "packed-results", text: result.rows }, result.rows.length));
     }
     const seq = group[group.length - 1]!.entry.seq;
     const previous = this.#lastResults;
     this.#lastResults = Promise.all([previous, ...writes]).then(() => {
-      this.#publish(result.rows);
+      this.#publish(result);
       this.#advance(seq);
     });
     this.#lastResults.catch(this.#onFailure);
@@ -157,9 +158,21 @@ export class ApplyLoop {
     }
   }
 
-  #publish(rows: readonly ResultRow[]): void {
-    const byQuery = Map.groupBy(rows, (row) => row.query);
-    for (const [name, own] of byQuery) this.#registry.query(name)?.publish(own);
+  /** Rows are only unpacked when somebody listens. */
+  #publish(result: ApplyResult): void {
+    let isHeard = false;
+    for (const { queryId, rows, revisions } of result.fired) {
+      const query = this.#registry.queryById(queryId);
+      if (query === undefined) continue;
+      query.results += rows;
+      query.revisions += revisions;
+      isHeard ||= query.listeners.size > 0;
+    }
+    if (!isHeard) return;
+    const byQuery = Map.groupBy(unpackResults(result.rows), (row) => row.query);
+    for (const [name, rows] of byQuery) {
+      for (const listener of this.#registry.query(name)?.listeners ?? []) listener(rows);
+    }
   }
 
   #advance(seq: number): void {

@@ -31,17 +31,25 @@ export class Compactor {
     }, INTERVAL_MS);
   }
 
-  /** One round. A group that cannot be merged is left as it is. */
+  /** One round. A group that cannot be merged is left as it is, and the others go on. */
   async run(): Promise<void> {
+    const upToSeq = this.#engine.status().checkpointSeq;
+    const groups = await this.#attempt(() => this.#storage.listSmall({ upToSeq, targetBytes: TARGET_BYTES }));
+    for (const { stream, seqs, blocks } of groups ?? []) {
+      if (this.#isClosed) return;
+      await this.#attempt(async () => {
+        const into = await this.#reads.merge(blocks, stream);
+        await this.#storage.swap({ removeSeqs: seqs, into });
+      });
+    }
+  }
+
+  async #attempt<T>(step: () => Promise<T>): Promise<T | null> {
     try {
-      const upToSeq = this.#engine.status().checkpointSeq;
-      for (const group of await this.#storage.listSmall({ upToSeq, targetBytes: TARGET_BYTES })) {
-        if (this.#isClosed) return;
-        const merged = await this.#reads.merge(group.blocks, group.stream);
-        await this.#storage.swap({ removeSeqs: group.seqs, into: merged });
-      }
+      return await step();
     } catch (cause) {
       this.#log.warn({ err: cause }, "small blocks were not compacted; tried again later");
+      return null;
     }
   }
 

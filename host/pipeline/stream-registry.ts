@@ -28,12 +28,6 @@ export class RunningQuery {
     this.plan = plan;
   }
 
-  publish(rows: readonly ResultRow[]): void {
-    this.results += rows.length;
-    for (const row of rows) if (row.revision > 0) this.revisions++;
-    for (const listener of this.listeners) listener(rows);
-  }
-
   state(): QueryState {
     return {
       config: this.config,

@@ -1,29 +1,50 @@
 import { Piscina } from "piscina";
+import { MillraceError } from "../../workers/errors.ts";
 import type { StoredBlock } from "../../workers/messages.ts";
-import type { EventsTask, ListTask, Page, ResultsTask } from "../../workers/query.ts";
+import type { QueryFailure } from "../../workers/query/tasks.ts";
+import type { EventsTask, LateTask, ListTask, Page, ResultsTask } from "../../workers/query.ts";
 import type { HistoryReads } from "../api/reads.ts";
 import { workerFile } from "../pipeline/worker-file.ts";
 
-/** The query thread: it reads through a connection of its own, so that a long read never delays an acknowledgement. */
+type SkippedBlocks = Page["skippedBlocks"];
+
+/**
+ * The query thread: it reads through a connection of its own, so that a long read never delays an acknowledgement.
+ * Every method throws a MillraceError with its code: E_CURSOR for an `after` that is none of this list's.
+ */
 export class QueryClient implements HistoryReads {
   readonly #pool: Piscina;
-  readonly #onSkipped: (blocks: Page["skippedBlocks"]) => void;
+  readonly #onSkipped: (blocks: SkippedBlocks) => void;
+  /** Unreadable blocks that were told of. */
+  readonly #told = new Set<string>();
 
-  private constructor(pool: Piscina, onSkipped: (blocks: Page["skippedBlocks"]) => void) {
+  private constructor(pool: Piscina, onSkipped: (blocks: SkippedBlocks) => void) {
     this.#pool = pool;
     this.#onSkipped = onSkipped;
   }
 
-  /** The database must be there: the storage thread makes it. */
-  static async open(dir: string, onSkipped: (blocks: Page["skippedBlocks"]) => void): Promise<QueryClient> {
+  /**
+   * The database must be there: the storage thread makes it. `onSkipped` hears once of each block that cannot be
+   * read and was left out of a page.
+   */
+  static async open(
+    dir: string,
+    onSkipped: (blocks: SkippedBlocks) => void = () => {},
+  ): Promise<QueryClient> {
     const pool = new Piscina({
       filename: workerFile("query"),
       minThreads: 1,
       maxThreads: 1,
       idleTimeout: Number.POSITIVE_INFINITY,
     });
-    await pool.run(dir, { name: "open" });
-    return new QueryClient(pool, onSkipped);
+    const client = new QueryClient(pool, onSkipped);
+    try {
+      await client.#run("open", dir);
+      return client;
+    } catch (cause) {
+      await pool.destroy();
+      throw cause;
+    }
   }
 
   events(task: EventsTask): Promise<Page> {
@@ -34,7 +55,7 @@ export class QueryClient implements HistoryReads {
     return this.#page("results", task);
   }
 
-  late(task: { stream: string; timeField: string; limit: number; after: string | null }): Promise<Page> {
+  late(task: LateTask): Promise<Page> {
     return this.#page("late", task);
   }
 
@@ -46,19 +67,31 @@ export class QueryClient implements HistoryReads {
     return this.#page("losses", task);
   }
 
-  /** One block with the events of several. */
+  /** One block with the events of several, in their order. @throws MillraceError when one of them cannot be read. */
   merge(blocks: readonly StoredBlock[], stream: string): Promise<StoredBlock> {
-    return this.#pool.run({ blocks, stream }, { name: "merge" });
+    return this.#run("compact", { blocks, stream });
   }
 
   async close(): Promise<void> {
-    await this.#pool.run(null, { name: "close" });
+    await this.#run("close", null);
     await this.#pool.destroy();
   }
 
   async #page(name: string, task: object): Promise<Page> {
-    const page = (await this.#pool.run(task, { name })) as Page;
-    if (page.skippedBlocks.length > 0) this.#onSkipped(page.skippedBlocks);
+    const page = await this.#run<Page>(name, task);
+    const news = page.skippedBlocks.filter(({ where, seq }) => !this.#told.has(`${where} ${seq}`));
+    for (const { where, seq } of news) this.#told.add(`${where} ${seq}`);
+    if (news.length > 0) this.#onSkipped(news);
     return page;
   }
+
+  async #run<T>(name: string, task: unknown): Promise<T> {
+    const answer = (await this.#pool.run(task, { name })) as T | QueryFailure;
+    if (isFailure(answer)) throw new MillraceError(answer.failure.code, answer.failure.message);
+    return answer;
+  }
+}
+
+function isFailure(answer: unknown): answer is QueryFailure {
+  return typeof answer === "object" && answer !== null && "failure" in answer;
 }

@@ -1,11 +1,15 @@
 import { Piscina } from "piscina";
 import { MillraceError } from "../../workers/errors.ts";
 import type { CommitOperation, CommitOutcome, LogEntry, StoredBlock } from "../../workers/messages.ts";
-import type { OpenFailure, Recovered } from "../../workers/storage.ts";
-import type { SmallBlocks } from "../../workers/store/writer.ts";
+import type { StoreAnswer } from "../../workers/storage.ts";
+import type { SmallBlocks } from "../../workers/store/compaction.ts";
+import type { Recovered } from "../../workers/store/store.ts";
 import { workerFile } from "../pipeline/worker-file.ts";
 
-/** The storage thread: the only writer of the database. */
+/**
+ * The storage thread: the only writer of the database. Calls are served one by one, in the order they were made.
+ * A call that fails rejects with a MillraceError: E_DISK_FULL, E_STORE_BUSY, E_STORE_UNREADABLE, E_STORE_CLOSED, E_STORE.
+ */
 export class StorageClient {
   readonly #pool: Piscina;
   /** What was found at the opening. */
@@ -16,44 +20,69 @@ export class StorageClient {
     this.recovered = recovered;
   }
 
-  /** @throws MillraceError E_DATA_DIR_LOCKED, E_STORE_NEWER, E_STORE_UNREADABLE */
+  /**
+   * Opens the store of a data directory, which is made when it is not there, and locks it until `close` or the
+   * process's end, however that comes.
+   * @throws MillraceError E_DATA_DIR_LOCKED, E_DATA_DIR_ACCESS, E_STORE_NEWER, E_STORE_UNREADABLE, E_DISK_FULL
+   */
   static async open(dir: string): Promise<StorageClient> {
     const pool = new Piscina({
       filename: workerFile("storage"),
       minThreads: 1,
       maxThreads: 1,
+      concurrentTasksPerWorker: 1,
+      // Without it piscina puts a task that finds the thread busy behind those that came after it.
+      stricterFIFO: true,
       idleTimeout: Number.POSITIVE_INFINITY,
+      recordTiming: false,
     });
-    const opened = (await pool.run(dir, { name: "open" })) as Recovered | OpenFailure;
-    if ("code" in opened) {
+    try {
+      return new StorageClient(pool, await run<Recovered>(pool, "open", dir));
+    } catch (cause) {
       await pool.destroy();
-      throw new MillraceError(opened.code, opened.message);
+      throw cause;
     }
-    return new StorageClient(pool, opened);
   }
 
+  /** All in one transaction; resolves once it is fsynced. The data of blocks is copied. */
   commit(operations: readonly CommitOperation[]): Promise<readonly CommitOutcome[]> {
-    return this.#pool.run(operations, { name: "commit" });
+    return run(this.#pool, "commit", operations);
   }
 
+  /** Blocks and watermarks after a seq in its order, until their stored bytes reach `maxBytes`; none at the end. */
   readLog(task: { readonly afterSeq: number; readonly maxBytes: number }): Promise<readonly LogEntry[]> {
-    return this.#pool.run(task, { name: "readLog" });
+    return run(this.#pool, "readLog", task);
   }
 
-  listSmall(task: { readonly upToSeq: number; readonly targetBytes: number }): Promise<readonly SmallBlocks[]> {
-    return this.#pool.run(task, { name: "listSmall" });
+  /** Groups of small blocks worth merging, none of which a replay will read. */
+  listSmall(task: {
+    readonly upToSeq: number;
+    readonly targetBytes: number;
+  }): Promise<readonly SmallBlocks[]> {
+    return run(this.#pool, "listSmall", task);
   }
 
-  swap(task: { readonly removeSeqs: readonly number[]; readonly into: StoredBlock }): Promise<void> {
-    return this.#pool.run(task, { name: "swap" });
+  /** Puts a merged block in the place of a group. False, with nothing done, when the group is no longer whole. */
+  swap(task: { readonly removeSeqs: readonly number[]; readonly into: StoredBlock }): Promise<boolean> {
+    return run(this.#pool, "swap", task);
   }
 
   sizes(): Promise<{ databaseBytes: number; walBytes: number }> {
-    return this.#pool.run(null, { name: "sizes" });
+    return run(this.#pool, "sizes", null);
   }
 
+  /** Waits for what was asked before, empties the write-ahead log and lets the data directory go. */
   async close(): Promise<void> {
-    await this.#pool.run(null, { name: "close" });
-    await this.#pool.destroy();
+    try {
+      await run(this.#pool, "close", null);
+    } finally {
+      await this.#pool.destroy();
+    }
   }
+}
+
+async function run<T>(pool: Piscina, name: string, task: unknown): Promise<T> {
+  const answer = (await pool.run(task, { name })) as StoreAnswer<T>;
+  if ("failure" in answer) throw new MillraceError(answer.failure.code, answer.failure.message);
+  return answer.value;
 }

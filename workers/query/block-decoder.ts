@@ -14,7 +14,7 @@ import type { StoredBlock } from "../messages.ts";
 import type { Codec } from "../zstd.ts";
 
 /** WASM memory only grows: after a block that needed more than this, the core is exchanged for a new one. */
-const KEPT_MEMORY_BYTES = 256 * 1024 * 1024;
+const KEPT_MEMORY_BYTES = 64 * 1024 * 1024;
 /** Merged blocks are written once and read often; made in the background. */
 const MERGED_ZSTD_LEVEL = 3;
 
@@ -46,7 +46,8 @@ export class BlockDecoder {
       this.#append(block);
       return { kind: "rows", rows: readColumns(this.#core, this.#batch) };
     } catch (cause) {
-      if (cause instanceof MillraceError) return { kind: "unreadable", code: cause.code, message: cause.message };
+      if (cause instanceof MillraceError)
+        return { kind: "unreadable", code: cause.code, message: cause.message };
       this.#renew();
       return { kind: "unreadable", code: "E_BLOCK_UNREADABLE", message: String(cause) };
     }
@@ -58,6 +59,14 @@ export class BlockDecoder {
    * @throws MillraceError when one of them cannot be read or together they are too large.
    */
   merge(blocks: readonly StoredBlock[], stream: string): StoredBlock {
+    try {
+      return this.#merge(blocks, stream);
+    } finally {
+      this.#reset();
+    }
+  }
+
+  #merge(blocks: readonly StoredBlock[], stream: string): StoredBlock {
     this.#reset();
     for (const block of blocks) this.#append(block);
     const encoded = encodeBatch(this.#core, this.#batch, { stream });
@@ -91,7 +100,8 @@ export class BlockDecoder {
   }
 
   #append(block: StoredBlock): void {
-    const bytes = block.codec === "zstd" ? this.#codec.decompress(block.data, block.encodedBytes) : block.data;
+    const bytes =
+      block.codec === "zstd" ? this.#codec.decompress(block.data, block.encodedBytes) : block.data;
     decodeBlock(this.#core, bytes, this.#batch);
   }
 

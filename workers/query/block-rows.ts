@@ -1,5 +1,5 @@
 import type { BatchReader } from "../core/codec.ts";
-import { valueText } from "./event-row-json.ts";
+import { valueText } from "./event-json.ts";
 import type { EventPosition } from "./tasks.ts";
 
 /** Which rows of a block a page may hold. Times in µs. */

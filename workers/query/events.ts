@@ -4,7 +4,7 @@ import type { StoredBlock } from "../messages.ts";
 import type { BlockRange } from "../store/reader.ts";
 import type { OpenedBlock } from "./block-decoder.ts";
 import { type RowFilter, rowsAt, selectRows } from "./block-rows.ts";
-import { createEventWriter } from "./event-row-json.ts";
+import { createEventWriter } from "./event-json.ts";
 import { encodeLines } from "./lines.ts";
 import { PageSelection, type SelectedRow } from "./page-selection.ts";
 import type { EventCursor, EventPosition, EventsTask, Page, SkippedBlock } from "./tasks.ts";
@@ -91,7 +91,11 @@ class EventScan {
     const { fromUs, toUs } = this.#filter;
     const { stream, timeField, limit } = this.#task;
     if (fromUs >= toUs) return this.#page([], null);
-    const blocks = this.#store.blocksOverlapping(stream, Number(fromUs - ROUNDING_US), Number(toUs + ROUNDING_US));
+    const blocks = this.#store.blocksOverlapping(
+      stream,
+      Number(fromUs - ROUNDING_US),
+      Number(toUs + ROUNDING_US),
+    );
     const after = this.#resume(blocks);
     const selection = new PageSelection(limit, this.#limits.maxCharacters);
     for (const block of blocks) {

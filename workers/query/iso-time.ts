@@ -27,7 +27,8 @@ export function formatTime(us: number | bigint): string {
 /** Whole seconds, rounded down, and the microseconds of the second begun: 0 to 999,999. */
 function splitSeconds(us: number | bigint): [second: number, rest: number] {
   if (typeof us === "number") {
-    if (!Number.isSafeInteger(us)) return Number.isFinite(us) ? splitSeconds(BigInt(Math.trunc(us))) : [Number.NaN, 0];
+    if (!Number.isSafeInteger(us))
+      return Number.isFinite(us) ? splitSeconds(BigInt(Math.trunc(us))) : [Number.NaN, 0];
     const quotient = Math.floor(us / SECOND_US);
     const rest = us - quotient * SECOND_US;
     // The division rounds, so its floor can be one too high.

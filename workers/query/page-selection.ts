@@ -13,7 +13,7 @@ export interface Candidates {
   write(row: number): string;
 }
 
-export function comparePositions(a: EventPosition, b: EventPosition): number {
+function comparePositions(a: EventPosition, b: EventPosition): number {
   if (a.timeUs !== b.timeUs) return a.timeUs < b.timeUs ? -1 : 1;
   return a.seq - b.seq || a.row - b.row;
 }

@@ -21,8 +21,13 @@ export const MIGRATIONS: readonly string[] = [
     since_seq INTEGER NOT NULL,
     PRIMARY KEY (stream_id, version)
   ) WITHOUT ROWID;
-  CREATE TABLE sequence (id INTEGER PRIMARY KEY CHECK (id = 1), next INTEGER NOT NULL);
-  INSERT INTO sequence VALUES (1, 1);
+  CREATE TABLE counters (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    next_seq INTEGER NOT NULL,
+    dead_letters INTEGER NOT NULL,
+    idempotency_keys INTEGER NOT NULL
+  );
+  INSERT INTO counters VALUES (1, 1, 0, 0);
   CREATE TABLE blocks (
     seq INTEGER PRIMARY KEY,
     stream_id INTEGER NOT NULL REFERENCES streams(id),
@@ -61,6 +66,7 @@ export const MIGRATIONS: readonly string[] = [
     value TEXT NOT NULL,
     PRIMARY KEY (query, start_us, key, end_us, revision)
   ) WITHOUT ROWID;
+  CREATE TABLE query_spans (query TEXT PRIMARY KEY, longest_us INTEGER NOT NULL) WITHOUT ROWID;
   CREATE TABLE late (
     source_seq INTEGER NOT NULL,
     reason TEXT NOT NULL,

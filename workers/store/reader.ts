@@ -1,6 +1,7 @@
+import type { Statement } from "better-sqlite3";
 import type { ResultRow, StoredBlock } from "../messages.ts";
+import { type BlockRow, storedBlock } from "./block-row.ts";
 import { type Connection, openForReading } from "./database.ts";
-import { storedBlock } from "./writer.ts";
 
 /** Where a block stands in time, without its data. Times in µs. */
 export interface BlockRange {
@@ -61,33 +62,47 @@ export interface LossRow {
   readonly atUs: number;
 }
 
-const MIN_TIME = Number.MIN_SAFE_INTEGER;
-const MAX_TIME = Number.MAX_SAFE_INTEGER;
+/** One of the key's values as text, as a person writes it in a URL. */
+const KEY_VALUE_TEXT = "CASE WHEN type IN ('true', 'false') THEN type ELSE CAST(value AS TEXT) END";
+/** The whole key or one of its values. JSON text is compared without its white space. */
+const KEY_MATCHES =
+  "(key = CASE WHEN json_valid(@key) THEN json(@key) ELSE @key END" +
+  ` OR EXISTS (SELECT 1 FROM json_each(r.key) WHERE ${KEY_VALUE_TEXT} = @key))`;
+/** A window that ends after a time starts no earlier than this; without it the read would start at the oldest row. */
+const STARTS_NEAR = "start_us > @from - (SELECT longest_us FROM query_spans WHERE query = @query)";
+const IS_BEHIND_CURSOR =
+  "(start_us, key, end_us, revision) > (@afterStart, @afterKey, @afterEnd, @afterRevision)";
+const IS_LATEST =
+  "revision = (SELECT max(revision) FROM results n WHERE n.query = r.query AND n.start_us = r.start_us" +
+  " AND n.key = r.key AND n.end_us = r.end_us)";
 
-/** Reads what is committed through a connection that cannot write and holds no snapshot between calls. */
+/**
+ * Reads what is committed through a connection that cannot write and holds no snapshot between calls, so that it
+ * never keeps the write-ahead log from being emptied. A time that is null is no bound.
+ */
 export class Reader {
   readonly #db: Connection;
+  readonly #statements = new Map<string, Statement<unknown[]>>();
 
+  /** @throws MillraceError E_DATA_DIR_ACCESS when there is no database yet: the storage thread makes it */
   constructor(dir: string) {
     this.#db = openForReading(dir);
   }
 
-  /** Blocks with events in [fromUs, toUs), ordered by their earliest event. */
+  /** Blocks with events in [fromUs, toUs), ordered by their earliest event, then seq. */
   blocksOverlapping(stream: string, fromUs: number | null, toUs: number | null): BlockRange[] {
-    return this.#db
-      .prepare(
-        "SELECT seq, count, min_us AS minUs, max_us AS maxUs FROM blocks" +
-          " WHERE stream_id = (SELECT id FROM streams WHERE name = ?) AND max_us >= ? AND min_us < ?" +
-          " ORDER BY min_us, seq",
-      )
-      .all(stream, fromUs ?? MIN_TIME, toUs ?? MAX_TIME) as BlockRange[];
+    return this.#prepare(
+      "SELECT seq, count, min_us AS minUs, max_us AS maxUs FROM blocks" +
+        " WHERE stream_id = (SELECT id FROM streams WHERE name = ?) AND max_us >= ? AND min_us < ?" +
+        " ORDER BY min_us, seq",
+    ).all(stream, fromUs ?? Number.NEGATIVE_INFINITY, toUs ?? Number.POSITIVE_INFINITY) as BlockRange[];
   }
 
   /** null when the block is gone: compacted or evicted since it was listed. */
   block(seq: number): StoredBlock | null {
-    const row = this.#db
-      .prepare("SELECT count, min_us, max_us, codec, encoded_bytes, data FROM blocks WHERE seq = ?")
-      .get(seq) as Parameters<typeof storedBlock>[0] | undefined;
+    const row = this.#prepare(
+      "SELECT count, min_us, max_us, codec, encoded_bytes, data FROM blocks WHERE seq = ?",
+    ).get(seq) as BlockRow | undefined;
     return row === undefined ? null : storedBlock(row);
   }
 
@@ -95,59 +110,38 @@ export class Reader {
   results(filter: ResultFilter): ResultRow[] {
     const { query, fromUs, toUs, key, kind, revisions, limit, after } = filter;
     const conditions = ["query = @query", "end_us > @from", "start_us < @to"];
+    if (after !== null) conditions.push(IS_BEHIND_CURSOR);
+    else if (fromUs !== null) conditions.push(STARTS_NEAR);
     if (kind !== null) conditions.push("kind = @kind");
-    if (key !== null) {
-      conditions.push(
-        "(key = @key OR EXISTS (SELECT 1 FROM json_each(r.key) WHERE CAST(value AS TEXT) = @key))",
-      );
-    }
-    if (after !== null) {
-      conditions.push("(start_us, key, end_us, revision) > (@afterStart, @afterKey, @afterEnd, @afterRevision)");
-    }
-    if (revisions === "latest") {
-      conditions.push(
-        "revision = (SELECT max(revision) FROM results n WHERE n.query = r.query AND n.start_us = r.start_us" +
-          " AND n.key = r.key AND n.end_us = r.end_us)",
-      );
-    }
-    return this.#db
-      .prepare(
-        "SELECT query, start_us AS startUs, end_us AS endUs, key, revision, kind, value AS 'values' FROM results r" +
-          ` WHERE ${conditions.join(" AND ")} ORDER BY start_us, key, end_us, revision LIMIT @limit`,
-      )
-      .all({
-        query,
-        from: fromUs ?? MIN_TIME,
-        to: toUs ?? MAX_TIME,
-        limit,
-        ...(kind === null ? {} : { kind }),
-        ...(key === null ? {} : { key }),
-        ...(after === null
-          ? {}
-          : {
-              afterStart: after.startUs,
-              afterKey: after.key,
-              afterEnd: after.endUs,
-              afterRevision: after.revision,
-            }),
-      }) as ResultRow[];
+    if (key !== null) conditions.push(KEY_MATCHES);
+    if (revisions === "latest") conditions.push(IS_LATEST);
+    return this.#prepare(
+      "SELECT query, start_us AS startUs, end_us AS endUs, key, revision, kind, value AS 'values' FROM results r" +
+        ` WHERE ${conditions.join(" AND ")} ORDER BY start_us, key, end_us, revision LIMIT @limit`,
+    ).all({
+      query,
+      from: fromUs ?? Number.NEGATIVE_INFINITY,
+      to: toUs ?? Number.POSITIVE_INFINITY,
+      limit,
+      kind,
+      key,
+      afterStart: after?.startUs,
+      afterKey: after?.key,
+      afterEnd: after?.endUs,
+      afterRevision: after?.revision,
+    }) as ResultRow[];
   }
 
-  /** Blocks of the late side output in the order they were set aside, from a source seq on. */
+  /** Blocks of the late side output in the order they were set aside, from a source seq on. Their times are 0. */
   late(stream: string, fromSeq: number, limit: number): LateBlock[] {
-    const rows = this.#db
-      .prepare(
-        "SELECT source_seq AS seq, reason, at_us AS atUs, count, 0 AS min_us, 0 AS max_us, codec, encoded_bytes, data" +
-          " FROM late WHERE stream_id = (SELECT id FROM streams WHERE name = ?) AND source_seq >= ?" +
-          " ORDER BY source_seq, reason LIMIT ?",
-      )
-      .all(stream, fromSeq, limit) as (Parameters<typeof storedBlock>[0] & {
-      seq: number;
-      reason: "late" | "clock-skew";
-      atUs: number;
-    })[];
+    type Row = BlockRow & { sourceSeq: number; reason: LateBlock["reason"]; atUs: number };
+    const rows = this.#prepare(
+      "SELECT source_seq AS sourceSeq, reason, at_us AS atUs, count, 0 AS min_us, 0 AS max_us, codec, encoded_bytes," +
+        " data FROM late WHERE stream_id = (SELECT id FROM streams WHERE name = ?) AND source_seq >= ?" +
+        " ORDER BY source_seq, reason LIMIT ?",
+    ).all(stream, fromSeq, limit) as Row[];
     return rows.map((row) => ({
-      sourceSeq: row.seq,
+      sourceSeq: row.sourceSeq,
       reason: row.reason,
       atUs: row.atUs,
       block: storedBlock(row),
@@ -155,25 +149,30 @@ export class Reader {
   }
 
   deadLetters(stream: string | null, afterId: number, limit: number): DeadLetterRow[] {
-    return this.#db
-      .prepare(
-        "SELECT d.id, s.name AS stream, at_us AS atUs, line, path, code, message, text FROM dead_letters d" +
-          " JOIN streams s ON s.id = d.stream_id WHERE d.id > ? AND (? IS NULL OR s.name = ?) ORDER BY d.id LIMIT ?",
-      )
-      .all(afterId, stream, stream, limit) as DeadLetterRow[];
+    return this.#prepare(
+      "SELECT d.id, s.name AS stream, at_us AS atUs, line, path, code, message, text FROM dead_letters d" +
+        " JOIN streams s ON s.id = d.stream_id WHERE d.id > ? AND (? IS NULL OR s.name = ?) ORDER BY d.id LIMIT ?",
+    ).all(afterId, stream, stream, limit) as DeadLetterRow[];
   }
 
   losses(stream: string | null, afterId: number, limit: number): LossRow[] {
-    return this.#db
-      .prepare(
-        "SELECT l.id, s.name AS stream, from_us AS fromUs, to_us AS toUs, count, bytes, reason, at_us AS atUs" +
-          " FROM losses l JOIN streams s ON s.id = l.stream_id WHERE l.id > ? AND (? IS NULL OR s.name = ?)" +
-          " ORDER BY l.id LIMIT ?",
-      )
-      .all(afterId, stream, stream, limit) as LossRow[];
+    return this.#prepare(
+      "SELECT l.id, s.name AS stream, from_us AS fromUs, to_us AS toUs, count, bytes, reason, at_us AS atUs" +
+        " FROM losses l JOIN streams s ON s.id = l.stream_id WHERE l.id > ? AND (? IS NULL OR s.name = ?)" +
+        " ORDER BY l.id LIMIT ?",
+    ).all(afterId, stream, stream, limit) as LossRow[];
   }
 
   close(): void {
     this.#db.close();
+  }
+
+  #prepare(sql: string): Statement<unknown[]> {
+    let statement = this.#statements.get(sql);
+    if (statement === undefined) {
+      statement = this.#db.prepare(sql);
+      this.#statements.set(sql, statement);
+    }
+    return statement;
   }
 }

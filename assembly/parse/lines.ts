@@ -1,0 +1,122 @@
+import { commitMembers } from "./commit";
+import { addFault, addCommitFault, addReadFault, countAccepted } from "./faults";
+import { learnKeys } from "./learn";
+import { readObject } from "./object";
+import { Parser } from "./parser";
+import { failAt, Problem } from "./problem";
+import { readRow } from "./row";
+import { FEED_IN_LINE, isSpace, MAX_DEPTH, setLineFeed, skipSpace, skipValue, UNLIMITED_DEPTH } from "./value";
+
+export const MAX_LINE_BYTES: usize = 1 << 20;
+
+/** Reads lines of JSON objects into rows. Blank lines are skipped; a bad line is set aside and leaves no trace. */
+export function readLines(parser: Parser, start: usize, end: usize): void {
+  parser.lineFeed = FEED_IN_LINE;
+  setLineFeed(FEED_IN_LINE);
+  let line: u32 = 0;
+  let at = start;
+  while (at < end) {
+    line++;
+    if (load<u8>(at) == 0x7b && parser.hasRoom()) {
+      const extraBytes = parser.batch.extra.bytes.length;
+      const rowEnd = readRow(parser, at);
+      if (rowEnd != 0) {
+        const next = load<u8>(rowEnd) == 0x0a ? rowEnd + 1 : afterBlanks(rowEnd, end);
+        if (next != 0 && next - at <= MAX_LINE_BYTES && parser.endRow(extraBytes)) {
+          countAccepted();
+          at = next;
+          continue;
+        }
+      }
+      parser.rollBack(extraBytes);
+    }
+    const lineEnd = findLineFeed(at, end);
+    readLine(parser, at, trimEnd(at, lineEnd), line);
+    at = lineEnd + 1;
+  }
+}
+
+/** Where the line after the blanks at `at` begins, or 0 when more than blanks stands there. */
+function afterBlanks(at: usize, end: usize): usize {
+  while (at < end && isSpace(load<u8>(at))) at++;
+  if (at >= end) return end;
+  return load<u8>(at) == 0x0a ? at + 1 : 0;
+}
+
+/** The next line feed, or `end`. */
+export function findLineFeed(at: usize, end: usize): usize {
+  while (at < end) {
+    const feeds = i8x16.bitmask(i8x16.eq(v128.load(at), i8x16.splat(0x0a)));
+    if (feeds != 0) return min<usize>(at + ctz<i32>(feeds), end);
+    at += 16;
+  }
+  return end;
+}
+
+function trimEnd(start: usize, end: usize): usize {
+  while (end > start && isSpace(load<u8>(end - 1))) end--;
+  return end;
+}
+
+/** Reads a line that is not like the one before. */
+function readLine(parser: Parser, start: usize, end: usize, line: u32): void {
+  const at = skipSpace(start);
+  if (at >= end) return;
+  if (end - start > MAX_LINE_BYTES) {
+    failAt(Problem.LineTooLong, start);
+    return addFault(line, start, end, 0, 0);
+  }
+  if (load<u8>(at) != 0x7b) {
+    refuseOther(at, end);
+    return addFault(line, start, end, 0, 0);
+  }
+  const objectEnd = readObject(parser.plan, at);
+  if (objectEnd != 0 && objectEnd != end) failAt(Problem.Trailing, objectEnd);
+  if (objectEnd != end) return addReadFault(line, start, end);
+  if (!commitRead(parser, at)) return addCommitFault(line, start, end);
+  countAccepted();
+}
+
+/** Makes what `readObject` has read from `at` a row, and learns from it. */
+export function commitRead(parser: Parser, at: usize): bool {
+  if (!commitMembers(parser)) return false;
+  if (parser.isStale) parser.refreshKeys();
+  if (parser.missesKey) learnKeys(parser, at);
+  return true;
+}
+
+/** Notes what is wrong with a text that does not begin an object: a value of another type, or no JSON. */
+export function refuseOther(at: usize, end: usize): void {
+  const valueEnd = skipValue(at, 0, UNLIMITED_DEPTH);
+  if (valueEnd == 0) return;
+  if (skipSpace(valueEnd) != end) failAt(Problem.Trailing, valueEnd);
+  else failAt(Problem.NotObject, at);
+}
+
+/** Reads the object at `start` of a document that was found well-formed. Gives where it ends. */
+export function readElement(parser: Parser, start: usize, number: u32): usize {
+  if (load<u8>(start) == 0x7b && parser.hasRoom()) {
+    const extraBytes = parser.batch.extra.bytes.length;
+    const rowEnd = readRow(parser, start);
+    if (rowEnd != 0 && rowEnd - start <= MAX_LINE_BYTES && parser.endRow(extraBytes)) {
+      countAccepted();
+      return rowEnd;
+    }
+    parser.rollBack(extraBytes);
+  }
+  const end = skipValue(start, 0, UNLIMITED_DEPTH);
+  if (end - start > MAX_LINE_BYTES) {
+    failAt(Problem.LineTooLong, start);
+    addFault(number, start, end, 0, 0);
+  } else if (load<u8>(start) != 0x7b) {
+    failAt(Problem.NotObject, start);
+    addFault(number, start, end, 0, 0);
+  } else if (readObject(parser.plan, start) == 0) {
+    addReadFault(number, start, end);
+  } else if (!commitRead(parser, start)) {
+    addCommitFault(number, start, end);
+  } else {
+    countAccepted();
+  }
+  return end;
+}

@@ -1,0 +1,56 @@
+import { readdirSync, readFileSync } from "node:fs";
+
+/** Linux counts CPU time in ticks of 10 ms (USER_HZ is 100 on every platform that Node runs on). */
+const TICK_MS = 10;
+
+export interface ProcessUsage {
+  /** User and system time of all threads since the start. */
+  readonly cpuMs: number;
+  readonly residentBytes: number;
+}
+
+/** From /proc; null where there is none. */
+export function readUsage(pid: number): ProcessUsage | null {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, "utf8");
+    const residentKib = Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0);
+    return { cpuMs: cpuMsOf(`/proc/${pid}/stat`), residentBytes: residentKib * 1024 };
+  } catch {
+    return null;
+  }
+}
+
+/** CPU time by thread, by thread id; empty where there is no /proc. */
+export function readThreadCpuMs(pid: number): Map<string, number> {
+  const times = new Map<string, number>();
+  try {
+    for (const tid of readdirSync(`/proc/${pid}/task`)) {
+      const name = readFileSync(`/proc/${pid}/task/${tid}/comm`, "utf8").trim();
+      times.set(`${name} ${tid}`, cpuMsOf(`/proc/${pid}/task/${tid}/stat`));
+    }
+  } catch {
+    // A thread that ended meanwhile, or no /proc: what was read is what there is.
+  }
+  return times;
+}
+
+/** The busiest threads between two readings, as text. */
+export function describeThreads(
+  before: Map<string, number>,
+  after: Map<string, number>,
+  seconds: number,
+): string {
+  return [...after]
+    .map(([thread, cpuMs]) => ({ thread, share: (cpuMs - (before.get(thread) ?? 0)) / (seconds * 1_000) }))
+    .filter(({ share }) => share >= 0.01)
+    .toSorted((a, b) => b.share - a.share)
+    .map(({ thread, share }) => `${thread} ${Math.round(share * 100)} %`)
+    .join(", ");
+}
+
+function cpuMsOf(file: string): number {
+  // The command's name stands in parentheses and may contain anything; fields are counted behind it.
+  const text = readFileSync(file, "utf8");
+  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
+}

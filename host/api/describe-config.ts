@@ -1,0 +1,84 @@
+import type { Config, QueryConfig, SelectItem, StreamConfig } from "../config/config.ts";
+import { formatDuration } from "../config/durations.ts";
+
+const SECRET_NAME = /token|secret|password|passphrase|credential|authorization|api_?key/i;
+const USER_IN_URL = /^([a-z][a-z0-9+.-]*:\/\/)[^/?#\s]*@/i;
+const REDACTED = "***";
+const SIZES = [
+  ["GiB", 1024 ** 3],
+  ["MiB", 1024 ** 2],
+  ["KiB", 1024],
+] as const;
+
+/** The configuration in force, in the form of its file: what is written there may be read here. */
+export function describeConfig(config: Config): object {
+  const { limits } = config;
+  const { host, port } = config.listen;
+  const node = redact({
+    node: config.node,
+    data: config.dataDir,
+    http: { listen: `${host.includes(":") ? `[${host}]` : host}:${port}` },
+    checkpoint: { every: formatDuration(config.checkpointEveryMs * 1_000) },
+    durability: { groupCommit: formatDuration(config.groupCommitMs * 1_000) },
+    workers: { ingest: config.ingestWorkers },
+    limits: {
+      maxBody: size(limits.maxBodyBytes),
+      maxQueuedBytes: size(limits.maxQueuedBytes),
+      maxQueuedRequests: limits.maxQueuedRequests,
+      maxStreams: limits.maxStreams,
+      maxLiveClients: limits.maxLiveClients,
+    },
+  });
+  // Names and expressions only, and any name is allowed: there is nothing to hide, and "token" may be a field.
+  const streams = Object.fromEntries([...config.streams].map(([name, stream]) => [name, describeStream(stream)]));
+  const queries = Object.fromEntries([...config.queries].map(([name, query]) => [name, describeQuery(query)]));
+  return { ...node, streams, queries };
+}
+
+function describeStream({ key, time, fields, extra, watermark, latenessUs, priority }: StreamConfig): object {
+  return {
+    ...(key.isDeclared ? { key: key.fields[0] } : {}),
+    time: { ...(time.isDeclared ? { field: time.fields[0] } : {}), unit: time.unit },
+    ...(fields === null ? {} : { fields: Object.fromEntries(fields.map(({ name, type }) => [name, type])) }),
+    extra,
+    watermark: {
+      bound: formatDuration(watermark.boundUs),
+      per: watermark.per,
+      idle: formatDuration(watermark.idleUs),
+      maxAhead: formatDuration(watermark.maxAheadUs),
+    },
+    lateness: formatDuration(latenessUs),
+    priority,
+  };
+}
+
+function describeQuery({ from, window, by, select }: QueryConfig): object {
+  return {
+    from,
+    window: {
+      tumbling: formatDuration(window.sizeUs),
+      ...(window.offsetUs === 0 ? {} : { offset: formatDuration(window.offsetUs) }),
+    },
+    ...(by === null ? {} : { by }),
+    select: select === "*" ? "*" : Object.fromEntries(select.map((item) => [item.name, call(item)])),
+  };
+}
+
+function call({ fn, field, parameter }: SelectItem): string {
+  return `${fn}(${[field, parameter].filter((argument) => argument !== null).join(", ")})`;
+}
+
+function size(bytes: number): string {
+  for (const [unit, factor] of SIZES) if (bytes > 0 && bytes % factor === 0) return `${bytes / factor}${unit}`;
+  return `${bytes}B`;
+}
+
+/** A copy without secrets: members that are named like one, and users and passwords in addresses. */
+export function redact<T>(value: T): T {
+  return JSON.parse(
+    JSON.stringify(value, (name, member: unknown) => {
+      if (typeof member !== "string") return member;
+      return SECRET_NAME.test(name) ? REDACTED : member.replace(USER_IN_URL, `$1${REDACTED}@`);
+    }),
+  ) as T;
+}

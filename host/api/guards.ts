@@ -1,0 +1,60 @@
+import type { HttpBindings } from "@hono/node-server";
+import type { MiddlewareHandler } from "hono";
+import type { Metrics } from "../observe/metrics.ts";
+import { problemResponse } from "./problem.ts";
+
+type Guard = MiddlewareHandler<{ Bindings: HttpBindings }>;
+
+const MAX_WAITING_READS = 256;
+
+/**
+ * A page of some other site, open in a browser on this machine, may send requests here; it must not change anything.
+ * Browsers name the page's origin in every such request; other clients name none.
+ */
+export const refuseOtherSites: Guard = async (context, next) => {
+  const { method, headers } = context.env.incoming;
+  const { origin } = headers;
+  if (origin === undefined || method === "GET" || method === "HEAD" || hostOf(origin) === headers.host) {
+    await next();
+    return;
+  }
+  const detail = `a page of ${origin} may not send requests to this node`;
+  return problemResponse({ status: 403, code: "E_OTHER_SITE", title: "Request of another site", detail });
+};
+
+/** Reads share one thread: when too many wait for it, further ones are told to come back. */
+export function limitReads(metrics: Metrics): Guard {
+  let waiting = 0;
+  return async (_, next) => {
+    if (waiting >= MAX_WAITING_READS) {
+      const detail = `${MAX_WAITING_READS} reads are waiting; ask again later`;
+      const headers = { "retry-after": "1" };
+      return problemResponse({ status: 503, code: "E_READS_WAITING", title: "Too many reads", detail, headers });
+    }
+    metrics.waitingReads.set(++waiting);
+    try {
+      await next();
+    } finally {
+      metrics.waitingReads.set(--waiting);
+    }
+    return;
+  };
+}
+
+/** For what browsers get. The pages' own headers, set by their routes, stay. */
+export const addSafetyHeaders: Guard = async (context, next) => {
+  await next();
+  const { method } = context.env.incoming;
+  if (method !== "GET" && method !== "HEAD") return;
+  const { headers } = context.res;
+  headers.set("x-content-type-options", "nosniff");
+  headers.set("referrer-policy", "no-referrer");
+  headers.set("x-frame-options", "DENY");
+  headers.set("cross-origin-resource-policy", "same-origin");
+  if (!headers.has("content-security-policy")) headers.set("content-security-policy", "default-src 'none'; frame-ancestors 'none'");
+  if (!headers.has("cache-control")) headers.set("cache-control", "no-store");
+};
+
+function hostOf(origin: string): string | null {
+  return URL.canParse(origin) ? new URL(origin).host : null;
+}

@@ -1,0 +1,141 @@
+import { z } from "zod";
+
+/** The forms of all bodies, in one place: types, the OpenAPI document and the tests come from here. */
+
+const time = z.string().meta({ format: "date-time", description: "ISO 8601 in UTC, with milliseconds or microseconds" });
+const count = z.int().nonnegative();
+const fieldType = z.enum(["bool", "int", "float", "string"]);
+const lineError = z.strictObject({
+  line: z.int().describe("from 1; in a JSON array the element's number"),
+  path: z.string().describe("the field at fault, a dot path; empty when it is the line as a whole"),
+  message: z.string(),
+});
+
+const stream = z.strictObject({
+  stream: z.string(),
+  schema: z.record(z.string(), fieldType).describe("fields seen or declared; types only ever widen"),
+  schemaVersion: count,
+  keyField: z.string().nullable().describe("the field that names the device; null: none was seen, one constant key"),
+  keySource: z.enum(["declared", "found", "constant"]),
+  timeField: z.string().describe("where event time is read from, and its name when events are read back"),
+  timeSource: z.enum(["declared", "found-or-arrival"]).describe("found-or-arrival: the first of ts, timestamp, time that an event has, else its arrival"),
+  timeUnit: z.enum(["auto", "iso", "s", "ms", "us", "ns"]),
+  watermark: time.nullable().describe("no earlier event is expected; null before the first event"),
+  maxEventTime: time.nullable(),
+  lagMs: z.number().nullable().describe("how far the watermark stands behind the clock"),
+  rate: z.number().describe("events a second over the last 10 s"),
+  accepted: count,
+  deadLettered: count,
+  late: count,
+  clockSkewed: count,
+  duplicates: count.describe("batches resent under a known key since the start"),
+  blocks: count,
+  storedBytes: count,
+  priority: z.int().min(0).max(9),
+});
+
+const selectItem = z.strictObject({
+  name: z.string(),
+  fn: z.string(),
+  field: z.string().nullable(),
+  parameter: z.number().nullable(),
+});
+
+const query = z.strictObject({
+  query: z.string(),
+  from: z.string(),
+  window: z.strictObject({ kind: z.literal("tumbling"), sizeUs: z.int(), offsetUs: z.int() }),
+  by: z.array(z.string()).nullable().describe("null: the stream's key"),
+  select: z.union([z.literal("*"), z.array(selectItem)]),
+  watermark: time.nullable(),
+  openGroups: count,
+  keys: count,
+  stateBytes: count,
+  results: count.describe("rows since the start"),
+  revisions: count,
+});
+
+const status = z.strictObject({
+  node: z.strictObject({ id: z.string(), startedAt: time, ready: z.boolean() }),
+  settled: z.boolean().describe("everything acknowledged before is applied; false: windows lag behind, see the log"),
+  streams: z.array(stream),
+  queries: z.array(query),
+  queue: z.strictObject({
+    bytes: count,
+    requests: count,
+    maxBytes: count,
+    maxRequests: count,
+    rejected: count,
+  }),
+  store: z.strictObject({ databaseBytes: count, walBytes: count, lastSeq: count, commits: count }),
+  checkpoint: z.strictObject({ seq: count, ageMs: z.number().nullable() }),
+  stageNs: z.record(z.string(), z.number()).describe("nanoseconds spent since the start, by stage"),
+  memory: z.strictObject({ rssBytes: count }),
+});
+
+export const schemas = {
+  IngestAnswer: z.strictObject({
+    accepted: count.describe("events that are durable"),
+    deadLettered: count.describe("lines set aside"),
+    duplicate: z.boolean().describe("the idempotency key was known: nothing was written, the counts are the first's"),
+    errors: z.array(lineError).max(10).describe("the first 10"),
+  }),
+  Problem: z.looseObject({
+    type: z.string().describe("urn:millrace:problem:CODE"),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string().describe("what is wrong, where, and what to do"),
+    code: z.string(),
+    errors: z.array(lineError),
+  }),
+  WatermarkRequest: z.union([
+    z.strictObject({ time: z.union([z.string(), z.int()]).describe("ISO 8601 or epoch microseconds") }),
+    z.strictObject({ end: z.literal(true).describe("closes every open window") }),
+  ]),
+  WatermarkAnswer: z.strictObject({ watermark: time.nullable() }),
+  Stream: stream,
+  StreamList: z.strictObject({ streams: z.array(stream) }),
+  Query: query,
+  QueryList: z.strictObject({ queries: z.array(query) }),
+  Status: status,
+  Event: z.record(z.string(), z.unknown()),
+  Result: z.strictObject({
+    query: z.string(),
+    window: z.strictObject({ start: time, end: time }),
+    key: z.record(z.string(), z.unknown()),
+    values: z.record(z.string(), z.number().nullable()),
+    revision: count,
+    kind: z.enum(["early", "on-time", "late"]),
+  }),
+  LateEvent: z.strictObject({
+    event: z.record(z.string(), z.unknown()),
+    reason: z.enum(["late", "clock-skew"]),
+    at: time,
+  }),
+  DeadLetter: z.object({
+    stream: z.string(),
+    at: time,
+    line: z.int(),
+    path: z.string(),
+    code: z.string(),
+    message: z.string(),
+    text: z.string().describe("the line itself, cut at the limit"),
+  }),
+  Loss: z.object({
+    stream: z.string(),
+    from: time,
+    to: time,
+    count,
+    bytes: count,
+    reason: z.enum(["downsampled", "given-up", "expired", "corrupt"]),
+    at: time,
+  }),
+  Config: z.record(z.string(), z.unknown()).describe("in the form of the configuration file, secrets as ***"),
+  Health: z.strictObject({ status: z.literal("ok") }),
+  Readiness: z.strictObject({ ready: z.boolean() }),
+} as const;
+
+export type SchemaName = keyof typeof schemas;
+export type StreamAnswer = z.infer<typeof stream>;
+export type QueryAnswer = z.infer<typeof query>;
+export type StatusAnswer = z.infer<typeof status>;

@@ -1,0 +1,20 @@
+import type { Engine } from "../pipeline/engine.ts";
+
+/** Windows lag behind acknowledgements by milliseconds; when they need longer than this, something is wrong. */
+const SETTLE_MS = 10_000;
+
+/**
+ * Waits until what was acknowledged so far is applied, so that clients read their own writes.
+ * @returns false when that takes too long: windows stand still, and a reader must not hang with them.
+ */
+export async function settleInTime(engine: Engine, patienceMs = SETTLE_MS): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), patienceMs);
+  });
+  try {
+    return await Promise.race([engine.settle().then(() => true), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

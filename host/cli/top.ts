@@ -1,0 +1,102 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { formatBytes } from "../config/sizes.ts";
+import { NodeClient, nodeUrl } from "./client.ts";
+import { print } from "./output.ts";
+import { formatCount } from "./progress.ts";
+
+interface TopOptions {
+  readonly url?: string;
+  readonly once?: true;
+  readonly json?: true;
+}
+
+/** The parts of `GET /v1/status` that are shown. */
+interface Status {
+  readonly node: { readonly id: string; readonly startedAt: string; readonly ready: boolean };
+  readonly streams: readonly {
+    readonly stream: string;
+    readonly rate: number;
+    readonly accepted: number;
+    readonly lagMs: number | null;
+    readonly late: number;
+    readonly deadLettered: number;
+    readonly clockSkewed: number;
+    readonly storedBytes: number;
+  }[];
+  readonly queries: readonly {
+    readonly query: string;
+    readonly keys: number;
+    readonly openGroups: number;
+    readonly results: number;
+    readonly stateBytes: number;
+    readonly watermark: string | null;
+  }[];
+  readonly queue: { readonly bytes: number; readonly maxBytes: number; readonly rejected: number };
+  readonly store: { readonly databaseBytes: number; readonly commits: number };
+  readonly checkpoint: { readonly ageMs: number | null };
+  readonly memory: { readonly rssBytes: number };
+}
+
+const INTERVAL_MS = 1_000;
+const CLEAR_SCREEN = "\u{1b}[H\u{1b}[2J";
+
+/** `millrace top`: what the node does, redrawn every second; once, where stdout is no terminal. */
+export async function top({ url, once, json }: TopOptions): Promise<void> {
+  const client = new NodeClient(nodeUrl(url));
+  const isLoop = !once && process.stdout.isTTY === true;
+  do {
+    const status = (await client.json("/v1/status")) as Status;
+    if (json) print(JSON.stringify(status));
+    else print(`${isLoop ? CLEAR_SCREEN : ""}${draw(status)}`);
+    if (isLoop) await sleep(INTERVAL_MS);
+  } while (isLoop);
+}
+
+function draw({ node, streams, queries, queue, store, checkpoint, memory }: Status): string {
+  const state = node.ready ? "ready" : "not ready";
+  return [
+    `${node.id}: ${state} since ${node.startedAt}, memory ${formatBytes(memory.rssBytes)}`,
+    `queue ${formatBytes(queue.bytes)} of ${formatBytes(queue.maxBytes)}, ${formatCount(queue.rejected)} requests turned away`,
+    `store ${formatBytes(store.databaseBytes)}, ${formatCount(store.commits)} commits, checkpoint ${seconds(checkpoint.ageMs)} old`,
+    "",
+    ...alignRows([
+      ["STREAM", "EVENTS/S", "ACCEPTED", "LAG", "LATE", "SET ASIDE", "SKEWED", "STORED"],
+      ...streams.map((stream) => [
+        stream.stream,
+        formatCount(stream.rate),
+        formatCount(stream.accepted),
+        seconds(stream.lagMs),
+        formatCount(stream.late),
+        formatCount(stream.deadLettered),
+        formatCount(stream.clockSkewed),
+        formatBytes(stream.storedBytes),
+      ]),
+    ]),
+    "",
+    ...alignRows([
+      ["QUERY", "KEYS", "OPEN WINDOWS", "RESULTS", "STATE", "WATERMARK"],
+      ...queries.map((query) => [
+        query.query,
+        formatCount(query.keys),
+        formatCount(query.openGroups),
+        formatCount(query.results),
+        formatBytes(query.stateBytes),
+        query.watermark ?? "-",
+      ]),
+    ]),
+  ].join("\n");
+}
+
+/** The first column to the left, figures to the right. */
+function alignRows(rows: readonly (readonly string[])[]): string[] {
+  const widths = rows[0]?.map((_, index) => Math.max(...rows.map((row) => row[index]?.length ?? 0))) ?? [];
+  return rows.map((row) =>
+    row
+      .map((cell, index) => (index === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[index] ?? 0)))
+      .join("  "),
+  );
+}
+
+function seconds(ms: number | null): string {
+  return ms === null ? "-" : `${formatCount(ms / 1_000)} s`;
+}

@@ -1,0 +1,135 @@
+import { hostname } from "node:os";
+import type { Config, Limits, QueryConfig, StreamConfig } from "./config.ts";
+import { DEFAULT_LIMITS, DEFAULTS } from "./defaults.ts";
+import type { Path } from "./places.ts";
+import { splitFix } from "./problems.ts";
+import type { ConfigFile } from "./schema.ts";
+import { nearest } from "./suggest.ts";
+
+/** Says that the setting at a path is wrong: `message; fix`. */
+export type Report = (path: Path, problem: { message: string; fix: string | null }) => void;
+
+/** Fills in the defaults, and checks what settings say about each other. */
+export function buildConfig(input: ConfigFile, report: Report): Config {
+  const refuse = (path: Path, text: string): void => report(path, splitFix(text));
+  const streams = new Map(
+    Object.entries(input.streams ?? {}).map(([name, stream]) => [name, buildStream(name, stream)]),
+  );
+  const queries = new Map(
+    Object.entries(input.queries ?? {}).map(([name, query]) => [name, buildQuery(name, query)]),
+  );
+  for (const query of queries.values()) checkQuery(query, streams, refuse);
+  return {
+    node: { id: input.node?.id ?? hostname() },
+    dataDir: input.data ?? DEFAULTS.dataDir,
+    listen: input.http?.listen ?? DEFAULTS.listen,
+    acceptsAnyStream: streams.size === 0,
+    streams,
+    queries,
+    limits: buildLimits(input.limits ?? {}, refuse),
+    ingestWorkers: input.workers?.ingest ?? DEFAULTS.ingestWorkers,
+    checkpointEveryMs: toMs(input.checkpoint?.every) ?? DEFAULTS.checkpointEveryMs,
+    groupCommitMs: toMs(input.durability?.groupCommit) ?? DEFAULTS.groupCommitMs,
+  };
+}
+
+type StreamInput = NonNullable<ConfigFile["streams"]>[string];
+type QueryInput = NonNullable<ConfigFile["queries"]>[string];
+type Refuse = (path: Path, text: string) => void;
+
+function buildStream(name: string, input: StreamInput): StreamConfig {
+  const { key, fields } = input;
+  const time = input.time ?? {};
+  const watermark = input.watermark ?? {};
+  return {
+    name,
+    key:
+      key === undefined
+        ? { fields: DEFAULTS.keyFields, isDeclared: false }
+        : { fields: [key], isDeclared: true },
+    time: {
+      fields: time.field === undefined ? DEFAULTS.timeFields : [time.field],
+      isDeclared: time.field !== undefined,
+      unit: time.unit ?? "auto",
+    },
+    fields: fields == null ? null : Object.entries(fields).map(([field, type]) => ({ name: field, type })),
+    extra: input.extra ?? "keep",
+    watermark: {
+      boundUs: watermark.bound ?? DEFAULTS.boundUs,
+      per: "stream",
+      idleUs: watermark.idle ?? DEFAULTS.idleUs,
+      maxAheadUs: watermark.maxAhead ?? DEFAULTS.maxAheadUs,
+    },
+    latenessUs: input.lateness ?? DEFAULTS.latenessUs,
+    priority: input.priority ?? DEFAULTS.priority,
+  };
+}
+
+function buildQuery(name: string, { from, window, by, select }: QueryInput): QueryConfig {
+  return {
+    name,
+    from,
+    window: { kind: "tumbling", sizeUs: window.tumbling, offsetUs: (window.offset ?? 0) % window.tumbling },
+    by: by ?? null,
+    select: Object.entries(select).map(([output, expression]) => ({ name: output, ...expression })),
+  };
+}
+
+function checkQuery(
+  { name, from, by, select }: QueryConfig,
+  streams: ReadonlyMap<string, StreamConfig>,
+  refuse: Refuse,
+): void {
+  const stream = streams.get(from);
+  if (stream === undefined) {
+    const hint = nearest(from, streams.keys());
+    const fix = hint === null ? "declare it under streams:" : `did you mean \`${hint}\`?`;
+    refuse(["queries", name, "from"], `there is no stream ${from}; ${fix}`);
+    return;
+  }
+  const { fields, extra, key } = stream;
+  if (fields === null) return;
+  const types = new Map(fields.map((field) => [field.name, field.type]));
+  const isNowhere = (field: string): boolean =>
+    extra !== "keep" && !types.has(field) && !key.fields.includes(field);
+  const explain = (field: string): string => {
+    const hint = nearest(field, types.keys());
+    const fix = hint === null ? `declare it under streams.${from}.fields` : `did you mean \`${hint}\`?`;
+    return `stream ${from} has no field ${field}; ${fix}`;
+  };
+  by?.forEach((field, index) => {
+    if (isNowhere(field)) refuse(["queries", name, "by", index], explain(field));
+  });
+  for (const { name: output, fn, field } of select === "*" ? [] : select) {
+    if (field === null) continue;
+    const path = ["queries", name, "select", output];
+    if (isNowhere(field)) refuse(path, explain(field));
+    if (types.get(field) !== "string" || fn === "count") continue;
+    refuse(
+      path,
+      `${field} is declared as a string, and ${fn}() of a string is not supported by this release; use count(${field})`,
+    );
+  }
+}
+
+function buildLimits(input: NonNullable<ConfigFile["limits"]>, refuse: Refuse): Limits {
+  const maxBodyBytes = input.maxBody ?? DEFAULT_LIMITS.maxBodyBytes;
+  const maxQueuedBytes = input.maxQueuedBytes ?? Math.max(DEFAULT_LIMITS.maxQueuedBytes, maxBodyBytes);
+  if (maxQueuedBytes < maxBodyBytes) {
+    refuse(
+      ["limits", "maxQueuedBytes"],
+      `the largest body (${maxBodyBytes} bytes) must fit; raise it, or lower limits.maxBody`,
+    );
+  }
+  return {
+    maxBodyBytes,
+    maxQueuedBytes,
+    maxQueuedRequests: input.maxQueuedRequests ?? DEFAULT_LIMITS.maxQueuedRequests,
+    maxStreams: input.maxStreams ?? DEFAULT_LIMITS.maxStreams,
+    maxLiveClients: input.maxLiveClients ?? DEFAULT_LIMITS.maxLiveClients,
+  };
+}
+
+function toMs(us: number | undefined): number | null {
+  return us === undefined ? null : us / 1_000;
+}

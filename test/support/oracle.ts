@@ -1,0 +1,94 @@
+import { ExactSums } from "./exact.ts";
+
+/** An event as the oracle sees it: a value or, for count(), none. Times in µs. */
+export interface OracleEvent {
+  readonly key: string;
+  readonly timeUs: number;
+  readonly value: number | null;
+}
+
+/** Every aggregate of one window of one key, computed from all its values at once. */
+export interface OracleWindow {
+  readonly key: string;
+  readonly startUs: number;
+  readonly endUs: number;
+  /** All events, with and without a value. */
+  readonly events: number;
+  readonly count: number;
+  readonly sum: number | null;
+  readonly avg: number | null;
+  readonly min: number | null;
+  readonly max: number | null;
+  readonly first: number | null;
+  readonly last: number | null;
+  readonly variance: number | null;
+  readonly stddev: number | null;
+  /** In ascending order, for quantiles. */
+  readonly sorted: readonly number[];
+}
+
+/**
+ * Tumbling windows the slow way: collect every event of every window, then compute. Windows are aligned to the epoch
+ * plus the offset, ends exclusive. Sums are exact and rounded once. Where several events share the first or last
+ * time, first takes the smallest value and last the largest.
+ */
+export function computeWindows(events: Iterable<OracleEvent>, sizeUs: number, offsetUs = 0): OracleWindow[] {
+  const groups = new Map<string, OracleEvent[]>();
+  for (const event of events) {
+    const startUs = Math.floor((event.timeUs - offsetUs) / sizeUs) * sizeUs + offsetUs;
+    const id = windowId(event.key, startUs);
+    const group = groups.get(id);
+    if (group === undefined) groups.set(id, [event]);
+    else group.push(event);
+  }
+  return [...groups.values()].map((group) => summarise(group, sizeUs, offsetUs));
+}
+
+/** Identifies a window of a key within one query. */
+export function windowId(key: string, startUs: number): string {
+  return `${startUs} ${key}`;
+}
+
+function summarise(group: readonly OracleEvent[], sizeUs: number, offsetUs: number): OracleWindow {
+  const { key, timeUs } = group[0]!;
+  const startUs = Math.floor((timeUs - offsetUs) / sizeUs) * sizeUs + offsetUs;
+  const valued = group.filter((event): event is OracleEvent & { value: number } => event.value !== null);
+  const byTime = valued.toSorted((a, b) => a.timeUs - b.timeUs || a.value - b.value);
+  const sorted = valued.map((event) => event.value).toSorted((a, b) => a - b);
+  const sums = new ExactSums();
+  for (const value of sorted) sums.add(value);
+  const isEmpty = sorted.length === 0;
+  return {
+    key,
+    startUs,
+    endUs: startUs + sizeUs,
+    events: group.length,
+    count: sorted.length,
+    sum: isEmpty ? null : sums.sum,
+    avg: isEmpty ? null : sums.mean,
+    min: sorted[0] ?? null,
+    max: sorted.at(-1) ?? null,
+    first: byTime[0]?.value ?? null,
+    last: byTime.at(-1)?.value ?? null,
+    variance: sums.variance,
+    stddev: sums.variance === null ? null : Math.sqrt(sums.variance),
+    sorted,
+  };
+}
+
+/** Whether an approximate quantile is within the relative error of a true one (between the two nearest ranks). */
+export function isQuantileWithin(
+  answer: number | null | undefined,
+  sorted: readonly number[],
+  q: number,
+  relativeError: number,
+): boolean {
+  if (answer === undefined) return false;
+  if (answer === null || sorted.length === 0) return answer === null && sorted.length === 0;
+  const rank = q * (sorted.length - 1);
+  const lower = sorted[Math.floor(rank)]!;
+  const upper = sorted[Math.ceil(rank)]!;
+  // A hair of slack for the rounding of the bucket bounds themselves.
+  const slack = relativeError * (1 + 1e-9);
+  return answer >= lower - Math.abs(lower) * slack && answer <= upper + Math.abs(upper) * slack;
+}

@@ -1,0 +1,194 @@
+import { pino } from "pino";
+import { type App, createApp } from "../../host/api/app.ts";
+import type { EventsRequest, HistoryReads, ListRequest, Page, ResultsRequest } from "../../host/api/reads.ts";
+import { serveNode, type Timeouts } from "../../host/api/serve.ts";
+import type { Config } from "../../host/config/config.ts";
+import { DEFAULT_LIMITS, DEFAULTS } from "../../host/config/defaults.ts";
+import { automaticQuery, automaticStream } from "../../host/config/plans.ts";
+import { createMetrics } from "../../host/observe/metrics.ts";
+import type {
+  Engine,
+  EngineStatus,
+  IngestOutcome,
+  IngestRefusal,
+  IngestRequest,
+  QueryState,
+  StreamState,
+} from "../../host/pipeline/engine.ts";
+import { MillraceError } from "../../workers/errors.ts";
+import type { ResultRow } from "../../workers/messages.ts";
+
+export const KNOWN = "machines";
+
+/** An engine that keeps what it is given and answers as it is told: what is tested is the way there and back. */
+export class MemoryEngine implements Engine {
+  readonly requests: { readonly request: IngestRequest; readonly text: string }[] = [];
+  readonly watermarks: { readonly stream: string; readonly time: number | "end" }[] = [];
+  readonly listeners = new Set<(rows: readonly ResultRow[]) => void>();
+  refusal: IngestRefusal | null = null;
+  outcome: IngestOutcome | null = null;
+  watermarkUs: number | null = null;
+  isReady = true;
+  settled: Promise<void> = Promise.resolve();
+  settles = 0;
+
+  ingest(request: IngestRequest): Promise<IngestOutcome> {
+    const text = Buffer.from(request.body).toString();
+    this.requests.push({ request, text });
+    const accepted = text.split("\n").filter((line) => line.trim() !== "").length;
+    return Promise.resolve(this.outcome ?? { kind: "accepted", accepted, deadLettered: 0, isDuplicate: false, errors: [] });
+  }
+
+  admits(): IngestRefusal | null {
+    return this.refusal;
+  }
+
+  advanceWatermark(stream: string, time: number | "end"): Promise<{ watermarkUs: number | null } | null> {
+    if (stream !== KNOWN) return Promise.resolve(null);
+    this.watermarks.push({ stream, time });
+    if (time !== "end") this.watermarkUs = time;
+    return Promise.resolve({ watermarkUs: this.watermarkUs });
+  }
+
+  streams(): readonly StreamState[] {
+    return [
+      {
+        config: automaticStream(KNOWN),
+        schema: [
+          { name: "device", type: "string" },
+          { name: "temp", type: "float" },
+        ],
+        schemaVersion: 2,
+        watermarkUs: this.watermarkUs,
+        maxEventTimeUs: this.watermarkUs,
+        accepted: 3,
+        deadLettered: 1,
+        late: 0,
+        clockSkewed: 0,
+        duplicates: 0,
+        blocks: 1,
+        storedBytes: 100,
+        rate: 0.3,
+      },
+    ];
+  }
+
+  stream(name: string): StreamState | null {
+    return this.streams().find(({ config }) => config.name === name) ?? null;
+  }
+
+  queries(): readonly QueryState[] {
+    const config = automaticQuery(KNOWN);
+    const { watermarkUs } = this;
+    return [{ config, watermarkUs, openGroups: 1, keys: 1, stateBytes: 64, results: 2, revisions: 0 }];
+  }
+
+  query(name: string): QueryState | null {
+    return this.queries().find(({ config }) => config.name === name) ?? null;
+  }
+
+  status(): EngineStatus {
+    return {
+      startedAtMs: 1_767_225_600_000,
+      isReady: this.isReady,
+      queuedBytes: 10,
+      queuedRequests: 1,
+      lastSeq: 7,
+      checkpointSeq: 5,
+      checkpointAgeMs: 1_000,
+      databaseBytes: 4_096,
+      walBytes: 0,
+      commits: 3,
+      rejectedRequests: 0,
+      stageNs: { parse: 1_000, commit: 2_000 },
+    };
+  }
+
+  subscribe(_: string, listener: (rows: readonly ResultRow[]) => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  publish(rows: readonly ResultRow[]): void {
+    for (const listener of this.listeners) listener(rows);
+  }
+
+  settle(): Promise<void> {
+    this.settles++;
+    return this.settled;
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+/** Reads that keep what they were asked and give one line. `after=none` is a cursor of no list. */
+export class MemoryReads implements HistoryReads {
+  readonly asked: { readonly list: string; readonly request: Partial<EventsRequest & ResultsRequest & ListRequest> }[] = [];
+  next: string | null = null;
+
+  events = (request: EventsRequest): Promise<Page> => this.#page("events", request);
+  results = (request: ResultsRequest): Promise<Page> => this.#page("results", request);
+  late: HistoryReads["late"] = (request) => this.#page("late", request);
+  deadLetters = (request: ListRequest): Promise<Page> => this.#page("dlq", request);
+  losses = (request: ListRequest): Promise<Page> => this.#page("losses", request);
+
+  #page(list: string, request: object): Promise<Page> {
+    this.asked.push({ list, request });
+    if ("after" in request && request.after === "none") {
+      return Promise.reject(new MillraceError("E_CURSOR", "after: not a cursor of this list"));
+    }
+    if ("key" in request && request.key === "broken") return Promise.reject(new Error("the disk is on fire"));
+    return Promise.resolve({ ndjson: Buffer.from(`{"list":"${list}"}\n`), next: this.next });
+  }
+}
+
+export interface TestNode {
+  readonly url: string;
+  readonly app: App;
+  readonly engine: MemoryEngine;
+  readonly reads: MemoryReads;
+  close(): Promise<void>;
+}
+
+export interface TestOptions {
+  readonly limits?: Partial<Config["limits"]>;
+  readonly timeouts?: Partial<Timeouts>;
+}
+
+/** The real app behind a real server on loopback, with no pipeline behind it. Closed after the test. */
+export async function startTestNode(
+  context: { after(task: () => Promise<void>): void },
+  { limits = {}, timeouts = {} }: TestOptions = {},
+): Promise<TestNode> {
+  const config: Config = {
+    node: { id: "press-hall-3" },
+    dataDir: "./data",
+    listen: { host: "127.0.0.1", port: 0 },
+    acceptsAnyStream: true,
+    streams: new Map([[KNOWN, automaticStream(KNOWN)]]),
+    queries: new Map(),
+    limits: { ...DEFAULT_LIMITS, ...limits },
+    ingestWorkers: 1,
+    checkpointEveryMs: DEFAULTS.checkpointEveryMs,
+    groupCommitMs: DEFAULTS.groupCommitMs,
+  };
+  const engine = new MemoryEngine();
+  const reads = new MemoryReads();
+  const log = pino({ level: "silent" });
+  const app = createApp({ config, engine, reads, log, metrics: createMetrics({ config, engine }) });
+  const server = await serveNode(app, config.listen, { drainMs: 500, ...timeouts });
+  context.after(() => server.close());
+  return { url: server.url, app, engine, reads, close: () => server.close() };
+}
+
+export interface TestProblem {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly detail: string;
+  readonly code: string;
+  readonly errors: readonly { line: number; path: string; message: string }[];
+  readonly [member: string]: unknown;
+}

@@ -1,0 +1,299 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Config } from "../../host/config/config.ts";
+import { configJsonSchema } from "../../host/config/json-schema.ts";
+import { parseConfig } from "../../host/config/load.ts";
+import { automaticQuery, automaticStream, queryPlan, streamPlan } from "../../host/config/plans.ts";
+import { formatProblem } from "../../host/config/problems.ts";
+
+const SECOND_US = 1_000_000;
+
+function load(text: string, environment = {}): Config {
+  const loaded = parseConfig(text, "test.yaml", {}, environment);
+  assert.ok(loaded.ok, loaded.ok ? "" : loaded.problems.map(formatProblem).join("\n"));
+  return loaded.config;
+}
+
+/** Every problem as it is printed. */
+function problems(text: string, environment = {}): string[] {
+  const loaded = parseConfig(text, "test.yaml", {}, environment);
+  assert.ok(!loaded.ok, "this must not pass");
+  return loaded.problems.map(formatProblem);
+}
+
+const STREAM = "streams:\n  s: { key: device }\n";
+
+test("nothing at all gives the defaults", () => {
+  const config = load("");
+  assert.equal(config.acceptsAnyStream, true);
+  assert.equal(config.dataDir, "./millrace-data");
+  assert.deepEqual(config.listen, { host: "127.0.0.1", port: 7070 });
+  assert.equal(config.limits.maxBodyBytes, 16 * 1024 * 1024);
+  assert.equal(config.checkpointEveryMs, 30_000);
+  assert.equal(config.groupCommitMs, 5);
+  assert.ok(config.ingestWorkers >= 1);
+  assert.deepEqual(load("streams:\nqueries:\n# nothing else"), config);
+});
+
+test("a stream without settings has the defaults of every stream", () => {
+  const stream = load("streams:\n  s:\n").streams.get("s");
+  assert.deepEqual(stream, automaticStream("s"));
+  assert.deepEqual(stream?.watermark, {
+    boundUs: 5 * SECOND_US,
+    per: "stream",
+    idleUs: 60 * SECOND_US,
+    maxAheadUs: 300 * SECOND_US,
+  });
+  assert.equal(stream?.latenessUs, 30 * SECOND_US);
+});
+
+test("every setting arrives where it belongs", () => {
+  const config = load(`
+node: { id: press-hall-3 }
+data: /var/lib/millrace
+http: { listen: "[::1]:8080" }
+streams:
+  machines:
+    key: meta.device
+    time: { field: ts, unit: ms }
+    fields: { temp: float, rpm: int, on: bool, state: string }
+    extra: reject
+    watermark: { bound: 1500ms, per: stream, idle: 2m, maxAhead: 36500d }
+    lateness: 0s
+    priority: 0
+queries:
+  temp_5m:
+    from: machines
+    window: { tumbling: 5m, offset: 7m }
+    by: []
+    select: { n: count(), mean: avg(temp), p99: quantile(temp, 0.99), top: max(rpm) }
+checkpoint: { every: 10s }
+durability: { groupCommit: 2ms }
+workers: { ingest: 3 }
+limits: { maxBody: 32MiB, maxQueuedBytes: 1GiB, maxQueuedRequests: 7, maxStreams: 8, maxLiveClients: 9 }
+`);
+  assert.equal(config.node.id, "press-hall-3");
+  assert.equal(config.dataDir, "/var/lib/millrace");
+  assert.deepEqual(config.listen, { host: "::1", port: 8080 });
+  assert.equal(config.acceptsAnyStream, false);
+  assert.deepEqual([config.checkpointEveryMs, config.groupCommitMs, config.ingestWorkers], [10_000, 2, 3]);
+  const { maxBodyBytes, maxQueuedBytes, ...counts } = config.limits;
+  assert.deepEqual([maxBodyBytes, maxQueuedBytes], [32 * 1024 ** 2, 1024 ** 3]);
+  assert.deepEqual(counts, { maxQueuedRequests: 7, maxStreams: 8, maxLiveClients: 9 });
+
+  const stream = config.streams.get("machines");
+  const query = config.queries.get("temp_5m");
+  assert.ok(stream && query);
+  assert.deepEqual(streamPlan(stream), {
+    stream: "machines",
+    key: ["meta.device"],
+    isKeyDeclared: true,
+    time: { fields: ["ts"], isDeclared: true, unit: "ms" },
+    fields: [
+      { name: "temp", type: "float" },
+      { name: "rpm", type: "int" },
+      { name: "on", type: "bool" },
+      { name: "state", type: "string" },
+    ],
+    extra: "reject",
+    maxAheadUs: 36_500 * 86_400 * SECOND_US,
+  });
+  assert.equal(stream.priority, 0);
+  assert.deepEqual(queryPlan(query, stream, 4), {
+    id: 4,
+    name: "temp_5m",
+    stream: "machines",
+    window: { kind: "tumbling", sizeUs: 300 * SECOND_US, offsetUs: 120 * SECOND_US },
+    latenessUs: 0,
+    by: [],
+    select: [
+      { name: "n", fn: "count", field: null, parameter: null },
+      { name: "mean", fn: "avg", field: "temp", parameter: null },
+      { name: "p99", fn: "quantile", field: "temp", parameter: 0.99 },
+      { name: "top", fn: "max", field: "rpm", parameter: null },
+    ],
+  });
+});
+
+test("a query groups by the stream's key unless it says otherwise", () => {
+  const stream = automaticStream("s");
+  assert.deepEqual(queryPlan(automaticQuery("s"), stream, 0).by, [["device", "id"]]);
+  assert.deepEqual(queryPlan({ ...automaticQuery("s"), by: ["site", "line"] }, stream, 0).by, [
+    ["site"],
+    ["line"],
+  ]);
+  const automatic = automaticQuery("s");
+  assert.deepEqual(
+    [automatic.name, automatic.select, automatic.window.sizeUs],
+    ["s_1m", "*", 60 * SECOND_US],
+  );
+});
+
+test("the command line has the last word", () => {
+  const text = "data: a\nhttp: { listen: 127.0.0.1:1 }";
+  const loaded = parseConfig(text, "test.yaml", { dataDir: "b", listen: "0.0.0.0:2" });
+  assert.ok(loaded.ok);
+  assert.equal(loaded.config.dataDir, "b");
+  assert.deepEqual(loaded.config.listen, { host: "0.0.0.0", port: 2 });
+  const refused = parseConfig(text, "test.yaml", { listen: "nowhere" });
+  assert.ok(!refused.ok);
+  assert.match(formatProblem(refused.problems[0]!), /--listen nowhere must be HOST:PORT/);
+});
+
+test("a misspelt key is shown with its line and what was meant", () => {
+  assert.deepEqual(problems("streams:\n  s:\n    watermark:\n      bond: 5s\n"), [
+    "test.yaml:4: streams.s.watermark.bond: there is no setting `bond` here; did you mean `bound`?",
+  ]);
+  assert.deepEqual(problems("strems:\n  s: {}\n"), [
+    "test.yaml:1: strems: there is no setting `strems` here; did you mean `streams`?",
+  ]);
+  const loaded = parseConfig("streams:\n  s:\n    watermark: { bond: 5s }\n", "test.yaml");
+  assert.ok(!loaded.ok);
+  assert.deepEqual([loaded.problems[0]?.line, loaded.problems[0]?.column], [3, 18]);
+});
+
+test("what this release cannot do is said, never ignored", () => {
+  const cases: readonly (readonly [string, string])[] = [
+    ["alerts: { a: { from: q } }", "alerts"],
+    ["buffer: { cap: 10GiB }", "buffer"],
+    ["sync: { url: http://127.0.0.1:1 }", "sync"],
+    ["tables: {}", "tables"],
+    ...["where: x > 1", "derive: { y: x + 1 }", "having: n > 1", "early: 10s"].map(
+      (line) =>
+        [
+          `${STREAM}queries:\n  q:\n    from: s\n    window: { tumbling: 5s }\n    select: { n: count() }\n    ${line}`,
+          line.split(":")[0] ?? "",
+        ] as const,
+    ),
+    ...["sliding: 5m, every: 1m", "session: 30s", "count: 100", "tumbling: 1d, timezone: Europe/Berlin"].map(
+      (window) =>
+        [
+          `${STREAM}queries:\n  q:\n    from: s\n    window: { ${window} }\n    select: { n: count() }\n`,
+          window.startsWith("tumbling") ? "timezone" : (window.split(":")[0] ?? ""),
+        ] as const,
+    ),
+  ];
+  for (const [text, key] of cases) {
+    const found = problems(text);
+    assert.ok(
+      found.some((line) => line.includes(`\`${key}\` is not supported by this release`)),
+      found.join("\n"),
+    );
+    assert.ok(!found.some((line) => line.includes("is missing")), found.join("\n"));
+  }
+  assert.deepEqual(problems(`${STREAM}queries:\n  q: { from: s, window: none, select: { n: count() } }`), [
+    "test.yaml:4: queries.q.window: `none` is not supported by this release; write { tumbling: 5m } or alike",
+  ]);
+  assert.deepEqual(problems("streams:\n  s:\n    watermark: { per: source }"), [
+    "test.yaml:3: streams.s.watermark.per: `source` is not supported by this release; write stream",
+  ]);
+});
+
+test("wrong values are shown where they stand, with the right form", () => {
+  const cases: readonly (readonly [string, RegExp])[] = [
+    ["http: { listen: 7070 }", /^test\.yaml:1: http\.listen: must be HOST:PORT/],
+    ["http: { listen: 127.0.0.1:99999 }", /must be HOST:PORT/],
+    ["limits: { maxBody: 5 }", /limits\.maxBody: must be a size; write it like 64KiB/],
+    ["limits:\n  maxBody: 1B", /^test\.yaml:2: .*from 1024 to/],
+    ["checkpoint:\n  every: 30", /^test\.yaml:2: checkpoint\.every: must be a duration/],
+    ["checkpoint: { every: 90d }", /must be from 10ms to 1d/],
+    ["workers: { ingest: 0 }", /a whole number from 1 to 64/],
+    ["streams: []", /streams: must be a map of settings/],
+    ["just text", /must be a map of settings/],
+    ["streams:\n  a b: {}", /^test\.yaml:2: streams\.a b: this name must be 1 to 128 letters/],
+    ["streams:\n  s:\n    fields: { t: double }", /must be one of bool, int, float, string/],
+    ["streams:\n  s:\n    extra: maybe", /must be one of keep, drop, reject/],
+    ["streams:\n  s:\n    priority: 10", /a whole number from 0 to 9/],
+    [`${STREAM}queries:\n  q:\n    from: s`, /queries\.q\.window: `window` is missing; add it/],
+    [
+      `${STREAM}queries:\n  q: { from: s, window: { tumbling: 0s }, select: { n: count() } }`,
+      /must be from 1us/,
+    ],
+    [`${STREAM}queries:\n  q: { from: s, window: { tumbling: 1s }, select: {} }`, /must select something/],
+    [
+      `${STREAM}queries:\n  q: { from: t, window: { tumbling: 1s }, select: { n: count() } }`,
+      /there is no stream t/,
+    ],
+    [
+      `${STREAM}queries:\n  q: { from: s, window: { tumbling: 1s }, by: [a, a], select: { n: count() } }`,
+      /twice/,
+    ],
+    ["limits: { maxBody: 2MiB, maxQueuedBytes: 1MiB }", /the largest body \(2097152 bytes\) must fit/],
+    ["data: a\ndata: b", /^test\.yaml:2: this setting stands twice/],
+    ["data: [", /^test\.yaml:\d+: /],
+    ["data: *nowhere", /alias/],
+  ];
+  for (const [text, message] of cases) {
+    const found = problems(text);
+    assert.ok(
+      found.some((line) => message.test(line)),
+      `${text}\n${found.join("\n")}`,
+    );
+  }
+});
+
+test("a select expression is shown at its column in the file", () => {
+  const text = `${STREAM}queries:\n  q:\n    from: s\n    window: { tumbling: 5s }\n    select: { a: count(), b: "quantile(t, 9)" }\n`;
+  const loaded = parseConfig(text, "test.yaml");
+  assert.ok(!loaded.ok);
+  const [problem] = loaded.problems;
+  assert.deepEqual([problem?.line, problem?.path], [7, "queries.q.select.b"]);
+  const line = text.split("\n")[6] ?? "";
+  assert.equal(line.slice((problem?.column ?? 0) - 1, problem?.column), "9");
+});
+
+test("declared fields catch a misspelt one and a string that is to be averaged", () => {
+  const stream =
+    "streams:\n  s: { fields: { temp: float, state: string }, key: device, extra: drop }\nqueries:\n";
+  const query = (by: string, select: string): string =>
+    `${stream}  q: { from: s, window: { tumbling: 5s }, by: [${by}], select: { v: ${select} } }`;
+  assert.match(
+    problems(query("device", "avg(tmep)"))[0] ?? "",
+    /stream s has no field tmep; did you mean `temp`\?/,
+  );
+  assert.match(
+    problems(query("site", "avg(temp)"))[0] ?? "",
+    /queries\.q\.by\.0: stream s has no field site/,
+  );
+  assert.match(
+    problems(query("device", "last(state)"))[0] ?? "",
+    /not supported by this release; use count\(state\)/,
+  );
+  load(query("state", "count(state)"));
+});
+
+test("environment variables are put in anywhere, and may not change the form", () => {
+  const environment = { NAME: "hall", PORT: "8081", N: "2", ODD: "a: b, {c}\n- d # e" };
+  const config = load(
+    [
+      "node: { id: ${NAME}-3 }",
+      'data: "/data/${NAME}/${N}"',
+      "http: { listen: 127.0.0.1:${PORT} }",
+      "workers: { ingest: ${N} }",
+    ].join("\n"),
+    environment,
+  );
+  assert.equal(config.node.id, "hall-3");
+  assert.equal(config.dataDir, "/data/hall/2");
+  assert.equal(config.listen.port, 8081);
+  assert.equal(config.ingestWorkers, 2);
+  assert.equal(load("data: ${ODD}", environment).dataDir, environment.ODD);
+});
+
+test("a missing variable is a problem beside the others; in a comment it is none", () => {
+  assert.deepEqual(problems("# ${COMMENT}\ndata: x/${GONE}\nhttp: { listen: ${ALSO} }\nlimts: {}\n"), [
+    "test.yaml:2: the environment variable GONE is not set; set it, or write the value here",
+    "test.yaml:3: the environment variable ALSO is not set; set it, or write the value here",
+    "test.yaml:4: limts: there is no setting `limts` here; did you mean `limits`?",
+  ]);
+});
+
+test("the JSON Schema has every setting and allows variables", () => {
+  const schema = JSON.stringify(configJsonSchema());
+  for (const key of ["streams", "queries", "maxAhead", "tumbling", "groupCommit", "maxQueuedBytes"]) {
+    assert.ok(schema.includes(`"${key}"`), key);
+  }
+  assert.ok(schema.includes("2020-12"));
+  assert.ok(schema.includes(String.raw`\\$\\{[A-Za-z_]\\w*\\}`));
+  assert.ok(!schema.includes('"sync"'));
+});

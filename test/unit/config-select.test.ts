@@ -1,0 +1,63 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { parseSelect } from "../../host/config/select.ts";
+
+function expression(text: string): readonly unknown[] {
+  const parsed = parseSelect(text);
+  assert.ok(parsed.ok, text);
+  const { fn, field, parameter } = parsed.expression;
+  return [fn, field, parameter];
+}
+
+test("calls are read with dot paths, backquoted names and white space", () => {
+  assert.deepEqual(expression("count()"), ["count", null, null]);
+  assert.deepEqual(expression("count(temp)"), ["count", "temp", null]);
+  assert.deepEqual(expression(" avg ( motor.bearing.temp ) "), ["avg", "motor.bearing.temp", null]);
+  assert.deepEqual(expression("max(`oil temp (°C)`)"), ["max", "oil temp (°C)", null]);
+  assert.deepEqual(expression("sum(größe)"), ["sum", "größe", null]);
+  assert.deepEqual(expression("quantile(temp, 0.99)"), ["quantile", "temp", 0.99]);
+  assert.deepEqual(expression("quantile(temp,1)"), ["quantile", "temp", 1]);
+  assert.deepEqual(expression("quantile(temp, .5)"), ["quantile", "temp", 0.5]);
+  for (const fn of ["sum", "avg", "min", "max", "range", "first", "last", "variance", "stddev"]) {
+    assert.deepEqual(expression(`${fn}(x)`), [fn, "x", null]);
+  }
+});
+
+test("what is wrong is named with its column and a fix", () => {
+  const cases: readonly (readonly [string, number, RegExp])[] = [
+    ["", 0, /a function is missing.*avg\(temp\)/],
+    ["avg", 3, /"\(" is missing at the end.*avg\(temp\)/],
+    ["avg()", 4, /avg\(\) needs a field/],
+    ["avgg(temp)", 0, /no function avgg\(\).*did you mean avg\(\)\?/],
+    ["AVG(temp)", 0, /did you mean avg\(\)\?/],
+    ["frobnicate(temp)", 0, /use one of count, sum/],
+    ["topk(state, 3)", 0, /topk\(\) is not supported by this release/],
+    ["avg(temp", 8, /"\)" is missing at the end/],
+    ["avg(temp, 2)", 8, /takes one argument/],
+    ["avg(oil temp)", 8, /backquotes/],
+    ["avg(oil-temp)", 7, /backquotes/],
+    ["avg(temp) + 1", 10, /one value is one call/],
+    ["count(*)", 6, /write count\(\)/],
+    ["quantile(temp)", 13, /quantile\(temp, 0\.99\)/],
+    ["quantile(temp, 99)", 15, /from 0 to 1/],
+    ["quantile(temp, p99)", 15, /from 0 to 1/],
+    ["quantile(temp, 0.5, 0.9)", 18, /takes two arguments/],
+  ];
+  for (const [text, column, message] of cases) {
+    const parsed = parseSelect(text);
+    assert.ok(!parsed.ok, text);
+    assert.equal(parsed.problem.column, column, text);
+    assert.match(`${parsed.problem.message}; ${parsed.problem.fix}`, message, text);
+  }
+});
+
+test("no text makes the parser fail in another way", () => {
+  fc.assert(
+    fc.property(fc.string(), fc.constantFrom("", "avg(", "quantile(x,"), (text, start) => {
+      const parsed = parseSelect(start + text);
+      if (!parsed.ok)
+        assert.ok(parsed.problem.column >= 0 && parsed.problem.column <= start.length + text.length);
+    }),
+  );
+});

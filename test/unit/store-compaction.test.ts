@@ -1,0 +1,98 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { readLog } from "../../workers/store/log-reader.ts";
+import { makeBlock, makeBlockOperation, StoreFixture } from "../support/store-fixtures.ts";
+
+const TARGET_BYTES = 1_000;
+
+/** Commits blocks of so many bytes, and the two checkpoints without which none may be merged. */
+function fill(fixture: StoreFixture, sizes: readonly number[], stream = "machines"): void {
+  for (const size of sizes) {
+    fixture.commit(
+      makeBlockOperation({ stream, block: makeBlock({ data: new Uint8Array(size), count: 1 }) }),
+    );
+  }
+}
+
+function checkpointTwice(fixture: StoreFixture, seq: number): void {
+  for (const at of [seq, seq + 1]) fixture.commit({ kind: "checkpoint", seq: at, state: new Uint8Array(1) });
+}
+
+function seqsOfGroups({ store }: StoreFixture, upToSeq: number): (readonly number[])[] {
+  return store.compaction.listSmall(upToSeq, TARGET_BYTES).map(({ seqs }) => seqs);
+}
+
+test("small blocks of a stream make groups of the target size; large ones stay out", (context) => {
+  const fixture = new StoreFixture(context);
+  fill(fixture, [400, 400, 800, 400, 400]);
+  fill(fixture, [499, 499, 499], "doors");
+  checkpointTwice(fixture, 8);
+  const groups = fixture.store.compaction.listSmall(8, TARGET_BYTES);
+  assert.deepEqual(
+    groups.map(({ stream, seqs, blocks }) => [stream, seqs, blocks.map(({ data }) => data.length)]),
+    [
+      ["machines", [1, 2, 4], [400, 400, 400]],
+      ["doors", [6, 7, 8], [499, 499, 499]],
+    ],
+  );
+});
+
+test("a run short of the target waits until it is long", (context) => {
+  const fixture = new StoreFixture(context);
+  fill(fixture, Array<number>(15).fill(1));
+  checkpointTwice(fixture, 16);
+  assert.deepEqual(seqsOfGroups(fixture, 16), []);
+  fill(fixture, [1]);
+  assert.equal(seqsOfGroups(fixture, 16)[0]?.length, 16);
+});
+
+test("what a replay may read is never merged: not beyond the seq asked for, nor the oldest checkpoint", (context) => {
+  const fixture = new StoreFixture(context);
+  fill(fixture, Array<number>(9).fill(400));
+  assert.deepEqual(seqsOfGroups(fixture, 9), []);
+  fixture.commit({ kind: "checkpoint", seq: 6, state: new Uint8Array(1) });
+  fixture.commit({ kind: "checkpoint", seq: 9, state: new Uint8Array(1) });
+  assert.deepEqual(seqsOfGroups(fixture, 9), [
+    [1, 2, 3],
+    [4, 5, 6],
+  ]);
+  assert.deepEqual(seqsOfGroups(fixture, 4), [[1, 2, 3]]);
+});
+
+test("a swap puts the merged block at the first seq, and counts follow", (context) => {
+  const fixture = new StoreFixture(context);
+  fill(fixture, [400, 400, 400]);
+  const into = makeBlock({ data: new Uint8Array(700), count: 3 });
+  assert.equal(fixture.store.compaction.swap([3, 1, 2], into), true);
+  const log = readLog(fixture.store.sql, 0, 1e9);
+  assert.deepEqual(
+    log.map((entry) => entry.kind === "block" && [entry.seq, entry.block]),
+    [[1, { ...into, schema: [] }]],
+  );
+  const { counts } = fixture.reopen().recovered.streams[0]!;
+  assert.deepEqual([counts.accepted, counts.blocks, counts.storedBytes], [3, 1, 700]);
+});
+
+test("a swap that would lose or double events does nothing", (context) => {
+  const fixture = new StoreFixture(context);
+  fill(fixture, [400, 400]);
+  fill(fixture, [400], "doors");
+  const { compaction, sql } = fixture.store;
+  const isSwapped = (seqs: readonly number[], count: number) => compaction.swap(seqs, makeBlock({ count }));
+  assert.deepEqual(
+    [
+      isSwapped([], 0),
+      isSwapped([1, 2], 1),
+      isSwapped([1, 2, 9], 3),
+      isSwapped([2, 3], 2),
+      isSwapped([1, 1], 2),
+    ],
+    [false, false, false, false, false],
+  );
+  assert.deepEqual(
+    readLog(sql, 0, 1e9).map(({ seq }) => seq),
+    [1, 2, 3],
+  );
+  assert.equal(isSwapped([1, 2], 2), true);
+  assert.equal(isSwapped([1, 2], 2), false);
+});

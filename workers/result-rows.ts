@@ -1,0 +1,29 @@
+import type { ResultRow } from "./messages.ts";
+
+/**
+ * Result rows as one text, a row a line and its members between tabs: a text crosses threads in one copy, ten thousand
+ * objects do not. Keys and values are JSON, which has no raw tabs or line feeds; a query's name has neither.
+ */
+export function packResults(rows: readonly ResultRow[]): string {
+  return rows
+    .map((row) =>
+      [row.query, row.startUs, row.endUs, row.revision, row.kind, row.key, row.values].join("\t"),
+    )
+    .join("\n");
+}
+
+export function unpackResults(text: string): ResultRow[] {
+  if (text === "") return [];
+  return text.split("\n").map((line) => {
+    const [query = "", startUs, endUs, revision, kind, key = "", values = ""] = line.split("\t");
+    return {
+      query,
+      startUs: Number(startUs),
+      endUs: Number(endUs),
+      revision: Number(revision),
+      kind: kind as ResultRow["kind"],
+      key,
+      values,
+    };
+  });
+}

@@ -1,0 +1,90 @@
+import type { StoredBlock } from "../messages.ts";
+import { type BlockRow, insertBlock, storedBlock } from "./block-row.ts";
+import type { Connection } from "./database.ts";
+import type { Statements } from "./statements.ts";
+import type { StreamTable } from "./stream-table.ts";
+
+/** Blocks of one stream worth merging, in the order of their seqs. */
+export interface SmallBlocks {
+  readonly stream: string;
+  readonly seqs: readonly number[];
+  readonly blocks: readonly StoredBlock[];
+}
+
+/** Groups listed at once: their data is read on the thread that commits. */
+const MAX_GROUPS = 8;
+const MAX_MERGED_BLOCKS = 256;
+/** A shorter run waits until it has grown, so that each event is written again only a few times. */
+const MIN_MERGED_BLOCKS = 16;
+/** A block of this share of the target or more stays as it is. */
+const SMALL_SHARE = 0.5;
+
+/** Finds small blocks and puts merged ones in their place. */
+export class Compaction {
+  readonly #db: Connection;
+  readonly #sql: Statements;
+  readonly #streams: StreamTable;
+
+  constructor(db: Connection, sql: Statements, streams: StreamTable) {
+    this.#db = db;
+    this.#sql = sql;
+    this.#streams = streams;
+  }
+
+  /**
+   * Runs of small blocks up to `upToSeq`, and never beyond the oldest checkpoint kept: what comes after it is the
+   * log that a replay from either checkpoint reads. Each run reaches `targetBytes` of stored data, or is long.
+   */
+  listSmall(upToSeq: number, targetBytes: number): SmallBlocks[] {
+    const { seq: oldest } = this.#sql.oldestCheckpoint.get() as { seq: number };
+    const groups: SmallBlocks[] = [];
+    for (const { id, name } of this.#streams.entries()) {
+      for (const seqs of this.#runs(id, Math.min(upToSeq, oldest), targetBytes)) {
+        const blocks = seqs.map((seq) => storedBlock(this.#sql.readBlock.get(seq) as BlockRow));
+        groups.push({ stream: name, seqs, blocks });
+        if (groups.length === MAX_GROUPS) return groups;
+      }
+    }
+    return groups;
+  }
+
+  /**
+   * Puts one block in the place of several of its stream, in one transaction; it takes the least seq and that one's
+   * arrival. Does nothing, and says so by `false`, unless all of them are still there and hold as many events.
+   */
+  swap(seqs: readonly number[], into: StoredBlock): boolean {
+    type Row = { streamId: number; arrivalUs: number; count: number };
+    const ordered = [...new Set(seqs)].sort((a, b) => a - b);
+    const rows = ordered.map((seq) => this.#sql.describeBlock.get(seq) as Row | undefined);
+    const first = rows[0];
+    if (first === undefined) return false;
+    const isWhole = rows.every((row) => row !== undefined && row.streamId === first.streamId);
+    const count = rows.reduce((sum, row) => sum + (row?.count ?? 0), 0);
+    if (!isWhole || count !== into.count) return false;
+    this.#db.transaction(() => {
+      for (const seq of ordered) this.#sql.deleteBlock.run(seq);
+      insertBlock(
+        this.#sql,
+        { seq: ordered[0]!, streamId: first.streamId, arrivalUs: first.arrivalUs },
+        into,
+      );
+    })();
+    return true;
+  }
+
+  *#runs(streamId: number, upToSeq: number, targetBytes: number): Generator<readonly number[]> {
+    const limit = targetBytes * SMALL_SHARE;
+    const small = this.#sql.smallBlocks.all(streamId, upToSeq, limit) as { seq: number; bytes: number }[];
+    let seqs: number[] = [];
+    let bytes = 0;
+    for (const row of small) {
+      seqs.push(row.seq);
+      bytes += row.bytes;
+      if (bytes < targetBytes && seqs.length < MAX_MERGED_BLOCKS) continue;
+      yield seqs;
+      seqs = [];
+      bytes = 0;
+    }
+    if (seqs.length >= MIN_MERGED_BLOCKS) yield seqs;
+  }
+}

@@ -1,0 +1,38 @@
+import type { LogEntry } from "../messages.ts";
+import { type BlockRow, storedBlock } from "./block-row.ts";
+import type { Statements } from "./statements.ts";
+
+/** The window state up to and including `seq`. */
+export interface Checkpoint {
+  readonly seq: number;
+  readonly state: Uint8Array<ArrayBuffer>;
+}
+
+export function readCheckpoint(sql: Statements): Checkpoint | null {
+  const row = sql.lastCheckpoint.get() as { seq: number; state: Buffer } | undefined;
+  return row === undefined ? null : { seq: row.seq, state: new Uint8Array(row.state) };
+}
+
+/** Entries of the log after a seq, in its order, until their stored bytes reach `maxBytes`; none at its end. */
+export function readLog(sql: Statements, afterSeq: number, maxBytes: number): LogEntry[] {
+  const entries: LogEntry[] = [];
+  let bytes = 0;
+  let upToSeq = Number.MAX_SAFE_INTEGER;
+  type Row = BlockRow & { seq: number; stream: string; arrivalUs: number };
+  for (const row of sql.logBlocks.iterate(afterSeq) as IterableIterator<Row>) {
+    const { seq, stream, arrivalUs } = row;
+    entries.push({ kind: "block", seq, stream, arrivalUs, block: storedBlock(row) });
+    bytes += row.data.length;
+    if (bytes < maxBytes) continue;
+    upToSeq = seq;
+    break;
+  }
+  const marks = sql.logWatermarks.all(afterSeq, upToSeq) as {
+    seq: number;
+    stream: string;
+    timeUs: number | null;
+  }[];
+  for (const { seq, stream, timeUs } of marks)
+    entries.push({ kind: "watermark", seq, stream, timeUs: timeUs ?? "end" });
+  return entries.sort((a, b) => a.seq - b.seq);
+}

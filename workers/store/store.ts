@@ -1,0 +1,66 @@
+import { Compaction } from "./compaction.ts";
+import { type DataDirLock, databaseFile, lockDataDir } from "./data-dir.ts";
+import { type Connection, openForWriting } from "./database.ts";
+import { explainFailure } from "./failure.ts";
+import { type Checkpoint, readCheckpoint } from "./log-reader.ts";
+import { prepareStatements, type Statements } from "./statements.ts";
+import { type StoredStream, StreamTable } from "./stream-table.ts";
+import { DEFAULT_LIMITS, type StoreLimits, Writer } from "./writer.ts";
+
+/** What a node finds when it opens its store. */
+export interface Recovered {
+  readonly lastSeq: number;
+  readonly checkpoint: Checkpoint | null;
+  readonly streams: readonly StoredStream[];
+}
+
+/** The open store of one data directory: one connection that writes, and the lock that makes it the only one. */
+export class Store {
+  readonly dir: string;
+  readonly sql: Statements;
+  readonly writer: Writer;
+  readonly compaction: Compaction;
+  readonly recovered: Recovered;
+  readonly #lock: DataDirLock;
+  readonly #db: Connection;
+
+  private constructor(dir: string, lock: DataDirLock, db: Connection, limits: StoreLimits) {
+    this.dir = dir;
+    this.#lock = lock;
+    this.#db = db;
+    this.sql = prepareStatements(db);
+    const streams = new StreamTable(this.sql);
+    this.writer = new Writer(db, this.sql, streams, limits);
+    this.compaction = new Compaction(db, this.sql, streams);
+    this.recovered = {
+      lastSeq: this.writer.lastSeq,
+      checkpoint: readCheckpoint(this.sql),
+      streams: streams.describe(),
+    };
+  }
+
+  /** @throws MillraceError E_DATA_DIR_LOCKED, E_STORE_NEWER, E_STORE_UNREADABLE, or as `explainFailure` */
+  static open(dir: string, limits: StoreLimits = DEFAULT_LIMITS): Store {
+    const lock = lockDataDir(dir);
+    let db: Connection | null = null;
+    try {
+      db = openForWriting(dir);
+      return new Store(dir, lock, db, limits);
+    } catch (cause) {
+      db?.close();
+      lock.close();
+      throw explainFailure(cause, databaseFile(dir));
+    }
+  }
+
+  /** Moves the write-ahead log into the database and lets the data directory go. A second call does nothing. */
+  close(): void {
+    if (!this.#db.open) return;
+    try {
+      this.#db.pragma("wal_checkpoint(TRUNCATE)");
+    } finally {
+      this.#db.close();
+      this.#lock.close();
+    }
+  }
+}

@@ -1,0 +1,86 @@
+import type { SchemaField } from "../messages.ts";
+import { mergeSchemas } from "../schema.ts";
+import type { Statements } from "./statements.ts";
+
+/** What the store knows of a stream. */
+export interface StoredStream {
+  readonly stream: string;
+  /** 0 while no event was stored; one more each time a field is added or widened. */
+  readonly schemaVersion: number;
+  readonly schema: readonly SchemaField[];
+  readonly counts: {
+    readonly accepted: number;
+    readonly deadLettered: number;
+    readonly late: number;
+    readonly clockSkewed: number;
+    readonly blocks: number;
+    readonly storedBytes: number;
+  };
+}
+
+/** A stream's row as the writer holds it in memory. */
+export interface StreamEntry {
+  readonly id: number;
+  readonly name: string;
+  schemaVersion: number;
+  schema: readonly SchemaField[];
+}
+
+/** The streams by name, and their schemas by version. Mirrors the table: `reload` after a rollback. */
+export class StreamTable {
+  readonly #sql: Statements;
+  readonly #byName = new Map<string, StreamEntry>();
+
+  constructor(sql: Statements) {
+    this.#sql = sql;
+    this.reload();
+  }
+
+  reload(): void {
+    this.#byName.clear();
+    const rows = this.#sql.allStreams.all() as {
+      id: number;
+      name: string;
+      schemaVersion: number;
+      schema: string;
+    }[];
+    for (const row of rows) {
+      this.#byName.set(row.name, { ...row, schema: JSON.parse(row.schema) as SchemaField[] });
+    }
+  }
+
+  entries(): IterableIterator<StreamEntry> {
+    return this.#byName.values();
+  }
+
+  /** The stream of that name, made when it is not there. */
+  entry(name: string): StreamEntry {
+    const known = this.#byName.get(name);
+    if (known !== undefined) return known;
+    const id = Number(this.#sql.insertStream.run(name).lastInsertRowid);
+    const entry: StreamEntry = { id, name, schemaVersion: 0, schema: [] };
+    this.#byName.set(name, entry);
+    return entry;
+  }
+
+  /** Takes in the fields of a block. A change is a new version, in force from `seq` on. */
+  widen(entry: StreamEntry, fields: readonly SchemaField[], seq: number): void {
+    const widened = mergeSchemas(entry.schema, fields);
+    if (widened === entry.schema) return;
+    entry.schema = widened;
+    entry.schemaVersion++;
+    const text = JSON.stringify(widened);
+    this.#sql.insertSchema.run(entry.id, entry.schemaVersion, text, seq);
+    this.#sql.updateSchema.run(entry.schemaVersion, text, entry.id);
+  }
+
+  describe(): StoredStream[] {
+    type Row = Omit<StoredStream, "schema" | "counts"> & { schema: string } & StoredStream["counts"];
+    return (this.#sql.describeStreams.all() as Row[]).map(({ stream, schemaVersion, schema, ...counts }) => ({
+      stream,
+      schemaVersion,
+      schema: JSON.parse(schema) as SchemaField[],
+      counts,
+    }));
+  }
+}
