@@ -2,4 +2,4 @@ export * from "./batch/abi";
 export * from "./batch/summary";
 export * from "./codec/abi";
 export * from "./window/abi";
-export * from "./scan/abi";
+export * from "./parse/abi";

@@ -30,14 +30,38 @@ export function nativeCodec(): Codec {
     compress: (bytes, level) =>
       zlib.zstdCompressSync(bytes, { params: { [zlib.constants.ZSTD_c_compressionLevel]: level } }),
     decompress: (bytes, maxBytes) => {
-      try {
-        return zlib.zstdDecompressSync(bytes, { maxOutputLength: Math.max(maxBytes, 1) });
-      } catch (cause) {
-        if (cause instanceof Error && "code" in cause && cause.code === "ERR_BUFFER_TOO_LARGE") throw tooLarge(maxBytes);
-        throw damaged(cause);
-      }
+      // Node stops after one frame and says nothing of what follows: so each is given to it by itself.
+      const frames = contentFrames(bytes);
+      let left = maxBytes;
+      return joined(
+        frames.map((frame) => {
+          const content = decompressNative(frame.bytes, left, maxBytes);
+          left -= content.length;
+          return content;
+        }),
+      );
     },
   };
+}
+
+function decompressNative(frame: Uint8Array, leftBytes: number, maxBytes: number): Uint8Array {
+  try {
+    // Node takes no limit of 0; one byte is let through and then found to be too much.
+    const content = zlib.zstdDecompressSync(frame, { maxOutputLength: Math.max(leftBytes, 1) });
+    if (content.length > leftBytes) throw tooLarge(maxBytes);
+    return content;
+  } catch (cause) {
+    if (cause instanceof MillraceError) throw cause;
+    if (cause instanceof Error && "code" in cause && cause.code === "ERR_BUFFER_TOO_LARGE") throw tooLarge(maxBytes);
+    throw damaged(cause);
+  }
+}
+
+/** The frames with content; at least one frame must be there. */
+function contentFrames(bytes: Uint8Array): ZstdFrame[] {
+  const frames = splitFrames(bytes);
+  if (frames === null || frames.length === 0) throw damaged();
+  return frames.filter((frame) => !frame.isSkippable);
 }
 
 /** The WebAssembly zstd lives in 16 MiB and dies for good when they do not suffice: so it gets what surely fits. */
@@ -60,8 +84,7 @@ export async function wasmCodec(): Promise<Codec> {
     compress: (bytes, level) =>
       joined(slices(bytes, WASM_FRAME_BYTES).map((slice) => compressFrame(simple, slice, level))),
     decompress: (bytes, maxBytes) => {
-      const frames = splitFrames(bytes);
-      if (frames === null || frames.length === 0) throw damaged();
+      const frames = contentFrames(bytes);
       refuseLarge(frames, maxBytes);
       const whole = joined(frames.map((frame) => decompressFrame(streaming, frame)));
       if (whole.length > maxBytes) throw tooLarge(maxBytes);
@@ -103,8 +126,8 @@ function refuseLarge(frames: readonly ZstdFrame[], maxBytes: number): void {
 }
 
 function decompressFrame(streaming: ZstdStreaming, frame: ZstdFrame): Uint8Array {
-  const { bytes, contentBytes, maxContentBytes, windowBytes, isSkippable } = frame;
-  if (isSkippable || contentBytes === 0) return new Uint8Array(0);
+  const { bytes, contentBytes, maxContentBytes, windowBytes } = frame;
+  if (contentBytes === 0) return new Uint8Array(0);
   // A frame that claims more than its blocks can hold must not make room for it.
   if (contentBytes !== null && contentBytes > maxContentBytes) throw damaged();
   if (windowBytes > WASM_MAX_WINDOW_BYTES) {

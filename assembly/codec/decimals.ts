@@ -2,6 +2,7 @@ import { ByteBuffer } from "../memory/bytes";
 import { decodeIntegers, encodeIntegers } from "./integers";
 import { decodeKeyed, encodeKeyed } from "./keyed";
 import { fail, failure, Failure, readBytes, readU8, readVarint } from "./reader";
+import { sampleIndex } from "./sample";
 import { Scratch, scratch } from "./scratch";
 import { writeVarint } from "./writer";
 
@@ -42,6 +43,7 @@ function powerOf(exponent: u32): f64 {
 /** The power of ten that makes a sample of the values smallest, or NO_POWER when decimals do not help. */
 export function choosePower(source: usize, count: u32): u32 {
   const step = max<u32>(1, count / SAMPLES);
+  const samples = count / step;
   let best = NO_POWER;
   let bestCost: u64 = u64.MAX_VALUE;
   for (let exponent: u32 = 0; exponent <= MAX_POWER; exponent++) {
@@ -51,8 +53,8 @@ export function choosePower(source: usize, count: u32): u32 {
     let decimals: u64 = 0;
     let least = i64.MAX_VALUE;
     let greatest = i64.MIN_VALUE;
-    for (let i: u32 = 0; i < count; i += step) {
-      const value = load<f64>(source + (<usize>i << 3));
+    for (let i: u32 = 0; i < samples; i++) {
+      const value = load<f64>(source + (<usize>sampleIndex(i, step) << 3));
       const scaled = value * power;
       if (!(abs(scaled) < MAX_DECIMAL)) {
         exceptions++;
@@ -80,7 +82,6 @@ export function choosePower(source: usize, count: u32): u32 {
     }
     if (exceptions == 0 && corrected == 0) break;
   }
-  const samples = (count + step - 1) / step;
   return bestCost < <u64>samples * 64 ? best : NO_POWER;
 }
 

@@ -15,6 +15,7 @@ import {
   writeCodes,
 } from "./huffman";
 import { fail, failure, Failure, readBytes, readSigned, readVarint, remaining } from "./reader";
+import { sampleIndex } from "./sample";
 import { writeSigned, writeVarint } from "./writer";
 
 /**
@@ -60,10 +61,9 @@ function count(symbol: u32): void {
 export function estimateEntropy(values: usize, size: u32, centre: i64): u64 {
   clearCounts();
   const step = max<u32>(1, size / SAMPLES);
-  let sampled: u32 = 0;
-  for (let i: u32 = 0; i < size; i += step) {
-    count(symbolOf(load<i64>(values + (<usize>i << 3)) - centre));
-    sampled++;
+  const sampled = size / step;
+  for (let i: u32 = 0; i < sampled; i++) {
+    count(symbolOf(load<i64>(values + (<usize>sampleIndex(i, step) << 3)) - centre));
   }
   const total = log2Of(sampled);
   let bits: f64 = 0;

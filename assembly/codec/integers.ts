@@ -3,6 +3,7 @@ import { GROUP, packGroup, packTail, tailBytes, unpackGroup, unpackTail } from "
 import { decodeEntropy, encodeEntropy, estimateEntropy } from "./entropy";
 import { divisor, factorOut } from "./factor";
 import { cursor, fail, failure, Failure, readBytes, readSigned, readU8, readVarint } from "./reader";
+import { sampleIndex } from "./sample";
 import { Scratch, scratch } from "./scratch";
 import { writeSigned, writeVarint } from "./writer";
 
@@ -96,10 +97,10 @@ function differencesOf(values: usize, size: u32, order: u32): usize {
 function centreOf(values: usize, size: u32): i64 {
   const sorted = CENTRE;
   const step = max<u32>(1, size / CENTRE_SAMPLES);
-  let taken: u32 = 0;
-  for (let i: u32 = step >> 1; i < size && taken < CENTRE_SAMPLES; i += step) {
-    const value = load<i64>(values + (<usize>i << 3));
-    let at = taken++;
+  const taken = min(size / step, CENTRE_SAMPLES);
+  for (let i: u32 = 0; i < taken; i++) {
+    const value = load<i64>(values + (<usize>sampleIndex(i, step) << 3));
+    let at = i;
     while (at > 0 && load<i64>(sorted + (<usize>(at - 1) << 3)) > value) {
       store<i64>(sorted + (<usize>at << 3), load<i64>(sorted + (<usize>(at - 1) << 3)));
       at--;

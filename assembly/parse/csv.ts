@@ -26,6 +26,8 @@ class Title {
 /** The cell read last: its text without quotes. */
 let cell: usize = 0;
 let cellLength: u32 = 0;
+/** How many cells the record read last has. */
+let cellCount: u32 = 0;
 
 /** Title[], of the body that is read now; their text stands in the body, or in `headerText`. */
 let titles: ByteBuffer = changetype<ByteBuffer>(0);
@@ -62,6 +64,9 @@ export function readCsv(parser: Parser, start: usize, end: usize): void {
     if (next == 0) {
       next = min<usize>(findLineFeed(at, end) + 1, end);
       addFault(line, at, lineEndOf(at, end), 0, 0);
+    } else if (cellCount != titleCount()) {
+      failWith(Problem.CellCount, at, min<u32>(cellCount, 0xffff) | (titleCount() << 16));
+      addFault(line, at, trimBreak(at, next), 0, 0);
     } else if (commitMembers(parser)) {
       countAccepted();
     } else {
@@ -151,19 +156,18 @@ function afterBreak(at: usize, end: usize): usize {
 /** Reads a record into members. Gives where the next one begins, or 0. */
 function readRecord(parser: Parser, start: usize, end: usize): usize {
   clearRow();
-  const count = titleCount();
+  const titled = titleCount();
   let at = start;
-  let cells: u32 = 0;
+  cellCount = 0;
   while (true) {
     at = readCell(at, end);
     if (at == 0) return 0;
     if (at - start > MAX_LINE_BYTES) return failAt(Problem.LineTooLong, start);
-    if (cells < count) stageCell(parser, titleAt(cells));
-    cells++;
+    if (cellCount < titled) stageCell(parser, titleAt(cellCount));
+    cellCount++;
     if (at >= end || load<u8>(at) != COMMA) break;
     at++;
   }
-  if (cells != count) return failWith(Problem.CellCount, start, cells | (count << 16));
   return afterBreak(at, end);
 }
 

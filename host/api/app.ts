@@ -51,7 +51,8 @@ export function createApp(parts: AppParts): App {
   addNodeRoutes(app, parts);
   app.notFound(answerNotFound(app, config.limits.maxBodyBytes));
   app.onError((cause, context) => {
-    if (cause instanceof MillraceError && cause.code === "E_CURSOR") return problemResponse(badCursor(cause.message));
+    if (cause instanceof MillraceError && cause.code === "E_CURSOR")
+      return problemResponse(badCursor(cause.message));
     log.error({ err: cause, path: context.req.path }, "a request failed");
     const detail = "the node failed to answer; its log says why";
     return problemResponse({ status: 500, code: "E_INTERNAL", title: "Internal error", detail });
@@ -63,7 +64,9 @@ export function createApp(parts: AppParts): App {
 function addInputRoutes(app: App, { config, engine, metrics }: AppParts): void {
   const bodies = new BodyReader({ maxHeldBytes: config.limits.maxQueuedBytes });
   metrics.watchBodies(() => bodies.heldBytes);
-  app.post("/v1/streams/:stream/events", (context) => postEvents(context, { config, engine, bodies, metrics }));
+  app.post("/v1/streams/:stream/events", (context) =>
+    postEvents(context, { config, engine, bodies, metrics }),
+  );
   app.post("/v1/streams/:stream/watermark", (context) => postWatermark(context, { engine, bodies }));
 }
 

@@ -6,7 +6,10 @@ const LINGER_MS = 200;
 
 /** Answers what does not get as far as a request, such as bytes that are no HTTP, with a problem too. */
 export function answerClientErrors(server: Server): void {
-  const latest = new WeakMap<Duplex, { readonly request: IncomingMessage; readonly response: ServerResponse }>();
+  const latest = new WeakMap<
+    Duplex,
+    { readonly request: IncomingMessage; readonly response: ServerResponse }
+  >();
   const doomed = new WeakSet<Duplex>();
   const remember = (request: IncomingMessage, response: ServerResponse): void => {
     latest.set(request.socket, { request, response });
@@ -22,7 +25,8 @@ export function answerClientErrors(server: Server): void {
     if (cause.code === "ECONNRESET" || !socket.writable) socket.destroy();
     else if (!isAnswering) answerAndClose(socket, explain(cause.code));
     // The error came behind a good request: that one is answered first.
-    else if (exchange.request.complete) exchange.response.once("close", () => answerAndClose(socket, explain(cause.code)));
+    else if (exchange.request.complete)
+      exchange.response.once("close", () => answerAndClose(socket, explain(cause.code)));
     else if (exchange.response.headersSent) socket.destroy();
     else answerAndClose(socket, explain(cause.code));
   });
@@ -38,13 +42,33 @@ function answerAndClose(socket: Duplex, problem: Problem): void {
 function explain(code: string | undefined): Problem {
   switch (code) {
     case "HPE_HEADER_OVERFLOW":
-      return { status: 431, code: "E_HEADERS_TOO_LARGE", title: "Headers too large", detail: "send at most 16 KiB of headers" };
+      return {
+        status: 431,
+        code: "E_HEADERS_TOO_LARGE",
+        title: "Headers too large",
+        detail: "send at most 16 KiB of headers",
+      };
     case "HPE_CHUNK_EXTENSIONS_OVERFLOW":
-      return { status: 413, code: "E_CHUNK_EXTENSIONS", title: "Chunk extensions too large", detail: "send none" };
+      return {
+        status: 413,
+        code: "E_CHUNK_EXTENSIONS",
+        title: "Chunk extensions too large",
+        detail: "send none",
+      };
     case "ERR_HTTP_REQUEST_TIMEOUT":
-      return { status: 408, code: "E_REQUEST_TIMEOUT", title: "Request too slow", detail: "send the whole request sooner" };
+      return {
+        status: 408,
+        code: "E_REQUEST_TIMEOUT",
+        title: "Request too slow",
+        detail: "send the whole request sooner",
+      };
     default:
-      return { status: 400, code: "E_NOT_HTTP", title: "Not HTTP", detail: "what was sent cannot be read as an HTTP/1.1 request" };
+      return {
+        status: 400,
+        code: "E_NOT_HTTP",
+        title: "Not HTTP",
+        detail: "what was sent cannot be read as an HTTP/1.1 request",
+      };
   }
 }
 

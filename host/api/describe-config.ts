@@ -30,8 +30,12 @@ export function describeConfig(config: Config): object {
     },
   });
   // Names and expressions only, and any name is allowed: there is nothing to hide, and "token" may be a field.
-  const streams = Object.fromEntries([...config.streams].map(([name, stream]) => [name, describeStream(stream)]));
-  const queries = Object.fromEntries([...config.queries].map(([name, query]) => [name, describeQuery(query)]));
+  const streams = Object.fromEntries(
+    [...config.streams].map(([name, stream]) => [name, describeStream(stream)]),
+  );
+  const queries = Object.fromEntries(
+    [...config.queries].map(([name, query]) => [name, describeQuery(query)]),
+  );
   return { ...node, streams, queries };
 }
 
@@ -69,7 +73,8 @@ function call({ fn, field, parameter }: SelectItem): string {
 }
 
 function size(bytes: number): string {
-  for (const [unit, factor] of SIZES) if (bytes > 0 && bytes % factor === 0) return `${bytes / factor}${unit}`;
+  for (const [unit, factor] of SIZES)
+    if (bytes > 0 && bytes % factor === 0) return `${bytes / factor}${unit}`;
   return `${bytes}B`;
 }
 

@@ -65,7 +65,11 @@ export function describeQuery(query: QueryState): QueryAnswer {
 export function describeNode(config: Config, engine: Engine, isSettled: boolean): StatusAnswer {
   const status = engine.status();
   return {
-    node: { id: config.node.id, startedAt: new Date(status.startedAtMs).toISOString(), ready: status.isReady },
+    node: {
+      id: config.node.id,
+      startedAt: new Date(status.startedAtMs).toISOString(),
+      ready: status.isReady,
+    },
     settled: isSettled,
     streams: engine.streams().map(describeStream),
     queries: engine.queries().map(describeQuery),

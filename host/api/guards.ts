@@ -29,7 +29,13 @@ export function limitReads(metrics: Metrics): Guard {
     if (waiting >= MAX_WAITING_READS) {
       const detail = `${MAX_WAITING_READS} reads are waiting; ask again later`;
       const headers = { "retry-after": "1" };
-      return problemResponse({ status: 503, code: "E_READS_WAITING", title: "Too many reads", detail, headers });
+      return problemResponse({
+        status: 503,
+        code: "E_READS_WAITING",
+        title: "Too many reads",
+        detail,
+        headers,
+      });
     }
     metrics.waitingReads.set(++waiting);
     try {
@@ -51,7 +57,8 @@ export const addSafetyHeaders: Guard = async (context, next) => {
   headers.set("referrer-policy", "no-referrer");
   headers.set("x-frame-options", "DENY");
   headers.set("cross-origin-resource-policy", "same-origin");
-  if (!headers.has("content-security-policy")) headers.set("content-security-policy", "default-src 'none'; frame-ancestors 'none'");
+  if (!headers.has("content-security-policy"))
+    headers.set("content-security-policy", "default-src 'none'; frame-ancestors 'none'");
   if (!headers.has("cache-control")) headers.set("cache-control", "no-store");
 };
 

@@ -43,7 +43,13 @@ export class LiveFeeds {
     if (this.#clients.size >= maxClients) {
       const detail = `limits.maxLiveClients (${maxClients}) clients are connected`;
       const headers = { "retry-after": "5" };
-      return problemResponse({ status: 503, code: "E_LIVE_CLIENTS", title: "Too many live clients", detail, headers });
+      return problemResponse({
+        status: 503,
+        code: "E_LIVE_CLIENTS",
+        title: "Too many live clients",
+        detail,
+        headers,
+      });
     }
     const client = new LiveClient(query, outgoing, () => this.#forget(client));
     client.push(GREETING);

@@ -14,14 +14,30 @@ const problem = (description: string): object => ({
   content: { "application/problem+json": { schema: reference("Problem") } },
 });
 
-const parameter = (name: string, where: "path" | "query" | "header", description: string, schema: object = {}) =>
-  ({ name, in: where, required: where === "path", description, schema: { type: "string", ...schema } }) as const;
+const parameter = (
+  name: string,
+  where: "path" | "query" | "header",
+  description: string,
+  schema: object = {},
+) =>
+  ({
+    name,
+    in: where,
+    required: where === "path",
+    description,
+    schema: { type: "string", ...schema },
+  }) as const;
 
 const stream = parameter("stream", "path", "stream name", { pattern: "^[A-Za-z0-9_.-]{1,128}$" });
 const query = parameter("query", "path", "query name");
 const ofStream = parameter("stream", "query", "only this stream");
 const paging = [
-  parameter("limit", "query", "rows in a page", { type: "integer", minimum: 1, maximum: 100_000, default: 1_000 }),
+  parameter("limit", "query", "rows in a page", {
+    type: "integer",
+    minimum: 1,
+    maximum: 100_000,
+    default: 1_000,
+  }),
   parameter("after", "query", 'where the page starts: follow `Link: <…>; rel="next"` of the one before'),
 ];
 const range = [
@@ -37,7 +53,12 @@ const noStream = { 404: problem("unknown stream") };
 const noQuery = { 404: problem("unknown query") };
 
 /** A list of rows that is read page by page. */
-function rows(summary: string, row: SchemaName, parameters: readonly Parameter[], problems: object = {}): object {
+function rows(
+  summary: string,
+  row: SchemaName,
+  parameters: readonly Parameter[],
+  problems: object = {},
+): object {
   return {
     get: {
       summary,
@@ -47,7 +68,12 @@ function rows(summary: string, row: SchemaName, parameters: readonly Parameter[]
   };
 }
 
-function read(summary: string, content: Content, parameters: readonly Parameter[] = [], others: object = {}): object {
+function read(
+  summary: string,
+  content: Content,
+  parameters: readonly Parameter[] = [],
+  others: object = {},
+): object {
   return { get: { summary, parameters, responses: { 200: ok("as described", content), ...others } } };
 }
 
@@ -55,8 +81,12 @@ const sendEvents = {
   summary: "Send events; answered once they are fsynced",
   parameters: [
     stream,
-    parameter("Idempotency-Key", "header", "a resend under the same key does not count twice", { maxLength: 255 }),
-    parameter("Content-Encoding", "header", "how the body is compressed", { enum: ["identity", "gzip", "zstd"] }),
+    parameter("Idempotency-Key", "header", "a resend under the same key does not count twice", {
+      maxLength: 255,
+    }),
+    parameter("Content-Encoding", "header", "how the body is compressed", {
+      enum: ["identity", "gzip", "zstd"],
+    }),
   ],
   requestBody: {
     required: true,
@@ -96,7 +126,12 @@ const paths: Readonly<Record<string, object>> = {
   },
   "/v1/streams": read("Streams with schema, rates, watermark, counts", json("StreamList")),
   "/v1/streams/{stream}": read("One stream", json("Stream"), [stream], noStream),
-  "/v1/streams/{stream}/late": rows("Events set aside as too late or clock-skewed", "LateEvent", [stream], noStream),
+  "/v1/streams/{stream}/late": rows(
+    "Events set aside as too late or clock-skewed",
+    "LateEvent",
+    [stream],
+    noStream,
+  ),
   "/v1/queries": read("Queries, their definition and state", json("QueryList")),
   "/v1/queries/{query}": read("One query", json("Query"), [query], noQuery),
   "/v1/queries/{query}/results": rows(
@@ -106,14 +141,22 @@ const paths: Readonly<Record<string, object>> = {
       query,
       ...range,
       parameter("kind", "query", "only rows of this kind", { enum: ["early", "on-time", "late"] }),
-      parameter("revisions", "query", "latest: one row per window and key", { enum: ["latest", "all"], default: "latest" }),
+      parameter("revisions", "query", "latest: one row per window and key", {
+        enum: ["latest", "all"],
+        default: "latest",
+      }),
     ],
     noQuery,
   ),
-  "/v1/queries/{query}/live": read("Results as server-sent events, each once it is durable", text("text/event-stream"), [query], {
-    ...noQuery,
-    503: problem("too many live clients"),
-  }),
+  "/v1/queries/{query}/live": read(
+    "Results as server-sent events, each once it is durable",
+    text("text/event-stream"),
+    [query],
+    {
+      ...noQuery,
+      503: problem("too many live clients"),
+    },
+  ),
   "/v1/dlq": rows("Lines that could not be taken", "DeadLetter", [ofStream]),
   "/v1/losses": rows("The ledger of what was given up", "Loss", [ofStream]),
   "/v1/status": read("How the node is, in one document", json("Status")),

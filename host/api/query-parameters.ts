@@ -30,8 +30,10 @@ export function readResultQuery(context: Context, query: string): ResultsRequest
   const range = readTimeRange(context);
   if (range instanceof Response) return range;
   const { kind = null, revisions = "latest" } = context.req.query();
-  if (kind !== null && !KINDS.has(kind)) return refuse("kind", `"${kind}" is not one of ${[...KINDS].join(", ")}`);
-  if (revisions !== "latest" && revisions !== "all") return refuse("revisions", `"${revisions}" is not latest or all`);
+  if (kind !== null && !KINDS.has(kind))
+    return refuse("kind", `"${kind}" is not one of ${[...KINDS].join(", ")}`);
+  if (revisions !== "latest" && revisions !== "all")
+    return refuse("revisions", `"${revisions}" is not latest or all`);
   return { ...range, query, kind, revisions };
 }
 
@@ -55,5 +57,10 @@ export function badCursor(message: string): Problem {
 
 function refuse(parameter: string, detail: string): Response {
   const title = "Bad query parameter";
-  return problemResponse({ status: 400, code: "E_QUERY_PARAMETER", title, detail: `${parameter}: ${detail}` });
+  return problemResponse({
+    status: 400,
+    code: "E_QUERY_PARAMETER",
+    title,
+    detail: `${parameter}: ${detail}`,
+  });
 }

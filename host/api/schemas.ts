@@ -2,7 +2,9 @@ import { z } from "zod";
 
 /** The forms of all bodies, in one place: types, the OpenAPI document and the tests come from here. */
 
-const time = z.string().meta({ format: "date-time", description: "ISO 8601 in UTC, with milliseconds or microseconds" });
+const time = z
+  .string()
+  .meta({ format: "date-time", description: "ISO 8601 in UTC, with milliseconds or microseconds" });
 const count = z.int().nonnegative();
 const fieldType = z.enum(["bool", "int", "float", "string"]);
 const lineError = z.strictObject({
@@ -15,10 +17,15 @@ const stream = z.strictObject({
   stream: z.string(),
   schema: z.record(z.string(), fieldType).describe("fields seen or declared; types only ever widen"),
   schemaVersion: count,
-  keyField: z.string().nullable().describe("the field that names the device; null: none was seen, one constant key"),
+  keyField: z
+    .string()
+    .nullable()
+    .describe("the field that names the device; null: none was seen, one constant key"),
   keySource: z.enum(["declared", "found", "constant"]),
   timeField: z.string().describe("where event time is read from, and its name when events are read back"),
-  timeSource: z.enum(["declared", "found-or-arrival"]).describe("found-or-arrival: the first of ts, timestamp, time that an event has, else its arrival"),
+  timeSource: z
+    .enum(["declared", "found-or-arrival"])
+    .describe("found-or-arrival: the first of ts, timestamp, time that an event has, else its arrival"),
   timeUnit: z.enum(["auto", "iso", "s", "ms", "us", "ns"]),
   watermark: time.nullable().describe("no earlier event is expected; null before the first event"),
   maxEventTime: time.nullable(),
@@ -57,7 +64,9 @@ const query = z.strictObject({
 
 const status = z.strictObject({
   node: z.strictObject({ id: z.string(), startedAt: time, ready: z.boolean() }),
-  settled: z.boolean().describe("everything acknowledged before is applied; false: windows lag behind, see the log"),
+  settled: z
+    .boolean()
+    .describe("everything acknowledged before is applied; false: windows lag behind, see the log"),
   streams: z.array(stream),
   queries: z.array(query),
   queue: z.strictObject({
@@ -77,7 +86,9 @@ export const schemas = {
   IngestAnswer: z.strictObject({
     accepted: count.describe("events that are durable"),
     deadLettered: count.describe("lines set aside"),
-    duplicate: z.boolean().describe("the idempotency key was known: nothing was written, the counts are the first's"),
+    duplicate: z
+      .boolean()
+      .describe("the idempotency key was known: nothing was written, the counts are the first's"),
     errors: z.array(lineError).max(10).describe("the first 10"),
   }),
   Problem: z.looseObject({

@@ -1,4 +1,9 @@
-import { createServer, type IncomingMessage, type Server as HttpServer, type ServerResponse } from "node:http";
+import {
+  createServer,
+  type Server as HttpServer,
+  type IncomingMessage,
+  type ServerResponse,
+} from "node:http";
 import { getRequestListener, type HttpBindings } from "@hono/node-server";
 import type { Hono } from "hono";
 import { answerClientErrors } from "./client-errors.ts";
@@ -17,7 +22,13 @@ export interface Timeouts {
   readonly drainMs: number;
 }
 
-const TIMEOUTS: Timeouts = { headersMs: 10_000, requestMs: 120_000, stallMs: 120_000, keepAliveMs: 60_000, drainMs: 5_000 };
+const TIMEOUTS: Timeouts = {
+  headersMs: 10_000,
+  requestMs: 120_000,
+  stallMs: 120_000,
+  keepAliveMs: 60_000,
+  drainMs: 5_000,
+};
 /** Each takes a few tens of KiB. */
 const MAX_CONNECTIONS = 10_000;
 const CLOSE_IDLE_EVERY_MS = 25;
@@ -47,7 +58,8 @@ export function serveNode(
   // Bodies are read, or passed over, by the routes themselves.
   const options = { hostname: host, autoCleanupIncoming: false, errorHandler: answerBadRequest };
   const listener = getRequestListener(app.fetch, options);
-  const answer = (incoming: IncomingMessage, outgoing: ServerResponse): void => void listener(incoming, outgoing);
+  const answer = (incoming: IncomingMessage, outgoing: ServerResponse): void =>
+    void listener(incoming, outgoing);
   server.on("request", answer);
   server.on("checkContinue", (incoming: IncomingMessage, outgoing: ServerResponse) => {
     // A client that waits before it sends its body is told to go on only when somebody is going to read it.

@@ -18,7 +18,10 @@ export function parseTime(value: string | number): number | null {
   const [, date = "", day, time = "00:00:00", fraction = "", zone = "Z"] = match;
   // Date.parse takes February 30 for March 2.
   if (new Date(`${date}T00:00:00Z`).getUTCDate() !== Number(day)) return null;
-  const offset = zone.replace(" ", "+").replace(/^(.\d\d)(\d\d)$/, "$1:$2").toUpperCase();
+  const offset = zone
+    .replace(" ", "+")
+    .replace(/^(.\d\d)(\d\d)$/, "$1:$2")
+    .toUpperCase();
   const ms = Date.parse(`${date}T${time}${offset}`);
   if (Number.isNaN(ms)) return null;
   return ms * MS_US + Number(fraction.slice(0, 6).padEnd(6, "0"));

@@ -28,7 +28,13 @@ export async function postWatermark(
   const full = engine.admits(0);
   if (full?.kind === "overloaded") {
     const headers = { "retry-after": String(full.retryAfterSeconds) };
-    return refuse({ status: full.status, code: "E_UNAVAILABLE", title: "Unavailable", detail: full.detail, headers });
+    return refuse({
+      status: full.status,
+      code: "E_UNAVAILABLE",
+      title: "Unavailable",
+      detail: full.detail,
+      headers,
+    });
   }
   const read = await bodies.read(incoming, MAX_BYTES);
   const parsed = read.kind === "read" ? schemas.WatermarkRequest.safeParse(parseJson(read.body)) : null;

@@ -54,7 +54,9 @@ export class BodyReader {
     if (announced !== null && announced > maxBytes) return Promise.resolve({ kind: "too-large" });
     if (request.destroyed) return Promise.resolve({ kind: "aborted" });
     let buffer = Buffer.allocUnsafeSlow(
-      announced === null ? Math.min(UNKNOWN_LENGTH_BYTES, maxBytes) : Math.min(announced, TRUSTED_LENGTH_BYTES),
+      announced === null
+        ? Math.min(UNKNOWN_LENGTH_BYTES, maxBytes)
+        : Math.min(announced, TRUSTED_LENGTH_BYTES),
     );
     let length = 0;
     return new Promise((resolve) => {
@@ -66,11 +68,19 @@ export class BodyReader {
       };
       const take = (chunk: Buffer): void => {
         const needed = length + chunk.length;
-        if (needed > maxBytes) return finish({ kind: "too-large" });
+        if (needed > maxBytes) {
+          finish({ kind: "too-large" });
+          return;
+        }
         const others = this.heldBytes - length;
-        if (others > 0 && others + needed > this.#maxHeldBytes) return finish({ kind: "no-room" });
+        if (others > 0 && others + needed > this.#maxHeldBytes) {
+          finish({ kind: "no-room" });
+          return;
+        }
         if (needed > buffer.length) {
-          const larger = Buffer.allocUnsafeSlow(announced ?? Math.min(maxBytes, Math.max(needed, buffer.length * 2)));
+          const larger = Buffer.allocUnsafeSlow(
+            announced ?? Math.min(maxBytes, Math.max(needed, buffer.length * 2)),
+          );
           buffer.copy(larger, 0, 0, length);
           buffer = larger;
         }

@@ -38,7 +38,10 @@ export interface IngestParts {
 }
 
 /** `POST /v1/streams/{stream}/events`: answered once the events are fsynced. */
-export async function postEvents(context: Context<{ Bindings: HttpBindings }>, parts: IngestParts): Promise<Response> {
+export async function postEvents(
+  context: Context<{ Bindings: HttpBindings }>,
+  parts: IngestParts,
+): Promise<Response> {
   const { engine, bodies } = parts;
   const { maxBodyBytes } = parts.config.limits;
   const { incoming } = context.env;
@@ -83,18 +86,33 @@ function readForm(headers: IncomingHttpHeaders): BodyForm | Problem {
     const known = [...FORMATS.keys()].join(", ");
     const detail = `Content-Type ${type} is not one that can be read; send one of ${known}`;
     const accepts = { "accept-post": known };
-    return { status: 415, code: "E_CONTENT_TYPE", title: "Unsupported content type", detail, headers: accepts };
+    return {
+      status: 415,
+      code: "E_CONTENT_TYPE",
+      title: "Unsupported content type",
+      detail,
+      headers: accepts,
+    };
   }
   const coding = headers["content-encoding"]?.trim().toLowerCase() ?? "identity";
   const encoding = ENCODINGS.get(coding);
   if (encoding === undefined) {
     const detail = `Content-Encoding ${coding} is not one that can be read; send one of identity, gzip, zstd`;
     const accepts = { "accept-encoding": "gzip, zstd, identity" };
-    return { status: 415, code: "E_CONTENT_ENCODING", title: "Unsupported content encoding", detail, headers: accepts };
+    return {
+      status: 415,
+      code: "E_CONTENT_ENCODING",
+      title: "Unsupported content encoding",
+      detail,
+      headers: accepts,
+    };
   }
-  // Node joins repeated headers of this name with a comma, which keeps the type a string.
   const idempotencyKey = headers["idempotency-key"] ?? null;
-  if (Array.isArray(idempotencyKey) || idempotencyKey?.length === 0 || (idempotencyKey?.length ?? 0) > MAX_KEY_LENGTH) {
+  if (
+    Array.isArray(idempotencyKey) ||
+    idempotencyKey?.length === 0 ||
+    (idempotencyKey?.length ?? 0) > MAX_KEY_LENGTH
+  ) {
     const detail = `an Idempotency-Key has 1 to ${MAX_KEY_LENGTH} characters`;
     return { status: 400, code: "E_IDEMPOTENCY_KEY", title: "Bad idempotency key", detail };
   }
@@ -146,13 +164,20 @@ function unreadProblem(read: Exclude<BodyRead, { kind: "read" }>, maxBodyBytes: 
     case "too-large":
       return tooLarge(maxBodyBytes);
     case "no-room": {
-      const detail = "more bodies are on their way in than limits.maxQueuedBytes allows; send again later or slower";
+      const detail =
+        "more bodies are on their way in than limits.maxQueuedBytes allows; send again later or slower";
       const headers = { "retry-after": RETRY_AFTER_SECONDS };
       return { status: 429, code: "E_OVERLOADED", title: "Too many requests", detail, headers };
     }
     case "stalled": {
       const detail = "nothing more of the body came for too long; nothing was taken, send it again";
-      return { status: 408, code: "E_BODY_STALLED", title: "Body stalled", detail, headers: { connection: "close" } };
+      return {
+        status: 408,
+        code: "E_BODY_STALLED",
+        title: "Body stalled",
+        detail,
+        headers: { connection: "close" },
+      };
     }
     case "aborted": {
       const detail = "the connection ended before the body did; nothing was taken, send it again";

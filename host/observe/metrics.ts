@@ -47,13 +47,21 @@ export function createMetrics({ config, engine }: { config: Config; engine: Engi
       labelNames: ["code"] as const,
       registers,
     }),
-    liveClients: new Gauge({ name: "millrace_live_clients", help: "Open live feeds (limit: maxLiveClients)", registers }),
+    liveClients: new Gauge({
+      name: "millrace_live_clients",
+      help: "Open live feeds (limit: maxLiveClients)",
+      registers,
+    }),
     liveClientsDropped: new Counter({
       name: "millrace_live_clients_dropped_total",
       help: "Live clients cut off because they read too slowly",
       registers,
     }),
-    waitingReads: new Gauge({ name: "millrace_waiting_reads", help: "Reads of the store under way or waiting", registers }),
+    waitingReads: new Gauge({
+      name: "millrace_waiting_reads",
+      help: "Reads of the store under way or waiting",
+      registers,
+    }),
     watchBodies: (heldBytes) => {
       new Gauge({
         name: "millrace_incoming_body_bytes",
@@ -110,13 +118,31 @@ function registerStreams(registers: Registry[], engine: Engine): void {
   each("counter", "millrace_events_accepted_total", "Events acknowledged", (stream) => stream.accepted);
   each("counter", "millrace_dead_letters_total", "Lines set aside as bad", (stream) => stream.deadLettered);
   each("counter", "millrace_late_events_total", "Events past allowed lateness", (stream) => stream.late);
-  each("counter", "millrace_clock_skewed_events_total", "Events beyond maxAhead", (stream) => stream.clockSkewed);
-  each("counter", "millrace_duplicate_batches_total", "Batches resent under a known key", (stream) => stream.duplicates);
+  each(
+    "counter",
+    "millrace_clock_skewed_events_total",
+    "Events beyond maxAhead",
+    (stream) => stream.clockSkewed,
+  );
+  each(
+    "counter",
+    "millrace_duplicate_batches_total",
+    "Batches resent under a known key",
+    (stream) => stream.duplicates,
+  );
   each("gauge", "millrace_stream_blocks", "Stored blocks", (stream) => stream.blocks);
   each("gauge", "millrace_stream_stored_bytes", "Bytes of stored blocks", (stream) => stream.storedBytes);
-  each("gauge", "millrace_stream_events_per_second", "Events a second over ten seconds", (stream) => stream.rate);
-  each("gauge", "millrace_stream_watermark_seconds", "Watermark, seconds since the epoch", ({ watermarkUs }) =>
-    watermarkUs === null ? null : watermarkUs / 1e6,
+  each(
+    "gauge",
+    "millrace_stream_events_per_second",
+    "Events a second over ten seconds",
+    (stream) => stream.rate,
+  );
+  each(
+    "gauge",
+    "millrace_stream_watermark_seconds",
+    "Watermark, seconds since the epoch",
+    ({ watermarkUs }) => (watermarkUs === null ? null : watermarkUs / 1e6),
   );
 }
 
@@ -124,8 +150,18 @@ function registerQueries(registers: Registry[], engine: Engine): void {
   const each = registerEach(registers, "query", () =>
     engine.queries().map((query) => [query.config.name, query] as const),
   );
-  each("counter", "millrace_results_total", "Result rows since the start, revisions among them", (query) => query.results);
-  each("counter", "millrace_revisions_total", "Result rows that revise one before", (query) => query.revisions);
+  each(
+    "counter",
+    "millrace_results_total",
+    "Result rows since the start, revisions among them",
+    (query) => query.results,
+  );
+  each(
+    "counter",
+    "millrace_revisions_total",
+    "Result rows that revise one before",
+    (query) => query.revisions,
+  );
   each("gauge", "millrace_query_open_groups", "Groups in open windows", (query) => query.openGroups);
   each("gauge", "millrace_query_keys", "Keys known", (query) => query.keys);
   each("gauge", "millrace_query_state_bytes", "Memory of the windows' state", (query) => query.stateBytes);
@@ -156,12 +192,28 @@ function registerNode(registers: Registry[], engine: Engine): void {
     });
   };
   gauge("millrace_ready", "1 when events are taken", (status) => Number(status.isReady));
-  gauge("millrace_queued_bytes", "Bytes of bodies waiting to be durable (limit: maxQueuedBytes)", (s) => s.queuedBytes);
-  gauge("millrace_queued_requests", "Requests waiting to be durable (limit: maxQueuedRequests)", (s) => s.queuedRequests);
-  counter("millrace_rejected_requests_total", "Requests answered 429 because a queue was full", (s) => s.rejectedRequests);
+  gauge(
+    "millrace_queued_bytes",
+    "Bytes of bodies waiting to be durable (limit: maxQueuedBytes)",
+    (s) => s.queuedBytes,
+  );
+  gauge(
+    "millrace_queued_requests",
+    "Requests waiting to be durable (limit: maxQueuedRequests)",
+    (s) => s.queuedRequests,
+  );
+  counter(
+    "millrace_rejected_requests_total",
+    "Requests answered 429 because a queue was full",
+    (s) => s.rejectedRequests,
+  );
   counter("millrace_commits_total", "Transactions since the start", (status) => status.commits);
   gauge("millrace_log_seq", "Greatest committed sequence number", (status) => status.lastSeq);
-  gauge("millrace_checkpoint_seq", "Sequence number of the last checkpoint", (status) => status.checkpointSeq);
+  gauge(
+    "millrace_checkpoint_seq",
+    "Sequence number of the last checkpoint",
+    (status) => status.checkpointSeq,
+  );
   gauge("millrace_checkpoint_age_seconds", "Age of the last checkpoint", ({ checkpointAgeMs }) =>
     checkpointAgeMs === null ? null : checkpointAgeMs / 1e3,
   );

@@ -56,7 +56,8 @@ function remember(name, rate) {
 }
 function spark(svg, points, width, height) {
   const top = Math.max(1, ...points) * 1.08;
-  const x = (index) => ((POINTS - points.length + index) / (POINTS - 1)) * width;
+  const shown = Math.max(30, points.length);
+  const x = (index) => ((shown - points.length + index) / (shown - 1)) * width;
   const line = points.map((point, index) => x(index).toFixed(1) + "," + (height - 2 - (point / top) * (height - 4)).toFixed(1)).join("L");
   svg.replaceChildren(
     draw("path", { class: "area", d: "M" + x(0).toFixed(1) + "," + height + "L" + line + "L" + width + "," + height + "Z" }),

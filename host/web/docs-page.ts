@@ -13,7 +13,7 @@ td,th{padding:.15rem 1rem .15rem 0;vertical-align:top;border-top:1px solid var(-
 pre{overflow:auto;background:#8881;border-radius:.4rem;padding:.6rem}
 `;
 
-const script = String.raw`
+const script = `
 const make = (tag, text) => { const node = document.createElement(tag); if (text !== undefined) node.textContent = text; return node; };
 const code = (text) => make("code", text);
 function row(tag, ...cells) {

@@ -79,7 +79,8 @@ describe("100 MB", () => {
     [
       "in chunks",
       "transfer-encoding: chunked",
-      (piece: Buffer) => Buffer.concat([Buffer.from(`${piece.length.toString(16)}\r\n`), piece, Buffer.from("\r\n")]),
+      (piece: Buffer) =>
+        Buffer.concat([Buffer.from(`${piece.length.toString(16)}\r\n`), piece, Buffer.from("\r\n")]),
     ],
   ] as const) {
     test(`${what}: 413, seen by a client that sends all of it before it reads`, async (context) => {
@@ -206,7 +207,9 @@ describe("slow clients", () => {
     reads.events = () => Promise.resolve({ ndjson: Buffer.alloc(64 * MIB, "\n"), next: null });
     const { hostname, port } = new URL(url);
     const socket = connect(Number(port), hostname);
-    const ended = new Promise<void>((resolve) => socket.once("error", () => resolve()).once("close", () => resolve()));
+    const ended = new Promise<void>((resolve) =>
+      socket.once("error", () => resolve()).once("close", () => resolve()),
+    );
     socket.write(`GET ${PATH} HTTP/1.1\r\nhost: test\r\n\r\n`);
     // Writing finds out that the other side is gone without reading anything.
     const prod = setInterval(() => socket.write("x"), 300);
@@ -242,7 +245,11 @@ describe("the reader of bodies", () => {
       if (read.kind !== "read") return;
       assert.equal(read.body.byteLength, sent.length);
       assert.ok(sent.equals(Buffer.from(read.body)));
-      assert.equal(structuredClone(read.body, { transfer: [read.body] }).byteLength, sent.length, "can be transferred");
+      assert.equal(
+        structuredClone(read.body, { transfer: [read.body] }).byteLength,
+        sent.length,
+        "can be transferred",
+      );
       assert.equal(reader.heldBytes, 0);
     }
   });
@@ -312,7 +319,10 @@ describe("what is no request", () => {
     const client = await Client.open(url);
     await client.send(`${head(`content-length: ${LINE.length}`)}${LINE}\u0001\u0002 garbage\r\n\r\n`);
     await client.closed;
-    assert.match(client.received, /^HTTP\/1\.1 200 [\s\S]*"accepted":1[\s\S]*HTTP\/1\.1 400 [\s\S]*E_NOT_HTTP/);
+    assert.match(
+      client.received,
+      /^HTTP\/1\.1 200 [\s\S]*"accepted":1[\s\S]*HTTP\/1\.1 400 [\s\S]*E_NOT_HTTP/,
+    );
     assert.equal(engine.requests.length, 1);
   });
 });

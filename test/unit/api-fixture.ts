@@ -36,7 +36,9 @@ export class MemoryEngine implements Engine {
     const text = Buffer.from(request.body).toString();
     this.requests.push({ request, text });
     const accepted = text.split("\n").filter((line) => line.trim() !== "").length;
-    return Promise.resolve(this.outcome ?? { kind: "accepted", accepted, deadLettered: 0, isDuplicate: false, errors: [] });
+    return Promise.resolve(
+      this.outcome ?? { kind: "accepted", accepted, deadLettered: 0, isDuplicate: false, errors: [] },
+    );
   }
 
   admits(): IngestRefusal | null {
@@ -125,7 +127,10 @@ export class MemoryEngine implements Engine {
 
 /** Reads that keep what they were asked and give one line. `after=none` is a cursor of no list. */
 export class MemoryReads implements HistoryReads {
-  readonly asked: { readonly list: string; readonly request: Partial<EventsRequest & ResultsRequest & ListRequest> }[] = [];
+  readonly asked: {
+    readonly list: string;
+    readonly request: Partial<EventsRequest & ResultsRequest & ListRequest>;
+  }[] = [];
   next: string | null = null;
 
   events = (request: EventsRequest): Promise<Page> => this.#page("events", request);

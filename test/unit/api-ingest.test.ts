@@ -20,7 +20,13 @@ async function problemOf(answer: Response, status: number, code: string): Promis
   return problem;
 }
 
-const badLine = (line: number): LineError => ({ line, path: "temp", code: "E_TYPE", message: "not a float", text: "{}" });
+const badLine = (line: number): LineError => ({
+  line,
+  path: "temp",
+  code: "E_TYPE",
+  message: "not a float",
+  text: "{}",
+});
 
 test("events are handed on as they came, and answered in the promised form", async (context) => {
   const { url, engine } = await startTestNode(context);
@@ -28,7 +34,12 @@ test("events are handed on as they came, and answered in the promised form", asy
   const answer = await fetch(url + PATH, { method: "POST", body: LINE + LINE, headers });
   assert.equal(answer.status, 200);
   const body = await answer.json();
-  assert.deepEqual(schemas.IngestAnswer.parse(body), { accepted: 2, deadLettered: 0, duplicate: false, errors: [] });
+  assert.deepEqual(schemas.IngestAnswer.parse(body), {
+    accepted: 2,
+    deadLettered: 0,
+    duplicate: false,
+    errors: [],
+  });
   const [taken] = engine.requests;
   assert.equal(taken?.text, LINE + LINE);
   const { stream, format, encoding, idempotencyKey } = taken!.request;
@@ -55,15 +66,26 @@ test("content types and encodings: those that can be read, with parameters and i
   assert.equal((await fetch(url + PATH, { method: "POST", body: Buffer.from(LINE) })).status, 200);
   assert.equal(engine.requests.at(-1)?.request.format, "ndjson");
   for (const encoding of ["gzip", "zstd", "identity"] as const) {
-    await fetch(url + PATH, { method: "POST", body: LINE, headers: { "content-type": "text/csv", "content-encoding": encoding } });
+    await fetch(url + PATH, {
+      method: "POST",
+      body: LINE,
+      headers: { "content-type": "text/csv", "content-encoding": encoding },
+    });
     assert.equal(engine.requests.at(-1)?.request.encoding, encoding);
   }
 });
 
 test("an unknown type or encoding: 415 that lists what can be read", async (context) => {
   const { url, engine } = await startTestNode(context);
-  const type = await fetch(url + PATH, { method: "POST", body: LINE, headers: { "content-type": "text/html" } });
-  assert.match((await problemOf(type, 415, "E_CONTENT_TYPE")).detail, /text\/html.*application\/x-ndjson.*text\/csv/);
+  const type = await fetch(url + PATH, {
+    method: "POST",
+    body: LINE,
+    headers: { "content-type": "text/html" },
+  });
+  assert.match(
+    (await problemOf(type, 415, "E_CONTENT_TYPE")).detail,
+    /text\/html.*application\/x-ndjson.*text\/csv/,
+  );
   const headers = { "content-type": "text/csv", "content-encoding": "br" };
   const encoding = await fetch(url + PATH, { method: "POST", body: LINE, headers });
   assert.equal(encoding.headers.get("accept-encoding"), "gzip, zstd, identity");
@@ -100,7 +122,8 @@ test("stream names and idempotency keys that cannot be: 400", async (context) =>
 });
 
 describe("what the engine says is told", () => {
-  const post = (url: string): Promise<Response> => fetch(url + PATH, { method: "POST", body: Buffer.from(LINE) });
+  const post = (url: string): Promise<Response> =>
+    fetch(url + PATH, { method: "POST", body: Buffer.from(LINE) });
 
   test("bad lines beside good ones: the first 10", async (context) => {
     const { url, engine } = await startTestNode(context);
@@ -109,13 +132,22 @@ describe("what the engine says is told", () => {
     const answer = await post(url);
     assert.equal(answer.status, 200);
     const body = schemas.IngestAnswer.parse(await answer.json());
-    assert.deepEqual([body.accepted, body.deadLettered, body.duplicate, body.errors.length], [5, 12, true, 10]);
+    assert.deepEqual(
+      [body.accepted, body.deadLettered, body.duplicate, body.errors.length],
+      [5, 12, true, 10],
+    );
     assert.deepEqual(body.errors[0], { line: 1, path: "temp", message: "not a float" });
   });
 
   test("all lines bad: 422 with the counts", async (context) => {
     const { url, engine } = await startTestNode(context);
-    engine.outcome = { kind: "accepted", accepted: 0, deadLettered: 1, isDuplicate: false, errors: [badLine(1)] };
+    engine.outcome = {
+      kind: "accepted",
+      accepted: 0,
+      deadLettered: 1,
+      isDuplicate: false,
+      errors: [badLine(1)],
+    };
     const problem = await problemOf(await post(url), 422, "E_ALL_LINES_BAD");
     assert.deepEqual([problem["accepted"], problem["deadLettered"]], [0, 1]);
     assert.deepEqual(problem.errors, [{ line: 1, path: "temp", message: "not a float" }]);
@@ -123,7 +155,12 @@ describe("what the engine says is told", () => {
 
   test("a refusal before the body is read, and one after it", async (context) => {
     const { url, engine } = await startTestNode(context);
-    const overloaded = { kind: "overloaded", status: 429, retryAfterSeconds: 7, detail: "the queue is full" } as const;
+    const overloaded = {
+      kind: "overloaded",
+      status: 429,
+      retryAfterSeconds: 7,
+      detail: "the queue is full",
+    } as const;
     engine.refusal = overloaded;
     const before = await post(url);
     assert.equal(before.headers.get("retry-after"), "7");
@@ -156,10 +193,25 @@ test("watermarks: a time, a number, the end; and what is none of them", async (c
     engine.watermarks.map(({ time }) => time),
     [1_767_225_600_000_001, 1_767_225_600_000_000, "end"],
   );
-  const bad = ["", "{", "null", "{}", '{"end":false}', '{"time":"soon"}', '{"time":1.5}', '{"time":1e400}', '{"time":1,"end":true}'];
+  const bad = [
+    "",
+    "{",
+    "null",
+    "{}",
+    '{"end":false}',
+    '{"time":"soon"}',
+    '{"time":1.5}',
+    '{"time":1e400}',
+    '{"time":1,"end":true}',
+  ];
   for (const body of [...bad, " ".repeat(5_000)]) await problemOf(await post(body), 400, "E_WATERMARK");
   await problemOf(await post('{"end":true}', "nothing"), 404, "E_UNKNOWN_STREAM");
-  engine.refusal = { kind: "overloaded", status: 503, retryAfterSeconds: 1, detail: "the node is shutting down" };
+  engine.refusal = {
+    kind: "overloaded",
+    status: 503,
+    retryAfterSeconds: 1,
+    detail: "the node is shutting down",
+  };
   await problemOf(await post('{"end":true}'), 503, "E_UNAVAILABLE");
   assert.equal(engine.watermarks.length, 3);
 });

@@ -118,7 +118,8 @@ test("a client that does not read is cut off and counted; the others get everyth
     // The good one keeps up: nothing is published before it has read the rest.
     await until(() => bytes - before > 2_000_000);
   };
-  for (let round = 0; round < 60 && (await metric(url, "millrace_live_clients_dropped_total")) === 0; round++) await publish();
+  for (let round = 0; round < 60 && (await metric(url, "millrace_live_clients_dropped_total")) === 0; round++)
+    await publish();
   assert.equal(await metric(url, "millrace_live_clients_dropped_total"), 1);
   assert.equal(await metric(url, "millrace_live_clients"), 1);
   stuck.resume();

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseTime } from "../../host/api/times.ts";
-import { type SchemaName, schemas } from "../../host/api/schemas.ts";
 import { redact } from "../../host/api/describe-config.ts";
+import { type SchemaName, schemas } from "../../host/api/schemas.ts";
+import { parseTime } from "../../host/api/times.ts";
 import { parseConfig } from "../../host/config/load.ts";
 import { KNOWN, startTestNode, type TestProblem } from "./api-fixture.ts";
 
@@ -45,19 +45,43 @@ test("lists ask for what the parameters say, after everything acknowledged is ap
       `/v1/streams/${KNOWN}/events?from=${from}&to=1767225600000001&key=a&limit=7&after=x`,
       "events",
       {
-        stream: KNOWN, timeField: "ts", keyFields: ["device", "id"],
-        fromUs: 1_767_225_600_000_000, toUs: 1_767_225_600_000_001, key: "a", limit: 7, after: "x",
+        stream: KNOWN,
+        timeField: "ts",
+        keyFields: ["device", "id"],
+        fromUs: 1_767_225_600_000_000,
+        toUs: 1_767_225_600_000_001,
+        key: "a",
+        limit: 7,
+        after: "x",
       },
     ],
     [
       `/v1/queries/${QUERY}/results`,
       "results",
-      { query: QUERY, fromUs: null, toUs: null, key: null, kind: null, revisions: "latest", limit: 1_000, after: null },
+      {
+        query: QUERY,
+        fromUs: null,
+        toUs: null,
+        key: null,
+        kind: null,
+        revisions: "latest",
+        limit: 1_000,
+        after: null,
+      },
     ],
     [
       `/v1/queries/${QUERY}/results?kind=late&revisions=all&limit=100000`,
       "results",
-      { query: QUERY, fromUs: null, toUs: null, key: null, kind: "late", revisions: "all", limit: 100_000, after: null },
+      {
+        query: QUERY,
+        fromUs: null,
+        toUs: null,
+        key: null,
+        kind: "late",
+        revisions: "all",
+        limit: 100_000,
+        after: null,
+      },
     ],
     [`/v1/streams/${KNOWN}/late`, "late", { stream: KNOWN, timeField: "ts", limit: 1_000, after: null }],
     ["/v1/dlq?stream=a", "dlq", { stream: "a", limit: 1_000, after: null }],
@@ -88,7 +112,16 @@ test("a page names the next one, with all parameters", async (context) => {
 test("wrong parameters: 400 that names the parameter", async (context) => {
   const { url, reads } = await startTestNode(context);
   for (const query of [
-    "from=soon", "to=%00", "limit=0", "limit=-1", "limit=many", "limit=1e3", "limit=100001", "limit=", "kind=odd", "revisions=some",
+    "from=soon",
+    "to=%00",
+    "limit=0",
+    "limit=-1",
+    "limit=many",
+    "limit=1e3",
+    "limit=100001",
+    "limit=",
+    "kind=odd",
+    "revisions=some",
   ]) {
     const answer = await fetch(`${url}/v1/queries/${QUERY}/results?${query}`);
     const problem = (await answer.json()) as TestProblem;
@@ -112,7 +145,11 @@ test("what is not there, and methods that are not for it", async (context) => {
   assert.deepEqual(await problem("GET", "/v1/streams/nothing"), [404, "E_UNKNOWN_STREAM", null]);
   assert.deepEqual(await problem("GET", "/v1/streams/nothing/events"), [404, "E_UNKNOWN_STREAM", null]);
   assert.deepEqual(await problem("GET", "/v1/queries/nothing/live"), [404, "E_UNKNOWN_QUERY", null]);
-  assert.deepEqual(await problem("DELETE", `/v1/streams/${KNOWN}/events`), [405, "E_METHOD", "POST, GET, HEAD"]);
+  assert.deepEqual(await problem("DELETE", `/v1/streams/${KNOWN}/events`), [
+    405,
+    "E_METHOD",
+    "POST, GET, HEAD",
+  ]);
   assert.deepEqual(await problem("GET", `/v1/streams/${KNOWN}/watermark`), [405, "E_METHOD", "POST"]);
   assert.deepEqual(await problem("PUT", "/v1/config"), [405, "E_METHOD", "GET, HEAD"]);
   const head = await fetch(`${url}/v1/streams/nothing`, { method: "HEAD" });
@@ -146,13 +183,19 @@ test("answers have the form that the OpenAPI document promises, and it names eve
   }
   for (const { method, path } of app.routes.filter((route) => route.method !== "ALL")) {
     const named = document.paths[path.replaceAll(/:(\w+)/g, "{$1}")];
-    assert.ok(named !== undefined && method.toLowerCase() in named, `${method} ${path} is not in the document`);
+    assert.ok(
+      named !== undefined && method.toLowerCase() in named,
+      `${method} ${path} is not in the document`,
+    );
   }
   for (const [path, methods] of Object.entries(document.paths)) {
     const real = path.replace("{stream}", KNOWN).replace("{query}", QUERY);
     for (const [method, { responses }] of Object.entries(methods)) {
       if (path.endsWith("/live")) continue;
-      const answer = await fetch(url + real, { method, ...(method === "post" ? { body: Buffer.from('{"end":true}') } : {}) });
+      const answer = await fetch(url + real, {
+        method,
+        ...(method === "post" ? { body: Buffer.from('{"end":true}') } : {}),
+      });
       assert.equal(answer.status, 200, `${method} ${real}`);
       const type = (answer.headers.get("content-type") ?? "").split(";")[0] ?? "";
       assert.ok(type in responses["200"]!.content, `${method} ${real} answers ${type}`);
@@ -166,7 +209,15 @@ test("a stream tells which key and time are in use", async (context) => {
     fetch(`${url}/v1/streams/${KNOWN}`).then((answer) => answer.json() as Promise<Record<string, unknown>>);
   const fresh = await stream();
   assert.deepEqual(
-    [fresh["schema"], fresh["keyField"], fresh["keySource"], fresh["timeField"], fresh["timeSource"], fresh["watermark"], fresh["lagMs"]],
+    [
+      fresh["schema"],
+      fresh["keyField"],
+      fresh["keySource"],
+      fresh["timeField"],
+      fresh["timeSource"],
+      fresh["watermark"],
+      fresh["lagMs"],
+    ],
     [{ device: "string", temp: "float" }, "device", "found", "ts", "found-or-arrival", null, null],
   );
   engine.watermarkUs = 1_767_225_600_000_000;
@@ -232,7 +283,10 @@ test("pages stand alone: nothing from elsewhere, and nothing runs but what is in
     const answer = await fetch(url + path);
     const html = await answer.text();
     assert.match(answer.headers.get("content-type") ?? "", /^text\/html/);
-    assert.match(answer.headers.get("content-security-policy") ?? "", /default-src 'none'; script-src 'sha256-/);
+    assert.match(
+      answer.headers.get("content-security-policy") ?? "",
+      /default-src 'none'; script-src 'sha256-/,
+    );
     assert.equal(answer.headers.get("x-content-type-options"), "nosniff");
     assert.equal(answer.headers.get("access-control-allow-origin"), null);
     assert.ok(!/(?:src|href)=["']?(?:https?:)?\/\//.test(html), "no address of another host");

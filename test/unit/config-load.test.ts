@@ -266,10 +266,10 @@ test("environment variables are put in anywhere, and may not change the form", (
   const environment = { NAME: "hall", PORT: "8081", N: "2", ODD: "a: b, {c}\n- d # e" };
   const config = load(
     [
-      "node: { id: ${NAME}-3 }",
-      'data: "/data/${NAME}/${N}"',
-      "http: { listen: 127.0.0.1:${PORT} }",
-      "workers: { ingest: ${N} }",
+      `node: { id: \${NAME}-3 }`,
+      `data: "/data/\${NAME}/\${N}"`,
+      `http: { listen: 127.0.0.1:\${PORT} }`,
+      `workers: { ingest: \${N} }`,
     ].join("\n"),
     environment,
   );
@@ -277,11 +277,11 @@ test("environment variables are put in anywhere, and may not change the form", (
   assert.equal(config.dataDir, "/data/hall/2");
   assert.equal(config.listen.port, 8081);
   assert.equal(config.ingestWorkers, 2);
-  assert.equal(load("data: ${ODD}", environment).dataDir, environment.ODD);
+  assert.equal(load(`data: \${ODD}`, environment).dataDir, environment.ODD);
 });
 
 test("a missing variable is a problem beside the others; in a comment it is none", () => {
-  assert.deepEqual(problems("# ${COMMENT}\ndata: x/${GONE}\nhttp: { listen: ${ALSO} }\nlimts: {}\n"), [
+  assert.deepEqual(problems(`# \${COMMENT}\ndata: x/\${GONE}\nhttp: { listen: \${ALSO} }\nlimts: {}\n`), [
     "test.yaml:2: the environment variable GONE is not set; set it, or write the value here",
     "test.yaml:3: the environment variable ALSO is not set; set it, or write the value here",
     "test.yaml:4: limts: there is no setting `limts` here; did you mean `limits`?",

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { CommitOperation, SchemaField } from "../../workers/messages.ts";
+import { packResults } from "../../workers/result-rows.ts";
 import { readLog } from "../../workers/store/log-reader.ts";
 import { Reader } from "../../workers/store/reader.ts";
 import { DEFAULT_LIMITS } from "../../workers/store/writer.ts";
@@ -167,6 +168,32 @@ test("results are written over by window, key and revision", (context) => {
   assert.equal(all.length, 51);
   assert.equal(all.filter((row) => row.values === '{"n":6}').length, 50);
   assert.equal(reader.results({ ...filter, revisions: "latest" }).length, 50);
+});
+
+test("packed results are the same rows", (context) => {
+  const fixture = new StoreFixture(context);
+  const rows = Array.from({ length: 45 }, (_, n) =>
+    makeResult({
+      key: JSON.stringify({ device: `m\t${n}\n` }),
+      revision: n % 2,
+      kind: n % 2 === 0 ? "on-time" : "late",
+    }),
+  );
+  fixture.commit({ kind: "packed-results", text: packResults(rows) }, { kind: "packed-results", text: "" });
+  const reader = new Reader(fixture.dir);
+  context.after(() => reader.close());
+  const filter = {
+    query: "temp_1m",
+    fromUs: null,
+    toUs: null,
+    key: null,
+    kind: null,
+    limit: 1_000,
+    after: null,
+  };
+  const stored = reader.results({ ...filter, revisions: "all" });
+  const byKey = (a: { key: string }, b: { key: string }) => (a.key < b.key ? -1 : 1);
+  assert.deepEqual(stored.sort(byKey), rows.sort(byKey));
 });
 
 test("late events of a source are kept and counted once, beside those with a skewed clock", (context) => {

@@ -1,157 +1,154 @@
-import {
-  type BodyFormat,
-  type FieldType,
-  type LineError,
-  MAX_BAD_LINES,
-  type SchemaField,
-  type StreamPlan,
-  type TimeUnit,
-} from "../messages.ts";
-import { type BatchHandle, readColumns } from "./codec.ts";
-import { type CoreModule, copyIn, copyOut } from "./module.ts";
-import { describeFault } from "./parse-errors.ts";
+import { randomBytes } from "node:crypto";
+import type { BodyFormat, FieldType, LineError, SchemaField, StreamPlan, TimeUnit } from "../messages.ts";
+import type { BatchHandle } from "./codec.ts";
+import { type CoreModule, copyIn, type Pointer } from "./module.ts";
+import { describeFault, type Fault } from "./parse-faults.ts";
 
-interface ParseExports {
-  allocate(length: number): number;
-  release(pointer: number): void;
-  parserCreate(
-    isDeclared: number,
-    extra: number,
-    unit: number,
-    isTimeDeclared: number,
-    isKeyDeclared: number,
-    maxAheadUs: bigint,
-  ): number;
-  parserAddTime(parser: number, path: number, length: number): void;
-  parserAddKey(parser: number, path: number, length: number): void;
-  parserAddField(parser: number, path: number, length: number, type: number, isDeclared: number): void;
-  parserBegin(parser: number, arrivalUs: bigint): void;
-  parserParse(parser: number, format: number, input: number, length: number): number;
-  parserBad(parser: number): number;
-  parserErrors(parser: number): number;
-  parserErrorBytes(parser: number): number;
-  parserFinish(parser: number): number;
-  parserMemberPath(parser: number, id: number): number;
-  parserMemberPathLength(parser: number, id: number): number;
-  parserDispose(parser: number): void;
-}
-
-/** What became of a body. `errors` holds the first 1,000 of the bad lines. */
+/** What became of one body. */
 export interface ParseOutcome {
   readonly accepted: number;
+  /** All bad lines, of which `errors` holds the first 1,000. */
   readonly bad: number;
   readonly errors: readonly LineError[];
 }
 
-/** The parser of one stream. What it knows of the schema persists from batch to batch; types only widen. */
+/** Turns the bodies of one stream into batches. Types that it infers persist and only widen. */
 export interface Parser {
-  /** Starts an empty batch. */
+  /** Starts an empty batch. `arrivalUs`: the time of events that have none, µs since the epoch. */
   begin(arrivalUs: number): void;
-  /** Appends a body's events to the batch; bad lines are set aside. */
+  /** Appends the body's events to the batch; its bad lines are set aside and leave no trace there. Never throws for what a body holds. */
   parse(format: BodyFormat, body: Uint8Array): ParseOutcome;
-  /** The batch, ready to be read. Valid until the next `begin`. */
+  /** The batch, to be read until the next `begin` of any parser of the same module. */
   finish(): BatchHandle;
-  /** Widens to a schema that is known from elsewhere. */
+  /** Adopts the types of a schema inferred elsewhere: columns widen to it. Fields that the plan does not take are passed over. */
   setSchema(fields: readonly SchemaField[]): void;
+  /** The fields that have columns, in the order of first appearance. */
   schema(): SchemaField[];
   dispose(): void;
 }
 
-/** The parser may read so many bytes behind a body; they are zero. */
-const PADDING_BYTES = 64;
-const MAX_TEXT_BYTES = 1_024;
-const ERROR_WORDS = 6;
+interface ParseExports {
+  allocate(length: number): number;
+  release(pointer: number): void;
+  batchColumnCount(batch: number): number;
+  batchColumn(batch: number, index: number): number;
+  parseSeed(entropy: bigint): void;
+  parserCreate(
+    unit: number,
+    isTimeDeclared: number,
+    isKeyDeclared: number,
+    isDeclared: number,
+    extra: number,
+    maxAheadUs: bigint,
+  ): number;
+  parserAddTime(parser: number, path: number, length: number): void;
+  parserAddKey(parser: number, path: number, length: number): void;
+  parserAddField(parser: number, path: number, length: number, type: number): void;
+  parserWiden(parser: number, path: number, length: number, type: number): void;
+  parserBegin(parser: number, arrivalUs: bigint): void;
+  parseInput(length: number): number;
+  parseBody(parser: number, format: number, length: number): number;
+  parserFinish(parser: number): number;
+  parserBatch(parser: number): number;
+  parserDispose(parser: number): void;
+}
+
 const FORMATS: Readonly<Record<BodyFormat, number>> = { ndjson: 0, json: 1, csv: 2 };
 const UNITS: Readonly<Record<TimeUnit, number>> = { auto: 0, iso: 1, s: 2, ms: 3, us: 4, ns: 5 };
-const EXTRAS = { keep: 0, drop: 1, reject: 2 } as const;
-const TYPES: Readonly<Record<FieldType, number>> = { bool: 1, int: 2, float: 3, string: 4 };
+const EXTRAS: Readonly<Record<StreamPlan["extra"], number>> = { keep: 0, drop: 1, reject: 2 };
+const TYPE_NUMBERS: Readonly<Record<FieldType, number>> = { bool: 1, int: 2, float: 3, string: 4 };
+const TYPES: readonly (FieldType | null)[] = [null, "bool", "int", "float", "string", null];
+
+/** Words (u32) of `Outcome`, of `Fault`, and of `Column` in the core. */
+const OUTCOME_WORDS = 5;
+const FAULT_WORDS = 8;
+const COLUMN_TYPE = 0;
+const COLUMN_NAME = 2;
+const COLUMN_NAME_LENGTH = 3;
+
+/** A bad line's text is kept up to this many bytes. */
+const MAX_TEXT_BYTES = 16 << 10;
 
 const utf8 = new TextEncoder();
-const decoder = new TextDecoder();
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+const seeded = new WeakSet<CoreModule>();
 
 export function createParser(core: CoreModule, plan: StreamPlan): Parser {
-  const exports = core.exports as unknown as ParseExports;
-  const parser =
-    exports.parserCreate(
-      plan.fields === null ? 0 : 1,
-      EXTRAS[plan.extra],
-      UNITS[plan.time.unit],
-      plan.time.isDeclared ? 1 : 0,
-      plan.isKeyDeclared ? 1 : 0,
-      BigInt(plan.maxAheadUs),
-    ) >>> 0;
-  const withText = (text: string, use: (at: number, length: number) => void): void => {
-    const bytes = utf8.encode(text);
-    const at = exports.allocate(bytes.length + PADDING_BYTES) >>> 0;
+  const wasm = core.exports as unknown as ParseExports;
+  seed(core);
+  const maxAheadUs = Math.min(plan.maxAheadUs, Number.MAX_SAFE_INTEGER);
+  const parser = wasm.parserCreate(
+    UNITS[plan.time.unit],
+    Number(plan.time.isDeclared),
+    Number(plan.isKeyDeclared),
+    Number(plan.fields !== null),
+    EXTRAS[plan.extra],
+    BigInt(Math.trunc(maxAheadUs)),
+  );
+  const withPath = (path: string, use: (at: Pointer, length: number) => void): void => {
+    const bytes = utf8.encode(path);
+    const at = wasm.allocate(bytes.length + 1) >>> 0;
     copyIn(core, at, bytes);
     use(at, bytes.length);
-    exports.release(at);
+    wasm.release(at);
   };
-  for (const field of plan.time.fields) withText(field, (at, length) => exports.parserAddTime(parser, at, length));
-  for (const field of plan.fields ?? []) {
-    withText(field.name, (at, length) => exports.parserAddField(parser, at, length, TYPES[field.type], 1));
+  for (const path of plan.time.fields) withPath(path, (at, length) => wasm.parserAddTime(parser, at, length));
+  for (const path of plan.key) withPath(path, (at, length) => wasm.parserAddKey(parser, at, length));
+  for (const { name, type } of plan.fields ?? []) {
+    withPath(name, (at, length) => wasm.parserAddField(parser, at, length, TYPE_NUMBERS[type]));
   }
-  for (const key of plan.key) {
-    withText(key, (at, length) => exports.parserAddKey(parser, at, length));
-    const isField = plan.fields?.some((field) => field.name === key) ?? true;
-    if (!isField) withText(key, (at, length) => exports.parserAddField(parser, at, length, 0, 0));
-  }
-  let input = 0;
-  let inputBytes = 0;
-  const load = (body: Uint8Array): number => {
-    if (body.length + PADDING_BYTES > inputBytes) {
-      if (input !== 0) exports.release(input);
-      inputBytes = Math.max(64 * 1024, body.length + PADDING_BYTES);
-      input = exports.allocate(inputBytes) >>> 0;
-    }
-    copyIn(core, input, body);
-    new Uint8Array(core.memory.buffer, input + body.length, PADDING_BYTES).fill(0);
-    return input;
-  };
-  const pathOf = (id: number): string => {
-    const at = exports.parserMemberPath(parser, id) >>> 0;
-    return decoder.decode(copyOut(core, at, exports.parserMemberPathLength(parser, id)));
-  };
-  const readErrors = (body: Uint8Array): LineError[] => {
-    const bytes = copyOut(core, exports.parserErrors(parser) >>> 0, exports.parserErrorBytes(parser));
-    const words = new Uint32Array(bytes.buffer);
-    const errors: LineError[] = [];
-    for (let at = 0; at < words.length && errors.length < MAX_BAD_LINES; at += ERROR_WORDS) {
-      const [fault = 0, line = 0, start = 0, length = 0, offset = 0, member = 0] = words.subarray(at, at + ERROR_WORDS);
-      const text = decoder.decode(body.subarray(start, start + Math.min(length, MAX_TEXT_BYTES)));
-      const path = member === 0 ? "" : pathOf(member - 1);
-      errors.push({ line, path, text, ...describeFault(fault, path, offset + 1) });
-    }
-    return errors;
-  };
   return {
-    begin: (arrivalUs) => exports.parserBegin(parser, BigInt(arrivalUs)),
+    begin: (arrivalUs) => wasm.parserBegin(parser, BigInt(Math.trunc(arrivalUs))),
     parse: (format, body) => {
-      const plain = withoutMark(body);
-      const accepted = exports.parserParse(parser, FORMATS[format], load(plain), plain.length);
-      const bad = exports.parserBad(parser);
-      return { accepted, bad, errors: bad === 0 ? [] : readErrors(plain) };
+      copyIn(core, wasm.parseInput(body.length), body);
+      return readOutcome(core, wasm.parseBody(parser, FORMATS[format], body.length));
     },
-    finish: () => exports.parserFinish(parser) >>> 0,
+    finish: () => wasm.parserFinish(parser) >>> 0,
     setSchema: (fields) => {
       for (const { name, type } of fields) {
-        if (plan.fields !== null && !plan.key.includes(name)) continue;
-        withText(name, (at, length) => exports.parserAddField(parser, at, length, TYPES[type], 0));
+        withPath(name, (at, length) => wasm.parserWiden(parser, at, length, TYPE_NUMBERS[type]));
       }
     },
-    schema: () =>
-      readColumns(core, exports.parserFinish(parser) >>> 0).columns.flatMap(({ name, type }) =>
-        type === "null" || type === "raw" ? [] : [{ name, type }],
-      ),
-    dispose: () => {
-      if (input !== 0) exports.release(input);
-      exports.parserDispose(parser);
-    },
+    schema: () => readSchema(core, wasm.parserBatch(parser)),
+    dispose: () => wasm.parserDispose(parser),
   };
 }
 
-/** A body without the byte order mark that some tools put in front. */
-function withoutMark(body: Uint8Array): Uint8Array {
-  const hasMark = body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf;
-  return hasMark ? body.subarray(3) : body;
+/** So that nobody can choose texts whose hashes collide. Results do not depend on it. */
+function seed(core: CoreModule): void {
+  if (seeded.has(core)) return;
+  seeded.add(core);
+  (core.exports as unknown as ParseExports).parseSeed(randomBytes(8).readBigInt64LE());
+}
+
+function readOutcome(core: CoreModule, at: Pointer): ParseOutcome {
+  const [accepted, bad, faults, faultBytes, paths] = new Uint32Array(core.memory.buffer, at >>> 0, OUTCOME_WORDS) as
+    unknown as [number, number, number, number, number];
+  const words = new Uint32Array(core.memory.buffer, faults, faultBytes >>> 2);
+  const errors: LineError[] = [];
+  for (let i = 0; i < words.length; i += FAULT_WORDS) {
+    const [problem, line, offset, detail, path, pathLength, text, textLength] = words.subarray(i, i + FAULT_WORDS) as
+      unknown as [number, number, number, number, number, number, number, number];
+    const bytes = new Uint8Array(core.memory.buffer, text, textLength);
+    const fault: Fault = { problem, offset, detail, path: readText(core, paths + path, pathLength), bytes };
+    const { code, message } = describeFault(fault);
+    errors.push({ line, path: fault.path, code, message, text: readText(core, text, Math.min(textLength, MAX_TEXT_BYTES)) });
+  }
+  return { accepted, bad, errors };
+}
+
+function readText(core: CoreModule, at: Pointer, length: number): string {
+  return decoder.decode(new Uint8Array(core.memory.buffer, at, length));
+}
+
+function readSchema(core: CoreModule, batch: Pointer): SchemaField[] {
+  const { batchColumnCount, batchColumn } = core.exports as unknown as ParseExports;
+  const fields: SchemaField[] = [];
+  for (let i = 0; i < batchColumnCount(batch); i++) {
+    const column = new Uint32Array(core.memory.buffer, batchColumn(batch, i) >>> 0, COLUMN_NAME_LENGTH + 1);
+    const type = TYPES[column[COLUMN_TYPE] ?? 0] ?? null;
+    const name = readText(core, column[COLUMN_NAME] ?? 0, column[COLUMN_NAME_LENGTH] ?? 0);
+    if (type !== null) fields.push({ name, type });
+  }
+  return fields;
 }
