@@ -38,7 +38,8 @@ let replayBatch: BatchHandle | null = null;
 export function ingest(task: IngestTask): IngestResult {
   const stream = streamOf(task.stream, task.setup);
   const started = process.hrtime.bigint();
-  const outcomes = parseBodies(stream.parser, task);
+  stream.parser.begin(task.arrivalUs);
+  const outcomes = task.bodies.map((body) => parseBody(stream.parser, body, task.maxBodyBytes));
   for (const { body } of task.bodies) release(body);
   const batch = stream.parser.finish();
   const parsed = process.hrtime.bigint();
@@ -104,23 +105,6 @@ function streamOf(name: string, setup: StreamSetup | null): LocalStream {
   const stream = { parser, locals };
   streams.set(name, stream);
   return stream;
-}
-
-/** A body with too many bad lines spoils the batch, which is then parsed again without it. */
-function parseBodies(parser: Parser, task: IngestTask): BodyOutcome[] {
-  const outcomes: BodyOutcome[] = [];
-  const refused = new Map<number, BodyOutcome>();
-  parser.begin(task.arrivalUs);
-  for (let index = 0; index < task.bodies.length; index++) {
-    const outcome = refused.get(index) ?? parseBody(parser, task.bodies[index]!, task.maxBodyBytes);
-    outcomes.push(outcome);
-    if (outcome.kind !== "parsed" || outcome.bad <= outcome.errors.length) continue;
-    refused.set(index, { kind: "too-many-bad-lines", errors: outcome.errors });
-    parser.begin(task.arrivalUs);
-    outcomes.length = 0;
-    index = -1;
-  }
-  return outcomes;
 }
 
 function parseBody(parser: Parser, body: IngestBody, maxBytes: number): BodyOutcome {

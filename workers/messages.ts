@@ -8,7 +8,7 @@ export interface SchemaField {
 export type BodyFormat = "ndjson" | "json" | "csv";
 export type BodyEncoding = "identity" | "gzip" | "zstd";
 
-/** Bad lines of one body that are set aside; a body with more is refused whole, so that none goes unrecorded. */
+/** Bad lines of one body whose text is set aside; those beyond are counted in the loss ledger. */
 export const MAX_BAD_LINES = 1_000;
 
 /** A line that was set aside. `line` is 1-based; for a JSON array it is the element's number. */
@@ -98,6 +98,8 @@ export type CommitOperation =
       readonly idempotencyKey: string | null;
       readonly accepted: number;
       readonly deadLetters: readonly DeadLetter[];
+      /** Bad lines beyond `MAX_BAD_LINES` of a body: counted, and given up in the loss ledger. */
+      readonly unkeptDeadLetters: number;
       /** Events whose time is beyond maxAhead: also in `block`, flagged, and kept in the side output. */
       readonly skewed: StoredBlock | null;
     }
@@ -148,7 +150,6 @@ export interface IngestTask {
 export type BodyOutcome =
   | { readonly kind: "parsed"; readonly accepted: number; readonly bad: number; readonly errors: readonly LineError[] }
   | { readonly kind: "too-large" }
-  | { readonly kind: "too-many-bad-lines"; readonly errors: readonly LineError[] }
   | { readonly kind: "bad-encoding"; readonly detail: string };
 
 /** The partial aggregates of one query over one block. */

@@ -140,15 +140,6 @@ function refusalProblem(refusal: IngestRefusal): Problem {
       return { status: 404, code: "E_UNKNOWN_STREAM", title: "Unknown stream", detail: refusal.detail };
     case "too-large":
       return tooLarge(refusal.limitBytes);
-    case "too-many-bad-lines":
-      return {
-        status: 422,
-        code: "E_TOO_MANY_BAD_LINES",
-        title: "Too many bad lines",
-        detail: `more than ${refusal.limit} lines are bad, so nothing of the body was kept; check its format`,
-        members: { accepted: 0, deadLettered: 0 },
-        errors: shown(refusal.errors),
-      };
     case "bad-encoding":
       return {
         status: 400,

@@ -23,7 +23,6 @@ export type IngestOutcome =
   | { readonly kind: "overloaded"; readonly status: 429 | 503; readonly retryAfterSeconds: number; readonly detail: string }
   | { readonly kind: "unknown-stream"; readonly detail: string }
   | { readonly kind: "too-large"; readonly limitBytes: number }
-  | { readonly kind: "too-many-bad-lines"; readonly limit: number; readonly errors: readonly LineError[] }
   | { readonly kind: "bad-encoding"; readonly detail: string };
 
 /** Everything but acceptance. */

@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import { type CommitOutcome, type IngestResult, MAX_BAD_LINES } from "../../workers/messages.ts";
+import type { CommitOutcome, IngestResult } from "../../workers/messages.ts";
 import type { Config } from "../config/config.ts";
 import type { StorageClient } from "../store/storage-client.ts";
 import { ApplyLoop } from "./apply-loop.ts";
@@ -203,6 +203,7 @@ class Pipeline implements Engine {
     const parsed = result.outcomes.filter((outcome) => outcome.kind === "parsed");
     const accepted = parsed.reduce((sum, outcome) => sum + outcome.accepted, 0);
     const deadLetters = parsed.flatMap((outcome) => outcome.errors);
+    const bad = parsed.reduce((sum, outcome) => sum + outcome.bad, 0);
     const idempotencyKey = requests[0]?.request.idempotencyKey ?? null;
     const { block, skewed } = result;
     if (block === null && deadLetters.length === 0) return this.#answer(job, null);
@@ -214,6 +215,7 @@ class Pipeline implements Engine {
       idempotencyKey: parsed.length === 0 ? null : idempotencyKey,
       accepted,
       deadLetters,
+      unkeptDeadLetters: bad - deadLetters.length,
       skewed,
     } as const;
     const outcome = await this.#commits.push(operation, block?.data.length ?? 256);
@@ -222,7 +224,7 @@ class Pipeline implements Engine {
       return this.#answer(job, outcome);
     }
     this.#lastSeq = outcome.seq;
-    stream.count(accepted, deadLetters.length, result, block?.data.length ?? 0, this.#clock.monotonicMs());
+    stream.count(accepted, bad, result, block?.data.length ?? 0, this.#clock.monotonicMs());
     if (block !== null) {
       stream.learn(block.schema);
       const { partials, maxEventUs } = result;
@@ -244,9 +246,6 @@ class Pipeline implements Engine {
         settle({ kind: "accepted", accepted, deadLettered: bad, isDuplicate: false, errors: first });
       } else if (outcome.kind === "too-large") {
         settle({ kind: "too-large", limitBytes: this.#config.limits.maxBodyBytes });
-      } else if (outcome.kind === "too-many-bad-lines") {
-        const { errors } = outcome;
-        settle({ kind: outcome.kind, limit: MAX_BAD_LINES, errors: errors.slice(0, ERRORS_IN_ANSWER) });
       } else {
         settle(outcome);
       }

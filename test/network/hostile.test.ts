@@ -165,8 +165,7 @@ test("an event from the future is kept aside as clock-skew and moves no watermar
   await client.send("machines", `{"device":"dreamer","ts":"2200-01-01T00:00:00Z","temp":1}\n`);
   const aside = await client.late("machines");
   assert.ok(aside.some(({ event, reason }) => event.device === "dreamer" && reason === "clock-skew"));
-  const { accepted } = await client.send("machines", `${goodLine()}\n`);
-  assert.equal(accepted, 1);
+  countGood(await client.post("machines", `${goodLine()}\n`), 1);
   assert.ok(
     !(await client.late("machines")).some(({ event }) => event.device === "good"),
     "no good event is late",
@@ -251,7 +250,7 @@ describe("hostile bodies", () => {
       client.post("machines", body, { contentType: "application/json" });
     for (const body of ["[", "[{]", '{"device":', "[1,2", "", "null", "[null]"]) {
       const answer = await post(body);
-      if (body === "") assert.ok([200, 422].includes(answer.status));
+      if (body === "") assert.ok([200, 400, 422].includes(answer.status));
       else checkProblem(answer, 422);
     }
     const mixed = countGood(await post(`[${goodLine()}, 17, ${goodLine()}]`), 2);

@@ -31,6 +31,7 @@ export function makeBlockOperation(parts: Partial<BlockOperation> = {}): BlockOp
     idempotencyKey: null,
     accepted: block?.count ?? 0,
     deadLetters: [],
+    unkeptDeadLetters: 0,
     skewed: null,
     ...parts,
   };

@@ -171,7 +171,6 @@ describe("what the engine says is told", () => {
       [{ ...overloaded, status: 503 }, 503, "E_UNAVAILABLE"],
       [{ kind: "unknown-stream", detail: "there is no such stream" }, 404, "E_UNKNOWN_STREAM"],
       [{ kind: "too-large", limitBytes: 100 }, 413, "E_BODY_TOO_LARGE"],
-      [{ kind: "too-many-bad-lines", limit: 1_000, errors: [badLine(1)] }, 422, "E_TOO_MANY_BAD_LINES"],
       [{ kind: "bad-encoding", detail: "no gzip" }, 400, "E_BAD_ENCODING"],
     ] as const) {
       engine.outcome = outcome;

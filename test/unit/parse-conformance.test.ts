@@ -72,7 +72,7 @@ for (const entry of cases) {
       if (mustPass || (!mustFail && code === undefined)) assert.deepEqual([accepted, bad], [1, 0]);
       else assert.deepEqual([accepted, bad], [0, 1]);
       if (code !== undefined) assert.equal(errors[0]?.code, code);
-      if (mustFail) assert.match(errors[0]!.code, /^(E_JSON|E_UTF8|E_DEPTH)$/);
+      if (mustFail) assert.match(errors[0]!.code, /^(E_JSON|E_UTF8|E_DEPTH|E_SURROGATE)$/);
     });
   }
 

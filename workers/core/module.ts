@@ -7,7 +7,7 @@ export type Pointer = number & { readonly __pointer?: never };
 /** One instance of the WASM core and its memory. Each worker thread owns one. */
 export interface CoreModule {
   readonly exports: Readonly<Record<string, (...args: never[]) => number>>;
-  readonly memory: { readonly buffer: ArrayBuffer };
+  readonly memory: { readonly buffer: ArrayBuffer; grow(pages: number): number };
 }
 
 const DEFAULT_WASM = new URL("../../build/millrace.wasm", import.meta.url);

@@ -108,10 +108,11 @@ export class Writer {
   }
 
   #writeBlock(operation: Operation<"block">, nowUs: number): CommitOutcome {
-    const { idempotencyKey, accepted, deadLetters, block, skewed, arrivalUs } = operation;
+    const { idempotencyKey, accepted, deadLetters, unkeptDeadLetters, block, skewed, arrivalUs } = operation;
+    const deadLettered = deadLetters.length + unkeptDeadLetters;
     const stream = this.#streams.entry(operation.stream);
     if (idempotencyKey !== null) {
-      const written = this.#sql.insertKey.run(stream.id, idempotencyKey, nowUs, accepted, deadLetters.length);
+      const written = this.#sql.insertKey.run(stream.id, idempotencyKey, nowUs, accepted, deadLettered);
       if (written.changes === 0) {
         const first = this.#sql.readKey.get(stream.id, idempotencyKey) as {
           accepted: number;
@@ -130,11 +131,14 @@ export class Writer {
     for (const { line, path, code, message, text } of deadLetters) {
       this.#sql.insertDeadLetter.run(stream.id, arrivalUs, line, path, code, message, text);
     }
+    if (unkeptDeadLetters > 0) {
+      this.#sql.insertLoss.run(stream.id, arrivalUs, arrivalUs, unkeptDeadLetters, 0, "given-up", nowUs);
+    }
     this.#counters.deadLetters += deadLetters.length;
     const { deadLetters: most, deadLetterSlack: slack } = this.#limits;
     if (this.#counters.deadLetters > most + slack) this.#giveUpDeadLetters(nowUs);
     if (skewed !== null) this.#writeLate(stream, seq, "clock-skew", skewed, arrivalUs);
-    this.#sql.countBlock.run(accepted, deadLetters.length, stream.id);
+    this.#sql.countBlock.run(accepted, deadLettered, stream.id);
     return { kind: "committed", seq };
   }
 
