@@ -27,7 +27,11 @@ type Value = string | number | boolean;
 interface DataSet {
   readonly name: string;
   readonly timesMs: readonly number[];
-  readonly fields: readonly { readonly name: string; readonly kind: FieldKind; readonly values: readonly Value[] }[];
+  readonly fields: readonly {
+    readonly name: string;
+    readonly kind: FieldKind;
+    readonly values: readonly Value[];
+  }[];
   text(row: number): string;
 }
 
@@ -69,10 +73,12 @@ function measure(core: CoreModule, data: DataSet, batchEvents: number): Record<s
     const into = newBatch(core);
     if (start === 0) {
       encodeMs = timeOf(() => encodeBatch(core, batch, { stream: "fleet" })) / (end - start);
-      decodeMs = timeOf(() => {
-        resetBatch(core, into);
-        decodeBlock(core, block, into);
-      }) / (end - start);
+      decodeMs =
+        timeOf(() => {
+          resetBatch(core, into);
+          decodeBlock(core, block, into);
+        }) /
+        (end - start);
     }
     dispose(core, batch);
     dispose(core, into);
@@ -116,7 +122,9 @@ function fill(core: CoreModule, data: DataSet, start: number, end: number): Batc
   const indexes = data.fields.map(({ name, kind }) => builder.addColumn(name, kind));
   for (let event = start; event < end; event++) {
     const row = builder.addRow(BigInt(data.timesMs[event]!) * 1000n, 0);
-    data.fields.forEach(({ kind, values }, field) => setValue(builder, indexes[field]!, row, kind, values[event]!));
+    data.fields.forEach(({ kind, values }, field) =>
+      setValue(builder, indexes[field]!, row, kind, values[event]!),
+    );
   }
   return builder.batch;
 }
@@ -217,10 +225,15 @@ function readNab(): DataSet[] {
   const values: number[] = [];
   const stamps: string[] = [];
   const texts: string[] = [];
-  const folders = readdirSync(NAB, { withFileTypes: true }).filter((entry) => entry.isDirectory() && entry.name !== "labels");
+  const folders = readdirSync(NAB, { withFileTypes: true }).filter(
+    (entry) => entry.isDirectory() && entry.name !== "labels",
+  );
   for (const folder of folders) {
     for (const file of readdirSync(new URL(`${folder.name}/`, NAB)).filter((file) => file.endsWith(".csv"))) {
-      const lines = readFileSync(new URL(`${folder.name}/${file}`, NAB), "utf8").trim().split(/\r?\n/).slice(1);
+      const lines = readFileSync(new URL(`${folder.name}/${file}`, NAB), "utf8")
+        .trim()
+        .split(/\r?\n/)
+        .slice(1);
       for (const line of lines) {
         const [stamp = "", value = ""] = line.split(",");
         timesMs.push(Date.parse(`${stamp.replace(" ", "T")}Z`));
@@ -243,4 +256,3 @@ function readNab(): DataSet[] {
     },
   ];
 }
-

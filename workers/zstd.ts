@@ -52,7 +52,8 @@ function decompressNative(frame: Uint8Array, leftBytes: number, maxBytes: number
     return content;
   } catch (cause) {
     if (cause instanceof MillraceError) throw cause;
-    if (cause instanceof Error && "code" in cause && cause.code === "ERR_BUFFER_TOO_LARGE") throw tooLarge(maxBytes);
+    if (cause instanceof Error && "code" in cause && cause.code === "ERR_BUFFER_TOO_LARGE")
+      throw tooLarge(maxBytes);
     throw damaged(cause);
   }
 }
@@ -136,7 +137,10 @@ function decompressFrame(streaming: ZstdStreaming, frame: ZstdFrame): Uint8Array
       `the zstd data needs a window of ${windowBytes} bytes, ${WASM_MAX_WINDOW_BYTES} are possible; compress at a level up to 19`,
     );
   }
-  const content = streaming.decompressChunks(slices(bytes, WASM_INPUT_BYTES), contentBytes ?? maxContentBytes);
+  const content = streaming.decompressChunks(
+    slices(bytes, WASM_INPUT_BYTES),
+    contentBytes ?? maxContentBytes,
+  );
   if (content === null || (contentBytes !== null && content.length !== contentBytes)) throw damaged();
   return content;
 }

@@ -1,6 +1,6 @@
 import { ByteBuffer } from "../memory/bytes";
 import { decodeIntegers, encodeIntegers } from "./integers";
-import { fail, failure, Failure, readBytes, readU8, readVarint } from "./reader";
+import { Failure, fail, failure, readBytes, readU8, readVarint } from "./reader";
 import { Scratch, scratch } from "./scratch";
 import { writeVarint } from "./writer";
 
@@ -57,12 +57,12 @@ export function encodeBitmap(source: usize, count: u32, set: u32, out: ByteBuffe
 function encodeSparse(source: usize, count: u32, set: u32, out: ByteBuffer): void {
   const isOnes = set < count - set;
   const rare = isOnes ? set : count - set;
-  const gaps = scratch(Scratch.Gaps, <usize>rare << 3);
+  const gaps = scratch(Scratch.Gaps, (<usize>rare) << 3);
   let found: u32 = 0;
   let previous: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
-    if (load<u8>(source + i) != 0 != isOnes) continue;
-    store<u64>(gaps + (<usize>found << 3), i - previous);
+    if ((load<u8>(source + i) != 0) != isOnes) continue;
+    store<u64>(gaps + ((<usize>found) << 3), i - previous);
     previous = i;
     found++;
   }
@@ -77,13 +77,13 @@ function decodeSparse(count: u32, target: usize, isOnes: bool): u32 {
     fail(Failure.Corrupt);
     return 0;
   }
-  const gaps = scratch(Scratch.Gaps, <usize>rare << 3);
+  const gaps = scratch(Scratch.Gaps, (<usize>rare) << 3);
   decodeIntegers(<u32>rare, gaps);
   if (failure != Failure.None) return 0;
   memory.fill(target, <u8>!isOnes, count);
   let at: u64 = 0;
   for (let i: u32 = 0; i < <u32>rare; i++) {
-    const gap = load<u64>(gaps + (<usize>i << 3));
+    const gap = load<u64>(gaps + ((<usize>i) << 3));
     // Only the first may be 0.
     if (gap >= count - at || (gap == 0 && i > 0)) {
       fail(Failure.Corrupt);

@@ -19,7 +19,7 @@ export function clearBatch(batch: Batch): void {
 export function appendRow(batch: Batch, time: i64, flags: u32): u32 {
   const row = batch.rows;
   batch.ensure(row + 1);
-  store<i64>(batch.times + (<usize>row << 3), time);
+  store<i64>(batch.times + ((<usize>row) << 3), time);
   store<u8>(batch.flags + row, <u8>flags);
   batch.rows = row + 1;
   return row;
@@ -39,7 +39,7 @@ export function setText(batch: Batch, index: i32, row: u32, text: usize, length:
   const column = index < 0 ? batch.extra : batch.column(index);
   column.fillNulls(row);
   let cell: u64;
-  if (column.type == ColumnType.Raw) cell = <u64>column.bytes.append(text, length) | (<u64>length << 32);
+  if (column.type == ColumnType.Raw) cell = <u64>column.bytes.append(text, length) | ((<u64>length) << 32);
   else cell = column.dictionary.intern(text, length);
   store<u64>(column.cell(row), cell);
   store<u8>(column.valid + row, 1);

@@ -1,7 +1,7 @@
 import { ByteBuffer } from "../memory/bytes";
 import { decodeIntegers, encodeIntegers } from "./integers";
 import { decodeKeyed, encodeKeyed } from "./keyed";
-import { fail, failure, Failure, readBytes, readU8, readVarint } from "./reader";
+import { Failure, fail, failure, readBytes, readU8, readVarint } from "./reader";
 import { sampleIndex } from "./sample";
 import { Scratch, scratch } from "./scratch";
 import { writeVarint } from "./writer";

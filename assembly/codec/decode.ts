@@ -3,19 +3,19 @@ import { decodeBitmap } from "./bitmap";
 import { crc32c } from "./crc32c";
 import { decodeFloats } from "./floats";
 import { decodeIntegers } from "./integers";
-import { BlockHead, CHECKED_FROM, HAS_EXTRA, HAS_FLAGS, HEAD_BYTES, isTooLarge, MAGIC, VERSION } from "./layout";
 import { decodeKeyed, hasKeys, setKeys } from "./keyed";
+import { BlockHead, CHECKED_FROM, HAS_EXTRA, HAS_FLAGS, HEAD_BYTES, isTooLarge, MAGIC, VERSION } from "./layout";
 import {
   cursor,
+  Failure,
   fail,
   failure,
-  Failure,
   limit,
   openReader,
   openSection,
   readBytes,
-  readU32,
   readU8,
+  readU32,
   readVarint,
   remaining,
 } from "./reader";

@@ -4,8 +4,17 @@ import { countSet, encodeBitmap } from "./bitmap";
 import { crc32c } from "./crc32c";
 import { encodeFloats } from "./floats";
 import { encodeIntegers } from "./integers";
-import { BlockHead, CHECKED_FROM, HAS_EXTRA, HAS_FLAGS, HEAD_BYTES, isTooLarge, MAGIC, VERSION } from "./layout";
 import { encodeKeyed, setKeys } from "./keyed";
+import {
+  BlockHead,
+  CHECKED_FROM,
+  HAS_EXTRA,
+  HAS_FLAGS,
+  HEAD_BYTES,
+  isTooLarge,
+  MAGIC,
+  VERSION,
+} from "./layout";
 import { Scratch, scratch } from "./scratch";
 import { encodeTexts, numberUsed } from "./texts";
 import { writeVarint } from "./writer";
@@ -24,7 +33,13 @@ const MIN_ROWS_PER_KEY: u32 = 2;
  * Appends the block of the batch's rows, or of those with a mask byte other than 0. `mask` is 0 or the address of
  * one byte a row. False when there are too many rows; `out` is then as before.
  */
-export function encodeBlock(batch: Batch, stream: usize, streamLength: u32, mask: usize, out: ByteBuffer): bool {
+export function encodeBlock(
+  batch: Batch,
+  stream: usize,
+  streamLength: u32,
+  mask: usize,
+  out: ByteBuffer,
+): bool {
   batch.seal();
   selectRows(batch.rows, mask);
   if (isTooLarge(rowCount, batch.columnCount)) return false;
@@ -69,7 +84,7 @@ function selectRows(rows: u32, mask: usize): void {
   if (mask == 0) return;
   rowCount = countSet(mask, rows);
   if (rowCount == rows) return;
-  rowList = scratch(Scratch.Rows, <usize>rowCount << 2);
+  rowList = scratch(Scratch.Rows, (<usize>rowCount) << 2);
   let target = rowList;
   for (let row: u32 = 0; row < rows; row++) {
     if (load<u8>(mask + row) == 0) continue;
@@ -95,12 +110,12 @@ function findKey(batch: Batch): u32 {
     if (column.type != ColumnType.Text) continue;
     const valid = gatherBytes(column.valid, Scratch.Valid);
     if (countSet(valid, rowCount) != rowCount) continue;
-    const ids = scratch(Scratch.Ids, <usize>rowCount << 3);
+    const ids = scratch(Scratch.Ids, (<usize>rowCount) << 3);
     keyCount = numberUsed(gatherValues(column, valid, rowCount), rowCount, column.dictionary, ids);
     if (keyCount == 1 || keyCount > rowCount / MIN_ROWS_PER_KEY) continue;
-    rowKeys = scratch(Scratch.Keys, <usize>rowCount << 2);
+    rowKeys = scratch(Scratch.Keys, (<usize>rowCount) << 2);
     for (let row: u32 = 0; row < rowCount; row++) {
-      store<u32>(rowKeys + (<usize>row << 2), load<u32>(ids + (<usize>row << 3)));
+      store<u32>(rowKeys + ((<usize>row) << 2), load<u32>(ids + ((<usize>row) << 3)));
     }
     return i + 1;
   }
@@ -113,8 +128,8 @@ function keysOf(valid: usize, count: u32): usize {
   const target = scratch(Scratch.ValueKeys, (<usize>rowCount + 1) << 2);
   let at = target;
   for (let row: u32 = 0; row < rowCount; row++) {
-    store<u32>(at, load<u32>(rowKeys + (<usize>row << 2)));
-    at += <usize>(load<u8>(valid + row) != 0) << 2;
+    store<u32>(at, load<u32>(rowKeys + ((<usize>row) << 2)));
+    at += (<usize>(load<u8>(valid + row) != 0)) << 2;
   }
   return target;
 }
@@ -131,9 +146,12 @@ function endSection(start: u32, out: ByteBuffer): void {
 
 function gatherTimes(times: usize): usize {
   if (rowList == 0) return times;
-  const target = scratch(Scratch.Dense, <usize>rowCount << 3);
+  const target = scratch(Scratch.Dense, (<usize>rowCount) << 3);
   for (let i: u32 = 0; i < rowCount; i++) {
-    store<u64>(target + (<usize>i << 3), load<u64>(times + (<usize>load<u32>(rowList + (<usize>i << 2)) << 3)));
+    store<u64>(
+      target + ((<usize>i) << 3),
+      load<u64>(times + ((<usize>load<u32>(rowList + ((<usize>i) << 2))) << 3)),
+    );
   }
   return target;
 }
@@ -141,14 +159,16 @@ function gatherTimes(times: usize): usize {
 function leastOf(times: usize): i64 {
   if (rowCount == 0) return 0;
   let least = i64.MAX_VALUE;
-  for (let at = times, end = times + (<usize>rowCount << 3); at < end; at += 8) least = min(least, load<i64>(at));
+  for (let at = times, end = times + ((<usize>rowCount) << 3); at < end; at += 8)
+    least = min(least, load<i64>(at));
   return least;
 }
 
 function greatestOf(times: usize): i64 {
   if (rowCount == 0) return 0;
   let greatest = i64.MIN_VALUE;
-  for (let at = times, end = times + (<usize>rowCount << 3); at < end; at += 8) greatest = max(greatest, load<i64>(at));
+  for (let at = times, end = times + ((<usize>rowCount) << 3); at < end; at += 8)
+    greatest = max(greatest, load<i64>(at));
   return greatest;
 }
 
@@ -157,7 +177,7 @@ function gatherBytes(source: usize, purpose: Scratch): usize {
   if (rowList == 0) return source;
   const target = scratch(purpose, rowCount);
   for (let i: u32 = 0; i < rowCount; i++) {
-    store<u8>(target + i, load<u8>(source + load<u32>(rowList + (<usize>i << 2))));
+    store<u8>(target + i, load<u8>(source + load<u32>(rowList + ((<usize>i) << 2))));
   }
   return target;
 }
@@ -198,9 +218,9 @@ function gatherValues(column: Column, valid: usize, count: u32): usize {
   const target = scratch(Scratch.Dense, (<usize>rowCount + 1) << 3);
   let at = target;
   for (let i: u32 = 0; i < rowCount; i++) {
-    const row = rowList == 0 ? i : load<u32>(rowList + (<usize>i << 2));
+    const row = rowList == 0 ? i : load<u32>(rowList + ((<usize>i) << 2));
     store<u64>(at, load<u64>(column.cell(row)));
-    at += <usize>(load<u8>(valid + i) != 0) << 3;
+    at += (<usize>(load<u8>(valid + i) != 0)) << 3;
   }
   return target;
 }
@@ -225,7 +245,7 @@ function encodeNumbers(cells: usize, count: u32, out: ByteBuffer): void {
 
 function encodeBools(cells: usize, count: u32, out: ByteBuffer): void {
   const bytes = scratch(Scratch.Bools, count);
-  for (let i: u32 = 0; i < count; i++) store<u8>(bytes + i, load<u8>(cells + (<usize>i << 3)));
+  for (let i: u32 = 0; i < count; i++) store<u8>(bytes + i, load<u8>(cells + ((<usize>i) << 3)));
   encodeBitmap(bytes, count, countSet(bytes, count), out);
 }
 
@@ -242,12 +262,12 @@ function encodeExtra(extra: Column, out: ByteBuffer): bool {
 
 /** The lengths, then all bytes. */
 function encodeRaw(column: Column, cells: usize, count: u32, out: ByteBuffer): void {
-  const lengths = scratch(Scratch.Lengths, <usize>count << 3);
-  for (let at: usize = 0, end = <usize>count << 3; at < end; at += 8) {
+  const lengths = scratch(Scratch.Lengths, (<usize>count) << 3);
+  for (let at: usize = 0, end = (<usize>count) << 3; at < end; at += 8) {
     store<u64>(lengths + at, load<u32>(cells + at, 4));
   }
   encodeIntegers(lengths, count, out);
-  for (let at: usize = 0, end = <usize>count << 3; at < end; at += 8) {
+  for (let at: usize = 0, end = (<usize>count) << 3; at < end; at += 8) {
     out.append(column.bytes.data + load<u32>(cells + at), load<u32>(cells + at, 4));
   }
 }

@@ -2,11 +2,11 @@ import { ByteBuffer } from "../memory/bytes";
 import { beginBits, endBits, peekBits, putBits } from "./bitstream";
 import {
   buildCodes,
+  COUNTS,
   clearCounts,
   codeOf,
   codesBytes,
   countOf,
-  COUNTS,
   lengthOf,
   MAX_CODE_BITS,
   MAX_SYMBOLS,
@@ -14,7 +14,7 @@ import {
   TABLE,
   writeCodes,
 } from "./huffman";
-import { fail, failure, Failure, readBytes, readSigned, readVarint, remaining } from "./reader";
+import { Failure, fail, failure, readBytes, readSigned, readVarint, remaining } from "./reader";
 import { sampleIndex } from "./sample";
 import { writeSigned, writeVarint } from "./writer";
 

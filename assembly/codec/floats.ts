@@ -9,7 +9,7 @@ import {
 } from "./decimals";
 import { decodeIntegers, encodeIntegers, PAGE } from "./integers";
 import { hasKeys } from "./keyed";
-import { fail, failure, Failure, readU8 } from "./reader";
+import { Failure, fail, failure, readU8 } from "./reader";
 import { Scratch, scratch } from "./scratch";
 import { decodeXor, encodeXor, measureXor } from "./xor";
 
@@ -43,7 +43,7 @@ export function encodeFloats(source: usize, count: u32, out: ByteBuffer): void {
     store<u8>(out.data + mode, <u8>ColumnMode.Pages);
   }
   for (let from: u32 = 0; from < count; from += PAGE) {
-    encodePage(source + (<usize>from << 3), min(PAGE, count - from), out);
+    encodePage(source + ((<usize>from) << 3), min(PAGE, count - from), out);
   }
 }
 
@@ -88,7 +88,7 @@ export function decodeFloats(count: u32, target: usize): void {
     if (mode != ColumnMode.Pages) return fail(Failure.Corrupt);
   }
   for (let from: u32 = 0; from < count && failure == Failure.None; from += PAGE) {
-    decodePage(min(PAGE, count - from), target + (<usize>from << 3));
+    decodePage(min(PAGE, count - from), target + ((<usize>from) << 3));
   }
 }
 
@@ -108,14 +108,14 @@ function decodePage(count: u32, target: usize): void {
 }
 
 function encodeOrdered(source: usize, count: u32, out: ByteBuffer): void {
-  const ordered = scratch(Scratch.Decimals, <usize>count << 3);
+  const ordered = scratch(Scratch.Decimals, (<usize>count) << 3);
   reorder(source, count, ordered);
   encodeIntegers(ordered, count, out);
 }
 
 /** Flips all but the sign of negative numbers: its own inverse. */
 function reorder(source: usize, count: u32, target: usize): void {
-  for (let at: usize = 0, end = <usize>count << 3; at < end; at += 8) {
+  for (let at: usize = 0, end = (<usize>count) << 3; at < end; at += 8) {
     const bits = load<i64>(source + at);
     store<i64>(target + at, bits ^ <i64>(<u64>(bits >> 63) >> 1));
   }

@@ -1,5 +1,5 @@
 import { ByteBuffer } from "../memory/bytes";
-import { fail, failure, Failure, readBytes, readVarint } from "./reader";
+import { Failure, fail, failure, readBytes, readVarint } from "./reader";
 import { writeVarint } from "./writer";
 
 /**

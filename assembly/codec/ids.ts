@@ -1,7 +1,7 @@
 import { ByteBuffer } from "../memory/bytes";
 import { decodeBitmap, encodeBitmap } from "./bitmap";
 import { decodeIntegers, encodeIntegers } from "./integers";
-import { fail, failure, Failure, readU8 } from "./reader";
+import { Failure, fail, failure, readU8 } from "./reader";
 import { Scratch, scratch } from "./scratch";
 
 /**

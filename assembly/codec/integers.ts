@@ -2,7 +2,7 @@ import { ByteBuffer } from "../memory/bytes";
 import { GROUP, packGroup, packTail, tailBytes, unpackGroup, unpackTail } from "./bits";
 import { decodeEntropy, encodeEntropy, estimateEntropy } from "./entropy";
 import { divisor, factorOut } from "./factor";
-import { cursor, fail, failure, Failure, readBytes, readSigned, readU8, readVarint } from "./reader";
+import { cursor, Failure, fail, failure, readBytes, readSigned, readU8, readVarint } from "./reader";
 import { sampleIndex } from "./sample";
 import { Scratch, scratch } from "./scratch";
 import { writeSigned, writeVarint } from "./writer";

@@ -1,6 +1,6 @@
 import { ByteBuffer } from "../memory/bytes";
 import { decodeIntegers, encodeIntegers, estimateBits } from "./integers";
-import { failure, Failure } from "./reader";
+import { Failure, failure } from "./reader";
 import { Scratch, scratch } from "./scratch";
 
 /**

@@ -1,7 +1,7 @@
 import { ByteBuffer } from "../memory/bytes";
 import { Dictionary } from "../memory/dictionary";
 import { decodeIntegers, encodeIntegers } from "./integers";
-import { fail, failure, Failure, readBytes, readU8, readVarint } from "./reader";
+import { Failure, fail, failure, readBytes, readU8, readVarint } from "./reader";
 import { Scratch, scratch } from "./scratch";
 import { writeVarint } from "./writer";
 

@@ -2,7 +2,7 @@ import { ByteBuffer } from "../memory/bytes";
 import { Dictionary } from "../memory/dictionary";
 import { decodeIds, encodeIds, estimateIds } from "./ids";
 import { decodeIntegers, encodeIntegers } from "./integers";
-import { fail, failure, Failure, readBytes, readU8, readVarint } from "./reader";
+import { Failure, fail, failure, readBytes, readU8, readVarint } from "./reader";
 import { Scratch, scratch } from "./scratch";
 import { decodeTemplate, encodeTemplateHead, encodeTemplateSlots, findTemplate, slotBits } from "./template";
 import { writeVarint } from "./writer";
@@ -25,7 +25,7 @@ const MAX_TEXT_BYTES: u32 = 1 << 29;
 /** Appends the texts of `count` rows: cells at `cells`, ids into `dictionary`. */
 export function encodeTexts(cells: usize, count: u32, dictionary: Dictionary, out: ByteBuffer): void {
   if (count == 0) return;
-  const ids = scratch(Scratch.Ids, <usize>count << 3);
+  const ids = scratch(Scratch.Ids, (<usize>count) << 3);
   const used = numberUsed(cells, count, dictionary, ids);
   const usedIds = scratch(Scratch.UsedIds, 0);
   const idBits = estimateIds(ids, count, used);
@@ -52,18 +52,18 @@ export function encodeTexts(cells: usize, count: u32, dictionary: Dictionary, ou
 
 /** Renumbers the texts in use from 0 in order of appearance: writes each row's id, gives how many there are. */
 export function numberUsed(cells: usize, count: u32, dictionary: Dictionary, ids: usize): u32 {
-  const known = <usize>dictionary.count << 2;
+  const known = (<usize>dictionary.count) << 2;
   const map = scratch(Scratch.IdMap, known);
   const usedIds = scratch(Scratch.UsedIds, known);
   memory.fill(map, 0xff, known);
   let used: u32 = 0;
-  for (let at: usize = 0, end = <usize>count << 3; at < end; at += 8) {
+  for (let at: usize = 0, end = (<usize>count) << 3; at < end; at += 8) {
     const from = load<u32>(cells + at);
-    let id = load<u32>(map + (<usize>from << 2));
+    let id = load<u32>(map + ((<usize>from) << 2));
     if (id == u32.MAX_VALUE) {
       id = used++;
-      store<u32>(map + (<usize>from << 2), id);
-      store<u32>(usedIds + (<usize>id << 2), from);
+      store<u32>(map + ((<usize>from) << 2), id);
+      store<u32>(usedIds + ((<usize>id) << 2), from);
     }
     store<u64>(ids + at, id);
   }
@@ -71,17 +71,17 @@ export function numberUsed(cells: usize, count: u32, dictionary: Dictionary, ids
 }
 
 function encodeDistinct(dictionary: Dictionary, usedIds: usize, used: u32, out: ByteBuffer): void {
-  const lengths = scratch(Scratch.Lengths, <usize>used << 3);
+  const lengths = scratch(Scratch.Lengths, (<usize>used) << 3);
   let total: u32 = 0;
   for (let i: u32 = 0; i < used; i++) {
-    const length = dictionary.length(load<u32>(usedIds + (<usize>i << 2)));
-    store<u64>(lengths + (<usize>i << 3), length);
+    const length = dictionary.length(load<u32>(usedIds + ((<usize>i) << 2)));
+    store<u64>(lengths + ((<usize>i) << 3), length);
     total += length;
   }
   encodeIntegers(lengths, used, out);
   out.reserve(total);
   for (let i: u32 = 0; i < used; i++) {
-    const id = load<u32>(usedIds + (<usize>i << 2));
+    const id = load<u32>(usedIds + ((<usize>i) << 2));
     out.append(dictionary.pointer(id), dictionary.length(id));
   }
 }
@@ -95,23 +95,24 @@ export function decodeTexts(count: u32, dictionary: Dictionary, target: usize): 
   if (mode > <u32>TextMode.Rows) return fail(Failure.Corrupt);
   const used = readVarint();
   if (used == 0 || used > count) return fail(Failure.Corrupt);
-  const map = scratch(Scratch.IdMap, <usize>used << 3);
+  const map = scratch(Scratch.IdMap, (<usize>used) << 3);
   if (mode == TextMode.Templates) decodeTemplate(<u32>used, dictionary, map, MAX_TEXT_BYTES);
   else decodeDistinct(<u32>used, dictionary, map);
   decodeIds(count, <u32>used, target);
   if (failure != Failure.None) return;
-  for (let at = target, end = target + (<usize>count << 3); at < end; at += 8) {
-    store<u64>(at, load<u64>(map + (<usize>load<u32>(at) << 3)));
+  for (let at = target, end = target + ((<usize>count) << 3); at < end; at += 8) {
+    store<u64>(at, load<u64>(map + ((<usize>load<u32>(at)) << 3)));
   }
 }
 
 function decodeDistinct(used: u32, dictionary: Dictionary, map: usize): void {
-  const lengths = scratch(Scratch.Lengths, <usize>used << 3);
+  const lengths = scratch(Scratch.Lengths, (<usize>used) << 3);
   decodeIntegers(used, lengths);
   for (let i: u32 = 0; i < used && failure == Failure.None; i++) {
-    const length = load<u64>(lengths + (<usize>i << 3));
-    if (length > u32.MAX_VALUE || dictionary.bytes.length + <u32>length > MAX_TEXT_BYTES) return fail(Failure.TooLarge);
+    const length = load<u64>(lengths + ((<usize>i) << 3));
+    if (length > u32.MAX_VALUE || dictionary.bytes.length + <u32>length > MAX_TEXT_BYTES)
+      return fail(Failure.TooLarge);
     const at = readBytes(<u32>length);
-    if (at != 0) store<u64>(map + (<usize>i << 3), dictionary.intern(at, <u32>length));
+    if (at != 0) store<u64>(map + ((<usize>i) << 3), dictionary.intern(at, <u32>length));
   }
 }

@@ -10,7 +10,8 @@ const NUMBER_BYTES: usize = 64;
 export function widerOf(a: ColumnType, b: ColumnType): ColumnType {
   if (a == b || b == ColumnType.Null) return a;
   if (a == ColumnType.Null) return b;
-  const isNumeric = a != ColumnType.Bool && b != ColumnType.Bool && a != ColumnType.Text && b != ColumnType.Text;
+  const isNumeric =
+    a != ColumnType.Bool && b != ColumnType.Bool && a != ColumnType.Text && b != ColumnType.Text;
   return isNumeric ? ColumnType.Float : ColumnType.Text;
 }
 

@@ -1,6 +1,6 @@
 import { ByteBuffer } from "../memory/bytes";
 import { beginBits, endBits, peekBits, putBits } from "./bitstream";
-import { fail, Failure, readBytes, readVarint, remaining } from "./reader";
+import { Failure, fail, readBytes, readVarint, remaining } from "./reader";
 import { writeVarint } from "./writer";
 
 /**
@@ -17,7 +17,7 @@ export function measureXor(source: usize, count: u32): u32 {
   let length: u32 = 0;
   let previous: u64 = 0;
   for (let i: u32 = 0; i < count; i++) {
-    const value = load<u64>(source + (<usize>i << 3));
+    const value = load<u64>(source + ((<usize>i) << 3));
     const change = value ^ previous;
     previous = value;
     bits++;
@@ -43,7 +43,7 @@ export function encodeXor(source: usize, count: u32, bytes: u32, out: ByteBuffer
   let length: u32 = 0;
   let previous: u64 = 0;
   for (let i: u32 = 0; i < count; i++) {
-    const value = load<u64>(source + (<usize>i << 3));
+    const value = load<u64>(source + ((<usize>i) << 3));
     const change = value ^ previous;
     previous = value;
     if (change == 0) {
@@ -55,7 +55,7 @@ export function encodeXor(source: usize, count: u32, bytes: u32, out: ByteBuffer
     if (lead < leading || <u32>64 - trail > leading + length) {
       leading = lead;
       length = 64 - lead - trail;
-      putBits(3 | (<u64>lead << 2) | (<u64>(length - 1) << 8), 2 + WINDOW_BITS);
+      putBits(3 | ((<u64>lead) << 2) | ((<u64>(length - 1)) << 8), 2 + WINDOW_BITS);
     } else {
       putBits(1, 2);
     }
@@ -94,7 +94,7 @@ export function decodeXor(count: u32, to: usize): void {
       previous ^= change << (64 - leading - length);
       at += length;
     }
-    store<u64>(to + (<usize>i << 3), previous);
+    store<u64>(to + ((<usize>i) << 3), previous);
   }
   if (at > end) fail(Failure.Corrupt);
 }

@@ -65,13 +65,14 @@ export class NodeClient {
 }
 
 export function unreachable(url: string, cause: unknown): CommandError {
-  const message = `there is no node at ${url} (${reasonOf(cause)}); start one with \`millrace start\`, or name another with --url`;
+  const message = `no node answers at ${url} (${reasonOf(cause)}); start one with \`millrace start\`, or name another with --url`;
   return new CommandError(EXIT.unreachable, message, { cause });
 }
 
 /** Why a fetch failed, in a word. */
 export function reasonOf(cause: unknown): string {
   if (!(cause instanceof Error)) return String(cause);
+  if (cause.name === "TimeoutError") return "no answer in time";
   const inner = cause.cause;
   if (inner instanceof Error && "code" in inner) return String(inner.code);
   return inner instanceof Error ? inner.message : cause.message;

@@ -138,7 +138,10 @@ test("damage under a right checksum is refused or decodes to something, and does
 });
 
 test("damage to a fleet's block under a right checksum does no harm", () => {
-  const damage = fc.array(fc.tuple(fc.nat(), fc.integer({ min: 0, max: 255 })), { minLength: 1, maxLength: 3 });
+  const damage = fc.array(fc.tuple(fc.nat(), fc.integer({ min: 0, max: 255 })), {
+    minLength: 1,
+    maxLength: 3,
+  });
   fc.assert(
     fc.property(fleetModel, fc.array(damage, { minLength: 10, maxLength: 10 }), (model, damages) => {
       const good = encoded(model);

@@ -188,8 +188,14 @@ function sequenceOf(type: ColumnModel["type"], length: number): fc.Arbitrary<(bi
     case "bool":
       return fc.oneof(
         fc.array(fc.constantFrom(0n, 1n), { minLength: length, maxLength: length }),
-        fc.array(fc.nat({ max: 40 }).map((n) => (n === 0 ? 1n : 0n)), { minLength: length, maxLength: length }),
-        fc.array(fc.nat({ max: 40 }).map((n) => (n === 0 ? 0n : 1n)), { minLength: length, maxLength: length }),
+        fc.array(
+          fc.nat({ max: 40 }).map((n) => (n === 0 ? 1n : 0n)),
+          { minLength: length, maxLength: length },
+        ),
+        fc.array(
+          fc.nat({ max: 40 }).map((n) => (n === 0 ? 0n : 1n)),
+          { minLength: length, maxLength: length },
+        ),
       );
     case "int":
       return fc.oneof(intSequence(length), skewedSequence(length));
@@ -260,7 +266,9 @@ export const fleetModel: fc.Arbitrary<BatchModel> = fc
     const random = new Random(seed);
     const odd = [-0, Number.NaN, Infinity, 1 / 3, 1e300].map(bitsOf);
     const means = Array.from({ length: devices }, () => random.integer(-4000, 9000));
-    const at = Array.from({ length: rows }, (_, row) => (isInTurn ? (row * 7) % devices : random.integer(0, devices - 1)));
+    const at = Array.from({ length: rows }, (_, row) =>
+      isInTurn ? (row * 7) % devices : random.integer(0, devices - 1),
+    );
     const orNull = <T>(value: T): T | null => (random.chance(nullRate) ? null : value);
     const reading = (device: number): number => (means[device] = means[device]! + random.integer(-20, 20));
     const key: ColumnModel = { name: "device", type: "string", values: at.map((device) => `line-${device}`) };
@@ -269,7 +277,9 @@ export const fleetModel: fc.Arbitrary<BatchModel> = fc
         name: "temp",
         type: "float",
         values: at.map((device) =>
-          orNull(random.chance(oddRate) ? odd[random.integer(0, odd.length - 1)]! : bitsOf(reading(device) / 100)),
+          orNull(
+            random.chance(oddRate) ? odd[random.integer(0, odd.length - 1)]! : bitsOf(reading(device) / 100),
+          ),
         ),
       },
       { name: "count", type: "int", values: at.map((device) => orNull(BigInt(reading(device)))) },

@@ -11,7 +11,16 @@ import {
 } from "../../workers/core/codec.ts";
 import { instantiateCore } from "../../workers/core/module.ts";
 import type { FieldType } from "../../workers/messages.ts";
-import { type BatchModel, batchModel, bitsOf, type ColumnModel, fill, fleetModel, read, select } from "./codec-model.ts";
+import {
+  type BatchModel,
+  batchModel,
+  bitsOf,
+  type ColumnModel,
+  fill,
+  fleetModel,
+  read,
+  select,
+} from "./codec-model.ts";
 
 const core = instantiateCore();
 const into = newBatch(core);

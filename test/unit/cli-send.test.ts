@@ -188,7 +188,7 @@ test("a node that is not there has exit code 3 and a hint", async () => {
   const url = `http://127.0.0.1:${port}`;
   const send = await millrace(["send", "s", "--patience", "200ms"], lines(1), { MILLRACE_URL: url });
   assert.equal(send.code, 3);
-  assert.match(send.stderr, new RegExp(`there is no node at ${url} \\(ECONNREFUSED\\); start one`));
+  assert.match(send.stderr, new RegExp(`no node answers at ${url} \\(ECONNREFUSED\\); start one`));
   for (const args of [["query"], ["tail", "s"], ["top", "--once"], ["late", "s"], ["dlq"], ["losses"]]) {
     assert.equal((await millrace([...args, "--url", url])).code, 3, args.join(" "));
   }

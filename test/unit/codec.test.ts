@@ -20,7 +20,10 @@ const ROWS = 4096;
 const START_US = 1_772_323_200_000_000n;
 
 /** Bytes that one more column of 4,096 values adds to a block. */
-function columnBytes(type: FieldType, set: (builder: BatchBuilder, column: number, row: number) => void): number {
+function columnBytes(
+  type: FieldType,
+  set: (builder: BatchBuilder, column: number, row: number) => void,
+): number {
   const sizes = [false, true].map((hasColumn) => {
     const builder = buildBatch(core);
     if (hasColumn) builder.addColumn("x", type);
@@ -52,21 +55,76 @@ test("columns take about what they carry", () => {
   const text = (valueAt: (row: number) => string): number =>
     columnBytes("string", (builder, column, row) => builder.setText(column, row, valueAt(row)));
   const below = (bytes: number, bits: number, what: string): void =>
-    assert.ok(bytes <= (ROWS * bits) / 8 + 150, `${what}: ${bytes} bytes, ${(bytes * 8) / ROWS} bits a value`);
+    assert.ok(
+      bytes <= (ROWS * bits) / 8 + 150,
+      `${what}: ${bytes} bytes, ${(bytes * 8) / ROWS} bits a value`,
+    );
 
-  below(int(() => 7n), 0, "a constant");
-  below(int((row) => 5n + 300n * BigInt(row)), 0, "a counter");
-  below(int((row) => BigInt(row) ** 2n), 0, "a quadratic");
-  below(int((row) => BigInt(scatter(row) % 1024) * 1_000_000n), 10, "1,024 values a million apart");
-  below(int((row) => BigInt(scatter(row) % 64 === 0 ? scatter(row) : scatter(row) % 3)), 4, "rare outliers");
-  below(float((row) => (scatter(row) % 4000) / 100), 12, "decimals of two places");
-  below(float((row) => (scatter(row) % 4000) / 100 + (row % 64 === 0 ? Number.NaN : 0)), 14, "decimals and NaN");
-  below(float((row) => Math.fround(20 + (scatter(row) % 1024) / 1000)), 24, "singles");
-  below(float((row) => 1 / (1 + (row >> 6))), 3, "runs of full doubles");
-  below(text((row) => `dev-${String(scatter(row) % 16_384).padStart(6, "0")}`), 14, "numbered devices");
-  below(text((row) => `line ${(row * 11) % 64} of 64`), 0.6, "devices in turn");
-  below(text((row) => (scatter(row) % 50 === 0 ? "stop" : "run")), 1, "a state");
-  below(columnBytes("bool", (builder, column, row) => builder.setBool(column, row, scatter(row) % 100 === 0)), 0.2, "a rare flag");
+  below(
+    int(() => 7n),
+    0,
+    "a constant",
+  );
+  below(
+    int((row) => 5n + 300n * BigInt(row)),
+    0,
+    "a counter",
+  );
+  below(
+    int((row) => BigInt(row) ** 2n),
+    0,
+    "a quadratic",
+  );
+  below(
+    int((row) => BigInt(scatter(row) % 1024) * 1_000_000n),
+    10,
+    "1,024 values a million apart",
+  );
+  below(
+    int((row) => BigInt(scatter(row) % 64 === 0 ? scatter(row) : scatter(row) % 3)),
+    4,
+    "rare outliers",
+  );
+  below(
+    float((row) => (scatter(row) % 4000) / 100),
+    12,
+    "decimals of two places",
+  );
+  below(
+    float((row) => (scatter(row) % 4000) / 100 + (row % 64 === 0 ? Number.NaN : 0)),
+    14,
+    "decimals and NaN",
+  );
+  below(
+    float((row) => Math.fround(20 + (scatter(row) % 1024) / 1000)),
+    24,
+    "singles",
+  );
+  below(
+    float((row) => 1 / (1 + (row >> 6))),
+    3,
+    "runs of full doubles",
+  );
+  below(
+    text((row) => `dev-${String(scatter(row) % 16_384).padStart(6, "0")}`),
+    14,
+    "numbered devices",
+  );
+  below(
+    text((row) => `line ${(row * 11) % 64} of 64`),
+    0.6,
+    "devices in turn",
+  );
+  below(
+    text((row) => (scatter(row) % 50 === 0 ? "stop" : "run")),
+    1,
+    "a state",
+  );
+  below(
+    columnBytes("bool", (builder, column, row) => builder.setBool(column, row, scatter(row) % 100 === 0)),
+    0.2,
+    "a rare flag",
+  );
 });
 
 test("readings are written by device when devices recur", () => {
@@ -89,7 +147,9 @@ test("readings are written by device when devices recur", () => {
 
 test("the reader gives each value as JavaScript has it, and large integers exactly", () => {
   const builder = buildBatch(core);
-  const [a, b, c, d, e] = (["bool", "int", "float", "string", "null"] as const).map((type) => builder.addColumn(type, type));
+  const [a, b, c, d, e] = (["bool", "int", "float", "string", "null"] as const).map((type) =>
+    builder.addColumn(type, type),
+  );
   const first = builder.addRow(-1n, 0);
   builder.setBool(a!, first, true);
   builder.setInt(b!, first, 2n ** 53n + 1n);
@@ -105,9 +165,18 @@ test("the reader gives each value as JavaScript has it, and large integers exact
   assert.equal(reader.rows, 2);
   assert.deepEqual([...reader.times], [-1n, START_US]);
   assert.deepEqual([...reader.flags], [0, 1]);
-  assert.deepEqual(reader.columns.map(({ name, type }) => [name, type]), ["bool", "int", "float", "string", "null"].map((type) => [type, type]));
-  assert.deepEqual(reader.columns.map(({ valueAt }) => valueAt(0)), [true, 9007199254740993n, -0, "größer 🌡️", null]);
-  assert.deepEqual(reader.columns.map(({ valueAt }) => valueAt(1)), [null, -9007199254740991, null, null, null]);
+  assert.deepEqual(
+    reader.columns.map(({ name, type }) => [name, type]),
+    ["bool", "int", "float", "string", "null"].map((type) => [type, type]),
+  );
+  assert.deepEqual(
+    reader.columns.map(({ valueAt }) => valueAt(0)),
+    [true, 9007199254740993n, -0, "größer 🌡️", null],
+  );
+  assert.deepEqual(
+    reader.columns.map(({ valueAt }) => valueAt(1)),
+    [null, -9007199254740991, null, null, null],
+  );
   assert.deepEqual([reader.extraAt(0), reader.extraAt(1)], ['{"tags":["x"]}', null]);
   assert.equal(e, 4);
 });
@@ -151,7 +220,10 @@ test("a batch without rows, and a mask that takes none, make a block without row
   assert.deepEqual([readHeader(block).count, readHeader(block).minUs], [0, 0n]);
   const into = newBatch(core);
   decodeBlock(core, block, into);
-  assert.deepEqual(readColumns(core, into).columns.map(({ name }) => name), ["x"]);
+  assert.deepEqual(
+    readColumns(core, into).columns.map(({ name }) => name),
+    ["x"],
+  );
 });
 
 test("a mask of another length is refused", () => {
@@ -176,7 +248,8 @@ test("a block of a later version is told from a damaged one", () => {
   const builder = buildBatch(core);
   builder.addRow(5n, 0);
   const block = encodeBatch(core, builder.batch, { stream: "s" });
-  const withByte = (at: number, value: number): Uint8Array => Uint8Array.from(block, (byte, i) => (i === at ? value : byte));
+  const withByte = (at: number, value: number): Uint8Array =>
+    Uint8Array.from(block, (byte, i) => (i === at ? value : byte));
   const codeOf = (bytes: Uint8Array): string => {
     try {
       decodeBlock(core, bytes, newBatch(core));

@@ -95,6 +95,7 @@ const blockOperation = (
   idempotencyKey: null,
   accepted: block?.count ?? 0,
   deadLetters: [],
+  unkeptDeadLetters: 0,
   skewed: null,
   ...more,
 });

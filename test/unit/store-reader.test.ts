@@ -156,7 +156,7 @@ test("pages of results join without a gap or a double", (context) => {
       const paged: unknown[] = [];
       let after: ResultFilter["after"] = null;
       for (;;) {
-        const page = reader.results({ ...ALL, revisions, fromUs, limit: 4, after });
+        const page = reader.results({ ...ALL, revisions, fromUs, limit: 5, after });
         const last = page.at(-1);
         if (last === undefined) break;
         paged.push(...page);

@@ -63,7 +63,8 @@ test("no more than the limit is made, however small the data is", async () => {
   const zeros = new Uint8Array(50_000_000);
   const bombs = [codecs[0]!.compress(zeros, 3), await streamed(zeros)];
   for (const codec of codecs) {
-    for (const bomb of bombs) assert.throws(() => codec.decompress(bomb, 1_000_000), hasCode("E_TOO_LARGE"), codec.name);
+    for (const bomb of bombs)
+      assert.throws(() => codec.decompress(bomb, 1_000_000), hasCode("E_TOO_LARGE"), codec.name);
     const text = Buffer.from("x".repeat(1001));
     assert.throws(() => codec.decompress(codec.compress(text, 1), 1000), hasCode("E_TOO_LARGE"), codec.name);
     assert.equal(codec.decompress(codec.compress(text, 1), 1001).length, 1001);
@@ -74,7 +75,8 @@ test("a frame that lies about its size is damaged data", () => {
   const frame = Buffer.from(codecs[0]!.compress(new Uint8Array(300), 3));
   assert.equal(frame[4]! >> 6, 1, "the size takes two bytes in this frame");
   frame.writeUInt16LE(65_535, 5);
-  for (const codec of codecs) assert.throws(() => codec.decompress(frame, 1e9), hasCode("E_ZSTD"), codec.name);
+  for (const codec of codecs)
+    assert.throws(() => codec.decompress(frame, 1e9), hasCode("E_ZSTD"), codec.name);
 });
 
 test("damaged and cut-off data is refused", () => {
@@ -82,7 +84,11 @@ test("damaged and cut-off data is refused", () => {
   for (const codec of codecs) {
     assert.throws(() => codec.decompress(Uint8Array.of(1, 2, 3, 4, 5), 1e6), hasCode("E_ZSTD"), codec.name);
     for (let length = 1; length < good.length; length++) {
-      assert.throws(() => codec.decompress(good.subarray(0, length), 1e6), hasCode("E_ZSTD"), `${codec.name}, ${length} bytes`);
+      assert.throws(
+        () => codec.decompress(good.subarray(0, length), 1e6),
+        hasCode("E_ZSTD"),
+        `${codec.name}, ${length} bytes`,
+      );
     }
   }
 });

@@ -11,7 +11,13 @@ interface BuilderExports {
   codecSetText(batch: number, column: number, row: number, text: number, length: number): void;
 }
 
-const TYPE_NUMBERS: Readonly<Record<FieldType | "null", number>> = { null: 0, bool: 1, int: 2, float: 3, string: 4 };
+const TYPE_NUMBERS: Readonly<Record<FieldType | "null", number>> = {
+  null: 0,
+  bool: 1,
+  int: 2,
+  float: 3,
+  string: 4,
+};
 const EXTRA = -1;
 const utf8 = new TextEncoder();
 const bits = new DataView(new ArrayBuffer(8));

@@ -47,7 +47,7 @@ const AT = { version: 8, columns: 10, length: 12, rows: 16, schemaId: 20, minTim
 /** By the column types' numbers; 0 is a column without a type. */
 const FIELD_TYPES: readonly (FieldType | null)[] = [null, "bool", "int", "float", "string"];
 
-const decoder = new TextDecoder();
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /**
  * Reads the head of a block, in time that does not grow with its rows. Does not verify the checksum: decoding does.

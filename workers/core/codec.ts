@@ -40,7 +40,7 @@ const FAILURES: readonly BlockErrorCode[] = [
 ];
 
 const utf8 = new TextEncoder();
-const decoder = new TextDecoder();
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 function exportsOf(core: CoreModule): CodecExports {
   return core.exports as unknown as CodecExports;
@@ -80,12 +80,20 @@ export function encodeRows(
 ): Uint8Array<ArrayBuffer> {
   const rows = exportsOf(core).batchRows(batch);
   if (mask.length !== rows) {
-    throw new MillraceError("E_MASK", `the mask has ${mask.length} bytes for a batch of ${rows} rows; give one a row`);
+    throw new MillraceError(
+      "E_MASK",
+      `the mask has ${mask.length} bytes for a batch of ${rows} rows; give one a row`,
+    );
   }
   return encode(core, batch, stream, mask);
 }
 
-function encode(core: CoreModule, batch: BatchHandle, stream: string, mask: Uint8Array | null): Uint8Array<ArrayBuffer> {
+function encode(
+  core: CoreModule,
+  batch: BatchHandle,
+  stream: string,
+  mask: Uint8Array | null,
+): Uint8Array<ArrayBuffer> {
   const { allocate, release, codecEncode } = exportsOf(core);
   const name = utf8.encode(stream);
   const input = allocate(name.length + (mask?.length ?? 0) + INPUT_PADDING_BYTES) >>> 0;
@@ -95,7 +103,10 @@ function encode(core: CoreModule, batch: BatchHandle, stream: string, mask: Uint
   const out = codecEncode(batch, input, name.length, mask === null ? 0 : maskAt) >>> 0;
   release(input);
   if (out === 0) {
-    throw new BlockError("E_BLOCK_TOO_LARGE", `a block of stream ${stream} has too many rows; send smaller bodies`);
+    throw new BlockError(
+      "E_BLOCK_TOO_LARGE",
+      `a block of stream ${stream} has too many rows; send smaller bodies`,
+    );
   }
   const view = new DataView(core.memory.buffer, out, 8);
   return copyOut(core, view.getUint32(0, true), view.getUint32(4, true));
@@ -145,7 +156,9 @@ export function readColumns(core: CoreModule, batch: BatchHandle): BatchReader {
   const rows = codecSeal(batch);
   const times = new BigInt64Array(copyOut(core, batchTimes(batch), rows * 8).buffer);
   const flags = copyOut(core, batchFlags(batch), rows);
-  const columns = Array.from({ length: batchColumnCount(batch) }, (_, index) => openColumn(core, batch, index));
+  const columns = Array.from({ length: batchColumnCount(batch) }, (_, index) =>
+    openColumn(core, batch, index),
+  );
   const extra = openColumn(core, batch, -1);
   return { rows, times, flags, columns, extraAt: (row) => extra.valueAt(row) as string | null };
 }
@@ -196,7 +209,11 @@ function valueReader(
 }
 
 /** Reads each distinct text once. */
-function textReader(core: CoreModule, batch: BatchHandle, index: number): (memory: DataView, cell: number) => string {
+function textReader(
+  core: CoreModule,
+  batch: BatchHandle,
+  index: number,
+): (memory: DataView, cell: number) => string {
   const texts = new Map<number, string>();
   return (memory, cell) => {
     const id = memory.getUint32(cell, true);

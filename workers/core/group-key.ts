@@ -2,7 +2,7 @@
 const TAG = { null: 0, false: 1, true: 2, int: 3, float: 4, text: 5 } as const;
 const NO_CANDIDATE = 255;
 
-const decoder = new TextDecoder();
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /**
  * A group's key bytes as the JSON text of an object. A slot of several candidates (the default key) names the one

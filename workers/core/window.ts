@@ -84,7 +84,7 @@ const FUNCTIONS: Readonly<Record<AggregateName, { readonly number: number; reado
 const COUNT_ROWS = 0;
 
 const utf8 = new TextEncoder();
-const decoder = new TextDecoder();
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 export function createLocal(core: CoreModule, plan: QueryPlan): LocalAggregator {
   const exports = core.exports as unknown as WindowExports;

@@ -1,0 +1,72 @@
+import assert from "node:assert/strict";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import { test } from "node:test";
+import { REPOSITORY_ROOT } from "../support/node-process.ts";
+import type { Cleanup } from "../support/temp-dir.ts";
+
+/** A Node that cannot run TypeScript, where the machine has one. */
+const oldNode = [...(process.env.PATH ?? "").split(delimiter), "/usr/bin"]
+  .map((folder) => join(folder, "node"))
+  .find(
+    (file) => existsSync(file) && Number(/^v(\d+)/.exec(execFileSync(file, ["-v"]).toString())?.[1]) < 22,
+  );
+const skip = oldNode === undefined && "there is no Node older than 22 on this machine";
+
+/** `millrace send` on the old Node: it waits for stdin. */
+function waiting(cleanup: Cleanup): ChildProcess {
+  const child = spawn(oldNode ?? "", [join(REPOSITORY_ROOT, "host/cli/bin.js"), "send", "s"], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  cleanup.after(() => void child.kill("SIGKILL"));
+  return child;
+}
+
+/** Waits until the Node that was handed over to runs, and gives its id. */
+async function successor(parent: ChildProcess): Promise<number> {
+  while (true) {
+    const found = execFileSync("sh", ["-c", `ps --ppid ${parent.pid} -o pid= || true`])
+      .toString()
+      .trim();
+    if (found !== "") return Number(found);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+test("an old Node hands over, and the exit code comes back", { skip }, () => {
+  const file = join(REPOSITORY_ROOT, "host/cli/bin.js");
+  assert.match(execFileSync(oldNode ?? "", [file, "--version"]).toString(), /^\d+\.\d+\.\d+\n$/);
+  assert.throws(
+    () => execFileSync(oldNode ?? "", [file, "check", "-c", "/nowhere.yaml"], { stdio: "pipe" }),
+    (thrown) => thrown instanceof Error && "status" in thrown && thrown.status === 1,
+  );
+});
+
+test("a signal goes on to the Node that was handed over to", { skip }, async (context) => {
+  const parent = waiting(context);
+  await successor(parent);
+  // stdout closes when nobody holds it any more: both are gone.
+  const gone = once(parent, "close");
+  parent.kill("SIGTERM");
+  assert.deepEqual(await gone, [null, "SIGTERM"]);
+});
+
+test("kill -9 of the first leaves no second behind", { skip }, async (context) => {
+  const parent = waiting(context);
+  const pid = await successor(parent);
+  // It must have got as far as to notice.
+  while (!isListening(pid)) await new Promise((resolve) => setTimeout(resolve, 20));
+  const gone = once(parent, "close");
+  parent.kill("SIGKILL");
+  await gone;
+});
+
+/** Whether the process has read its program: then it waits for input. */
+function isListening(pid: number): boolean {
+  return (
+    execFileSync("sh", ["-c", `cat /proc/${pid}/wchan 2>/dev/null; true`]).toString() !== "" ||
+    !existsSync("/proc")
+  );
+}
