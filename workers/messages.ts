@@ -8,9 +8,6 @@ export interface SchemaField {
 export type BodyFormat = "ndjson" | "json" | "csv";
 export type BodyEncoding = "identity" | "gzip" | "zstd";
 
-/** Bad lines of one body whose text is set aside; those beyond are counted in the loss ledger. */
-export const MAX_BAD_LINES = 1_000;
-
 /** A line that was set aside. `line` is 1-based; for a JSON array it is the element's number. */
 export interface LineError {
   readonly line: number;
@@ -98,7 +95,7 @@ export type CommitOperation =
       readonly idempotencyKey: string | null;
       readonly accepted: number;
       readonly deadLetters: readonly DeadLetter[];
-      /** Bad lines beyond `MAX_BAD_LINES` of a body: counted, and given up in the loss ledger. */
+      /** Bad lines of a body beyond the first 1,000: counted, and given up in the loss ledger. */
       readonly unkeptDeadLetters: number;
       /** Events whose time is beyond maxAhead: also in `block`, flagged, and kept in the side output. */
       readonly skewed: StoredBlock | null;

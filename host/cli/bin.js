@@ -47,6 +47,8 @@ function handOver(node, flags) {
 /** Whoever kills the Node that was started must not be left with one that still runs. */
 function dieWithParent() {
   delete process.env[HANDED_OVER];
-  process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
+  const die = () => process.kill(process.pid, "SIGKILL");
+  if (!process.connected) die();
+  process.on("disconnect", die);
   process.channel?.unref();
 }

@@ -1,10 +1,13 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 import type { Config } from "../../host/config/config.ts";
 import { configJsonSchema } from "../../host/config/json-schema.ts";
 import { parseConfig } from "../../host/config/load.ts";
 import { automaticQuery, automaticStream, queryPlan, streamPlan } from "../../host/config/plans.ts";
 import { formatProblem } from "../../host/config/problems.ts";
+import { REPOSITORY_ROOT } from "../support/node-process.ts";
 
 const SECOND_US = 1_000_000;
 
@@ -286,6 +289,30 @@ test("a missing variable is a problem beside the others; in a comment it is none
     "test.yaml:3: the environment variable ALSO is not set; set it, or write the value here",
     "test.yaml:4: limts: there is no setting `limts` here; did you mean `limits`?",
   ]);
+});
+
+test("the page on configuration shows a valid one, with the defaults that it states", () => {
+  const page = readFileSync(join(REPOSITORY_ROOT, "docs/configuration.md"), "utf8");
+  const example = /^```yaml\n([\s\S]*?)^```$/m.exec(page)?.[1];
+  assert.ok(example);
+  const shown = load(example);
+  const { limits, checkpointEveryMs, groupCommitMs, dataDir, listen } = load("");
+  assert.deepEqual(
+    [shown.limits, shown.checkpointEveryMs, shown.groupCommitMs],
+    [limits, checkpointEveryMs, groupCommitMs],
+  );
+  assert.deepEqual([shown.dataDir, shown.listen], [dataDir, listen]);
+  const stream = shown.streams.get("machines");
+  const { watermark, latenessUs, priority, extra } = automaticStream("machines");
+  assert.deepEqual(
+    {
+      watermark: stream?.watermark,
+      latenessUs: stream?.latenessUs,
+      priority: stream?.priority,
+      extra: stream?.extra,
+    },
+    { watermark, latenessUs, priority, extra },
+  );
 });
 
 test("the JSON Schema has every setting and allows variables", () => {
