@@ -1,7 +1,7 @@
+import { Random } from "../test/support/random.ts";
 import { type CoreModule, instantiateCore } from "../workers/core/module.ts";
 import { createParser } from "../workers/core/parse.ts";
 import type { StreamPlan } from "../workers/messages.ts";
-import { Random } from "../test/support/random.ts";
 import type { BenchOptions, BenchReport } from "./report.ts";
 
 const EVENTS = 100_000;

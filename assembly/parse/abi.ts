@@ -39,7 +39,14 @@ export function parseSeed(entropy: u64): void {
   seedDictionaries(entropy);
 }
 
-export function parserCreate(unit: u32, isTimeDeclared: u32, isKeyDeclared: u32, isDeclared: u32, extra: u32, maxAheadUs: i64): Parser {
+export function parserCreate(
+  unit: u32,
+  isTimeDeclared: u32,
+  isKeyDeclared: u32,
+  isDeclared: u32,
+  extra: u32,
+  maxAheadUs: i64,
+): Parser {
   const parser = Parser.create();
   const plan = parser.plan;
   plan.unit = unit;

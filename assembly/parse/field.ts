@@ -112,12 +112,17 @@ export class Plan {
     if (length > MAX_PATH_BYTES) return false;
     if (!this.isDeclared) {
       const field = this.find(path, length);
-      return changetype<usize>(field) == 0 || (field.timeRank == NOT_A_TIME && !(field.isKey && this.isKeyDeclared));
+      return (
+        changetype<usize>(field) == 0 ||
+        (field.timeRank == NOT_A_TIME && !(field.isKey && this.isKeyDeclared))
+      );
     }
     for (let id: u32 = 0; id < this.names.count; id++) {
       const field = this.field(id);
       const isInner =
-        field.pathLength > length && load<u8>(field.path + length) == 0x2e && memory.compare(field.path, path, length) == 0;
+        field.pathLength > length &&
+        load<u8>(field.path + length) == 0x2e &&
+        memory.compare(field.path, path, length) == 0;
       if (isInner) return true;
     }
     return false;

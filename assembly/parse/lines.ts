@@ -5,7 +5,15 @@ import { readObject } from "./object";
 import { Parser } from "./parser";
 import { failAt, Problem } from "./problem";
 import { readRow } from "./row";
-import { FEED_IN_LINE, isSpace, MAX_DEPTH, setLineFeed, skipSpace, skipValue, UNLIMITED_DEPTH } from "./value";
+import {
+  FEED_IN_LINE,
+  isSpace,
+  MAX_DEPTH,
+  setLineFeed,
+  skipSpace,
+  skipValue,
+  UNLIMITED_DEPTH,
+} from "./value";
 
 export const MAX_LINE_BYTES: usize = 1 << 20;
 

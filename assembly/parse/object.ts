@@ -100,7 +100,8 @@ function readMember(plan: Plan, at: usize, depth: u32): usize {
   if (byte == 0x7b) {
     if (depth == MAX_DEPTH) return failAt(Problem.Depth, at);
     const inner = skipSpace(at + 1);
-    if (load<u8>(inner) != 0x7d && plan.looksInto(path.data, path.length)) return readMembers(plan, at, depth + 1);
+    if (load<u8>(inner) != 0x7d && plan.looksInto(path.data, path.length))
+      return readMembers(plan, at, depth + 1);
   }
   const pathLength = path.length;
   const copy = rowMemory(pathLength);

@@ -123,8 +123,14 @@ class Sender {
   }
 
   async sendSource(source: Source, format: SendFormat | null, size: BatchSize): Promise<void> {
-    for await (const batch of readBatches(source, format, size)) {
-      await this.#sendBatch(source, batch);
+    const batches = readBatches(source, format, size);
+    let next = batches.next();
+    for (let batch = await next; !batch.done; batch = await next) {
+      const sent = this.#sendBatch(source, batch.value);
+      // The next batch is cut while this one is on its way. What goes wrong there is met when its turn comes.
+      next = batches.next();
+      next.catch(() => {});
+      await sent;
       await this.#pace();
     }
   }

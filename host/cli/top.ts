@@ -57,7 +57,7 @@ function draw({ node, streams, queries, queue, store, checkpoint, memory }: Stat
   return [
     `${node.id}: ${state} since ${node.startedAt}, memory ${formatBytes(memory.rssBytes)}`,
     `queue ${formatBytes(queue.bytes)} of ${formatBytes(queue.maxBytes)}, ${formatCount(queue.rejected)} requests turned away`,
-    `store ${formatBytes(store.databaseBytes)}, ${formatCount(store.commits)} commits, checkpoint ${seconds(checkpoint.ageMs)} old`,
+    `store ${formatBytes(store.databaseBytes)}, ${formatCount(store.commits)} commits, checkpoint ${formatAge(checkpoint.ageMs)} old`,
     "",
     ...alignRows([
       ["STREAM", "EVENTS/S", "ACCEPTED", "LAG", "LATE", "SET ASIDE", "SKEWED", "STORED"],
@@ -65,7 +65,7 @@ function draw({ node, streams, queries, queue, store, checkpoint, memory }: Stat
         stream.stream,
         formatCount(stream.rate),
         formatCount(stream.accepted),
-        seconds(stream.lagMs),
+        formatAge(stream.lagMs),
         formatCount(stream.late),
         formatCount(stream.deadLettered),
         formatCount(stream.clockSkewed),
@@ -97,6 +97,14 @@ function alignRows(rows: readonly (readonly string[])[]): string[] {
   );
 }
 
-function seconds(ms: number | null): string {
-  return ms === null ? "-" : `${formatCount(ms / 1_000)} s`;
+/** `12 s`, `5 min`, `3 h`, `324 d` */
+function formatAge(ms: number | null): string {
+  if (ms === null) return "-";
+  const steps = [
+    ["d", 86_400_000],
+    ["h", 3_600_000],
+    ["min", 60_000],
+  ] as const;
+  const [unit, size] = steps.find(([, unitMs]) => Math.abs(ms) >= 2 * unitMs) ?? ["s", 1_000];
+  return `${formatCount(ms / size)} ${unit}`;
 }

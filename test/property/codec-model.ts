@@ -55,14 +55,14 @@ export function read(core: CoreModule, batch: BatchHandle): BatchModel {
     flags: [...reader.flags],
     columns: reader.columns.map(({ name, type, valueAt }, index) => {
       const cells = memory.getUint32((codecViewColumn(batch, index) >>> 0) + 12, true);
-      const valueOf = (row: number): bigint | string | null => {
+      const cellAt = (row: number): bigint | string | null => {
         const value = valueAt(row);
         return value === null || typeof value === "string"
           ? value
           : memory.getBigInt64(cells + row * 8, true);
       };
       assert.notEqual(type, "raw");
-      return { name, type: type as FieldType | "null", values: rows.map(valueOf) };
+      return { name, type: type as FieldType | "null", values: rows.map(cellAt) };
     }),
     extra: rows.map((row) => reader.extraAt(row)),
   };

@@ -187,7 +187,6 @@ test("a number that becomes text is written as JavaScript writes it", () => {
     1e-7,
     123e-20,
     2 ** 53,
-    9007199254740993,
     0.1 + 0.2,
     4.35,
     2.2250738585072014e-308,

@@ -1,15 +1,31 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { parseBody, type Parsed, toBytes } from "../unit/parse-support.ts";
+import { type Parsed, parseBody, toBytes } from "../unit/parse-support.ts";
 import { OracleColumns, oracleEvent, sameValue } from "./parse-oracle.ts";
 
 const RUNS = 300;
 
 /** Few keys, so that lines resemble each other; none has a dot, which would make paths ambiguous. */
 const keys = fc.oneof(
-  { weight: 8, arbitrary: fc.constantFrom("device", "temp", "rpm", "a", "b", "c", "a rather long key of a field", "é", "") },
-  { weight: 1, arbitrary: fc.string({ unit: "grapheme", maxLength: 40 }).map((text) => text.replaceAll(".", "")) },
+  {
+    weight: 8,
+    arbitrary: fc.constantFrom(
+      "device",
+      "temp",
+      "rpm",
+      "a",
+      "b",
+      "c",
+      "a rather long key of a field",
+      "é",
+      "",
+    ),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.string({ unit: "grapheme", maxLength: 40 }).map((text) => text.replaceAll(".", "")),
+  },
 );
 const numbers = fc.oneof(
   fc.integer().map(String),
@@ -21,7 +37,15 @@ const numbers = fc.oneof(
 const strings = fc.oneof(
   fc.string({ maxLength: 40 }),
   fc.string({ unit: "grapheme", maxLength: 20 }),
-  fc.constantFrom("m1", "m00042", "true", "12", "a string of exactly", "sixteen bytes ok", "one of more than sixteen bytes"),
+  fc.constantFrom(
+    "m1",
+    "m00042",
+    "true",
+    "12",
+    "a string of exactly",
+    "sixteen bytes ok",
+    "one of more than sixteen bytes",
+  ),
 );
 /** A string as JSON, some characters as escapes though they need none. */
 const stringLiterals = fc.tuple(strings, fc.boolean()).map(([text, isEscaped]) => {
@@ -33,19 +57,48 @@ const scalars = fc.oneof(numbers, stringLiterals, fc.constantFrom("true", "false
 const spaces = fc.constantFrom("", "", "", "", " ", "\t", " \r ");
 
 function escapeUnits(character: string): string {
-  return Array.from({ length: character.length }, (_, i) => `\\u${character.charCodeAt(i).toString(16).padStart(4, "0")}`).join("");
+  return Array.from(
+    { length: character.length },
+    (_, i) => `\\u${character.charCodeAt(i).toString(16).padStart(4, "0")}`,
+  ).join("");
 }
 
 const { object: objects } = fc.letrec<{ value: string; array: string; object: string }>((tie) => ({
-  value: fc.oneof({ maxDepth: 4, withCrossShrink: true }, { weight: 6, arbitrary: scalars }, tie("object"), tie("array")),
-  array: fc.tuple(spaces, fc.array(tie("value"), { maxLength: 4 })).map(([space, items]) => `[${space}${items.join(`${space},`)}${space}]`),
+  value: fc.oneof(
+    { maxDepth: 4, withCrossShrink: true },
+    { weight: 6, arbitrary: scalars },
+    tie("object"),
+    tie("array"),
+  ),
+  array: fc
+    .tuple(spaces, fc.array(tie("value"), { maxLength: 4 }))
+    .map(([space, items]) => `[${space}${items.join(`${space},`)}${space}]`),
   object: fc
-    .tuple(spaces, fc.array(fc.tuple(keys.map((key) => JSON.stringify(key)), tie("value")), { maxLength: 7 }))
-    .map(([space, members]) => `{${space}${members.map(([key, value]) => `${space}${key}${space}:${space}${value}${space}`).join(",")}}`),
+    .tuple(
+      spaces,
+      fc.array(
+        fc.tuple(
+          keys.map((key) => JSON.stringify(key)),
+          tie("value"),
+        ),
+        { maxLength: 7 },
+      ),
+    )
+    .map(
+      ([space, members]) =>
+        `{${space}${members.map(([key, value]) => `${space}${key}${space}:${space}${value}${space}`).join(",")}}`,
+    ),
 }));
 
 /** Bytes with a few of them lost, doubled or changed. */
-const damages = fc.array(fc.tuple(fc.nat(), fc.constantFrom("drop", "double", "set"), fc.oneof(fc.constantFrom(0x22, 0x5c, 0x2c, 0x7d, 0x5b, 0x2d, 0x65, 0x30, 0x00), fc.nat(255))), { minLength: 1, maxLength: 3 });
+const damages = fc.array(
+  fc.tuple(
+    fc.nat(),
+    fc.constantFrom("drop", "double", "set"),
+    fc.oneof(fc.constantFrom(0x22, 0x5c, 0x2c, 0x7d, 0x5b, 0x2d, 0x65, 0x30, 0x00), fc.nat(255)),
+  ),
+  { minLength: 1, maxLength: 3 },
+);
 
 function damage(bytes: Uint8Array, steps: readonly (readonly [number, string, number])[]): Uint8Array {
   const list = [...bytes];
@@ -70,7 +123,10 @@ function assertAgrees(parsed: Parsed, events: readonly Uint8Array[]): void {
     columns.add(event.members);
     return extras.push(event.extra);
   });
-  assert.deepEqual(parsed.errors.map(({ line }) => line), refused);
+  assert.deepEqual(
+    parsed.errors.map(({ line }) => line),
+    refused,
+  );
   assert.equal(parsed.accepted, columns.rows.length);
   assert.deepEqual(new Map(parsed.schema.map(({ name, type }) => [name, type])), columns.types);
   parsed.rows.forEach((row, index) => {
@@ -113,11 +169,15 @@ test("exactly the damaged lines that JSON.parse refuses are refused, and the oth
 
 test("the elements of an array give the values that JSON.parse gives", () => {
   fc.assert(
-    fc.property(fc.array(fc.oneof({ weight: 5, arbitrary: objects }, scalars), { minLength: 1, maxLength: 6 }), fc.constantFrom("", " ", "\n", "\r\n\t"), (elements, space) => {
-      const document = `${space}[${space}${elements.join(`${space},${space}`)}${space}]${space}`;
-      // JSON's numbers may be too great in an element, which is then bad by itself.
-      assertAgrees(parseBody("json", document), elements.map(toBytes));
-    }),
+    fc.property(
+      fc.array(fc.oneof({ weight: 5, arbitrary: objects }, scalars), { minLength: 1, maxLength: 6 }),
+      fc.constantFrom("", " ", "\n", "\r\n\t"),
+      (elements, space) => {
+        const document = `${space}[${space}${elements.join(`${space},${space}`)}${space}]${space}`;
+        // JSON's numbers may be too great in an element, which is then bad by itself.
+        assertAgrees(parseBody("json", document), elements.map(toBytes));
+      },
+    ),
     { numRuns: RUNS },
   );
 });
@@ -148,15 +208,52 @@ function isMalformed(bytes: Uint8Array): boolean {
 test("any bytes are parsed without a fault of the parser", () => {
   const bytes = fc.oneof(
     fc.uint8Array({ maxLength: 300 }),
-    fc.array(fc.constantFrom('{"', '":', ',"', "}", "[", "]", '"', "\\", "\\u", "d83d", "1", "-", ".", "e", "\n", "\r", " ", "null", "true", '{"a":1}', '{"a":"x"}', "é", "\0", ","), { maxLength: 60 }).map((parts) => toBytes(parts.join(""))),
+    fc
+      .array(
+        fc.constantFrom(
+          '{"',
+          '":',
+          ',"',
+          "}",
+          "[",
+          "]",
+          '"',
+          "\\",
+          "\\u",
+          "d83d",
+          "1",
+          "-",
+          ".",
+          "e",
+          "\n",
+          "\r",
+          " ",
+          "null",
+          "true",
+          '{"a":1}',
+          '{"a":"x"}',
+          "é",
+          "\0",
+          ",",
+        ),
+        { maxLength: 60 },
+      )
+      .map((parts) => toBytes(parts.join(""))),
   );
   fc.assert(
-    fc.property(bytes, fc.constantFrom("ndjson" as const, "json" as const, "csv" as const), (body, format) => {
-      const { accepted, bad, errors, rows } = parseBody(format, body, { time: { fields: ["a"] }, key: ["a", "b"] });
-      assert.equal(rows.length, accepted);
-      assert.equal(errors.length, bad);
-      for (const { code, message } of errors) assert.ok(code.startsWith("E_") && message.length > 10);
-    }),
+    fc.property(
+      bytes,
+      fc.constantFrom("ndjson" as const, "json" as const, "csv" as const),
+      (body, format) => {
+        const { accepted, bad, errors, rows } = parseBody(format, body, {
+          time: { fields: ["a"] },
+          key: ["a", "b"],
+        });
+        assert.equal(rows.length, accepted);
+        assert.equal(errors.length, bad);
+        for (const { code, message } of errors) assert.ok(code.startsWith("E_") && message.length > 10);
+      },
+    ),
     { numRuns: RUNS * 3 },
   );
 });

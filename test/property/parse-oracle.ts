@@ -43,7 +43,8 @@ export function oracleEvent(line: Uint8Array): OracleEvent | null {
   } catch {
     return null;
   }
-  if (typeof event !== "object" || event === null || Array.isArray(event) || event instanceof NumberLiteral) return null;
+  if (typeof event !== "object" || event === null || Array.isArray(event) || event instanceof NumberLiteral)
+    return null;
   const members = new Map<string, boolean | string | NumberLiteral | null>();
   const extra = new Map<string, unknown>();
   flatten(event as Record<string, unknown>, "", members, extra);
@@ -58,12 +59,16 @@ function isWithinLimits(value: unknown, depth = 1): boolean {
 
 /** Of any string in the text, kept or not. */
 function hasLoneSurrogate(text: string): boolean {
-  return (text.match(/"(?:[^"\\]|\\.)*"/g) ?? []).some((literal) => !(JSON.parse(literal) as string).isWellFormed());
+  return (text.match(/"(?:[^"\\]|\\.)*"/g) ?? []).some(
+    (literal) => !(JSON.parse(literal) as string).isWellFormed(),
+  );
 }
 
 function hasInfiniteNumber(text: string): boolean {
   const outside = text.replace(/"(?:[^"\\]|\\.)*"/g, '""');
-  return (outside.match(/-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g) ?? []).some((number) => !Number.isFinite(Number(number)));
+  return (outside.match(/-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g) ?? []).some(
+    (number) => !Number.isFinite(Number(number)),
+  );
 }
 
 function flatten(
@@ -74,7 +79,12 @@ function flatten(
 ): void {
   for (const [key, value] of Object.entries(object)) {
     const path = prefix + key;
-    if (value === null || typeof value === "boolean" || typeof value === "string" || value instanceof NumberLiteral) {
+    if (
+      value === null ||
+      typeof value === "boolean" ||
+      typeof value === "string" ||
+      value instanceof NumberLiteral
+    ) {
       members.set(path, value);
     } else if (Array.isArray(value) || Object.keys(value as object).length === 0) {
       extra.set(path, plain(value));
@@ -141,7 +151,11 @@ function convert(value: Value, type: FieldType): Value {
 /** Cells and readers of ints tell integers in two ways; values are compared as one. */
 export function sameValue(a: Value | undefined, b: Value | undefined): boolean {
   if (typeof a === "bigint" || typeof b === "bigint") {
-    return (typeof a === "bigint" || Number.isInteger(a)) && (typeof b === "bigint" || Number.isInteger(b)) && BigInt(a as number) === BigInt(b as number);
+    return (
+      (typeof a === "bigint" || Number.isInteger(a)) &&
+      (typeof b === "bigint" || Number.isInteger(b)) &&
+      BigInt(a as number) === BigInt(b as number)
+    );
   }
   // -0 as an integer is 0.
   return a === b;

@@ -13,7 +13,10 @@ const MAX_US = BigInt(MAX_MS) * 1000n + 999n;
 /** The times (µs) of events with these texts as `ts`, null where they are refused. */
 function readTimes(texts: readonly string[], unit: TimeUnit = "auto"): (bigint | null)[] {
   const body = texts.map((text) => `{"ts":${text},"n":1}`).join("\n");
-  const { rows, errors } = parseBody("ndjson", body, { time: { fields: ["ts"], unit }, maxAheadUs: Number.MAX_SAFE_INTEGER });
+  const { rows, errors } = parseBody("ndjson", body, {
+    time: { fields: ["ts"], unit },
+    maxAheadUs: Number.MAX_SAFE_INTEGER,
+  });
   const bad = new Set(errors.map(({ line }) => line));
   for (const { code, path } of errors) assert.deepEqual([code, path], ["E_TIME", "ts"]);
   let row = 0;
@@ -44,7 +47,9 @@ test("ISO 8601 in parts, good or not, as Date.parse takes it", () => {
     minute: fc.integer({ min: 0, max: 60 }),
     second: fc.option(fc.integer({ min: 0, max: 59 })),
     fraction: fc.option(fc.stringMatching(/^[0-9]{1,9}$/)),
-    offset: fc.option(fc.tuple(fc.constantFrom("+", "-"), fc.integer({ min: 0, max: 23 }), fc.integer({ min: 0, max: 59 }))),
+    offset: fc.option(
+      fc.tuple(fc.constantFrom("+", "-"), fc.integer({ min: 0, max: 23 }), fc.integer({ min: 0, max: 59 })),
+    ),
   });
   fc.assert(
     fc.property(fc.array(parts, { minLength: 20, maxLength: 20 }), (all) => {
@@ -61,7 +66,9 @@ test("ISO 8601 in parts, good or not, as Date.parse takes it", () => {
         if (Number.isNaN(ms)) return null;
         // 24:00 takes no fraction.
         if (text.includes("T24") && Number(fraction?.slice(0, 6) ?? 0) !== 0 && second !== null) return null;
-        const us = BigInt(ms) * 1000n + BigInt(second === null || fraction === null ? 0 : fraction.slice(0, 6).padEnd(6, "0"));
+        const us =
+          BigInt(ms) * 1000n +
+          BigInt(second === null || fraction === null ? 0 : fraction.slice(0, 6).padEnd(6, "0"));
         return us < MIN_US || us > MAX_US ? null : us;
       });
       assert.deepEqual(readTimes(texts.map((text) => `"${text}"`)), expected);
@@ -82,32 +89,71 @@ function floorDivide(a: bigint, b: bigint): bigint {
 }
 
 test("numbers of a unit, with fractions kept to the µs", () => {
-  const numbers = fc.tuple(fc.bigInt({ min: -(10n ** 19n), max: 10n ** 19n }), fc.integer({ min: 0, max: 9 }));
+  const numbers = fc.tuple(
+    fc.bigInt({ min: -(10n ** 19n), max: 10n ** 19n }),
+    fc.integer({ min: 0, max: 9 }),
+  );
   fc.assert(
-    fc.property(fc.array(numbers, { minLength: 20, maxLength: 20 }), fc.constantFrom(...SCALES), (all, [unit, times, over]) => {
-      const texts = all.map(([value, decimals]) => {
-        const digits = String(value < 0n ? -value : value).padStart(decimals + 1, "0");
-        const split = digits.length - decimals;
-        return `${value < 0n ? "-" : ""}${digits.slice(0, split)}${decimals === 0 ? "" : `.${digits.slice(split)}`}`;
-      });
-      const expected = all.map(([value, decimals]) => {
-        const us = floorDivide(value * times, over * 10n ** BigInt(decimals));
-        return us < MIN_US || us > MAX_US ? null : us;
-      });
-      assert.deepEqual(readTimes(texts, unit), expected);
-      assert.deepEqual(readTimes(texts.map((text) => `"${text}"`), unit), expected);
-    }),
+    fc.property(
+      fc.array(numbers, { minLength: 20, maxLength: 20 }),
+      fc.constantFrom(...SCALES),
+      (all, [unit, times, over]) => {
+        const texts = all.map(([value, decimals]) => {
+          const digits = String(value < 0n ? -value : value).padStart(decimals + 1, "0");
+          const split = digits.length - decimals;
+          return `${value < 0n ? "-" : ""}${digits.slice(0, split)}${decimals === 0 ? "" : `.${digits.slice(split)}`}`;
+        });
+        const expected = all.map(([value, decimals]) => {
+          const us = floorDivide(value * times, over * 10n ** BigInt(decimals));
+          return us < MIN_US || us > MAX_US ? null : us;
+        });
+        assert.deepEqual(readTimes(texts, unit), expected);
+        assert.deepEqual(
+          readTimes(
+            texts.map((text) => `"${text}"`),
+            unit,
+          ),
+          expected,
+        );
+      },
+    ),
     { numRuns: RUNS },
   );
 });
 
 test("the unit is told by magnitude", () => {
   assert.deepEqual(
-    readTimes(["1700000000", "1700000000.5", "99999999999", "100000000000", "1700000000123", "1700000000123.4567", "1700000000123456", "1700000000123456789", "-1700000000", "0", "1.7e9", "17e8", "1.7e12", "1e300"]),
+    readTimes([
+      "1700000000",
+      "1700000000.5",
+      "99999999999",
+      "100000000000",
+      "1700000000123",
+      "1700000000123.4567",
+      "1700000000123456",
+      "1700000000123456789",
+      "-1700000000",
+      "0",
+      "1.7e9",
+      "17e8",
+      "1.7e12",
+      "1e300",
+    ]),
     [
-      1_700_000_000_000_000n, 1_700_000_000_500_000n, 99_999_999_999_000_000n, 100_000_000_000_000n,
-      1_700_000_000_123_000n, 1_700_000_000_123_456n, 1_700_000_000_123_456n, 1_700_000_000_123_456n,
-      -1_700_000_000_000_000n, 0n, 1_700_000_000_000_000n, 1_700_000_000_000_000n, 1_700_000_000_000_000n, null,
+      1_700_000_000_000_000n,
+      1_700_000_000_500_000n,
+      99_999_999_999_000_000n,
+      100_000_000_000_000n,
+      1_700_000_000_123_000n,
+      1_700_000_000_123_456n,
+      1_700_000_000_123_456n,
+      1_700_000_000_123_456n,
+      -1_700_000_000_000_000n,
+      0n,
+      1_700_000_000_000_000n,
+      1_700_000_000_000_000n,
+      1_700_000_000_000_000n,
+      null,
     ],
   );
 });
@@ -145,6 +191,13 @@ test("other forms of ISO 8601", () => {
 });
 
 test("what is no time is refused", () => {
-  assert.deepEqual(readTimes(["true", "[1]", "{}", '{"a":1}', '"1 "', '"0x10"', '"NaN"']), Array(7).fill(null));
-  assert.deepEqual(readTimes(["1700000000", '"1700000000"', '"2024-01-01"'], "iso"), [null, null, 1_704_067_200_000_000n]);
+  assert.deepEqual(
+    readTimes(["true", "[1]", "{}", '{"a":1}', '"1 "', '"0x10"', '"NaN"']),
+    Array(7).fill(null),
+  );
+  assert.deepEqual(readTimes(["1700000000", '"1700000000"', '"2024-01-01"'], "iso"), [
+    null,
+    null,
+    1_704_067_200_000_000n,
+  ]);
 });

@@ -243,6 +243,24 @@ test("dead letters beyond the limit are given up oldest first, with a row in the
   });
 });
 
+test("bad lines beyond what is kept are counted, and stand in the ledger", (context) => {
+  const fixture = new StoreFixture(context);
+  const batch = makeBlockOperation({
+    idempotencyKey: "k",
+    deadLetters: [makeDeadLetter(1)],
+    unkeptDeadLetters: 5,
+  });
+  fixture.commit(batch);
+  assert.deepEqual(fixture.commit(batch), [{ kind: "duplicate", accepted: 10, deadLettered: 6 }]);
+  const reader = new Reader(fixture.dir);
+  context.after(() => reader.close());
+  assert.deepEqual(
+    reader.losses("machines", 0, 10).map(({ count, reason }) => [count, reason]),
+    [[5, "given-up"]],
+  );
+  assert.equal(fixture.reopen().recovered.streams[0]!.counts.deadLettered, 6);
+});
+
 test("keys are forgotten by age, and by number when there are too many", (context) => {
   const day = 86_400_000_000;
   const limits = { ...DEFAULT_LIMITS, idempotencyRetentionUs: 7 * day, idempotencyKeys: 3 };

@@ -45,9 +45,13 @@ const DESCRIPTIONS: readonly Description[] = [
   },
   {
     code: "E_NUMBER",
-    message: (fault) => `a number ${place(fault)} is beyond ±1.8e308, what a 64-bit float holds; send it as a string`,
+    message: (fault) =>
+      `a number ${place(fault)} is beyond ±1.8e308, what a 64-bit float holds; send it as a string`,
   },
-  { code: "E_NOT_OBJECT", message: () => `an event must be a JSON object such as {"device":"m1","temp":21.5}` },
+  {
+    code: "E_NOT_OBJECT",
+    message: () => `an event must be a JSON object such as {"device":"m1","temp":21.5}`,
+  },
   {
     code: "E_LINE_TOO_LONG",
     message: ({ bytes }) => `an event may take 1 MiB, this one takes ${bytes.length} bytes; split it`,
@@ -70,14 +74,19 @@ const DESCRIPTIONS: readonly Description[] = [
     code: "E_NO_KEY",
     message: () => "the event lacks the stream's key, or it is null; add the key field",
   },
-  { code: "E_KEY", message: ({ path }) => `the key ${path} must be a string, number or bool, not an array or object` },
   {
-    code: "E_EXTRA",
-    message: ({ path }) => `${path} is not a field of the stream, which rejects extra ones; declare it, or set extra: keep`,
+    code: "E_KEY",
+    message: ({ path }) => `the key ${path} must be a string, number or bool, not an array or object`,
   },
   {
     code: "E_EXTRA",
-    message: ({ path }) => `${path} is an array, and the stream rejects what has no column; set extra: keep or drop`,
+    message: ({ path }) =>
+      `${path} is not a field of the stream, which rejects extra ones; declare it, or set extra: keep`,
+  },
+  {
+    code: "E_EXTRA",
+    message: ({ path }) =>
+      `${path} is an array, and the stream rejects what has no column; set extra: keep or drop`,
   },
   {
     code: "E_CSV_CELLS",
@@ -86,7 +95,8 @@ const DESCRIPTIONS: readonly Description[] = [
   },
   {
     code: "E_CSV_QUOTE",
-    message: (fault) => `a quote ${place(fault)} is not paired; put the whole cell into quotes and double those within`,
+    message: (fault) =>
+      `a quote ${place(fault)} is not paired; put the whole cell into quotes and double those within`,
   },
   {
     code: "E_CSV_HEADER",
@@ -99,7 +109,8 @@ const DESCRIPTIONS: readonly Description[] = [
   },
   {
     code: "E_JSON",
-    message: (fault) => `something follows the value ${place(fault)}: ${byteAt(fault)}; put one event on a line`,
+    message: (fault) =>
+      `something follows the value ${place(fault)}: ${byteAt(fault)}; put one event on a line`,
   },
 ];
 
@@ -120,7 +131,9 @@ function place({ offset, bytes }: Fault): string {
 function byteAt({ offset, bytes }: Fault): string {
   const byte = bytes[offset];
   if (byte === undefined) return "its end";
-  return byte > 0x20 && byte < 0x7f ? `"${String.fromCharCode(byte)}"` : `byte 0x${byte.toString(16).padStart(2, "0")}`;
+  return byte > 0x20 && byte < 0x7f
+    ? `"${String.fromCharCode(byte)}"`
+    : `byte 0x${byte.toString(16).padStart(2, "0")}`;
 }
 
 function describeSyntax(fault: Fault): string {

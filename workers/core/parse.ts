@@ -122,17 +122,28 @@ function seed(core: CoreModule): void {
 }
 
 function readOutcome(core: CoreModule, at: Pointer): ParseOutcome {
-  const [accepted, bad, faults, faultBytes, paths] = new Uint32Array(core.memory.buffer, at >>> 0, OUTCOME_WORDS) as
-    unknown as [number, number, number, number, number];
+  const [accepted, bad, faults, faultBytes, paths] = new Uint32Array(
+    core.memory.buffer,
+    at >>> 0,
+    OUTCOME_WORDS,
+  ) as unknown as [number, number, number, number, number];
   const words = new Uint32Array(core.memory.buffer, faults, faultBytes >>> 2);
   const errors: LineError[] = [];
   for (let i = 0; i < words.length; i += FAULT_WORDS) {
-    const [problem, line, offset, detail, path, pathLength, text, textLength] = words.subarray(i, i + FAULT_WORDS) as
-      unknown as [number, number, number, number, number, number, number, number];
+    const [problem, line, offset, detail, path, pathLength, text, textLength] = words.subarray(
+      i,
+      i + FAULT_WORDS,
+    ) as unknown as [number, number, number, number, number, number, number, number];
     const bytes = new Uint8Array(core.memory.buffer, text, textLength);
     const fault: Fault = { problem, offset, detail, path: readText(core, paths + path, pathLength), bytes };
     const { code, message } = describeFault(fault);
-    errors.push({ line, path: fault.path, code, message, text: readText(core, text, Math.min(textLength, MAX_TEXT_BYTES)) });
+    errors.push({
+      line,
+      path: fault.path,
+      code,
+      message,
+      text: readText(core, text, Math.min(textLength, MAX_TEXT_BYTES)),
+    });
   }
   return { accepted, bad, errors };
 }

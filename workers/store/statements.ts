@@ -63,7 +63,7 @@ const SQL = {
   upsertResults: upsertResults(RESULTS_PER_INSERT),
   querySpans: "SELECT query, longest_us AS longestUs FROM query_spans",
   writeQuerySpan:
-    "INSERT INTO query_spans (query, longest_us) VALUES (?, ?) ON CONFLICT DO UPDATE SET longest_us = excluded.longest_us",
+    "INSERT INTO query_spans (query, longest_us) VALUES (?, ?) ON CONFLICT DO UPDATE SET longest_us = max(longest_us, excluded.longest_us)",
 
   insertLate:
     "INSERT INTO late (source_seq, reason, stream_id, at_us, count, codec, encoded_bytes, data)" +

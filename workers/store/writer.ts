@@ -1,5 +1,5 @@
-import { unpackResults } from "../result-rows.ts";
 import type { CommitOperation, CommitOutcome, ResultRow, StoredBlock } from "../messages.ts";
+import { unpackResults } from "../result-rows.ts";
 import { insertBlock } from "./block-row.ts";
 import type { Connection } from "./database.ts";
 import { RESULTS_PER_INSERT, type Statements } from "./statements.ts";
