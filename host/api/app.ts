@@ -174,7 +174,7 @@ function pageResponse(context: AppContext, { ndjson, next }: Page): Response {
   if (next !== null) {
     const following = new URL(context.req.url);
     following.searchParams.set("after", next);
-    headers["link"] = `<${following.pathname}${following.search}>; rel="next"`;
+    headers.link = `<${following.pathname}${following.search}>; rel="next"`;
   }
   return context.body(ndjson as Uint8Array<ArrayBuffer>, 200, headers);
 }

@@ -20,7 +20,7 @@ export function readTimeRange(context: Context): TimeRange | Response {
     times[name] = parseTime(text);
     if (times[name] === null) return refuse(name, `"${text}" ${TIME_HINT}`);
   }
-  const limit = readLimit(parameters["limit"]);
+  const limit = readLimit(parameters.limit);
   if (limit instanceof Response) return limit;
   const { key = null, after = null } = parameters;
   return { fromUs: times.from, toUs: times.to, key, limit, after };

@@ -117,12 +117,15 @@ function assertAgrees(parsed: Parsed, events: readonly Uint8Array[]): void {
   const columns = new OracleColumns();
   const extras: ReadonlyMap<string, unknown>[] = [];
   const refused: number[] = [];
-  events.forEach((line, index) => {
+  for (const [index, line] of events.entries()) {
     const event = oracleEvent(line);
-    if (event === null) return refused.push(index + 1);
+    if (event === null) {
+      refused.push(index + 1);
+      continue;
+    }
     columns.add(event.members);
-    return extras.push(event.extra);
-  });
+    extras.push(event.extra);
+  }
   assert.deepEqual(
     parsed.errors.map(({ line }) => line),
     refused,

@@ -149,7 +149,7 @@ describe("what the engine says is told", () => {
       errors: [badLine(1)],
     };
     const problem = await problemOf(await post(url), 422, "E_ALL_LINES_BAD");
-    assert.deepEqual([problem["accepted"], problem["deadLettered"]], [0, 1]);
+    assert.deepEqual([problem.accepted, problem.deadLettered], [0, 1]);
     assert.deepEqual(problem.errors, [{ line: 1, path: "temp", message: "not a float" }]);
   });
 

@@ -103,7 +103,7 @@ test("a page names the next one, with all parameters", async (context) => {
   reads.next = "WzE+_w==";
   const answer = await fetch(`${url}/v1/streams/${KNOWN}/events?key=a%20b&after=old`);
   const link = /^<([^>]+)>; rel="next"$/.exec(answer.headers.get("link") ?? "")?.[1];
-  assert.ok(link !== undefined && link.startsWith("/v1/streams/"), String(link));
+  assert.ok(link?.startsWith("/v1/streams/"), String(link));
   await fetch(url + link);
   const { key, after } = reads.asked.at(-1)!.request;
   assert.deepEqual({ key, after }, { key: "a b", after: "WzE+_w==" });
@@ -210,20 +210,20 @@ test("a stream tells which key and time are in use", async (context) => {
   const fresh = await stream();
   assert.deepEqual(
     [
-      fresh["schema"],
-      fresh["keyField"],
-      fresh["keySource"],
-      fresh["timeField"],
-      fresh["timeSource"],
-      fresh["watermark"],
-      fresh["lagMs"],
+      fresh.schema,
+      fresh.keyField,
+      fresh.keySource,
+      fresh.timeField,
+      fresh.timeSource,
+      fresh.watermark,
+      fresh.lagMs,
     ],
     [{ device: "string", temp: "float" }, "device", "found", "ts", "found-or-arrival", null, null],
   );
   engine.watermarkUs = 1_767_225_600_000_000;
   const later = await stream();
-  assert.equal(later["watermark"], "2026-01-01T00:00:00.000Z");
-  assert.equal(typeof later["lagMs"], "number");
+  assert.equal(later.watermark, "2026-01-01T00:00:00.000Z");
+  assert.equal(typeof later.lagMs, "number");
 });
 
 test("the configuration in force can be read as it is written, without secrets", async (context) => {
