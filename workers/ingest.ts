@@ -1,5 +1,13 @@
 import { gunzipSync } from "node:zlib";
-import { type BatchHandle, decodeBlock, encodeBatch, encodeRows, newBatch, readHeader, resetBatch } from "./core/codec.ts";
+import {
+  type BatchHandle,
+  decodeBlock,
+  encodeBatch,
+  encodeRows,
+  newBatch,
+  readHeader,
+  resetBatch,
+} from "./core/codec.ts";
 import { type CoreModule, instantiateCore } from "./core/module.ts";
 import { createParser, type Parser } from "./core/parse.ts";
 import { batchTimeRange, maskSkewed } from "./core/rows.ts";
@@ -63,7 +71,10 @@ export function ingest(task: IngestTask): IngestResult {
     compressNs: Number(process.hrtime.bigint() - encodedAt),
   };
   const { maxEventUs, skewedCount } = range;
-  return moveWith({ outcomes, block, skewed, partials, maxEventUs, skewedCount, stages }, buffersOf(partials));
+  return moveWith(
+    { outcomes, block, skewed, partials, maxEventUs, skewedCount, stages },
+    buffersOf(partials),
+  );
 }
 
 /** Rebuilds the partial aggregates of a stored block through the same code as when it was new. */
@@ -92,7 +103,8 @@ export function extractLate(task: LateTask): StoredBlock | null {
 function streamOf(name: string, setup: StreamSetup | null): LocalStream {
   const known = streams.get(name);
   if (setup === null) {
-    if (known === undefined) throw new MillraceError("E_UNKNOWN_STREAM", `stream ${name} was never set up here`);
+    if (known === undefined)
+      throw new MillraceError("E_UNKNOWN_STREAM", `stream ${name} was never set up here`);
     return known;
   }
   if (known !== undefined) {

@@ -25,7 +25,11 @@ export interface StreamPlan {
   readonly key: readonly string[];
   /** A declared key that is missing makes the line bad; an undeclared one falls back to the constant key. */
   readonly isKeyDeclared: boolean;
-  readonly time: { readonly fields: readonly string[]; readonly isDeclared: boolean; readonly unit: TimeUnit };
+  readonly time: {
+    readonly fields: readonly string[];
+    readonly isDeclared: boolean;
+    readonly unit: TimeUnit;
+  };
   /** Declared fields, or null when the schema is inferred. */
   readonly fields: readonly SchemaField[] | null;
   readonly extra: "keep" | "drop" | "reject";
@@ -34,7 +38,17 @@ export interface StreamPlan {
 export type TimeUnit = "auto" | "iso" | "s" | "ms" | "us" | "ns";
 
 export type AggregateName =
-  | "count" | "sum" | "avg" | "min" | "max" | "range" | "first" | "last" | "variance" | "stddev" | "quantile";
+  | "count"
+  | "sum"
+  | "avg"
+  | "min"
+  | "max"
+  | "range"
+  | "first"
+  | "last"
+  | "variance"
+  | "stddev"
+  | "quantile";
 /** One selected value: `name: fn(field, parameter)`. `field` is null for count(). */
 export interface Output {
   readonly name: string;
@@ -104,7 +118,13 @@ export type CommitOperation =
   | { readonly kind: "results"; readonly rows: readonly ResultRow[] }
   /** The same, as `result-rows.ts` packs them. */
   | { readonly kind: "packed-results"; readonly text: string }
-  | { readonly kind: "late"; readonly stream: string; readonly sourceSeq: number; readonly block: StoredBlock; readonly atUs: number }
+  | {
+      readonly kind: "late";
+      readonly stream: string;
+      readonly sourceSeq: number;
+      readonly block: StoredBlock;
+      readonly atUs: number;
+    }
   | { readonly kind: "checkpoint"; readonly seq: number; readonly state: Uint8Array<ArrayBuffer> };
 
 export type CommitOutcome =
@@ -119,7 +139,12 @@ export type LogEntry =
       readonly arrivalUs: number;
       readonly block: StoredBlock;
     }
-  | { readonly kind: "watermark"; readonly seq: number; readonly stream: string; readonly timeUs: number | "end" };
+  | {
+      readonly kind: "watermark";
+      readonly seq: number;
+      readonly stream: string;
+      readonly timeUs: number | "end";
+    };
 
 /** A request body as an ingest worker gets it. */
 export interface IngestBody {
@@ -145,7 +170,12 @@ export interface IngestTask {
 }
 
 export type BodyOutcome =
-  | { readonly kind: "parsed"; readonly accepted: number; readonly bad: number; readonly errors: readonly LineError[] }
+  | {
+      readonly kind: "parsed";
+      readonly accepted: number;
+      readonly bad: number;
+      readonly errors: readonly LineError[];
+    }
   | { readonly kind: "too-large" }
   | { readonly kind: "bad-encoding"; readonly detail: string };
 
@@ -197,8 +227,19 @@ export interface WindowSetup {
 
 /** One step of the log, in the order of `seq`. */
 export type ApplyEntry =
-  | { readonly kind: "block"; readonly seq: number; readonly stream: string; readonly partials: readonly QueryPartial[]; readonly maxEventUs: number | null }
-  | { readonly kind: "watermark"; readonly seq: number; readonly stream: string; readonly timeUs: number | "end" };
+  | {
+      readonly kind: "block";
+      readonly seq: number;
+      readonly stream: string;
+      readonly partials: readonly QueryPartial[];
+      readonly maxEventUs: number | null;
+    }
+  | {
+      readonly kind: "watermark";
+      readonly seq: number;
+      readonly stream: string;
+      readonly timeUs: number | "end";
+    };
 
 export interface LateGroups {
   readonly seq: number;
@@ -218,7 +259,11 @@ export interface ApplyResult {
   readonly rows: string;
   readonly fired: readonly { readonly queryId: number; readonly rows: number; readonly revisions: number }[];
   readonly late: readonly LateGroups[];
-  readonly watermarks: readonly { readonly stream: string; readonly watermarkUs: number | null; readonly maxEventUs: number | null }[];
+  readonly watermarks: readonly {
+    readonly stream: string;
+    readonly watermarkUs: number | null;
+    readonly maxEventUs: number | null;
+  }[];
   readonly stats: readonly WindowStats[];
   readonly mergeNs: number;
 }

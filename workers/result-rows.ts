@@ -6,9 +6,7 @@ import type { ResultRow } from "./messages.ts";
  */
 export function packResults(rows: readonly ResultRow[]): string {
   return rows
-    .map((row) =>
-      [row.query, row.startUs, row.endUs, row.revision, row.kind, row.key, row.values].join("\t"),
-    )
+    .map((row) => [row.query, row.startUs, row.endUs, row.revision, row.kind, row.key, row.values].join("\t"))
     .join("\n");
 }
 

@@ -6,7 +6,11 @@ export interface SnapshotPart {
   readonly stream: string;
   readonly watermarkUs: bigint;
   readonly maxEventUs: bigint;
-  readonly queries: readonly { readonly name: string; readonly signature: string; readonly state: Uint8Array }[];
+  readonly queries: readonly {
+    readonly name: string;
+    readonly signature: string;
+    readonly state: Uint8Array;
+  }[];
 }
 
 const VERSION = 1;
@@ -31,7 +35,10 @@ export function packSnapshot(parts: readonly SnapshotPart[]): Uint8Array<ArrayBu
     queries: part.queries.map(({ name, signature, state }) => ({ name, signature, bytes: state.length })),
   }));
   const indexBytes = Buffer.from(JSON.stringify(index));
-  const body = Buffer.concat([indexBytes, ...parts.flatMap((part) => part.queries.map((query) => query.state))]);
+  const body = Buffer.concat([
+    indexBytes,
+    ...parts.flatMap((part) => part.queries.map((query) => query.state)),
+  ]);
   const packed = codec.compress(body, SNAPSHOT_ZSTD_LEVEL);
   const out = new Uint8Array(HEADER_BYTES + packed.length);
   const view = new DataView(out.buffer);

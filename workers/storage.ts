@@ -1,7 +1,7 @@
 import type { MillraceError } from "./errors.ts";
 import type { CommitOperation, CommitOutcome, LogEntry, StoredBlock } from "./messages.ts";
-import type { SmallBlocks } from "./store/compaction.ts";
 import { release } from "./move.ts";
+import type { SmallBlocks } from "./store/compaction.ts";
 import { databaseFile, databaseSizes } from "./store/data-dir.ts";
 import { explainFailure, type StoreFailure } from "./store/failure.ts";
 import { readLog as readLogEntries } from "./store/log-reader.ts";

@@ -1,4 +1,4 @@
-import { Batch } from "./batch";
+import { Batch, ColumnType } from "./batch";
 
 /** Memory for the host to write into; freed with `release`. */
 export function allocate(length: u32): usize {
@@ -32,4 +32,44 @@ export function batchColumn(batch: Batch, index: i32): usize {
 
 export function batchDispose(batch: Batch): void {
   batch.dispose();
+}
+
+/** The four below, and `batchSeal`, fill a batch by hand: for tests and benches. */
+export function batchCreate(capacity: u32): Batch {
+  return Batch.create(capacity);
+}
+
+/** Adds a column and returns its index. `type` is a `ColumnType`. */
+export function batchAddColumn(batch: Batch, name: usize, nameLength: u32, type: u32): u32 {
+  return batch.addColumn(name, nameLength, <ColumnType>type);
+}
+
+/** Makes room for at least `rows` rows. */
+export function batchEnsure(batch: Batch, rows: u32): void {
+  batch.ensure(rows);
+}
+
+/** Says that all columns hold `rows` rows; cells and validity bytes are set already. */
+export function batchSetRows(batch: Batch, rows: u32): void {
+  batch.rows = rows;
+  for (let i: u32 = 0; i < batch.columnCount; i++) {
+    const column = batch.column(i);
+    column.filled = rows;
+    column.nulls = 0;
+    for (let row: u32 = 0; row < rows; row++) column.nulls += column.isValid(row) ? 0 : 1;
+  }
+}
+
+export function batchSeal(batch: Batch): void {
+  batch.seal();
+}
+
+/** The id of a text in a text column's dictionary. */
+export function batchIntern(batch: Batch, column: u32, text: usize, length: u32): u32 {
+  return batch.column(column).dictionary.intern(text, length);
+}
+
+/** Forgets rows and texts, keeps columns. */
+export function batchReset(batch: Batch): void {
+  batch.reset();
 }

@@ -89,7 +89,10 @@ function readLine(parser: Parser, start: usize, end: usize, line: u32): void {
 export function commitRead(parser: Parser, at: usize): bool {
   if (!commitMembers(parser)) return false;
   if (parser.isStale) parser.refreshKeys();
-  if (parser.missesKey) learnKeys(parser, at);
+  if (parser.missesKey) {
+    parser.missesKey = 0;
+    learnKeys(parser, at);
+  }
   return true;
 }
 

@@ -18,10 +18,10 @@ export let isNegative: bool = false;
 export let mantissa: u64 = 0;
 export let decimalExponent: i32 = 0;
 
-/** Where in a word of eight bytes, each xor 0x30, the first is that is no digit: its bit 7 is the lowest one set. */
+/** Bit 7 of each byte that is no digit, of a word of eight bytes each xor 0x30. */
 @inline
 export function markNonDigits(word: u64): u64 {
-  return ((word + 0x7676767676767676) | word) & 0x8080808080808080;
+  return (((word & 0x7f7f7f7f7f7f7f7f) + 0x7676767676767676) | word) & 0x8080808080808080;
 }
 
 /**

@@ -37,6 +37,8 @@ export class Parser {
   rowMarks: u32;
   /** `FEED_IN_DOCUMENT` or `FEED_IN_LINE`. */
   lineFeed: u32;
+  /** How often the guess of the next key failed lately. */
+  failedGuesses: u32;
   /** The row reader gave up for a key that is not in `keys`. */
   missesKey: u32;
   /** Types or columns changed, so that the keys' roles must be found anew. */
@@ -51,6 +53,7 @@ export class Parser {
     self.latestUs = i64.MAX_VALUE;
     self.serial = 0;
     self.lineFeed = FEED_IN_LINE;
+    self.failedGuesses = 0;
     self.missesKey = 0;
     self.isStale = 0;
     return self;

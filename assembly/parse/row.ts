@@ -6,15 +6,15 @@ import { Key, MARK_TIME, Role } from "./key";
 import { decimalExponent, doubleValue, eightDigits, integerValue, isInteger, isNegative, mantissa, markNonDigits, readNumber } from "./number";
 import { Parser } from "./parser";
 import { hasEscapes, markSpecial, readString, unescape } from "./text";
-import { powerOfTen, readIsoTime, timeOfNumber, timeUs } from "./time";
+import { powerOfTen, readIsoTime, timeOfNumber, timeUs, Unit } from "./time";
 import { FEED_IN_DOCUMENT, MAX_DEPTH, skipValue } from "./value";
 
 const NULL: u32 = 0x6c6c756e;
 const TRUE: u32 = 0x65757274;
-const FALSE_REST: u32 = 0x65736c61;
+const FALSE_HEAD: u32 = 0x736c6166;
 const ASCII_ZEROS: u64 = 0x3030303030303030;
-/** With so many digits a mantissa is exact as a double. */
-const MAX_EXACT_DIGITS: i32 = 15;
+/** Halved from row to row: with so many, keys are looked up at once. */
+const MAX_FAILED_GUESSES: u32 = 3;
 
 @inline
 function isBlank(byte: u32, lineFeed: u32): bool {
@@ -34,13 +34,159 @@ function put(column: Column, row: u32, cell: u64): void {
   column.filled = row + 1;
 }
 
+/** Past true or false at `at`, without a branch for which of them it is; 0 when it is neither. */
+@inline
+function readBool(column: Column, row: u32, at: usize): usize {
+  const word = load<u32>(at);
+  const isTrue = u32(word == TRUE);
+  const isFalse = u32(word == FALSE_HEAD) & u32(load<u8>(at, 4) == 0x65);
+  put(column, row, isTrue);
+  return isTrue | isFalse ? at + 5 - isTrue : 0;
+}
+
+/** Reads an integer of up to 15 digits into `plainValue`; gives where it ends, or 0 when it is longer or malformed. */
+@inline
+function readPlainInteger(at: usize): usize {
+  let word = load<u64>(at) ^ ASCII_ZEROS;
+  let marked = markNonDigits(word);
+  if (marked != 0) {
+    const count = ctz<u64>(marked) >> 3;
+    plainValue = eightDigits(word << (64 - (count << 3)));
+    // No digit, or a leading zero.
+    return count == 0 || (count > 1 && (word & 0xff) == 0) ? 0 : at + <usize>count;
+  }
+  if ((word & 0xff) == 0) return 0;
+  plainValue = eightDigits(word);
+  at += 8;
+  word = load<u64>(at) ^ ASCII_ZEROS;
+  marked = markNonDigits(word);
+  if (marked == 0) return 0;
+  const count = <i32>ctz<u64>(marked) >> 3;
+  if (count != 0) plainValue = plainValue * powerOfTen(count) + eightDigits(word << (64 - (count << 3)));
+  return at + count;
+}
+
+/**
+ * Reads a number of up to 7 bytes, with a point within or without, into `plainValue` and `plainDecimals`. Gives where it
+ * ends, or 0 when it is longer, has an exponent or is malformed.
+ */
+@inline
+function readPlainDecimal(at: usize): usize {
+  const word = load<u64>(at) ^ ASCII_ZEROS;
+  const marked = markNonDigits(word);
+  if (marked == 0) return 0;
+  const point = ctz<u64>(marked);
+  const whole = point >> 3;
+  if (whole == 0 || (whole > 1 && (word & 0xff) == 0)) return 0;
+  const next = <u32>load<u8>(at + <usize>whole);
+  if (next != 0x2e) {
+    plainDecimals = 0;
+    plainValue = eightDigits(word << (64 - (whole << 3)));
+    return (next | 0x20) == 0x65 ? 0 : at + <usize>whole;
+  }
+  // Another byte that is no digit must follow within the word.
+  const after = marked & (marked - 1);
+  if (after == 0) return 0;
+  const length = ctz<u64>(after) >> 3;
+  const decimals = length - whole - 1;
+  if (decimals == 0 || (load<u8>(at + <usize>length) | 0x20) == 0x65) return 0;
+  // The digits without the point between them: those before it move up by a byte.
+  const before = ((<u64>1) << (whole << 3)) - 1;
+  const digits = ((word & before) << 8) | (word & ~((before << 8) | 0xff));
+  plainValue = eightDigits(digits << (64 - (length << 3)));
+  plainDecimals = <i32>decimals;
+  return at + <usize>length;
+}
+
+let plainValue: u64 = 0;
+let plainDecimals: i32 = 0;
+
+/** Reads a number for a column of ints; 0 when it is none that fits. */
+@inline
+function putInteger(column: Column, row: u32, byte: u32, at: usize): usize {
+  const isMinus = u64(byte == 0x2d);
+  const end = readPlainInteger(at + <usize>isMinus);
+  if (end != 0) {
+    put(column, row, (plainValue ^ (0 - isMinus)) + isMinus);
+    return end;
+  }
+  return putLongInteger(column, row, at);
+}
+
+function putLongInteger(column: Column, row: u32, at: usize): usize {
+  const end = readNumber(at);
+  if (end == 0 || !isInteger) return 0;
+  put(column, row, integerValue);
+  return end;
+}
+
+/** The same for a column of floats. */
+@inline
+function putFloat(column: Column, row: u32, byte: u32, at: usize): usize {
+  const isMinus = u64(byte == 0x2d);
+  const end = readPlainDecimal(at + <usize>isMinus);
+  if (end != 0) {
+    const value = <f64>(<i64>plainValue) / exactPowerOfTen(plainDecimals);
+    put(column, row, reinterpret<u64>(value) | (isMinus << 63));
+    return end;
+  }
+  return putLongFloat(column, row, at);
+}
+
+function putLongFloat(column: Column, row: u32, at: usize): usize {
+  const end = readNumber(at);
+  if (end != 0) put(column, row, reinterpret<u64>(doubleValue));
+  return end;
+}
+
+/** Reads an event time; 0 when it is none, or not of the unit. */
+@inline
+function readTime(parser: Parser, byte: u32, at: usize): usize {
+  const unit = parser.plan.unit;
+  if (byte == 0x22) return readTimeText(at);
+  if (unit == Unit.Iso) return 0;
+  const end = readPlainInteger(at);
+  if (end != 0 && load<u8>(end) != 0x2e) return timeOfNumber(false, plainValue, 0, unit) ? end : 0;
+  return readLongTime(at, unit);
+}
+
+function readTimeText(at: usize): usize {
+  const end = readString(at + 1, false);
+  return end == 0 || hasEscapes || !readIsoTime(at + 1, end) ? 0 : end + 1;
+}
+
+function readLongTime(at: usize, unit: Unit): usize {
+  const end = readNumber(at);
+  return end != 0 && timeOfNumber(isNegative, mantissa, decimalExponent, unit) ? end : 0;
+}
+
+@inline
+function putText(column: Column, row: u32, at: usize): usize {
+  const text = v128.load(at);
+  const special = markSpecial(text);
+  const length = <u32>ctz<i32>(special);
+  if (special == 0 || load<u8>(at + length) != 0x22) return putLongText(column, row, at);
+  put(column, row, column.dictionary.internShort(maskedBlock(text, length), length));
+  return at + length + 1;
+}
+
+/** Checks a value that has no column, and appends it to the extra column or drops it. */
+function putExtra(parser: Parser, key: Key, role: Role, at: usize, depth: u32, extraStart: u32): usize {
+  const end = skipValue(at, depth, MAX_DEPTH);
+  if (end == 0 || role == Role.Drop) return end;
+  const isDocument = parser.lineFeed == FEED_IN_DOCUMENT;
+  return appendExtra(parser.batch, extraStart, key.path, key.pathLength, at, end, isDocument) ? end : 0;
+}
+
 /**
  * Reads the object at `start` straight into the next row's cells. Gives where it ends; or 0 when anything about it is
  * out of the ordinary (an unknown key, a value that its column cannot hold, a fault), and the caller then undoes the row
  * and reads it with `readObject`, which decides.
  *
- * Cost: one pass. The next key is guessed to be the one that came next the last time, which one 16-byte comparison
- * confirms; otherwise it is looked up by a hash of its first 16 bytes.
+ * Cost: one pass. While events have their fields in one order, the next key is guessed to be the one that came next
+ * the last time, which one 16-byte comparison confirms. Where guesses fail, keys are looked up by a hash of their first
+ * 16 bytes at once, because a guess that fails half of the time costs more than the look-up. What the value is to be is
+ * told by the key's role, so that each kind of column has branches of its own, which come out the same way every time.
  */
 export function readRow(parser: Parser, start: usize): usize {
   const batch = parser.batch;
@@ -49,12 +195,13 @@ export function readRow(parser: Parser, start: usize): usize {
   const lineFeed = parser.lineFeed;
   const serial = ++parser.serial;
   const extraStart = batch.extra.bytes.length;
+  const isGuessing = parser.failedGuesses < MAX_FAILED_GUESSES;
+  let failedGuesses: u32 = 0;
   let marks: u32 = 0;
   let depth: u32 = 1;
   let parent = changetype<usize>(keys.root);
   // Where the guess of the next key stands.
   let guess = parent + offsetof<Key>("first");
-  parser.missesKey = 0;
   let at = start + 1;
   let byte = <u32>load<u8>(at);
   if (byte <= 0x20) {
@@ -68,14 +215,26 @@ export function readRow(parser: Parser, start: usize): usize {
   while (true) {
     if (byte != 0x22) return 0;
     let found = load<usize>(guess);
-    const block = v128.load(at, 1);
-    if (v128.any_true(v128.xor(v128.and(block, changetype<Key>(found).mask), changetype<Key>(found).block))) {
+    if (isGuessing) {
+      const block = v128.load(at, 1);
+      if (v128.any_true(v128.xor(v128.and(block, changetype<Key>(found).mask), changetype<Key>(found).block))) {
+        found = keys.find(parent, at + 1);
+        if (found == 0) {
+          parser.missesKey = 1;
+          return 0;
+        }
+        store<usize>(guess, found);
+        failedGuesses++;
+      }
+    } else {
+      const guessed = found;
       found = keys.find(parent, at + 1);
       if (found == 0) {
         parser.missesKey = 1;
         return 0;
       }
       store<usize>(guess, found);
+      failedGuesses += u32(found != guessed);
     }
     const key = changetype<Key>(found);
     guess = found + offsetof<Key>("next");
@@ -93,94 +252,43 @@ export function readRow(parser: Parser, start: usize): usize {
       byte = load<u8>(at);
     }
 
-    const role = key.role;
-    if (role <= Role.Time && (byte - 48 < 10 || byte == 0x2d)) {
-      // A number. Up to 15 digits with up to 7 of them behind the point are read here, eight at a time.
-      const isMinus = byte == 0x2d;
-      const first = at + usize(isMinus);
-      let end = first;
-      let digits: i32 = 0;
-      let decimals: i32 = 0;
-      let value: u64 = 0;
-      let word = load<u64>(first) ^ ASCII_ZEROS;
-      let marked = markNonDigits(word);
-      if (marked == 0) {
-        value = eightDigits(word);
-        end += 8;
-        digits = 8;
-        word = load<u64>(end) ^ ASCII_ZEROS;
-        marked = markNonDigits(word);
-      }
-      let count = <i32>ctz<u64>(marked) >> 3;
-      if (count > 0 && marked != 0) {
-        value = value * powerOfTen(count) + eightDigits(word << (64 - (count << 3)));
-        end += count;
-        digits += count;
-      }
-      let isPlain = marked != 0 && digits > 0 && (load<u8>(first) != 48 || digits == 1);
-      let next = <u32>load<u8>(end);
-      if (next == 0x2e) {
-        word = load<u64>(end, 1) ^ ASCII_ZEROS;
-        marked = markNonDigits(word);
-        decimals = <i32>ctz<u64>(marked) >> 3;
-        isPlain = isPlain && marked != 0 && decimals > 0;
-        value = value * powerOfTen(decimals & 7) + eightDigits(word << (64 - (decimals << 3)));
-        end += decimals + 1;
-        digits += decimals;
-        next = load<u8>(end);
-      }
-      isPlain = isPlain && digits <= MAX_EXACT_DIGITS && (next | 0x20) != 0x65;
-      if (isPlain) {
-        at = end;
-        if (role == Role.Int) {
-          if (decimals != 0) return 0;
-          put(key.columnOf, row, isMinus ? <u64>-(<i64>value) : value);
-        } else if (role == Role.Float) {
-          let number = <f64>(<i64>value);
-          if (decimals != 0) number /= exactPowerOfTen(decimals);
-          put(key.columnOf, row, reinterpret<u64>(isMinus ? -number : number));
-        } else {
-          if (marks & MARK_TIME || !timeOfNumber(isMinus, value, -decimals, parser.plan.unit)) return 0;
-          if (parser.plan.unit == 1) return 0;
+    let end: usize = 0;
+    if (byte != 0x6e && byte != 0x7b && byte != 0x5b) {
+      switch (key.role) {
+        case Role.Int: {
+          end = putInteger(key.columnOf, row, byte, at);
+          break;
+        }
+        case Role.Float: {
+          end = putFloat(key.columnOf, row, byte, at);
+          break;
+        }
+        case Role.Time: {
+          if (marks & MARK_TIME) return 0;
+          end = readTime(parser, byte, at);
           parser.rowTimeUs = timeUs;
           marks |= MARK_TIME;
+          break;
         }
-      } else {
-        at = readNumber(at);
-        if (at == 0) return 0;
-        if (role == Role.Int) {
-          if (!isInteger) return 0;
-          put(key.columnOf, row, integerValue);
-        } else if (role == Role.Float) {
-          put(key.columnOf, row, reinterpret<u64>(doubleValue));
-        } else {
-          if (marks & MARK_TIME || parser.plan.unit == 1) return 0;
-          if (!timeOfNumber(isNegative, mantissa, decimalExponent, parser.plan.unit)) return 0;
-          parser.rowTimeUs = timeUs;
-          marks |= MARK_TIME;
+        case Role.Bool: {
+          end = readBool(key.columnOf, row, at);
+          break;
         }
+        case Role.Text: {
+          if (byte == 0x22) end = putText(key.columnOf, row, at + 1);
+          break;
+        }
+        case Role.Extra:
+        case Role.Drop: {
+          end = putExtra(parser, key, key.role, at, depth, extraStart);
+          break;
+        }
+        default:
+          return 0;
       }
+      if (end == 0) return 0;
       marks |= key.marks;
-    } else if (role == Role.Text && byte == 0x22) {
-      const column = key.columnOf;
-      at++;
-      const text = v128.load(at);
-      const special = markSpecial(text);
-      const length = <u32>ctz<i32>(special);
-      if (special != 0 && load<u8>(at + length) == 0x22) {
-        put(column, row, column.dictionary.internShort(maskedBlock(text, length), length));
-        at += length + 1;
-      } else {
-        at = putText(column, row, at);
-        if (at == 0) return 0;
-      }
-      marks |= key.marks;
-    } else if (role == Role.Bool && (byte == 0x74 || byte == 0x66)) {
-      const isTrue = byte == 0x74;
-      if ((isTrue ? load<u32>(at) : load<u32>(at, 1)) != (isTrue ? TRUE : FALSE_REST)) return 0;
-      put(key.columnOf, row, u64(isTrue));
-      at += isTrue ? 4 : 5;
-      marks |= key.marks;
+      at = end;
     } else if (byte == 0x7b && key.isBranch) {
       at = skipBlanks(at + 1, lineFeed);
       byte = load<u8>(at);
@@ -190,24 +298,14 @@ export function readRow(parser: Parser, start: usize): usize {
       parent = found;
       guess = found + offsetof<Key>("first");
       continue;
-    } else if (role == Role.Time && byte == 0x22) {
-      const end = readString(at + 1, false);
-      if (end == 0 || hasEscapes || marks & MARK_TIME) return 0;
-      if (!readIsoTime(at + 1, end)) return 0;
-      parser.rowTimeUs = timeUs;
-      marks |= MARK_TIME | key.marks;
-      at = end + 1;
-    } else if (role == Role.Extra || role == Role.Drop || (byte == 0x5b && key.arrayRole != Role.Other)) {
-      const end = skipValue(at, depth, MAX_DEPTH);
-      if (end == 0) return 0;
-      if (role == Role.Extra || (role != Role.Drop && key.arrayRole == Role.Extra)) {
-        if (!appendExtra(batch, extraStart, key.path, key.pathLength, at, end, lineFeed == FEED_IN_DOCUMENT)) return 0;
-      }
-      at = end;
-    } else if (load<u32>(at) == NULL) {
+    } else if (byte == 0x6e && key.role != Role.Extra) {
+      if (load<u32>(at) != NULL) return 0;
       at += 4;
     } else {
-      return 0;
+      const role = key.role == Role.Extra || key.role == Role.Drop ? key.role : key.arrayRole;
+      if (role == Role.Other || (byte == 0x7b && role != key.role)) return 0;
+      at = putExtra(parser, key, role, at, depth, extraStart);
+      if (at == 0) return 0;
     }
 
     byte = load<u8>(at);
@@ -216,6 +314,7 @@ export function readRow(parser: Parser, start: usize): usize {
         at++;
         if (--depth == 0) {
           parser.rowMarks = marks;
+          parser.failedGuesses = (parser.failedGuesses >> 1) + failedGuesses;
           return at;
         }
         guess = parent + offsetof<Key>("next");
@@ -236,7 +335,7 @@ export function readRow(parser: Parser, start: usize): usize {
 }
 
 /** A string that is long, or has escapes or more than ASCII; `at` is after its opening quote. */
-function putText(column: Column, row: u32, at: usize): usize {
+function putLongText(column: Column, row: u32, at: usize): usize {
   const end = readString(at, false);
   if (end == 0) return 0;
   let source = at;

@@ -20,7 +20,7 @@ import { openApiDocument } from "./openapi.ts";
 import { badStreamName, isStreamName, problemResponse, unknownQuery, unknownStream } from "./problem.ts";
 import { badCursor, readListQuery, readResultQuery, readTimeRange } from "./query-parameters.ts";
 import type { HistoryReads, Page } from "./reads.ts";
-import { settleInTime } from "./settle.ts";
+import { STATE_SETTLE_MS, settleInTime } from "./settle.ts";
 import { postWatermark } from "./watermark.ts";
 
 export interface AppParts {
@@ -73,20 +73,20 @@ function addInputRoutes(app: App, { config, engine, metrics }: AppParts): void {
 /** What the pipeline knows by itself. It answers even when windows stand still: that is when one looks. */
 function addStateRoutes(app: App, { config, engine, metrics }: AppParts): void {
   app.get("/v1/streams", async (context) => {
-    await settleInTime(engine);
+    await settleInTime(engine, STATE_SETTLE_MS);
     return context.json({ streams: engine.streams().map(describeStream) });
   });
   app.get("/v1/streams/:stream", async (context) => {
-    await settleInTime(engine);
+    await settleInTime(engine, STATE_SETTLE_MS);
     const stream = streamOf(context, engine);
     return stream instanceof Response ? stream : context.json(describeStream(stream));
   });
   app.get("/v1/queries", async (context) => {
-    await settleInTime(engine);
+    await settleInTime(engine, STATE_SETTLE_MS);
     return context.json({ queries: engine.queries().map(describeQuery) });
   });
   app.get("/v1/queries/:query", async (context) => {
-    await settleInTime(engine);
+    await settleInTime(engine, STATE_SETTLE_MS);
     const name = context.req.param("query");
     const query = engine.query(name);
     return query === null ? problemResponse(unknownQuery(name)) : context.json(describeQuery(query));
@@ -99,7 +99,7 @@ function addStateRoutes(app: App, { config, engine, metrics }: AppParts): void {
     return feeds.open(name, context.env.outgoing);
   });
   app.get("/v1/status", async (context) => {
-    const isSettled = await settleInTime(engine);
+    const isSettled = await settleInTime(engine, STATE_SETTLE_MS);
     return context.json(describeNode(config, engine, isSettled));
   });
   app.get("/v1/config", (context) => context.json(describeConfig(config)));

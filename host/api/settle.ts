@@ -2,6 +2,8 @@ import type { Engine } from "../pipeline/engine.ts";
 
 /** Windows lag behind acknowledgements by milliseconds; when they need longer than this, something is wrong. */
 const SETTLE_MS = 10_000;
+/** Who asks for the node's state wants it soon, and above all when windows stand still. */
+export const STATE_SETTLE_MS = 1_000;
 
 /**
  * Waits until what was acknowledged so far is applied, so that clients read their own writes.

@@ -184,5 +184,7 @@ export class ApplyLoop {
 }
 
 function sizeOf(entry: ApplyEntry): number {
-  return entry.kind === "block" ? entry.partials.reduce((sum, partial) => sum + partial.bytes.byteLength, 64) : 64;
+  return entry.kind === "block"
+    ? entry.partials.reduce((sum, partial) => sum + partial.bytes.byteLength, 64)
+    : 64;
 }

@@ -20,7 +20,12 @@ export type IngestOutcome =
       /** The first 10. */
       readonly errors: readonly LineError[];
     }
-  | { readonly kind: "overloaded"; readonly status: 429 | 503; readonly retryAfterSeconds: number; readonly detail: string }
+  | {
+      readonly kind: "overloaded";
+      readonly status: 429 | 503;
+      readonly retryAfterSeconds: number;
+      readonly detail: string;
+    }
   | { readonly kind: "unknown-stream"; readonly detail: string }
   | { readonly kind: "too-large"; readonly limitBytes: number }
   | { readonly kind: "bad-encoding"; readonly detail: string };
@@ -76,7 +81,10 @@ export interface Engine {
   ingest(request: IngestRequest): Promise<IngestOutcome>;
   /** Whether a request of this size would be taken now; asked before a body is read. */
   admits(bytes: number): IngestRefusal | null;
-  advanceWatermark(stream: string, time: number | "end"): Promise<{ readonly watermarkUs: number | null } | null>;
+  advanceWatermark(
+    stream: string,
+    time: number | "end",
+  ): Promise<{ readonly watermarkUs: number | null } | null>;
   streams(): readonly StreamState[];
   stream(name: string): StreamState | null;
   queries(): readonly QueryState[];

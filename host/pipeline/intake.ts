@@ -69,7 +69,8 @@ export class Intake {
     }
     const { maxQueuedBytes, maxQueuedRequests } = this.#limits;
     const isFull =
-      this.heldRequests >= maxQueuedRequests || (this.heldRequests > 0 && this.heldBytes + bytes > maxQueuedBytes);
+      this.heldRequests >= maxQueuedRequests ||
+      (this.heldRequests > 0 && this.heldBytes + bytes > maxQueuedBytes);
     if (!isFull) return null;
     this.rejected++;
     const limit =

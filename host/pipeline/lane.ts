@@ -48,7 +48,11 @@ export class Lane {
       maxBodyBytes,
       bodies,
     };
-    return this.#run("ingest", task, bodies.map((body) => body.body));
+    return this.#run(
+      "ingest",
+      task,
+      bodies.map((body) => body.body),
+    );
   }
 
   replay(stream: RunningStream, block: StoredBlock): Promise<AggregatedBlock> {

@@ -60,10 +60,16 @@ class Pipeline implements Engine {
     this.#registry = new StreamRegistry(config);
     this.#lanes = Array.from({ length: config.ingestWorkers }, () => new Lane());
     this.#commits = new CommitQueue(storage, config.groupCommitMs, (cause) => {
-      log.error({ err: cause }, "a commit failed; its senders are told to send again, results are tried again");
+      log.error(
+        { err: cause },
+        "a commit failed; its senders are told to send again, results are tried again",
+      );
     });
     this.#apply = new ApplyLoop(this.#windows, this.#commits, this.#registry, this.#lanes, (cause) => {
-      log.error({ err: cause }, "windows could not be brought up to date; restart the node to replay the log");
+      log.error(
+        { err: cause },
+        "windows could not be brought up to date; restart the node to replay the log",
+      );
     });
     this.#intake = new Intake(
       this.#lanes,
@@ -192,7 +198,8 @@ class Pipeline implements Engine {
   }
 
   #explainUnknown(name: string): string {
-    if (!this.#config.acceptsAnyStream) return `stream ${name} is not declared; add it under streams: in the configuration`;
+    if (!this.#config.acceptsAnyStream)
+      return `stream ${name} is not declared; add it under streams: in the configuration`;
     return `there are already limits.maxStreams (${this.#config.limits.maxStreams}) streams; declare streams or raise the limit`;
   }
 
@@ -228,7 +235,13 @@ class Pipeline implements Engine {
     if (block !== null) {
       stream.learn(block.schema);
       const { partials, maxEventUs } = result;
-      const entry = { kind: "block", seq: outcome.seq, stream: stream.config.name, partials, maxEventUs } as const;
+      const entry = {
+        kind: "block",
+        seq: outcome.seq,
+        stream: stream.config.name,
+        partials,
+        maxEventUs,
+      } as const;
       this.#apply.push({ entry, block, arrivalUs });
     }
     this.#answer(job, null);

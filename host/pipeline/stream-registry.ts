@@ -6,11 +6,11 @@ import type {
   StreamSetup,
   WindowStats,
 } from "../../workers/messages.ts";
+import { mergeSchemas } from "../../workers/schema.ts";
 import type { Config, QueryConfig, StreamConfig } from "../config/config.ts";
 import { automaticQuery, automaticStream, queryPlan, streamPlan } from "../config/plans.ts";
 import type { QueryState, StreamState } from "./engine.ts";
 import { RateMeter } from "./rate.ts";
-import { mergeSchemas } from "../../workers/schema.ts";
 
 /** A query and what is known of it on the main thread. */
 export class RunningQuery {
@@ -95,7 +95,13 @@ export class RunningStream {
     };
   }
 
-  count(accepted: number, deadLettered: number, block: AggregatedBlock, storedBytes: number, nowMs: number): void {
+  count(
+    accepted: number,
+    deadLettered: number,
+    block: AggregatedBlock,
+    storedBytes: number,
+    nowMs: number,
+  ): void {
     this.counts.accepted += accepted;
     this.counts.deadLettered += deadLettered;
     this.counts.clockSkewed += block.skewedCount;

@@ -47,7 +47,7 @@ function readRecords(text: string): string[][] | null {
 }
 
 /** What a cell's text suggests, as the parser types it. */
-function valueOf(cell: string): boolean | string | NumberLiteral | null {
+function typedCell(cell: string): boolean | string | NumberLiteral | null {
   if (cell === "") return null;
   if (cell === "true" || cell === "false") return cell === "true";
   const isNumber = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/.test(cell) && Number.isFinite(Number(cell));
@@ -68,14 +68,12 @@ function write(cell: string, isQuoted: boolean): string {
 }
 
 test("records give what a plain reader gives", () => {
-  const tables = fc
-    .integer({ min: 2, max: 5 })
-    .chain((width) =>
-      fc.array(fc.array(fc.tuple(cells, fc.boolean()), { minLength: width, maxLength: width }), {
-        minLength: 1,
-        maxLength: 8,
-      }),
-    );
+  const tables = fc.integer({ min: 2, max: 5 }).chain((width) =>
+    fc.array(fc.array(fc.tuple(cells, fc.boolean()), { minLength: width, maxLength: width }), {
+      minLength: 1,
+      maxLength: 8,
+    }),
+  );
   fc.assert(
     fc.property(tables, fc.constantFrom("\n", "\r\n"), fc.boolean(), (table, lineEnd, isLastEnded) => {
       const names = table[0]!.map((_, index) => `c${index}`);
@@ -91,7 +89,7 @@ test("records give what a plain reader gives", () => {
       assert.deepEqual(errors, []);
       const columns = new OracleColumns();
       for (const record of records)
-        columns.add(new Map(record.map((cell, index) => [names[index]!, valueOf(cell)])));
+        columns.add(new Map(record.map((cell, index) => [names[index]!, typedCell(cell)])));
       assert.deepEqual(new Map(schema.map(({ name, type }) => [name, type])), columns.types);
       rows.forEach((row, index) => {
         for (const name of names) {

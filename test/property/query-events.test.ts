@@ -78,8 +78,13 @@ class TestStore {
     const stream = `s${this.#streams++}`;
     const operations = blocks.map((events): CommitOperation => {
       const block = encode(events, stream);
-      const rest = { idempotencyKey: null, accepted: events.length, deadLetters: [],
-        unkeptDeadLetters: 0, skewed: null };
+      const rest = {
+        idempotencyKey: null,
+        accepted: events.length,
+        deadLetters: [],
+        unkeptDeadLetters: 0,
+        skewed: null,
+      };
       return { kind: "block", stream, arrivalUs: 0, block, ...rest };
     });
     const outcomes = operations.length === 0 ? [] : await this.#storage.commit(operations);

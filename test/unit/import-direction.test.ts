@@ -19,7 +19,9 @@ const RULES: readonly { readonly name: string; readonly isBroken: (arrow: Import
   {
     name: "the WASM module is reached through workers/core alone",
     isBroken: ({ from, to }) =>
-      !from.startsWith("workers/core/") && !from.startsWith("assembly/") && /^(assembly\/|@assemblyscript)/.test(to),
+      !from.startsWith("workers/core/") &&
+      !from.startsWith("assembly/") &&
+      /^(assembly\/|@assemblyscript)/.test(to),
   },
   {
     name: "the core knows nothing outside itself",
@@ -39,11 +41,17 @@ function sources(folder: string): string[] {
 
 function importsOf(file: string): Import[] {
   const text = readFileSync(join(root, file), "utf8");
-  const specifiers = [...text.matchAll(/^(?:import|export|\} from)\b[^;\n]*?\bfrom "([^"]+)";|^import "([^"]+)";|^\} from "([^"]+)";/gm)];
-  return specifiers.map(([, named, bare, multiline]) => named ?? bare ?? multiline ?? "").map((specifier) => ({
-    from: file,
-    to: specifier.startsWith(".") ? relative(root, join(root, dirname(file), specifier)) : specifier,
-  }));
+  const specifiers = [
+    ...text.matchAll(
+      /^(?:import|export|\} from)\b[^;\n]*?\bfrom "([^"]+)";|^import "([^"]+)";|^\} from "([^"]+)";/gm,
+    ),
+  ];
+  return specifiers
+    .map(([, named, bare, multiline]) => named ?? bare ?? multiline ?? "")
+    .map((specifier) => ({
+      from: file,
+      to: specifier.startsWith(".") ? relative(root, join(root, dirname(file), specifier)) : specifier,
+    }));
 }
 
 const imports = ["host", "workers", "assembly"].flatMap(sources).flatMap(importsOf);

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { mergeSchemas, widen } from "../../workers/schema.ts";
 import type { FieldType, SchemaField } from "../../workers/messages.ts";
+import { mergeSchemas, widen } from "../../workers/schema.ts";
 
 const type = fc.constantFrom<FieldType>("bool", "int", "float", "string");
 const schema = fc

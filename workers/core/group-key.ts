@@ -19,7 +19,8 @@ export function keyJson(bytes: Uint8Array<ArrayBuffer>, slots: readonly (readonl
     let value = "null";
     if (tag === TAG.false || tag === TAG.true) value = String(tag === TAG.true);
     else if (tag === TAG.int || tag === TAG.float) {
-      value = tag === TAG.int ? String(view.getBigInt64(at, true)) : JSON.stringify(view.getFloat64(at, true));
+      value =
+        tag === TAG.int ? String(view.getBigInt64(at, true)) : JSON.stringify(view.getFloat64(at, true));
       at += 8;
     } else if (tag === TAG.text) {
       const length = view.getUint32(at, true);

@@ -58,6 +58,8 @@ export class Store {
     if (!this.#db.open) return;
     try {
       this.#db.pragma("wal_checkpoint(TRUNCATE)");
+    } catch {
+      // A full disk, say. What was committed stays in the log, which the next opening reads.
     } finally {
       this.#db.close();
       this.#lock.close();

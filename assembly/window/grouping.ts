@@ -1,0 +1,208 @@
+import { Batch, FLAG_CLOCK_SKEW } from "../batch/batch";
+import { ByteBuffer } from "../memory/bytes";
+import { Dictionary } from "../memory/dictionary";
+import { countCandidates, directColumn, findKeyColumns, writeKey } from "./group-key";
+import { Plan } from "./plan";
+import { windowEnd, windowStart } from "./tumbling";
+
+/** A group of one batch: a key in a window, and its rows as a stretch of `Grouping.order`. */
+@unmanaged
+export class LocalGroup {
+  key: u32;
+  pane: u32;
+  /** How many rows. */
+  rows: u32;
+  /** Where its rows end in `order`, once they are sorted. */
+  end: u32;
+}
+
+export const GROUP_SIZE: u32 = offsetof<LocalGroup>();
+export const NO_GROUP: u32 = 0xffffffff;
+const UNSEEN: u32 = 0xffffffff;
+const FIRST_TABLE_SIZE: u32 = 64;
+/** Room for a start; the dictionary may read 16 bytes. */
+const startBytes = memory.data(16, 8);
+
+/**
+ * Sorts the rows of a batch by (window, key). Keys and windows are numbered in order of first appearance, groups
+ * likewise; clock-skewed rows are in none. Cost: one look-up of the key a row (none when the key is a text column), one of
+ * the group when the batch has several windows, and a counting sort.
+ */
+@unmanaged
+export class Grouping {
+  plan: Plan;
+  columns: usize; // Column[candidates]
+  /** Keys as canonical bytes, by number. */
+  keys: Dictionary;
+  scratch: ByteBuffer;
+  keyOfText: ByteBuffer; // u32 by text id
+  /** Window starts as their 8 bytes, by pane. */
+  panes: Dictionary;
+  /** Odd and unpredictable, so that nobody can send groups that collide. */
+  hashFactor: u64;
+  groups: ByteBuffer; // LocalGroup by number
+  groupCount: u32;
+  groupTable: usize; // u32[groupMask + 1], group + 1
+  groupMask: u32;
+  groupOfRow: ByteBuffer; // u32 by row
+  order: ByteBuffer; // u32: rows, by group
+
+  static create(plan: Plan): Grouping {
+    const self = changetype<Grouping>(heap.alloc(offsetof<Grouping>()));
+    self.plan = plan;
+    self.columns = heap.alloc(countCandidates(plan) * sizeof<usize>() + 1);
+    self.keys = Dictionary.create();
+    self.scratch = ByteBuffer.create(256);
+    self.keyOfText = ByteBuffer.create(4096);
+    self.panes = Dictionary.create();
+    self.hashFactor = self.keys.seedLow | 1;
+    self.groups = ByteBuffer.create(4096);
+    self.groupCount = 0;
+    self.groupMask = FIRST_TABLE_SIZE - 1;
+    self.groupTable = heap.alloc(FIRST_TABLE_SIZE << 2);
+    self.groupOfRow = ByteBuffer.create(4096);
+    self.order = ByteBuffer.create(4096);
+    return self;
+  }
+
+  dispose(): void {
+    heap.free(this.columns);
+    this.keys.dispose();
+    this.scratch.dispose();
+    this.keyOfText.dispose();
+    this.panes.dispose();
+    this.groups.dispose();
+    heap.free(this.groupTable);
+    this.groupOfRow.dispose();
+    this.order.dispose();
+    heap.free(changetype<usize>(this));
+  }
+
+  @inline group(index: u32): LocalGroup {
+    return changetype<LocalGroup>(this.groups.data + index * GROUP_SIZE);
+  }
+
+  @inline paneStart(index: u32): i64 {
+    return load<i64>(this.panes.pointer(index));
+  }
+
+  /** Numbers every row's group: `groupOfRow`, `groups`, `keys`, `panes`. */
+  number(batch: Batch): void {
+    this.reset(batch.rows);
+    findKeyColumns(this.plan, batch, this.columns);
+    const direct = directColumn(this.plan, this.columns);
+    const isDirect = changetype<usize>(direct) != 0;
+    const isGlobal = this.plan.slotCount == 0;
+    if (isDirect) this.prepareTexts(direct.dictionary.count);
+    if (isGlobal) this.keys.intern(this.scratch.data, 0);
+    const groupOfRow = this.groupOfRow.data;
+    const times = batch.times;
+    const flags = batch.flags;
+    let start: i64 = 0;
+    let end: i64 = i64.MIN_VALUE;
+    let pane: u32 = 0;
+    for (let row: u32 = 0; row < batch.rows; row++) {
+      const place = groupOfRow + (<usize>row << 2);
+      if (load<u8>(flags + row) & FLAG_CLOCK_SKEW) {
+        store<u32>(place, NO_GROUP);
+        continue;
+      }
+      const time = load<i64>(times + (<usize>row << 3));
+      if (time >= end || time < start) {
+        start = windowStart(this.plan, time);
+        end = windowEnd(this.plan, start);
+        pane = this.paneAt(start);
+      }
+      let key: u32 = 0;
+      if (isDirect) {
+        const id = load<u32>(direct.cell(row));
+        key = load<u32>(this.keyOfText.data + (<usize>id << 2));
+        if (key == UNSEEN) key = this.internRow(row, id);
+      } else if (!isGlobal) key = this.internRow(row, UNSEEN);
+      const group = this.groupAt(key, pane);
+      this.group(group).rows++;
+      store<u32>(place, group);
+    }
+  }
+
+  /** Sorts the rows by group: group g's rows are then order[g.end − g.rows, g.end). */
+  sort(rows: u32): void {
+    let sum: u32 = 0;
+    for (let g: u32 = 0; g < this.groupCount; g++) {
+      const group = this.group(g);
+      group.end = sum;
+      sum += group.rows;
+    }
+    const order = this.order.data;
+    const groupOfRow = this.groupOfRow.data;
+    for (let row: u32 = 0; row < rows; row++) {
+      const g = load<u32>(groupOfRow + (<usize>row << 2));
+      if (g == NO_GROUP) continue;
+      const group = this.group(g);
+      store<u32>(order + (<usize>group.end << 2), row);
+      group.end++;
+    }
+  }
+
+  private reset(rows: u32): void {
+    this.keys.reset();
+    this.panes.reset();
+    this.groups.reset();
+    this.groupCount = 0;
+    this.groupOfRow.reset();
+    this.groupOfRow.reserve(rows << 2);
+    this.order.reset();
+    this.order.reserve(rows << 2);
+    let size = FIRST_TABLE_SIZE;
+    while (size < rows << 1) size <<= 1;
+    if (size > this.groupMask + 1) {
+      heap.free(this.groupTable);
+      this.groupTable = heap.alloc(<usize>size << 2);
+    }
+    this.groupMask = size - 1;
+    memory.fill(this.groupTable, 0, <usize>size << 2);
+  }
+
+  private prepareTexts(count: u32): void {
+    this.keyOfText.reset();
+    memory.fill(this.keyOfText.reserve(count << 2), 0xff, <usize>count << 2);
+  }
+
+  /** The number of a row's key; text id `id` then stands for it. */
+  private internRow(row: u32, id: u32): u32 {
+    this.scratch.reset();
+    writeKey(this.scratch, this.plan, this.columns, row);
+    const key = this.keys.intern(this.scratch.data, this.scratch.length);
+    if (id != UNSEEN) store<u32>(this.keyOfText.data + (<usize>id << 2), key);
+    return key;
+  }
+
+  private paneAt(start: i64): u32 {
+    store<i64>(startBytes, start);
+    return this.panes.intern(startBytes, 8);
+  }
+
+  @inline private groupAt(key: u32, pane: u32): u32 {
+    const mask = this.groupMask;
+    let slot = <u32>((((<u64>pane << 32) | <u64>key) * this.hashFactor) >> 32) & mask;
+    while (true) {
+      const stored = load<u32>(this.groupTable + (<usize>slot << 2));
+      if (stored == 0) return this.insertGroup(slot, key, pane);
+      const group = this.group(stored - 1);
+      if (group.key == key && group.pane == pane) return stored - 1;
+      slot = (slot + 1) & mask;
+    }
+  }
+
+  private insertGroup(slot: u32, key: u32, pane: u32): u32 {
+    const index = this.groupCount++;
+    this.groups.reserve(GROUP_SIZE);
+    this.groups.length += GROUP_SIZE;
+    const group = this.group(index);
+    group.key = key;
+    group.pane = pane;
+    group.rows = 0;
+    store<u32>(this.groupTable + (<usize>slot << 2), index + 1);
+    return index;
+  }
+}

@@ -1,0 +1,67 @@
+import { Fn } from "../aggregate/layout";
+import { ByteBuffer } from "../memory/bytes";
+import { Pane } from "./pane";
+import { Plan } from "./plan";
+import { windowEnd } from "./tumbling";
+import { Windows } from "./windows";
+
+/** Kinds of results; the numbers are those of `workers/core/window.ts`. */
+export const enum Kind {
+  OnTime = 0,
+  Late = 1,
+}
+
+/**
+ * Lets the earliest window that the watermark has passed give its results: all groups on time when it has just been
+ * passed, else a late revision of each group that has changed since. Writes to `out`
+ *
+ *   start f64, end f64 (µs), kind u32, rows u32; rows × (key u32, revision u32, values f64; NaN for null)
+ *
+ * and returns true; false when no window has any more results. Call it until then, and `dropClosed` after.
+ */
+export function fireNext(windows: Windows, watermarkUs: i64, out: ByteBuffer): bool {
+  const plan = windows.plan;
+  for (let p: u32 = 0; p < windows.paneCount; p++) {
+    const pane = windows.pane(p);
+    const end = windowEnd(plan, pane.start);
+    if (end > watermarkUs) return false;
+    if (pane.isPassed && pane.dirty == 0) continue;
+    const isOnTime = pane.isPassed == 0;
+    out.reset();
+    out.f64(<f64>pane.start);
+    out.f64(<f64>end);
+    out.u32(isOnTime ? Kind.OnTime : Kind.Late);
+    out.u32(isOnTime ? pane.count : pane.dirty);
+    for (let i: u32 = 0; i < pane.count; i++) {
+      if (isOnTime || pane.head(i).isDirty) emit(plan, pane, i, out);
+    }
+    pane.isPassed = 1;
+    pane.dirty = 0;
+    return true;
+  }
+  return false;
+}
+
+function emit(plan: Plan, pane: Pane, index: u32, out: ByteBuffer): void {
+  const head = pane.head(index);
+  const record = changetype<usize>(head);
+  out.u32(head.key);
+  out.u32(head.emitted);
+  head.emitted++;
+  head.isDirty = 0;
+  if (plan.isWildcard) {
+    out.f64(<f64>head.rows);
+    for (let f: u32 = 0; f < plan.fieldCount; f++) {
+      const layout = plan.layout(f);
+      out.f64(layout.result(record, Fn.Avg, 0));
+      out.f64(layout.result(record, Fn.Min, 0));
+      out.f64(layout.result(record, Fn.Max, 0));
+    }
+    return;
+  }
+  for (let s: u32 = 0; s < plan.selectionCount; s++) {
+    const selected = plan.selection(s);
+    if (selected.fn == Fn.CountRows) out.f64(<f64>head.rows);
+    else out.f64(plan.layout(selected.field).result(record, selected.fn, selected.parameter));
+  }
+}

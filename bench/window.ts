@@ -1,0 +1,142 @@
+import { makeBatch, makeOutputs, makePlan } from "../test/unit/window-batch.ts";
+import { type CoreModule, instantiateCore, type Pointer } from "../workers/core/module.ts";
+import { createLocal, createWindows } from "../workers/core/window.ts";
+import type { Output, QueryPlan } from "../workers/messages.ts";
+import type { BenchReport } from "./report.ts";
+
+const BATCH_EVENTS = 4_000;
+const BATCHES = 50;
+const MIN_MS = 1_000;
+const NEVER = -(2n ** 63n);
+const FIELDS = ["temp", "rpm", "volts", "amps"];
+
+interface Workload {
+  readonly name: string;
+  readonly keys: number;
+  readonly select: readonly Output[] | "*";
+}
+
+const QUANTILE_QUERY = makeOutputs({
+  n: ["count"],
+  mean: ["avg", "temp"],
+  lo: ["min", "temp"],
+  hi: ["max", "temp"],
+  p99: ["quantile", "temp", 0.99],
+});
+const WORKLOADS: readonly Workload[] = [
+  { name: "count, avg, min, max, p99 of one field", keys: 10_000, select: QUANTILE_QUERY },
+  { name: "count, avg, min, max, p99 of one field", keys: 10, select: QUANTILE_QUERY },
+  { name: "*: avg, min, max of four fields", keys: 10_000, select: "*" },
+  { name: "*: avg, min, max of four fields", keys: 10, select: "*" },
+  {
+    name: "count, avg, min, max of one field",
+    keys: 10,
+    select: QUANTILE_QUERY.filter(({ fn }) => fn !== "quantile"),
+  },
+  { name: "stddev of one field", keys: 10, select: makeOutputs({ sd: ["stddev", "temp"] }) },
+];
+
+/** How fast events become partials, partials become windows, and windows become results. */
+export async function run(): Promise<BenchReport> {
+  const core = instantiateCore();
+  const rows = WORKLOADS.map((workload) => measure(core, workload));
+  return {
+    name: "window",
+    rows,
+    notes: [
+      `One thread, ${BATCH_EVENTS.toLocaleString("en-US")}-event batches of a text key and four float fields, one window. Millions of events a second; "both" is aggregate and merge one after the other.`,
+      "bytes/event: of a partial. fire: all groups of a window, to result rows with JSON texts; first: with new keys. snapshot: of all groups.",
+    ],
+  };
+}
+
+function measure(core: CoreModule, { name, keys, select }: Workload): Record<string, string | number> {
+  const plan: QueryPlan = makePlan({
+    select,
+    window: { kind: "tumbling", sizeUs: 3_600_000_000, offsetUs: 0 },
+  });
+  const random = randomNumbers();
+  const batches = Array.from({ length: BATCHES }, () => makeFleetBatch(core, keys, random));
+  const local = createLocal(core, plan);
+  const windows = createWindows(core, plan);
+  const events = BATCHES * BATCH_EVENTS;
+  const partials = batches.map((batch) => local.aggregate(batch));
+  const partialBytes = partials.reduce((sum, partial) => sum + partial.length, 0) / events;
+  const aggregateNs =
+    nsPerCall(() => {
+      for (const batch of batches) local.aggregate(batch);
+    }) / events;
+  const mergeNs =
+    nsPerCall(() => {
+      for (const partial of partials) windows.merge(partial, NEVER);
+    }) / events;
+  const snapshotStarted = performance.now();
+  const snapshot = windows.snapshot();
+  const snapshotMs = performance.now() - snapshotStarted;
+  const restoreStarted = performance.now();
+  windows.restore(snapshot);
+  const restoreMs = performance.now() - restoreStarted;
+  const { bytes, groups } = windows.stats();
+  const fireFirstMs = fireMs(windows.fire);
+  for (const partial of partials) windows.merge(partial, NEVER);
+  const fireAgainMs = fireMs(windows.fire);
+  const result = {
+    query: name,
+    keys,
+    "aggregate M/s": 1_000 / aggregateNs,
+    "merge M/s": 1_000 / mergeNs,
+    "both M/s": 1_000 / (aggregateNs + mergeNs),
+    "bytes/event": partialBytes,
+    results: groups,
+    "fire first ms": fireFirstMs,
+    "fire ms": fireAgainMs,
+    "snapshot ms": snapshotMs,
+    "snapshot KiB": snapshot.length / 1_024,
+    "restore ms": restoreMs,
+    "state B/key": bytes / groups,
+  };
+  windows.dispose();
+  local.dispose();
+  return result;
+}
+
+function fireMs(fire: (watermarkUs: bigint) => unknown): number {
+  const started = performance.now();
+  fire(2n ** 62n);
+  return performance.now() - started;
+}
+
+function nsPerCall(work: () => void): number {
+  work();
+  let calls = 0;
+  const started = performance.now();
+  while (performance.now() - started < MIN_MS) {
+    work();
+    calls++;
+  }
+  return ((performance.now() - started) * 1e6) / calls;
+}
+
+function makeFleetBatch(core: CoreModule, keys: number, random: () => number): Pointer {
+  const rows = Array.from({ length: BATCH_EVENTS }, (_, row) => row);
+  return makeBatch(core, {
+    times: rows.map((row) => BigInt(row) * 1_000n),
+    columns: [
+      { name: "device", kind: "text", cells: rows.map(() => `device-${Math.floor(random() * keys)}`) },
+      ...FIELDS.map((name) => ({
+        name,
+        kind: "float" as const,
+        cells: rows.map(() => Math.round((20 + random() * 10) * 100) / 100),
+      })),
+    ],
+  });
+}
+
+/** The same on every run: a linear congruential generator (Knuth's MMIX). */
+function randomNumbers(): () => number {
+  let state = 42n;
+  return () => {
+    state = BigInt.asUintN(64, state * 6364136223846793005n + 1442695040888963407n);
+    return Number(state >> 11n) / 2 ** 53;
+  };
+}
