@@ -73,14 +73,7 @@ function partialOf(local: LocalAggregator, events: readonly OracleEvent[]): Uint
 function checkRow(row: ResultRow, expected: OracleWindow): void {
   const values = JSON.parse(row.values) as Record<string, number | null>;
   assert.deepEqual(
-    [
-      row.startUs,
-      row.endUs,
-      values["events"],
-      values["count"],
-      plain(values.min ?? null),
-      plain(values.max ?? null),
-    ],
+    [row.startUs, row.endUs, values["events"], values["count"], values.min ?? null, values.max ?? null],
     [expected.startUs, expected.endUs, expected.events, expected.count, expected.min, expected.max],
   );
   // −0 and 0 are one value here: JSON has no difference either.
