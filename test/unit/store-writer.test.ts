@@ -263,7 +263,12 @@ test("bad lines beyond what is kept are counted, and stand in the ledger", (cont
 
 test("keys are forgotten by age, and by number when there are too many", (context) => {
   const day = 86_400_000_000;
-  const limits = { ...DEFAULT_LIMITS, idempotencyRetentionUs: 7 * day, idempotencyKeys: 3 };
+  const limits = {
+    ...DEFAULT_LIMITS,
+    idempotencyRetentionUs: 7 * day,
+    idempotencyKeys: 3,
+    idempotencySlack: 1,
+  };
   const { store } = new StoreFixture(context, limits);
   const send = (key: string, atUs: number) =>
     store.writer.commit([makeBlockOperation({ idempotencyKey: key })], atUs)[0]!.kind;
@@ -276,6 +281,32 @@ test("keys are forgotten by age, and by number when there are too many", (contex
   send("c", 7 * day + 6);
   assert.deepEqual([send("c", 7 * day + 7), send("b", 7 * day + 8)], ["duplicate", "duplicate"]);
   assert.equal(send("a", 7 * day + 9), "committed");
+});
+
+test("with slack, the number of keys goes back to its limit, also after more were let in at once", (context) => {
+  const limits = { ...DEFAULT_LIMITS, idempotencyKeys: 20, idempotencySlack: 8 };
+  const fixture = new StoreFixture(context, limits);
+  const countKeys = () =>
+    (fixture.store.sql.readCounters.get() as { idempotencyKeys: number }).idempotencyKeys;
+  for (let n = 0; n < 200; n++) fixture.commit(makeBlockOperation({ idempotencyKey: `k${n}` }));
+  assert.ok(countKeys() >= 20 && countKeys() < 28, `${countKeys()} keys`);
+  fixture.commit(...Array.from({ length: 50 }, (_, n) => makeBlockOperation({ idempotencyKey: `many${n}` })));
+  assert.ok(countKeys() >= 20 && countKeys() < 28, `${countKeys()} keys`);
+  assert.equal(fixture.commit(makeBlockOperation({ idempotencyKey: "many49" }))[0]!.kind, "duplicate");
+  assert.equal(fixture.commit(makeBlockOperation({ idempotencyKey: "k0" }))[0]!.kind, "committed");
+});
+
+test("of two rows for one window, key and revision in one commit the last stands", (context) => {
+  const fixture = new StoreFixture(context);
+  const rows = Array.from({ length: 30 }, (_, n) => makeResult({ values: `{"n":${n}}` }));
+  fixture.commit({ kind: "results", rows });
+  const reader = new Reader(fixture.dir);
+  context.after(() => reader.close());
+  const filter = { query: "temp_1m", fromUs: null, toUs: null, key: null, kind: null, limit: 9, after: null };
+  assert.deepEqual(
+    reader.results({ ...filter, revisions: "all" }).map(({ values }) => values),
+    ['{"n":29}'],
+  );
 });
 
 test("the two newest checkpoints are kept, the newest is recovered, older watermarks go", (context) => {

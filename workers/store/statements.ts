@@ -1,7 +1,7 @@
 import type { Statement } from "better-sqlite3";
 import type { Connection } from "./database.ts";
 
-/** Rows of one INSERT: 10,000 results take 16 ms so, 22 ms one by one. */
+/** Rows of one INSERT. In the order of the primary key: unsorted, this would be slower than row by row. */
 export const RESULTS_PER_INSERT = 20;
 
 const BLOCK_COLUMNS = "count, min_us, max_us, codec, encoded_bytes, data";
