@@ -21,6 +21,10 @@ export const MAX_KEYS: u32 = 1024;
 const TABLE_SIZE: u32 = 4096;
 const TABLE_SHIFT: u64 = 52;
 const MAX_PROBES: u32 = 32;
+/** Of the table for short keys. */
+const QUICK_SIZE: u32 = 2048;
+const QUICK_SHIFT: u64 = 53;
+const QUICK_BYTES: u32 = 8;
 const HASH_LOW: u64 = 0x9e3779b97f4a7c15;
 const HASH_HIGH: u64 = 0xc2b2ae3d27d4eb4f;
 
@@ -52,6 +56,8 @@ export class Key {
   isBranch: u32;
   timeRank: u32;
   parent: usize;
+  /** The key's entry in the table for short keys, or 0. */
+  quick: usize;
   path: usize;
   pathLength: u32;
   /** All bytes of the key: the end of its path. */
@@ -65,12 +71,34 @@ export class Key {
 export const MARK_KEY: u32 = 1;
 export const MARK_TIME: u32 = 2;
 
-/** The keys of a parser: a tree by objects, and one table over all of it. */
+/** An entry of the table for keys of up to 7 bytes, with all that is needed to know what comes after the key. */
+@unmanaged
+export class QuickKey {
+  /** Key and closing quote, zero-padded. */
+  word: u64;
+  /** 0: the entry is free. */
+  key: usize;
+  role: Role;
+}
+const QUICK_KEY_SHIFT: usize = 4;
+
+/**
+ * The bytes of a word up to and with its first quote: all eight when there is none. From the test for a zero byte in
+ * Warren, "Hacker's Delight", §6-1, whose lowest mark is exact.
+ */
+@inline
+export function markQuote(word: u64): u64 {
+  const bytes = word ^ 0x2222222222222222;
+  return (bytes - 0x0101010101010101) & ~bytes & 0x8080808080808080;
+}
+
+/** The keys of a parser: a tree by objects, one table over all of it, and one over the short ones. */
 @unmanaged
 export class KeySet {
   /** The event's own object. */
   root: Key;
   table: usize;
+  quick: usize;
   keys: usize;
   count: u32;
 
@@ -78,6 +106,8 @@ export class KeySet {
     const self = changetype<KeySet>(heap.alloc(offsetof<KeySet>()));
     self.table = heap.alloc(TABLE_SIZE << 2);
     memory.fill(self.table, 0, TABLE_SIZE << 2);
+    self.quick = heap.alloc(QUICK_SIZE << QUICK_KEY_SHIFT);
+    memory.fill(self.quick, 0, QUICK_SIZE << QUICK_KEY_SHIFT);
     self.keys = heap.alloc(MAX_KEYS * sizeof<usize>());
     self.count = 0;
     self.root = newKey(0, 0, 0, 0);
@@ -86,6 +116,17 @@ export class KeySet {
 
   @inline key(index: u32): Key {
     return load<Key>(this.keys + <usize>index * sizeof<usize>());
+  }
+
+  /** The entry of a key given as its bytes and closing quote, in the object under `parent`; an empty one when it is not there. */
+  @inline findQuick(parent: usize, word: u64): QuickKey {
+    let slot = hashQuick(parent, word);
+    while (true) {
+      const entry = changetype<QuickKey>(this.quick + (<usize>slot << QUICK_KEY_SHIFT));
+      if (entry.word == word && changetype<Key>(entry.key).parent == parent) return entry;
+      if (entry.key == 0) return entry;
+      slot = (slot + 1) & (QUICK_SIZE - 1);
+    }
   }
 
   /** The key that follows at `at` (after its opening quote) in the object under `parent`, or 0. Reads 16 bytes. */
@@ -157,15 +198,26 @@ export class KeySet {
       slot = (slot + 1) & (TABLE_SIZE - 1);
     }
     store<Key>(this.table + (<usize>slot << 2), key);
+    if (length < QUICK_BYTES) this.addQuick(key);
     store<Key>(this.keys + <usize>this.count * sizeof<usize>(), key);
     this.count++;
     return changetype<usize>(key);
+  }
+
+  private addQuick(key: Key): void {
+    const word = v128.extract_lane<u64>(key.block, 0);
+    const entry = this.findQuick(key.parent, word);
+    entry.word = word;
+    entry.key = changetype<usize>(key);
+    entry.role = key.role;
+    key.quick = changetype<usize>(entry);
   }
 
   dispose(): void {
     for (let i: u32 = 0; i < this.count; i++) disposeKey(this.key(i));
     disposeKey(this.root);
     heap.free(this.table);
+    heap.free(this.quick);
     heap.free(this.keys);
     heap.free(changetype<usize>(this));
   }
@@ -176,6 +228,11 @@ function hashKey(parent: usize, block: v128): u32 {
   const low = v128.extract_lane<u64>(block, 0) ^ (<u64>parent << 29);
   const high = v128.extract_lane<u64>(block, 1);
   return <u32>(((low * HASH_LOW) ^ (rotl<u64>(high, 32) * HASH_HIGH)) >> TABLE_SHIFT);
+}
+
+@inline
+function hashQuick(parent: usize, word: u64): u32 {
+  return <u32>(((word ^ (<u64>parent << 29)) * HASH_LOW) >> QUICK_SHIFT);
 }
 
 function isSameKey(key: Key, parent: usize, text: usize, length: u32): bool {
@@ -196,6 +253,7 @@ function newKey(parent: usize, path: usize, pathLength: u32, length: u32): Key {
   key.role = Role.Other;
   key.arrayRole = Role.Other;
   key.column = 0;
+  key.quick = 0;
   key.marks = 0;
   key.isBranch = 0;
   key.timeRank = NOT_A_TIME;

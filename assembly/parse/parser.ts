@@ -2,7 +2,7 @@ import { Batch, Column, ColumnType, FLAG_CLOCK_SKEW } from "../batch/batch";
 import { ByteBuffer } from "../memory/bytes";
 import { Dictionary } from "../memory/dictionary";
 import { NOT_A_TIME, Plan } from "./field";
-import { Key, KeySet, MARK_KEY, MARK_TIME, Role, roleOfExtra, roleOfField } from "./key";
+import { Key, KeySet, MARK_KEY, MARK_TIME, QuickKey, Role, roleOfExtra, roleOfField } from "./key";
 import { FEED_IN_LINE } from "./value";
 
 const FIRST_ROWS: u32 = 1024;
@@ -134,6 +134,7 @@ export class Parser {
     const extraRole = roleOfExtra(plan.extra);
     key.isBranch = u32(plan.looksInto(key.path, key.pathLength));
     key.role = !takes ? extraRole : isField ? roleOfField(field) : Role.Other;
+    if (key.quick != 0) changetype<QuickKey>(key.quick).role = key.role;
     key.column = isField ? field.column : 0;
     key.timeRank = isField ? field.timeRank : NOT_A_TIME;
     key.marks = isField && field.isKey ? MARK_KEY : 0;

@@ -2,7 +2,7 @@ import { Batch, Column } from "../batch/batch";
 import { maskedBlock } from "../memory/dictionary";
 import { exactPowerOfTen } from "./double";
 import { appendExtra } from "./extra";
-import { Key, MARK_TIME, Role } from "./key";
+import { Key, MARK_TIME, markQuote, Role } from "./key";
 import { decimalExponent, doubleValue, eightDigits, integerValue, isInteger, isNegative, mantissa, markNonDigits, readNumber } from "./number";
 import { Parser } from "./parser";
 import { hasEscapes, markSpecial, readString, unescape } from "./text";
@@ -215,6 +215,7 @@ export function readRow(parser: Parser, start: usize): usize {
   while (true) {
     if (byte != 0x22) return 0;
     let found = load<usize>(guess);
+    let role: Role;
     if (isGuessing) {
       const block = v128.load(at, 1);
       if (v128.any_true(v128.xor(v128.and(block, changetype<Key>(found).mask), changetype<Key>(found).block))) {
@@ -226,9 +227,22 @@ export function readRow(parser: Parser, start: usize): usize {
         store<usize>(guess, found);
         failedGuesses++;
       }
+      role = changetype<Key>(found).role;
+      at += changetype<Key>(found).length + 2;
     } else {
       const guessed = found;
-      found = keys.find(parent, at + 1);
+      const word = load<u64>(at, 1);
+      const quote = markQuote(word);
+      if (quote != 0) {
+        const entry = keys.findQuick(parent, word & (quote ^ (quote - 1)));
+        found = entry.key;
+        role = entry.role;
+        at += <usize>(ctz<u64>(quote) >> 3) + 2;
+      } else {
+        found = keys.find(parent, at + 1);
+        role = changetype<Key>(found).role;
+        at += changetype<Key>(found).length + 2;
+      }
       if (found == 0) {
         parser.missesKey = 1;
         return 0;
@@ -241,7 +255,6 @@ export function readRow(parser: Parser, start: usize): usize {
     // The same key twice in one object.
     if (key.serial == serial) return 0;
     key.serial = serial;
-    at += key.length + 2;
     if (load<u8>(at) != 0x3a) {
       at = skipBlanks(at, lineFeed);
       if (load<u8>(at) != 0x3a) return 0;
@@ -254,7 +267,7 @@ export function readRow(parser: Parser, start: usize): usize {
 
     let end: usize = 0;
     if (byte != 0x6e && byte != 0x7b && byte != 0x5b) {
-      switch (key.role) {
+      switch (role) {
         case Role.Int: {
           end = putInteger(key.columnOf, row, byte, at);
           break;
@@ -280,7 +293,7 @@ export function readRow(parser: Parser, start: usize): usize {
         }
         case Role.Extra:
         case Role.Drop: {
-          end = putExtra(parser, key, key.role, at, depth, extraStart);
+          end = putExtra(parser, key, role, at, depth, extraStart);
           break;
         }
         default:
@@ -298,13 +311,13 @@ export function readRow(parser: Parser, start: usize): usize {
       parent = found;
       guess = found + offsetof<Key>("first");
       continue;
-    } else if (byte == 0x6e && key.role != Role.Extra) {
+    } else if (byte == 0x6e && role != Role.Extra) {
       if (load<u32>(at) != NULL) return 0;
       at += 4;
     } else {
-      const role = key.role == Role.Extra || key.role == Role.Drop ? key.role : key.arrayRole;
-      if (role == Role.Other || (byte == 0x7b && role != key.role)) return 0;
-      at = putExtra(parser, key, role, at, depth, extraStart);
+      const kept = role == Role.Extra || role == Role.Drop ? role : key.arrayRole;
+      if (kept == Role.Other || (byte == 0x7b && kept != role)) return 0;
+      at = putExtra(parser, key, kept, at, depth, extraStart);
       if (at == 0) return 0;
     }
 

@@ -3,7 +3,7 @@ import type { FieldType } from "../messages.ts";
 import { BlockError, type BlockErrorCode } from "./block-header.ts";
 import { type CoreModule, copyIn, copyOut, type Pointer } from "./module.ts";
 
-export { BlockError, type BlockErrorCode, type BlockHeader, readHeader } from "./block-header.ts";
+export { BlockError, readHeader } from "./block-header.ts";
 
 /** A `Batch` in the module's memory. */
 export type BatchHandle = Pointer;
