@@ -106,7 +106,7 @@ function fireMs(fire: (watermarkUs: bigint) => unknown): number {
   return performance.now() - started;
 }
 
-function nsPerCall(work: () => void): number {
+function nsPerCall(work: () => unknown): number {
   work();
   let calls = 0;
   const started = performance.now();

@@ -60,6 +60,8 @@ export class Dictionary {
   entries: usize; // DictionaryEntry[capacity]
   capacity: u32;
   count: u32;
+  /** How many were there when the batch began, for who keeps texts between batches. */
+  kept: u32;
   bytes: ByteBuffer;
   seedLow: u64;
   seedHigh: u64;
@@ -72,6 +74,7 @@ export class Dictionary {
     self.capacity = FIRST_TABLE_SIZE >> 1;
     self.entries = heap.alloc(<usize>self.capacity << ENTRY_SHIFT);
     self.count = 0;
+    self.kept = 0;
     self.bytes = ByteBuffer.create(4096);
     self.seedLow = nextSeed();
     self.seedHigh = nextSeed();
@@ -91,6 +94,7 @@ export class Dictionary {
       }
     }
     this.count = 0;
+    this.kept = 0;
     this.bytes.reset();
   }
 

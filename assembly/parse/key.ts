@@ -35,9 +35,11 @@ for (let n: usize = 0; n <= 16; n++) memory.fill(MASKS + (n << 4), 0xff, n);
 /** A key as it is spelled in an object, known from earlier lines. Keys with escapes are never here. */
 @unmanaged
 export class Key {
-  /** The first 16 bytes of key and closing quote, zero-padded; of a key that has not room here, what cannot match. */
+  /** Key, closing quote and colon, zero-padded to 16 bytes; of a key that has not room here, what cannot match. */
+  guess: v128;
+  guessMask: v128;
+  /** Key and closing quote in the same way. */
   block: v128;
-  mask: v128;
   length: u32;
   role: Role;
   /** The key that followed in the same object the last time. */
@@ -106,8 +108,8 @@ export class KeySet {
     const self = changetype<KeySet>(heap.alloc(offsetof<KeySet>()));
     self.table = heap.alloc(TABLE_SIZE << 2);
     memory.fill(self.table, 0, TABLE_SIZE << 2);
-    self.quick = heap.alloc(QUICK_SIZE << QUICK_KEY_SHIFT);
-    memory.fill(self.quick, 0, QUICK_SIZE << QUICK_KEY_SHIFT);
+    self.quick = heap.alloc(<usize>QUICK_SIZE << QUICK_KEY_SHIFT);
+    memory.fill(self.quick, 0, <usize>QUICK_SIZE << QUICK_KEY_SHIFT);
     self.keys = heap.alloc(MAX_KEYS * sizeof<usize>());
     self.count = 0;
     self.root = newKey(0, 0, 0, 0);
@@ -241,7 +243,7 @@ function isSameKey(key: Key, parent: usize, text: usize, length: u32): bool {
 
 function newKey(parent: usize, path: usize, pathLength: u32, length: u32): Key {
   const key = changetype<Key>(heap.alloc(offsetof<Key>()));
-  key.path = heap.alloc(pathLength + 16);
+  key.path = heap.alloc(pathLength + 18);
   memory.copy(key.path, path, pathLength);
   key.pathLength = pathLength;
   key.text = key.path + pathLength - length;
@@ -257,12 +259,17 @@ function newKey(parent: usize, path: usize, pathLength: u32, length: u32): Key {
   key.marks = 0;
   key.isBranch = 0;
   key.timeRank = NOT_A_TIME;
-  key.mask = i8x16.splat(0);
+  key.guessMask = i8x16.splat(0);
+  key.guess = i8x16.splat(-1);
   key.block = i8x16.splat(-1);
   if (length < 16) {
-    key.mask = v128.load(MASKS + (<usize>(length + 1) << 4));
-    store<u8>(key.text + length, 0x22);
-    key.block = v128.and(v128.load(key.text), key.mask);
+    store<u16>(key.text + length, 0x3a22);
+    const text = v128.load(key.text);
+    key.block = v128.and(text, v128.load(MASKS + (<usize>(length + 1) << 4)));
+    if (length < 15) {
+      key.guessMask = v128.load(MASKS + (<usize>(length + 2) << 4));
+      key.guess = v128.and(text, key.guessMask);
+    }
   }
   return key;
 }
@@ -274,7 +281,7 @@ function disposeKey(key: Key): void {
 
 /** A key that no text matches: the prediction where there is none. */
 const NOWHERE = memory.data(offsetof<Key>(), 16);
-changetype<Key>(NOWHERE).block = i8x16.splat(-1);
+changetype<Key>(NOWHERE).guess = i8x16.splat(-1);
 
 /** What becomes of an array, or of a scalar that has no column. */
 export function roleOfExtra(policy: u32): Role {

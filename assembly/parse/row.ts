@@ -6,7 +6,7 @@ import { Key, MARK_TIME, markQuote, Role } from "./key";
 import { decimalExponent, doubleValue, eightDigits, integerValue, isInteger, isNegative, mantissa, markNonDigits, readNumber } from "./number";
 import { Parser } from "./parser";
 import { hasEscapes, markSpecial, readString, unescape } from "./text";
-import { powerOfTen, readIsoTime, timeOfNumber, timeUs, Unit } from "./time";
+import { powerOfTen, readIsoTime, timeOfNumber, timeOfPlain, timeUs, Unit } from "./time";
 import { FEED_IN_DOCUMENT, MAX_DEPTH, skipValue } from "./value";
 
 const NULL: u32 = 0x6c6c756e;
@@ -40,8 +40,9 @@ function readBool(column: Column, row: u32, at: usize): usize {
   const word = load<u32>(at);
   const isTrue = u32(word == TRUE);
   const isFalse = u32(word == FALSE_HEAD) & u32(load<u8>(at, 4) == 0x65);
+  if ((isTrue | isFalse) == 0) return 0;
   put(column, row, isTrue);
-  return isTrue | isFalse ? at + 5 - isTrue : 0;
+  return at + 5 - isTrue;
 }
 
 /** Reads an integer of up to 15 digits into `plainValue`; gives where it ends, or 0 when it is longer or malformed. */
@@ -146,7 +147,7 @@ function readTime(parser: Parser, byte: u32, at: usize): usize {
   if (byte == 0x22) return readTimeText(at);
   if (unit == Unit.Iso) return 0;
   const end = readPlainInteger(at);
-  if (end != 0 && load<u8>(end) != 0x2e) return timeOfNumber(false, plainValue, 0, unit) ? end : 0;
+  if (end != 0 && load<u8>(end) != 0x2e) return timeOfPlain(plainValue, unit) ? end : 0;
   return readLongTime(at, unit);
 }
 
@@ -168,14 +169,6 @@ function putText(column: Column, row: u32, at: usize): usize {
   if (special == 0 || load<u8>(at + length) != 0x22) return putLongText(column, row, at);
   put(column, row, column.dictionary.internShort(maskedBlock(text, length), length));
   return at + length + 1;
-}
-
-/** Checks a value that has no column, and appends it to the extra column or drops it. */
-function putExtra(parser: Parser, key: Key, role: Role, at: usize, depth: u32, extraStart: u32): usize {
-  const end = skipValue(at, depth, MAX_DEPTH);
-  if (end == 0 || role == Role.Drop) return end;
-  const isDocument = parser.lineFeed == FEED_IN_DOCUMENT;
-  return appendExtra(parser.batch, extraStart, key.path, key.pathLength, at, end, isDocument) ? end : 0;
 }
 
 /**
@@ -202,36 +195,26 @@ export function readRow(parser: Parser, start: usize): usize {
   let parent = changetype<usize>(keys.root);
   // Where the guess of the next key stands.
   let guess = parent + offsetof<Key>("first");
-  let at = start + 1;
-  let byte = <u32>load<u8>(at);
-  if (byte <= 0x20) {
-    at = skipBlanks(at, lineFeed);
-    byte = load<u8>(at);
-  }
-  if (byte == 0x7d) {
+  let at = skipBlanks(start + 1, lineFeed);
+  if (load<u8>(at) == 0x7d) {
     parser.rowMarks = 0;
     return at + 1;
   }
+  if (load<u8>(at) != 0x22) return 0;
+  // The opening quote of a key is at `at`.
   while (true) {
-    if (byte != 0x22) return 0;
     let found = load<usize>(guess);
     let role: Role;
-    if (isGuessing) {
-      const block = v128.load(at, 1);
-      if (v128.any_true(v128.xor(v128.and(block, changetype<Key>(found).mask), changetype<Key>(found).block))) {
-        found = keys.find(parent, at + 1);
-        if (found == 0) {
-          parser.missesKey = 1;
-          return 0;
-        }
-        store<usize>(guess, found);
-        failedGuesses++;
-      }
+    const block = v128.load(at, 1);
+    const isGuessed =
+      isGuessing &&
+      !v128.any_true(v128.xor(v128.and(block, changetype<Key>(found).guessMask), changetype<Key>(found).guess));
+    if (isGuessed) {
       role = changetype<Key>(found).role;
-      at += changetype<Key>(found).length + 2;
+      at += changetype<Key>(found).length + 3;
     } else {
       const guessed = found;
-      const word = load<u64>(at, 1);
+      const word = v128.extract_lane<u64>(block, 0);
       const quote = markQuote(word);
       if (quote != 0) {
         const entry = keys.findQuick(parent, word & (quote ^ (quote - 1)));
@@ -249,102 +232,103 @@ export function readRow(parser: Parser, start: usize): usize {
       }
       store<usize>(guess, found);
       failedGuesses += u32(found != guessed);
+      if (load<u8>(at) != 0x3a) {
+        at = skipBlanks(at, lineFeed);
+        if (load<u8>(at) != 0x3a) return 0;
+      }
+      at++;
     }
     const key = changetype<Key>(found);
     guess = found + offsetof<Key>("next");
     // The same key twice in one object.
     if (key.serial == serial) return 0;
     key.serial = serial;
-    if (load<u8>(at) != 0x3a) {
-      at = skipBlanks(at, lineFeed);
-      if (load<u8>(at) != 0x3a) return 0;
-    }
-    byte = load<u8>(++at);
+    let byte = <u32>load<u8>(at);
     if (byte <= 0x20) {
       at = skipBlanks(at, lineFeed);
       byte = load<u8>(at);
     }
 
     let end: usize = 0;
-    if (byte != 0x6e && byte != 0x7b && byte != 0x5b) {
-      switch (role) {
-        case Role.Int: {
-          end = putInteger(key.columnOf, row, byte, at);
-          break;
-        }
-        case Role.Float: {
-          end = putFloat(key.columnOf, row, byte, at);
-          break;
-        }
-        case Role.Time: {
-          if (marks & MARK_TIME) return 0;
-          end = readTime(parser, byte, at);
-          parser.rowTimeUs = timeUs;
-          marks |= MARK_TIME;
-          break;
-        }
-        case Role.Bool: {
-          end = readBool(key.columnOf, row, at);
-          break;
-        }
-        case Role.Text: {
-          if (byte == 0x22) end = putText(key.columnOf, row, at + 1);
-          break;
-        }
-        case Role.Extra:
-        case Role.Drop: {
-          end = putExtra(parser, key, role, at, depth, extraStart);
-          break;
-        }
-        default:
-          return 0;
+    switch (role) {
+      case Role.Int: {
+        end = putInteger(key.columnOf, row, byte, at);
+        break;
       }
-      if (end == 0) return 0;
+      case Role.Float: {
+        end = putFloat(key.columnOf, row, byte, at);
+        break;
+      }
+      case Role.Time: {
+        end = readTime(parser, byte, at);
+        if (end == 0) break;
+        if (marks & MARK_TIME) return 0;
+        parser.rowTimeUs = timeUs;
+        marks |= MARK_TIME;
+        break;
+      }
+      case Role.Bool: {
+        end = readBool(key.columnOf, row, at);
+        break;
+      }
+      case Role.Text: {
+        if (byte == 0x22) end = putText(key.columnOf, row, at + 1);
+        break;
+      }
+    }
+    if (end != 0) {
       marks |= key.marks;
       at = end;
     } else if (byte == 0x7b && key.isBranch) {
       at = skipBlanks(at + 1, lineFeed);
-      byte = load<u8>(at);
       // Empty objects are kept as they stand.
-      if (byte == 0x7d || depth == MAX_DEPTH) return 0;
+      if (load<u8>(at) != 0x22 || depth == MAX_DEPTH) return 0;
       depth++;
       parent = found;
       guess = found + offsetof<Key>("first");
       continue;
-    } else if (byte == 0x6e && role != Role.Extra) {
-      if (load<u32>(at) != NULL) return 0;
-      at += 4;
     } else {
-      const kept = role == Role.Extra || role == Role.Drop ? role : key.arrayRole;
-      if (kept == Role.Other || (byte == 0x7b && kept != role)) return 0;
-      at = putExtra(parser, key, kept, at, depth, extraStart);
+      at = readOther(parser, key, at, depth, extraStart);
       if (at == 0) return 0;
     }
 
-    byte = load<u8>(at);
-    while (byte != 0x2c) {
-      if (byte == 0x7d) {
-        at++;
-        if (--depth == 0) {
-          parser.rowMarks = marks;
-          parser.failedGuesses = (parser.failedGuesses >> 1) + failedGuesses;
-          return at;
-        }
-        guess = parent + offsetof<Key>("next");
-        parent = changetype<Key>(parent).parent;
-      } else if (isBlank(byte, lineFeed)) {
-        at = skipBlanks(at, lineFeed);
-      } else {
-        return 0;
+    // Mostly the next key follows at once.
+    if (load<u16>(at) == 0x222c) {
+      at++;
+      continue;
+    }
+    at = skipBlanks(at, lineFeed);
+    while (load<u8>(at) == 0x7d) {
+      at++;
+      if (--depth == 0) {
+        parser.rowMarks = marks;
+        parser.failedGuesses = (parser.failedGuesses >> 1) + failedGuesses;
+        return at;
       }
-      byte = load<u8>(at);
-    }
-    byte = load<u8>(++at);
-    if (byte <= 0x20) {
+      guess = parent + offsetof<Key>("next");
+      parent = changetype<Key>(parent).parent;
       at = skipBlanks(at, lineFeed);
-      byte = load<u8>(at);
     }
+    if (load<u8>(at) != 0x2c) return 0;
+    at = skipBlanks(at + 1, lineFeed);
+    if (load<u8>(at) != 0x22) return 0;
   }
+}
+
+/** Reads a value that sets no cell: null, or what goes to the extra column or nowhere. Gives where it ends, or 0. */
+function readOther(parser: Parser, key: Key, at: usize, depth: u32, extraStart: u32): usize {
+  const byte = load<u8>(at);
+  let role = key.role;
+  if (role != Role.Extra && role != Role.Drop) {
+    if (byte == 0x6e) return load<u32>(at) == NULL ? at + 4 : 0;
+    if (byte != 0x5b) return 0;
+    role = key.arrayRole;
+    if (role == Role.Other) return 0;
+  }
+  const end = skipValue(at, depth, MAX_DEPTH);
+  if (end == 0 || role == Role.Drop) return end;
+  const isDocument = parser.lineFeed == FEED_IN_DOCUMENT;
+  return appendExtra(parser.batch, extraStart, key.path, key.pathLength, at, end, isDocument) ? end : 0;
 }
 
 /** A string that is long, or has escapes or more than ASCII; `at` is after its opening quote. */

@@ -67,6 +67,21 @@ export function timeOfNumber(isNegative: bool, mantissa: u64, exponent: i32, uni
   return setTime(mantissa % power == 0 ? -us : -us - 1);
 }
 
+/** The same for a whole number of at most 15 digits, without a division. */
+@inline
+export function timeOfPlain(value: u64, unit: Unit): bool {
+  if (unit == Unit.Auto) {
+    // None of these can leave the years that times are limited to.
+    timeUs = value * (value < SECONDS_BELOW ? 1_000_000 : value < MILLISECONDS_BELOW ? 1_000 : 1);
+    return true;
+  }
+  if (unit == Unit.Milliseconds && value <= <u64>MAX_TIME / 1_000) {
+    timeUs = value * 1_000;
+    return true;
+  }
+  return timeOfNumber(false, value, 0, unit);
+}
+
 function unitByMagnitude(mantissa: u64, exponent: i32): Unit {
   let whole = mantissa;
   if (exponent < 0) whole = exponent < -18 ? 0 : mantissa / powerOfTen(-exponent);

@@ -1,8 +1,8 @@
 import { Dictionary } from "../memory/dictionary";
 import { ByteBuffer } from "../memory/bytes";
 
-/** Fewer keys than this are not worth renumbering. */
-const MIN_COMPACTED: u32 = 1024;
+/** Keys in no pane that are kept all the same: they may come again in the next window, and renumbering empties caches. */
+const MAX_SPARE: u32 = 16384;
 
 /** Keys by number, with a count of the panes that each is in, so that keys nobody sends any more are let go. */
 @unmanaged
@@ -61,7 +61,7 @@ export class KeyTable {
   }
 
   @inline isMostlyDead(): bool {
-    return this.dictionary.count > MIN_COMPACTED && this.live << 1 < this.dictionary.count;
+    return this.dictionary.count > (this.live << 1) + MAX_SPARE;
   }
 
   /** Drops the keys that are in no pane. Returns the new numbers by the old ones (u32; the caller frees them). */

@@ -65,6 +65,7 @@ export class Field {
 export class Selection {
   fn: Fn;
   field: u32;
+  /** A quantile's q, in [0, 1]. */
   parameter: f64;
 }
 
@@ -169,7 +170,8 @@ export class Plan {
 export function readPlan(at: usize): Plan {
   const cursor = readFrom(at);
   const plan = changetype<Plan>(heap.alloc(offsetof<Plan>()));
-  plan.sizeUs = cursor.i64();
+  // A division by zero would trap.
+  plan.sizeUs = max<i64>(cursor.i64(), 1);
   plan.offsetUs = cursor.i64();
   plan.latenessUs = cursor.i64();
   plan.isWildcard = cursor.u32();
@@ -200,7 +202,8 @@ export function readPlan(at: usize): Plan {
     const selection = plan.selection(i);
     selection.fn = <Fn>cursor.u32();
     selection.field = cursor.u32();
-    selection.parameter = cursor.f64();
+    const parameter = cursor.f64();
+    selection.parameter = parameter >= 0 ? min<f64>(parameter, 1) : 0;
   }
   return plan;
 }

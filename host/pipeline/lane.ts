@@ -27,6 +27,7 @@ export class Lane {
       minThreads: 1,
       maxThreads: 1,
       idleTimeout: Number.POSITIVE_INFINITY,
+      stricterFIFO: true,
       concurrentTasksPerWorker: LANE_DEPTH,
     });
   }

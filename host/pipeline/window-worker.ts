@@ -9,6 +9,7 @@ export class WindowWorker {
     minThreads: 1,
     maxThreads: 1,
     idleTimeout: Number.POSITIVE_INFINITY,
+    stricterFIFO: true,
   });
 
   configure(setups: readonly WindowSetup[]): Promise<void> {

@@ -36,6 +36,7 @@ export class QueryClient implements HistoryReads {
       minThreads: 1,
       maxThreads: 1,
       idleTimeout: Number.POSITIVE_INFINITY,
+      stricterFIFO: true,
     });
     const client = new QueryClient(pool, onSkipped);
     try {

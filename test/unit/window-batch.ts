@@ -104,7 +104,7 @@ export function makePlan(plan: Partial<QueryPlan>): QueryPlan {
 
 /** `n: count(), mean: avg(temp)` from `{ n: ["count"], mean: ["avg", "temp"] }`. */
 export function makeOutputs(
-  outputs: Readonly<Record<string, readonly [Output["fn"], (string | null)?, number?]>>,
+  outputs: Readonly<Record<string, readonly [Output["fn"], (string | null)?, (number | undefined)?]>>,
 ): Output[] {
   return Object.entries(outputs).map(([name, [fn, field, parameter]]) => ({
     name,
