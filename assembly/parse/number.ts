@@ -17,6 +17,8 @@ export let isNegative: bool = false;
 /** Its first 19 digits; the number is mantissa · 10^decimalExponent when it has no more. */
 export let mantissa: u64 = 0;
 export let decimalExponent: i32 = 0;
+/** Where it ends, also when it is beyond the doubles. */
+export let numberEnd: usize = 0;
 
 /** Bit 7 of each byte that is no digit, of a word of eight bytes each xor 0x30. */
 @inline
@@ -101,6 +103,7 @@ export function readNumber(start: usize): usize {
   }
   isInteger = false;
   exponent -= fractionDigits;
+  numberEnd = at;
   finishDouble(digits, digitsEnd, fractionDigits == 0 ? 0 : integerEnd, exponent);
   return isFinite(doubleValue) ? at : failAt(Problem.NumberTooGreat, start);
 }
@@ -115,6 +118,7 @@ function finishInteger(digits: usize, at: usize): usize {
     doubleValue = mantissa == 0 && isNegative ? -0.0 : <f64>integerValue;
     return at;
   }
+  numberEnd = at;
   finishDouble(digits, at, 0, 0);
   return isFinite(doubleValue) ? at : failAt(Problem.NumberTooGreat, digits);
 }

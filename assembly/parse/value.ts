@@ -1,5 +1,5 @@
 import { ByteBuffer } from "../memory/bytes";
-import { readNumber } from "./number";
+import { numberEnd, readNumber } from "./number";
 import { failAt, Problem, problem } from "./problem";
 import { readString } from "./text";
 
@@ -115,17 +115,7 @@ function skipScalar(at: usize, byte: u32, isLenient: bool): usize {
   }
   if (byte != 0x2d && byte - 48 > 9) return readWord(at);
   const end = readNumber(at);
-  return end == 0 && isLenient && problem == Problem.NumberTooGreat ? skipNumber(at) : end;
-}
-
-/** Past a number that is known to be well-formed. */
-function skipNumber(at: usize): usize {
-  while (true) {
-    const byte = <u32>load<u8>(at);
-    const isPart = byte - 48 < 10 || byte == 0x2d || byte == 0x2b || byte == 0x2e || (byte | 0x20) == 0x65;
-    if (!isPart) return at;
-    at++;
-  }
+  return end == 0 && isLenient && problem == Problem.NumberTooGreat ? numberEnd : end;
 }
 
 /** Copies checked JSON without the white space outside its strings. Gives the length. */

@@ -97,7 +97,8 @@ for (let index = 0; index < count; index++) {
     report({ kind: "measuring" } satisfies OpenLoopMessage);
   }
   waiting.push(index);
-  const connection = idle.pop();
+  // The one that rested longest, so that none rests until the server closes it.
+  const connection = idle.shift();
   if (connection === undefined) longestQueue = Math.max(longestQueue, waiting.length);
   else running.push(drain(connection));
 }

@@ -6,7 +6,6 @@ export interface RawAnswer {
   readonly body: string;
 }
 
-/** Largest write at once; the kernel takes what fits. */
 const HEADER_END = "\r\n\r\n";
 
 /**
@@ -43,6 +42,7 @@ export class RawConnection {
   /** The body must not be changed before the answer. */
   post(body: Buffer): Promise<RawAnswer> {
     return new Promise((settle, fail) => {
+      if (this.#socket.destroyed) return fail(new Error("the connection was closed while it rested"));
       this.#settle = settle;
       this.#fail = fail;
       this.#socket.cork();

@@ -416,6 +416,7 @@ test("a document is one event or an array of them", () => {
   const cut = parseBody("json", '[{"a":1},\n{"a":2},\n{"a":3');
   assert.deepEqual([cut.accepted, codes(cut)], [0, [[1, "E_JSON", ""]]]);
   assert.match(cut.errors[0]!.message, /line 3, byte 7/);
+  assert.deepEqual(codes(parseBody("json", '[{"a":1},{"a":1e999e5}]')), [[1, "E_JSON", ""]]);
   assert.deepEqual(codes(parseBody("json", '{"a":1}{"a":2}')), [[1, "E_JSON", ""]]);
   assert.deepEqual(codes(parseBody("json", "17")), [[1, "E_NOT_OBJECT", ""]]);
 });
