@@ -17,6 +17,8 @@ const enum Format {
 
 /** Zeros behind a body, so that readers that take 16 bytes at once stop there. */
 const PADDING_BYTES: u32 = 64;
+/** All bodies of a batch together, so that no buffer that grows with them can outgrow the memory. */
+const MAX_BATCH_INPUT_BYTES: u32 = 256 << 20;
 const KEPT_INPUT_BYTES: u32 = 32 << 20;
 
 /** What `parseBody` gives. */
@@ -97,8 +99,13 @@ export function parserBegin(parser: Parser, arrivalUs: i64): void {
   parser.begin(arrivalUs);
 }
 
-/** Where the caller is to copy a body of that many bytes; the padding behind it is set. Valid until the next call. */
-export function parseInput(length: u32): usize {
+/**
+ * Where the caller is to copy a body of that many bytes, valid until the next call; the padding behind it is set. 0 when
+ * the batch would take more than one may.
+ */
+export function parseInput(parser: Parser, length: u32): usize {
+  if (length > MAX_BATCH_INPUT_BYTES - parser.inputBytes) return 0;
+  parser.inputBytes += length;
   const needed = length + PADDING_BYTES;
   if (input == 0 || needed > inputBytes || (inputBytes > KEPT_INPUT_BYTES && needed <= KEPT_INPUT_BYTES)) {
     if (input != 0) heap.free(input);

@@ -1,3 +1,4 @@
+import { ColumnType } from "../batch/batch";
 import { commitMembers } from "./commit";
 import { addCommitFault, addFault, countAccepted } from "./faults";
 import { ByteBuffer } from "../memory/bytes";
@@ -21,7 +22,10 @@ const MAX_NUMBER_BYTES: u32 = 400;
 class Title {
   path: usize;
   pathLength: u32;
+  /** 0 while no value was seen. */
+  field: Field;
 }
+const TITLE_BYTES: u32 = offsetof<Title>();
 
 /** The cell read last: its text without quotes. */
 let cell: usize = 0;
@@ -120,6 +124,7 @@ function readHeader(start: usize, end: usize): usize {
     if (cellLength > MAX_PATH_BYTES || isTitle(cell, cellLength)) return failAt(Problem.Header, at);
     titles.u32(headerText.append(cell, cellLength));
     titles.u32(cellLength);
+    titles.u32(0);
     if (at >= end || load<u8>(at) != COMMA) break;
     at++;
   }
@@ -129,12 +134,12 @@ function readHeader(start: usize, end: usize): usize {
 
 @inline
 function titleCount(): u32 {
-  return titles.length >> 3;
+  return titles.length / TITLE_BYTES;
 }
 
 @inline
 function titleAt(index: u32): Title {
-  return changetype<Title>(titles.data + (<usize>index << 3));
+  return changetype<Title>(titles.data + <usize>index * TITLE_BYTES);
 }
 
 /** Whether the header has that title already. Only while the header is read. */
@@ -233,18 +238,24 @@ function unquote(textEnd: usize): void {
     store<u8>(target++, byte);
     if (byte == QUOTE) at++;
   }
+  store<u8>(target, 0);
   cell = copy;
   cellLength = <u32>(target - copy);
 }
 
 /** Adds the cell as a member of the type that its text suggests. */
 function stageCell(parser: Parser, title: Title): void {
-  const field = parser.plan.find(title.path, title.pathLength);
+  if (changetype<usize>(title.field) == 0) title.field = parser.plan.find(title.path, title.pathLength);
+  const field = title.field;
   const member = addMember(field, title.path, title.pathLength);
   member.text = cell;
   member.textLength = cellLength;
-  if (cellLength != 0) inferCell(member);
-  if (!parser.plan.takes(field, title.pathLength, parser.batch)) spellAsJson(member);
+  const isText = changetype<usize>(field) != 0 && field.hasColumn() && field.columnOf.type == ColumnType.Text;
+  if (cellLength != 0) {
+    if (isText) member.kind = Kind.Text;
+    else inferCell(member);
+  }
+  if (!isText && !parser.plan.takes(field, title.pathLength, parser.batch)) spellAsJson(member);
 }
 
 function inferCell(member: Member): void {
@@ -252,15 +263,12 @@ function inferCell(member: Member): void {
   const first = <u32>load<u8>(cell);
   if (first == 0x2d || first - 48 < 10) {
     if (cellLength > MAX_NUMBER_BYTES) return;
-    // A copy, for a number ends only at what is no part of a number.
-    const copy = rowMemory(cellLength);
-    memory.copy(copy, cell, cellLength);
-    store<u64>(copy + cellLength, 0);
-    if (readNumber(copy) != copy + cellLength) return;
+    // Behind a cell stands what is no part of a number.
+    if (readNumber(cell) != cell + cellLength) return;
     member.kind = isInteger ? Kind.Int : Kind.Float;
     member.bits = isInteger ? <u64>integerValue : reinterpret<u64>(doubleValue);
-    member.raw = copy;
-    member.rawEnd = copy + cellLength;
+    member.raw = cell;
+    member.rawEnd = cell + cellLength;
   } else if (cellLength == 4 && load<u32>(cell) == 0x65757274) {
     member.kind = Kind.Bool;
     member.bits = 1;

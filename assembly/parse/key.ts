@@ -215,8 +215,21 @@ export class KeySet {
     key.quick = changetype<usize>(entry);
   }
 
-  dispose(): void {
+  get isFull(): bool {
+    return this.count == MAX_KEYS;
+  }
+
+  /** Forgets all keys. */
+  clear(): void {
     for (let i: u32 = 0; i < this.count; i++) disposeKey(this.key(i));
+    this.count = 0;
+    memory.fill(this.table, 0, TABLE_SIZE << 2);
+    memory.fill(this.quick, 0, <usize>QUICK_SIZE << QUICK_KEY_SHIFT);
+    this.root.first = changetype<usize>(NOWHERE);
+  }
+
+  dispose(): void {
+    this.clear();
     disposeKey(this.root);
     heap.free(this.table);
     heap.free(this.quick);

@@ -6,10 +6,17 @@ import { MAX_DEPTH, skipSpace, skipValue } from "./value";
 
 let path: ByteBuffer = changetype<ByteBuffer>(0);
 
+/** When so many objects had keys that found no room, the keys known are those of another time. */
+const MAX_UNLEARNED: u32 = 4096;
+
 /** Makes the keys of an accepted object known, so that the row reader can read the next one like it. */
 export function learnKeys(parser: Parser, start: usize): void {
   if (changetype<usize>(path) == 0) path = ByteBuffer.create(256);
   path.reset();
+  if (parser.keys.isFull && ++parser.unlearned > MAX_UNLEARNED) {
+    parser.unlearned = 0;
+    parser.keys.clear();
+  }
   learnObject(parser, changetype<usize>(parser.keys.root), start, 1);
 }
 

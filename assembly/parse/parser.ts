@@ -32,6 +32,8 @@ export class Parser {
   plan: Plan;
   keys: KeySet;
   batch: Batch;
+  /** Of all bodies since the batch began. */
+  inputBytes: u32;
   arrivalUs: i64;
   /** Later event times are clock skew. */
   latestUs: i64;
@@ -45,6 +47,8 @@ export class Parser {
   failedGuesses: u32;
   /** The row reader gave up for a key that is not in `keys`. */
   missesKey: u32;
+  /** Objects whose keys could not be learned because there was no room. */
+  unlearned: u32;
   /** Types or columns changed, so that the keys' roles must be found anew. */
   isStale: u32;
 
@@ -53,12 +57,14 @@ export class Parser {
     self.plan = Plan.create();
     self.keys = KeySet.create();
     self.batch = Batch.create(FIRST_ROWS);
+    self.inputBytes = 0;
     self.arrivalUs = 0;
     self.latestUs = i64.MAX_VALUE;
     self.serial = 0;
     self.lineFeed = FEED_IN_LINE;
     self.failedGuesses = 0;
     self.missesKey = 0;
+    self.unlearned = 0;
     self.isStale = 0;
     return self;
   }
@@ -66,6 +72,7 @@ export class Parser {
   begin(arrivalUs: i64): void {
     releaseHeavy();
     emptyBatch(this.batch);
+    this.inputBytes = 0;
     this.arrivalUs = arrivalUs;
     const ahead = this.plan.maxAheadUs;
     this.latestUs = ahead > i64.MAX_VALUE - max<i64>(arrivalUs, 0) ? i64.MAX_VALUE : arrivalUs + ahead;

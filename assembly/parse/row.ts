@@ -244,6 +244,7 @@ export function readRow(parser: Parser, start: usize): usize {
     if (key.serial == serial) return 0;
     key.serial = serial;
     let byte = <u32>load<u8>(at);
+    if (byte == 0x20) byte = load<u8>(++at);
     if (byte <= 0x20) {
       at = skipBlanks(at, lineFeed);
       byte = load<u8>(at);
@@ -292,9 +293,14 @@ export function readRow(parser: Parser, start: usize): usize {
       if (at == 0) return 0;
     }
 
-    // Mostly the next key follows at once.
-    if (load<u16>(at) == 0x222c) {
+    // Mostly the next key follows at once, or after one blank.
+    const next = load<u32>(at);
+    if ((next & 0xffff) == 0x222c) {
       at++;
+      continue;
+    }
+    if ((next & 0xffffff) == 0x22202c) {
+      at += 2;
       continue;
     }
     at = skipBlanks(at, lineFeed);

@@ -19,7 +19,8 @@ export class Child<Message> {
       this.#messages.push(message as Message);
       this.#wake?.();
     });
-    child.on("exit", () => this.#wake?.());
+    // All messages come before the disconnection.
+    child.on("disconnect", () => this.#wake?.());
     child.send(options);
     cleanup.after(async () => {
       if (child.exitCode !== null || child.signalCode !== null) return;
@@ -42,9 +43,7 @@ export class Child<Message> {
     while (true) {
       const message = this.#messages.shift();
       if (message !== undefined) return message;
-      const { exitCode, signalCode } = this.#child;
-      if (exitCode !== null || signalCode !== null)
-        throw new Error(`a helper process ended with ${exitCode ?? signalCode}`);
+      if (!this.#child.connected) throw new Error("a helper process ended before it had said all");
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
@@ -58,9 +57,12 @@ export async function receiveOptions<T>(): Promise<T> {
   return options;
 }
 
-/** In the helper: a message to the bench. */
-export function report(message: object): void {
-  process.send?.(message);
+/** In the helper: a message to the bench; resolves when it is on its way, and only then may the helper end. */
+export function report(message: object): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (process.send === undefined) return reject(new Error("this is started by a bench"));
+    process.send(message, undefined, undefined, (cause) => (cause === null ? resolve() : reject(cause)));
+  });
 }
 
 /** A clock that all processes of a machine share, in ms. */

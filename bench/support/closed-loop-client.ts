@@ -60,7 +60,7 @@ let cpuAtStart = process.cpuUsage();
 function beginMeasuring(): void {
   isMeasuring = true;
   cpuAtStart = process.cpuUsage();
-  report({ kind: "measuring" } satisfies ClosedLoopMessage);
+  void report({ kind: "measuring" } satisfies ClosedLoopMessage);
 }
 
 async function send(connection: RawConnection): Promise<void> {
@@ -96,7 +96,7 @@ const elapsedMs = Math.min(machineMs(), endMs) - measureFromMs;
 const cpu = process.cpuUsage(cpuAtStart);
 for (const connection of connections) connection.close();
 const cpuMs = (cpu.user + cpu.system) / 1_000;
-report({
+await report({
   kind: "done",
   events,
   bytes,

@@ -50,7 +50,7 @@ request(
     if (response.statusCode !== 200) throw new Error(`the live feed answered ${response.statusCode}`);
     response.setEncoding("latin1");
     response.on("data", take);
-    report({ kind: "listening" } satisfies LiveMessage);
+    void report({ kind: "listening" } satisfies LiveMessage);
   },
 ).end();
 
@@ -59,6 +59,5 @@ process.on("message", () => {
     endMs: Date.parse(end),
     arrivedMs: Float64Array.from(times),
   }));
-  report({ kind: "windows", windows } satisfies LiveMessage);
-  setTimeout(() => process.exit(0), 200);
+  void report({ kind: "windows", windows } satisfies LiveMessage).then(() => process.exit(0));
 });

@@ -94,7 +94,7 @@ for (let index = 0; index < count; index++) {
   if (!isMeasuring && dueMs >= measureFromMs) {
     isMeasuring = true;
     cpuAtStart = process.cpuUsage();
-    report({ kind: "measuring" } satisfies OpenLoopMessage);
+    void report({ kind: "measuring" } satisfies OpenLoopMessage);
   }
   waiting.push(index);
   // The one that rested longest, so that none rests until the server closes it.
@@ -105,7 +105,7 @@ for (let index = 0; index < count; index++) {
 await Promise.all(running);
 const cpu = process.cpuUsage(cpuAtStart);
 for (const connection of idle) connection.close();
-report({
+await report({
   kind: "done",
   sent,
   measureFromMs,

@@ -119,5 +119,5 @@ const server = createServer((request, response) => {
 });
 server.listen(0, "127.0.0.1", () => {
   const { port } = server.address() as AddressInfo;
-  report({ kind: "listening", url: `http://127.0.0.1:${port}` } satisfies PlainMessage);
+  void report({ kind: "listening", url: `http://127.0.0.1:${port}` } satisfies PlainMessage);
 });

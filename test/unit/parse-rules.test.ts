@@ -514,3 +514,26 @@ test("texts of all lengths are told apart", () => {
   );
   assert.deepEqual(valuesOf(parsed, "s"), [...texts, ...texts]);
 });
+
+test("keys that come and go are learned anew, and always right", () => {
+  const line = (from: number): string => `{"x":${from},"o":{"k${from % 3000}":${from}}}`;
+  const lines = Array.from({ length: 10_000 }, (_, index) => line(index));
+  const { rows, bad, schema } = parseBody("ndjson", [...lines, line(1), line(1)].join("\n"));
+  assert.deepEqual([bad, schema.length], [0, 512]);
+  rows.forEach((row, index) => {
+    const from = index < 10_000 ? index : 1;
+    const inner = row.values.get(`o.k${from % 3000}`) ?? JSON.parse(row.extra!)[`o.k${from % 3000}`];
+    assert.deepEqual([row.values.get("x"), inner], [from, from]);
+  });
+});
+
+test("a batch takes 256 MiB of bodies", () => {
+  const parser = createParser(core, makePlan());
+  parser.begin(ARRIVAL_US);
+  const body = new Uint8Array(129 << 20).fill(0x20);
+  assert.equal(parser.parse("ndjson", body).bad, 0);
+  assert.equal(parser.parse("ndjson", body).errors[0]!.code, "E_BATCH_TOO_LARGE");
+  parser.begin(ARRIVAL_US);
+  assert.equal(parser.parse("ndjson", toBytes('{"a":1}')).accepted, 1);
+  parser.dispose();
+});

@@ -14,6 +14,9 @@ interface Description {
   readonly message: (fault: Fault) => string;
 }
 
+/** The `Problem` of a batch that has no room for more. */
+export const BATCH_TOO_LARGE = 21;
+
 const TYPE_NAMES = ["null", "a bool", "an integer", "a number", "a string", "an array or object"];
 
 /** By the numbers of `Problem` in the core. */

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import type { BodyFormat, FieldType, LineError, SchemaField, StreamPlan, TimeUnit } from "../messages.ts";
 import type { BatchHandle } from "./codec.ts";
 import { type CoreModule, copyIn, type Pointer } from "./module.ts";
-import { describeFault, type Fault } from "./parse-faults.ts";
+import { BATCH_TOO_LARGE, describeFault, type Fault } from "./parse-faults.ts";
 
 /** What became of one body. */
 export interface ParseOutcome {
@@ -46,7 +46,7 @@ interface ParseExports {
   parserAddField(parser: number, path: number, length: number, type: number): void;
   parserWiden(parser: number, path: number, length: number, type: number): void;
   parserBegin(parser: number, arrivalUs: bigint): void;
-  parseInput(length: number): number;
+  parseInput(parser: number, length: number): number;
   parseBody(parser: number, format: number, length: number): number;
   parserFinish(parser: number): number;
   parserBatch(parser: number): number;
@@ -100,7 +100,9 @@ export function createParser(core: CoreModule, plan: StreamPlan): Parser {
   return {
     begin: (arrivalUs) => wasm.parserBegin(parser, BigInt(Math.trunc(arrivalUs))),
     parse: (format, body) => {
-      copyIn(core, wasm.parseInput(body.length), body);
+      const input = wasm.parseInput(parser, body.length);
+      if (input === 0) return refuseWhole(body);
+      copyIn(core, input, body);
       return readOutcome(core, wasm.parseBody(parser, FORMATS[format], body.length));
     },
     finish: () => wasm.parserFinish(parser) >>> 0,
@@ -119,6 +121,19 @@ function seed(core: CoreModule): void {
   if (seeded.has(core)) return;
   seeded.add(core);
   (core.exports as unknown as ParseExports).parseSeed(randomBytes(8).readBigInt64LE());
+}
+
+/** A body that would make the batch larger than one may be. */
+function refuseWhole(body: Uint8Array): ParseOutcome {
+  const { code, message } = describeFault({
+    problem: BATCH_TOO_LARGE,
+    offset: 0,
+    detail: 0,
+    path: "",
+    bytes: body,
+  });
+  const text = decoder.decode(body.subarray(0, MAX_TEXT_BYTES));
+  return { accepted: 0, bad: 1, errors: [{ line: 1, path: "", code, message, text }] };
 }
 
 function readOutcome(core: CoreModule, at: Pointer): ParseOutcome {
