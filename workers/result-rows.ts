@@ -25,3 +25,15 @@ export function unpackResults(text: string): ResultRow[] {
     };
   });
 }
+
+/** The rows of a packed text as several, each of about `chars` characters. */
+export function splitResults(text: string, chars: number): string[] {
+  const parts: string[] = [];
+  for (let from = 0; from < text.length; ) {
+    const lineEnd = text.indexOf("\n", from + chars);
+    const to = lineEnd < 0 ? text.length : lineEnd;
+    parts.push(text.slice(from, to));
+    from = to + 1;
+  }
+  return parts;
+}

@@ -1,6 +1,6 @@
 import type { ApplyEntry, ApplyResult, StoredBlock } from "../../workers/messages.ts";
 import { release } from "../../workers/move.ts";
-import { unpackResults } from "../../workers/result-rows.ts";
+import { splitResults, unpackResults } from "../../workers/result-rows.ts";
 import type { CommitQueue } from "./commit-queue.ts";
 import type { Lane } from "./lane.ts";
 import type { StreamRegistry } from "./stream-registry.ts";
@@ -8,6 +8,8 @@ import type { WindowWorker } from "./window-worker.ts";
 
 /** Log entries given to the window thread at once. */
 const APPLY_ENTRIES = 64;
+/** Results written and published at once, in characters: about 1,500 rows. */
+const RESULT_CHARS = 192 * 1024;
 
 /** A committed log entry on its way to the windows, with its block while that may still be asked for. */
 export interface CommittedEntry {
@@ -114,15 +116,14 @@ export class ApplyLoop {
     const writes: Promise<unknown>[] = [];
     for (const late of result.late) writes.push(...(await this.#keepLate(group, late)));
     for (const { block } of group) if (block !== null) release(block.data.buffer);
-    if (result.rows !== "") {
-      writes.push(this.#commits.push({ kind: "packed-results", text: result.rows }, result.rows.length));
+    this.#count(result);
+    for (const text of splitResults(result.rows, RESULT_CHARS)) {
+      const written = this.#commits.push({ kind: "packed-results", text }, text.length);
+      const previous = this.#lastResults;
+      this.#lastResults = Promise.all([previous, written]).then(() => this.#publish(result, text));
     }
     const seq = group[group.length - 1]!.entry.seq;
-    const previous = this.#lastResults;
-    this.#lastResults = Promise.all([previous, ...writes]).then(() => {
-      this.#publish(result);
-      this.#advance(seq);
-    });
+    this.#lastResults = Promise.all([this.#lastResults, ...writes]).then(() => this.#advance(seq));
     this.#lastResults.catch(this.#onFailure);
   }
 
@@ -158,18 +159,20 @@ export class ApplyLoop {
     }
   }
 
-  /** Rows are only unpacked when somebody listens. */
-  #publish(result: ApplyResult): void {
-    let isHeard = false;
+  #count(result: ApplyResult): void {
     for (const { queryId, rows, revisions } of result.fired) {
       const query = this.#registry.queryById(queryId);
       if (query === undefined) continue;
       query.results += rows;
       query.revisions += revisions;
-      isHeard ||= query.listeners.size > 0;
     }
+  }
+
+  /** Rows, durable now, for those who listen; they are only unpacked when somebody does. */
+  #publish({ fired }: ApplyResult, text: string): void {
+    const isHeard = fired.some(({ queryId }) => this.#registry.queryById(queryId)?.listeners.size);
     if (!isHeard) return;
-    const byQuery = Map.groupBy(unpackResults(result.rows), (row) => row.query);
+    const byQuery = Map.groupBy(unpackResults(text), (row) => row.query);
     for (const [name, rows] of byQuery) {
       for (const listener of this.#registry.query(name)?.listeners ?? []) listener(rows);
     }
