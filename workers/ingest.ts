@@ -25,7 +25,7 @@ import type {
   StoredBlock,
   StreamSetup,
 } from "./messages.ts";
-import { moveWith, release } from "./move.ts";
+import { moveWith, release, releaseBytes } from "./move.ts";
 import { portableCodec } from "./zstd.ts";
 
 /** zstd level of stored blocks: the columns are already small, a higher level buys little. */
@@ -71,10 +71,11 @@ export function ingest(task: IngestTask): IngestResult {
     compressNs: Number(process.hrtime.bigint() - encodedAt),
   };
   const { maxEventUs, skewedCount } = range;
-  return moveWith(
-    { outcomes, block, skewed, partials, maxEventUs, skewedCount, stages },
-    buffersOf(partials),
-  );
+  return moveWith({ outcomes, block, skewed, partials, maxEventUs, skewedCount, stages }, [
+    ...buffersOf(partials),
+    block.data.buffer,
+    ...(skewed === null ? [] : [skewed.data.buffer]),
+  ]);
 }
 
 /** Rebuilds the partial aggregates of a stored block through the same code as when it was new. */
@@ -123,6 +124,7 @@ function parseBody(parser: Parser, body: IngestBody, maxBytes: number): BodyOutc
   const bytes = decompress(body, maxBytes);
   if (!(bytes instanceof Uint8Array)) return bytes;
   const { accepted, bad, errors } = parser.parse(body.format, bytes);
+  releaseBytes(bytes);
   return { kind: "parsed", accepted, bad, errors };
 }
 
@@ -166,7 +168,7 @@ function store(encoded: Uint8Array<ArrayBuffer>): StoredBlock {
   const encodedBytes = encoded.length;
   const isSmaller = packed.length < encodedBytes;
   const data = exact(isSmaller ? packed : encoded);
-  if (isSmaller) release(encoded.buffer);
+  releaseBytes(isSmaller ? encoded : packed);
   return {
     data,
     codec: isSmaller ? "zstd" : "none",
@@ -180,8 +182,9 @@ function store(encoded: Uint8Array<ArrayBuffer>): StoredBlock {
 
 /** A view with a buffer of its own, so that crossing a thread copies these bytes and no pool around them. */
 function exact(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
-  const isWhole = bytes.byteOffset === 0 && bytes.byteLength === bytes.buffer.byteLength;
-  return (isWhole && !Buffer.isBuffer(bytes) ? bytes : new Uint8Array(bytes)) as Uint8Array<ArrayBuffer>;
+  const { buffer } = bytes;
+  const isWhole = buffer instanceof ArrayBuffer && buffer.byteLength === bytes.byteLength;
+  return isWhole ? new Uint8Array(buffer) : new Uint8Array(bytes);
 }
 
 function decodeStored(block: StoredBlock): BatchHandle {
@@ -189,5 +192,6 @@ function decodeStored(block: StoredBlock): BatchHandle {
   resetBatch(core, replayBatch);
   const bytes = block.codec === "zstd" ? codec.decompress(block.data, block.encodedBytes) : block.data;
   decodeBlock(core, bytes, replayBatch);
+  if (bytes !== block.data) releaseBytes(bytes);
   return replayBatch;
 }

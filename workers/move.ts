@@ -23,3 +23,8 @@ export function moveWith<T>(value: T, buffers: readonly ArrayBuffer[]): T {
 export function release(buffer: ArrayBuffer): void {
   if (!buffer.detached) buffer.transfer(0);
 }
+
+/** `release` for bytes that nobody needs any more, when they are all of their buffer: small ones share a pool. */
+export function releaseBytes({ buffer, byteLength }: Uint8Array): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) release(buffer);
+}

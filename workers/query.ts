@@ -1,5 +1,6 @@
 import { MillraceError } from "./errors.ts";
 import type { StoredBlock } from "./messages.ts";
+import { moveWith, releaseBytes } from "./move.ts";
 import { BlockDecoder } from "./query/block-decoder.ts";
 import { type CursorForm, EVENT_CURSOR, ID_CURSOR, LATE_CURSOR, RESULT_CURSOR } from "./query/cursor.ts";
 import { readEvents } from "./query/events.ts";
@@ -57,8 +58,11 @@ export function losses(task: ListTask): Page | tasks.QueryFailure {
 }
 
 /** One block with the events of several, in their order. */
-export function compact(task: tasks.MergeTask): StoredBlock | tasks.QueryFailure {
-  return expected(() => decoder.merge(task.blocks, task.stream));
+export function compact({ blocks, stream }: tasks.MergeTask): StoredBlock | tasks.QueryFailure {
+  const merged = expected(() => decoder.merge(blocks, stream));
+  // This thread is idle for long: what it leaves to the garbage collector stays.
+  for (const { data } of blocks) releaseBytes(data);
+  return "failure" in merged ? merged : moveWith(merged, [merged.data.buffer]);
 }
 
 export function close(): void {

@@ -86,4 +86,5 @@ function answer<T>(path: string, run: () => { value: T }): StoreAnswer<T> {
 /** The bytes are in the database; this thread's copy of them is not needed any more. */
 function releaseBlock(operation: CommitOperation): void {
   if (operation.kind === "block" && operation.block !== null) release(operation.block.data.buffer);
+  if (operation.kind === "checkpoint") release(operation.state.buffer);
 }

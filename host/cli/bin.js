@@ -1,11 +1,14 @@
-#!/usr/bin/env node
-// Starts the command line on a Node that runs TypeScript. `npm ci` brings such a Node along; where an older one is
-// first in PATH, this hands over to it. This file itself runs on any Node.
+#!/usr/bin/env -S node --max-semi-space-size=1 --optimize-for-size
+// Starts the command line: its compiled form where that is up to date, else the TypeScript itself, which costs 60 MB of
+// memory more and a second. `npm ci` brings a Node along that can; where an older one is first in PATH, this hands over
+// to it. This file itself runs on any Node.
 import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 const HANDED_OVER = "MILLRACE_HANDED_OVER";
+/** As in package.json's `start`: small heaps. At 100,000 events/s RSS is 60 MB less, and the rate the same. */
+const MEMORY_FLAGS = ["--max-semi-space-size=1", "--optimize-for-size"];
 const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
 const runsTypeScript = major > 23 || (major === 23 && minor >= 6) || (major === 22 && minor >= 18);
 const hasTypeScriptFlag = major === 23 || (major === 22 && minor >= 15);
@@ -13,17 +16,29 @@ const hasTypeScriptFlag = major === 23 || (major === 22 && minor >= 15);
 const isInstalled = import.meta.url.includes("/node_modules/");
 const source = new URL("./bin.ts", import.meta.url);
 const compiled = new URL("../../dist/host/cli/bin.js", import.meta.url);
+const buildInfo = new URL("../../dist/.tsbuildinfo", import.meta.url);
 const ownNode = fileURLToPath(new URL("../../node_modules/.bin/node", import.meta.url));
 
 if (process.env[HANDED_OVER] !== undefined) dieWithParent();
 if (isInstalled || !existsSync(source)) await import(compiled.href);
-else if (runsTypeScript) await import(source.href);
-else if (existsSync(ownNode)) handOver(ownNode, []);
+else if (runsTypeScript) await import((isCompiled() ? compiled : source).href);
+else if (existsSync(ownNode)) handOver(ownNode, MEMORY_FLAGS);
 else if (hasTypeScriptFlag) {
   handOver(process.execPath, ["--experimental-strip-types", "--disable-warning=ExperimentalWarning"]);
 } else {
   process.stderr.write(`millrace: Node ${process.versions.node} is too old; use Node 22.18 or later\n`);
   process.exitCode = 1;
+}
+
+/** Whether the compiled form is of these sources: none is younger than the last build. */
+function isCompiled() {
+  if (!existsSync(buildInfo) || !existsSync(compiled)) return false;
+  const builtMs = statSync(buildInfo).mtimeMs;
+  return ["../", "../../workers/"].every((folder) => {
+    const url = new URL(folder, import.meta.url);
+    const files = readdirSync(url, { recursive: true, encoding: "utf8" });
+    return files.every((file) => !file.endsWith(".ts") || statSync(new URL(file, url)).mtimeMs <= builtMs);
+  });
 }
 
 /** Runs this file on another Node, which gets every signal and whose end is this one's end. */

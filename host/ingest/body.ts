@@ -1,5 +1,5 @@
 import type { IncomingMessage } from "node:http";
-import { release } from "../../workers/move.ts";
+import { releaseBytes } from "../../workers/move.ts";
 
 export type BodyRead =
   | { readonly kind: "read"; readonly body: ArrayBuffer }
@@ -86,7 +86,8 @@ export class BodyReader {
           buffer = larger;
         }
         chunk.copy(buffer, length);
-        freeChunk(chunk);
+        // Left to the garbage collector, chunks made it run every 70 ms at 140 MB/s, a fifth of this thread's time.
+        releaseBytes(chunk);
         length = needed;
         this.heldBytes += chunk.length;
         reading.lastChunkMs = performance.now();
@@ -121,15 +122,6 @@ export function announcedBytes(request: IncomingMessage): number | null {
   const text = request.headers["content-length"];
   if (text !== undefined) return Number(text);
   return request.headers["transfer-encoding"] === undefined ? 0 : null;
-}
-
-/**
- * Gives a copied chunk's memory back at once. Left to the garbage collector, chunks made it run a full collection
- * every 70 ms at 140 MB/s, for a fifth of this thread's time.
- */
-function freeChunk(chunk: Buffer): void {
-  const { buffer } = chunk;
-  if (buffer instanceof ArrayBuffer && buffer.byteLength === chunk.byteLength) release(buffer);
 }
 
 /** The buffer's memory, cut to what was filled: what lies behind is not zeroed and must not get out. */

@@ -10,7 +10,9 @@ export interface CoreModule {
   readonly memory: { readonly buffer: ArrayBuffer; grow(pages: number): number };
 }
 
-const DEFAULT_WASM = new URL("../../build/millrace.wasm", import.meta.url);
+/** Compiled files stand one folder deeper, under dist/. */
+const ROOT = import.meta.url.endsWith(".ts") ? "../../" : "../../../";
+const DEFAULT_WASM = new URL(`${ROOT}build/millrace.wasm`, import.meta.url);
 
 /**
  * Instantiates the core. `MILLRACE_WASM` names another build of it.

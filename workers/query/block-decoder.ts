@@ -11,6 +11,7 @@ import {
 import { type CoreModule, instantiateCore } from "../core/module.ts";
 import { MillraceError } from "../errors.ts";
 import type { StoredBlock } from "../messages.ts";
+import { releaseBytes } from "../move.ts";
 import type { Codec } from "../zstd.ts";
 
 /** WASM memory only grows: after a block that needed more than this, the core is exchanged for a new one. */
@@ -103,6 +104,7 @@ export class BlockDecoder {
     const bytes =
       block.codec === "zstd" ? this.#codec.decompress(block.data, block.encodedBytes) : block.data;
     decodeBlock(this.#core, bytes, this.#batch);
+    if (bytes !== block.data) releaseBytes(bytes);
   }
 
   #reset(): void {

@@ -1,0 +1,46 @@
+import assert from "node:assert/strict";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdirSync, readdirSync, renameSync, symlinkSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { test } from "node:test";
+import { REPOSITORY_ROOT } from "../support/node-process.ts";
+import { makeTempDir } from "../support/temp-dir.ts";
+
+const isBuilt = existsSync(join(REPOSITORY_ROOT, "dist/host/cli/bin.js"));
+const skip = !isBuilt && "there is no compiled form: run npm run build:js";
+
+test("the package as published takes an event and gives it back", { skip }, async (context) => {
+  const folder = makeTempDir(context);
+  execFileSync("npm", ["pack", "--ignore-scripts", "--silent", "--pack-destination", folder], {
+    cwd: REPOSITORY_ROOT,
+  });
+  const [tarball = ""] = readdirSync(folder);
+  execFileSync("tar", ["-xzf", join(folder, tarball), "-C", folder]);
+  const installed = join(folder, "node_modules/millrace");
+  mkdirSync(join(folder, "node_modules"));
+  renameSync(join(folder, "package"), installed);
+  symlinkSync(join(REPOSITORY_ROOT, "node_modules"), join(installed, "node_modules"));
+  const contents = readdirSync(installed, { recursive: true, encoding: "utf8" });
+  assert.deepEqual(
+    contents.filter((file) => file.endsWith(".ts") && !file.startsWith("node_modules")),
+    [],
+  );
+  const child = spawn(
+    process.execPath,
+    [join(installed, "host/cli/bin.js"), "--data", join(folder, "data"), "--listen", "127.0.0.1:0"],
+    { stdio: ["ignore", "pipe", "inherit"] },
+  );
+  context.after(() => child.kill("SIGKILL"));
+  const [line] = (await once(createInterface({ input: child.stdout }), "line")) as [string];
+  const { url } = JSON.parse(line) as { url: string };
+  const events = `${url}/v1/streams/s/events`;
+  const headers = { "content-type": "application/x-ndjson" };
+  const answer = await fetch(events, { method: "POST", headers, body: '{"device":"m1","ts":1000,"temp":20.5}' });
+  assert.equal(answer.status, 200);
+  const stored = JSON.parse(await (await fetch(events)).text()) as unknown;
+  assert.deepEqual(stored, { device: "m1", ts: "1970-01-01T00:16:40.000Z", temp: 20.5 });
+  child.kill("SIGTERM");
+  assert.deepEqual(await once(child, "exit"), [0, null]);
+});
