@@ -14,6 +14,8 @@ export interface RunningNode {
   readonly url: string;
   /** Stops taking input, drains, checkpoints. */
   close(): Promise<void>;
+  /** Resolves with the cause when the node cannot go on: what was acknowledged is safe, a restart recovers. */
+  readonly failed: Promise<unknown>;
 }
 
 /**
@@ -23,7 +25,8 @@ export interface RunningNode {
 export async function main(config: Config): Promise<RunningNode> {
   const log = createLog();
   const storage = await StorageClient.open(config.dataDir);
-  const engine = await startEngine({ config, storage, clock: systemClock, log });
+  const { promise: failed, resolve: onFatal } = Promise.withResolvers<unknown>();
+  const engine = await startEngine({ config, storage, clock: systemClock, log, onFatal });
   const reads = await QueryClient.open(config.dataDir, (blocks) => {
     log.error({ blocks }, "blocks could not be read and were left out; the rest was served");
   });
@@ -34,6 +37,7 @@ export async function main(config: Config): Promise<RunningNode> {
   log.info({ url: server.url, node: config.node.id, data: config.dataDir }, "listening");
   return {
     url: server.url,
+    failed,
     close: async () => {
       await server.close();
       await compactor.close();

@@ -37,13 +37,17 @@ interface LocalStream {
   readonly locals: readonly { readonly queryId: number; readonly local: LocalAggregator }[];
 }
 
-const core: CoreModule = instantiateCore();
+let core: CoreModule = instantiateCore();
 const streams = new Map<string, LocalStream>();
 const codec = await portableCodec();
 let replayBatch: BatchHandle | null = null;
 
 /** Parses bodies of one stream into one block and its partial aggregates. Nothing is durable yet. */
 export function ingest(task: IngestTask): IngestResult {
+  return withCore(() => ingestBodies(task));
+}
+
+function ingestBodies(task: IngestTask): IngestResult {
   const stream = streamOf(task.stream, task.setup);
   const started = process.hrtime.bigint();
   stream.parser.begin(task.arrivalUs);
@@ -80,15 +84,21 @@ export function ingest(task: IngestTask): IngestResult {
 
 /** Rebuilds the partial aggregates of a stored block through the same code as when it was new. */
 export function replay(task: ReplayTask): AggregatedBlock {
-  const stream = streamOf(task.stream, task.setup);
-  const batch = decodeStored(task.block);
-  const { maxEventUs, skewedCount } = batchTimeRange(core, batch);
-  const partials = aggregate(stream, batch);
-  return moveWith({ partials, maxEventUs, skewedCount }, buffersOf(partials));
+  return withCore(() => {
+    const stream = streamOf(task.stream, task.setup);
+    const batch = decodeStored(task.block);
+    const { maxEventUs, skewedCount } = batchTimeRange(core, batch);
+    const partials = aggregate(stream, batch);
+    return moveWith({ partials, maxEventUs, skewedCount }, buffersOf(partials));
+  });
 }
 
 /** The block of those events of a stored block that fell into closed windows. */
 export function extractLate(task: LateTask): StoredBlock | null {
+  return withCore(() => extractGroups(task));
+}
+
+function extractGroups(task: LateTask): StoredBlock | null {
   const stream = streamOf(task.stream, task.setup);
   const batch = decodeStored(task.block);
   const mask = new Uint8Array(batchTimeRange(core, batch).rows);
@@ -99,6 +109,23 @@ export function extractLate(task: LateTask): StoredBlock | null {
     for (let row = 0; row < mask.length; row++) mask[row] = (mask[row] ?? 0) | (rows[row] ?? 0);
   }
   return mask.includes(1) ? store(encodeRows(core, batch, task.stream, mask)) : null;
+}
+
+/**
+ * Runs a task. After a trap the core's memory cannot be trusted: a new one takes its place, and every stream is to be
+ * set up again.
+ */
+function withCore<T>(task: () => T): T {
+  try {
+    return task();
+  } catch (cause) {
+    if (!(cause instanceof MillraceError)) {
+      core = instantiateCore();
+      streams.clear();
+      replayBatch = null;
+    }
+    throw cause;
+  }
 }
 
 function streamOf(name: string, setup: StreamSetup | null): LocalStream {

@@ -24,7 +24,10 @@ export async function start({ config: file, data, listen }: StartOptions): Promi
   }
   const node = startNode(loaded.config);
   stopOnSignal(node);
-  await node;
+  void (await node).failed.then(() => {
+    warn("millrace: the node cannot go on and stops; what was acknowledged is safe, start it again");
+    process.exit(EXIT.failed);
+  });
 }
 
 async function startNode(config: Config): Promise<RunningNode> {

@@ -1,3 +1,4 @@
+import { MillraceError } from "../../workers/errors.ts";
 import type { ApplyEntry, ApplyResult, StoredBlock } from "../../workers/messages.ts";
 import { release } from "../../workers/move.ts";
 import { splitResults, unpackResults } from "../../workers/result-rows.ts";
@@ -23,12 +24,16 @@ type Snapshot = Awaited<ReturnType<WindowWorker["snapshot"]>>;
 interface Waiter {
   readonly seq: number;
   readonly resolve: () => void;
+  readonly reject: (cause: unknown) => void;
 }
 
 /**
  * Commit → apply: takes committed entries in the order of their seq to the window thread, and what comes of
  * them (results, late events) back to the store. Invariant: `durableSeq` is the greatest seq whose results
  * and late events are durable, and so are all before it.
+ *
+ * When an entry cannot be applied, nothing after it may be: the loop stops for good, and `onFailure` hears of it once.
+ * The log has it all, and a restart replays it.
  */
 export class ApplyLoop {
   readonly #windows: WindowWorker;
@@ -38,6 +43,7 @@ export class ApplyLoop {
   readonly #onFailure: (cause: unknown) => void;
   readonly #waiting: CommittedEntry[] = [];
   #isRunning = false;
+  #failure: { readonly cause: unknown } | null = null;
   #waiters: Waiter[] = [];
   #snapshotRequests: ((snapshot: Promise<Snapshot>) => void)[] = [];
   #lastResults: Promise<void> = Promise.resolve();
@@ -74,15 +80,20 @@ export class ApplyLoop {
     if (!this.#isRunning) void this.#run();
   }
 
-  /** Resolves once everything pushed so far is applied and what came of it is durable. */
+  /**
+   * Resolves once everything pushed so far is applied and what came of it is durable.
+   * @throws E_WINDOWS_FAILED once something could not be applied
+   */
   settled(): Promise<void> {
     const seq = this.pushedSeq;
+    if (this.#failure !== null) return Promise.reject(failed(this.#failure.cause));
     if (this.durableSeq >= seq) return Promise.resolve();
-    return new Promise((resolve) => this.#waiters.push({ seq, resolve }));
+    return new Promise((resolve, reject) => this.#waiters.push({ seq, resolve, reject }));
   }
 
   /** Writes a checkpoint of the windows, after the results of all that it covers. @returns its seq. */
   async checkpoint(): Promise<number> {
+    if (this.#failure !== null) throw failed(this.#failure.cause);
     const { seq, state } = await new Promise<Snapshot>((resolve) => {
       this.#snapshotRequests.push(resolve);
       if (!this.#isRunning) void this.#run();
@@ -93,7 +104,7 @@ export class ApplyLoop {
 
   async #run(): Promise<void> {
     this.#isRunning = true;
-    while (this.#waiting.length > 0 || this.#snapshotRequests.length > 0) {
+    while (this.#failure === null && (this.#waiting.length > 0 || this.#snapshotRequests.length > 0)) {
       // Between two groups: what came of all before it is already in the commit queue, in front of the checkpoint.
       for (const answer of this.#snapshotRequests.splice(0)) answer(this.#windows.snapshot());
       const group = this.#waiting.splice(0, APPLY_ENTRIES);
@@ -101,10 +112,18 @@ export class ApplyLoop {
       try {
         await this.#apply(group);
       } catch (cause) {
-        this.#onFailure(cause);
+        this.#fail(cause);
       }
     }
     this.#isRunning = false;
+  }
+
+  #fail(cause: unknown): void {
+    if (this.#failure !== null) return;
+    this.#failure = { cause };
+    for (const { reject } of this.#waiters.splice(0)) reject(failed(cause));
+    for (const answer of this.#snapshotRequests.splice(0)) answer(Promise.reject(failed(cause)));
+    this.#onFailure(cause);
   }
 
   async #apply(group: readonly CommittedEntry[]): Promise<void> {
@@ -124,7 +143,7 @@ export class ApplyLoop {
     }
     const seq = group[group.length - 1]!.entry.seq;
     this.#lastResults = Promise.all([this.#lastResults, ...writes]).then(() => this.#advance(seq));
-    this.#lastResults.catch(this.#onFailure);
+    this.#lastResults.catch((cause: unknown) => this.#fail(cause));
   }
 
   async #keepLate(
@@ -184,6 +203,12 @@ export class ApplyLoop {
     this.#waiters = this.#waiters.filter((waiter) => waiter.seq > seq);
     for (const { resolve } of due) resolve();
   }
+}
+
+function failed(cause: unknown): MillraceError {
+  const detail = cause instanceof Error ? cause.message : String(cause);
+  const message = `the windows could not be brought up to date (${detail}); start the node again: it replays its log`;
+  return new MillraceError("E_WINDOWS_FAILED", message, { cause });
 }
 
 function sizeOf(entry: ApplyEntry): number {

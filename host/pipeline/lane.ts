@@ -81,13 +81,13 @@ export class Lane {
     return stream.setup();
   }
 
-  async #run<T>(name: string, task: { readonly stream: string }, transferList: ArrayBuffer[]): Promise<T> {
+  async #run<T>(name: string, task: object, transferList: ArrayBuffer[]): Promise<T> {
     this.busy++;
     try {
       return (await this.#pool.run(task, { name, transferList })) as T;
     } catch (cause) {
-      // The thread may not have taken the setup in: it gets it again.
-      this.#known.delete(task.stream);
+      // The thread may not have taken the setup in, or lost all of them with its core: it gets them again.
+      this.#known.clear();
       throw cause;
     } finally {
       this.busy--;

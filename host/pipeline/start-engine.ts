@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import { MillraceError } from "../../workers/errors.ts";
 import type { CommitOutcome, IngestResult } from "../../workers/messages.ts";
 import type { Config } from "../config/config.ts";
 import type { StorageClient } from "../store/storage-client.ts";
@@ -15,6 +16,8 @@ import { WindowWorker } from "./window-worker.ts";
 /** Partial aggregates that may wait for the window thread before the lanes pause. */
 const MAX_PENDING_PARTIAL_BYTES = 64 * 1024 * 1024;
 const ERRORS_IN_ANSWER = 10;
+/** Requests under way at shutdown are waited for; a thread that hangs must not keep the node from stopping. */
+const DRAIN_LIMIT_MS = 30_000;
 /** A checkpoint is skipped when nothing was applied since the last. */
 const NOTHING_APPLIED = -1;
 
@@ -23,6 +26,8 @@ export interface EngineParts {
   readonly storage: StorageClient;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Hears once when the pipeline cannot go on. Nothing is taken any more, and a restart recovers. */
+  readonly onFatal: (cause: unknown) => void;
 }
 
 /** Opens the store, recovers the windows, and starts the pipeline. Resolves when events can be taken. */
@@ -50,9 +55,10 @@ class Pipeline implements Engine {
   #checkpointAtMs: number | null = null;
   #sizes = { databaseBytes: 0, walBytes: 0 };
   #isReady = false;
+  #hasFailed = false;
   #lastSeq = 0;
 
-  constructor({ config, storage, clock, log }: EngineParts) {
+  constructor({ config, storage, clock, log, onFatal }: EngineParts) {
     this.#config = config;
     this.#storage = storage;
     this.#clock = clock;
@@ -66,10 +72,9 @@ class Pipeline implements Engine {
       );
     });
     this.#apply = new ApplyLoop(this.#windows, this.#commits, this.#registry, this.#lanes, (cause) => {
-      log.error(
-        { err: cause },
-        "windows could not be brought up to date; restart the node to replay the log",
-      );
+      this.#hasFailed = true;
+      log.fatal({ err: cause }, "windows could not be brought up to date; a restart replays the log");
+      onFatal(cause);
     });
     this.#intake = new Intake(
       this.#lanes,
@@ -93,10 +98,15 @@ class Pipeline implements Engine {
     this.#lastSeq = recovered.lastSeq;
     this.#checkpointSeq = recovered.checkpointSeq;
     this.#checkpointTimer = setInterval(() => void this.#checkpoint(), this.#config.checkpointEveryMs);
+    await this.#refreshSizes();
     this.#isReady = true;
   }
 
   admits(bytes: number): IngestRefusal | null {
+    if (this.#hasFailed) {
+      const detail = "the windows could not be brought up to date; the node must be started again";
+      return { kind: "overloaded", status: 503, retryAfterSeconds: 5, detail };
+    }
     if (!this.#isReady || this.#commits.isStalled) {
       const detail = this.#isReady ? "the last commit failed; see the log" : "the node is still recovering";
       return { kind: "overloaded", status: 503, retryAfterSeconds: 2, detail };
@@ -158,7 +168,7 @@ class Pipeline implements Engine {
   status(): EngineStatus {
     return {
       startedAtMs: this.#startedAtMs,
-      isReady: this.#isReady && !this.#commits.isStalled,
+      isReady: this.#isReady && !this.#commits.isStalled && !this.#hasFailed,
       queuedBytes: this.#intake.heldBytes,
       queuedRequests: this.#intake.heldRequests,
       lastSeq: this.#lastSeq,
@@ -184,7 +194,14 @@ class Pipeline implements Engine {
   async close(): Promise<void> {
     this.#intake.isClosed = true;
     if (this.#checkpointTimer !== null) clearInterval(this.#checkpointTimer);
-    while (this.#intake.heldRequests > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    const giveUpMs = this.#clock.monotonicMs() + DRAIN_LIMIT_MS;
+    while (this.#intake.heldRequests > 0 && this.#clock.monotonicMs() < giveUpMs) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    if (this.#intake.heldRequests > 0) {
+      const message = `${this.#intake.heldRequests} requests were not answered within ${DRAIN_LIMIT_MS / 1_000} s; their senders will send again`;
+      throw new MillraceError("E_DRAIN", message);
+    }
     await this.#apply.settled();
     await this.#checkpoint();
     await Promise.all([...this.#lanes.map((lane) => lane.close()), this.#windows.close()]);
@@ -276,9 +293,13 @@ class Pipeline implements Engine {
     try {
       if (this.#apply.durableSeq > this.#checkpointSeq) this.#checkpointSeq = await this.#apply.checkpoint();
       this.#checkpointAtMs = Date.now();
-      this.#sizes = await this.#storage.sizes();
+      await this.#refreshSizes();
     } catch (cause) {
       this.#log.error({ err: cause }, "no checkpoint was written; the next start replays more of the log");
     }
+  }
+
+  async #refreshSizes(): Promise<void> {
+    this.#sizes = await this.#storage.sizes();
   }
 }

@@ -96,6 +96,14 @@ export class NodeProcess {
     }
   }
 
+  /** Waits until it ends by itself. Returns the exit code. */
+  async exited(): Promise<number | null> {
+    const child = this.#child;
+    if (child === null) throw new Error("the node was not started");
+    if (this.isRunning) await once(child, "exit");
+    return child.exitCode;
+  }
+
   /** Sends the signal and waits for the end. Returns the exit code, null when the signal ended it. */
   async kill(signal: NodeJS.Signals): Promise<number | null> {
     const child = this.#child;

@@ -37,7 +37,11 @@ test("the package as published takes an event and gives it back", { skip }, asyn
   const { url } = JSON.parse(line) as { url: string };
   const events = `${url}/v1/streams/s/events`;
   const headers = { "content-type": "application/x-ndjson" };
-  const answer = await fetch(events, { method: "POST", headers, body: '{"device":"m1","ts":1000,"temp":20.5}' });
+  const answer = await fetch(events, {
+    method: "POST",
+    headers,
+    body: '{"device":"m1","ts":1000,"temp":20.5}',
+  });
   assert.equal(answer.status, 200);
   const stored = JSON.parse(await (await fetch(events)).text()) as unknown;
   assert.deepEqual(stored, { device: "m1", ts: "1970-01-01T00:16:40.000Z", temp: 20.5 });
