@@ -33,7 +33,12 @@ export async function main(config: Config): Promise<RunningNode> {
   const compactor = new Compactor(storage, reads, engine, log);
   const metrics = createMetrics({ config, engine });
   const app = createApp({ config, engine, reads, log, metrics });
-  const server = await serveNode(app, config.listen);
+  const server = await serveNode({
+    app,
+    listen: config.listen,
+    maxConnections: config.limits.maxConnections,
+    metrics,
+  });
   log.info({ url: server.url, node: config.node.id, data: config.dataDir }, "listening");
   return {
     url: server.url,

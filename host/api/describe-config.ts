@@ -27,6 +27,7 @@ export function describeConfig(config: Config): object {
       maxQueuedRequests: limits.maxQueuedRequests,
       maxStreams: limits.maxStreams,
       maxLiveClients: limits.maxLiveClients,
+      maxConnections: limits.maxConnections,
     },
   });
   // Names and expressions only, and any name is allowed: there is nothing to hide, and "token" may be a field.

@@ -6,6 +6,7 @@ import {
 } from "node:http";
 import { getRequestListener, type HttpBindings } from "@hono/node-server";
 import type { Hono } from "hono";
+import type { Metrics } from "../observe/metrics.ts";
 import { answerClientErrors } from "./client-errors.ts";
 import { problemResponse } from "./problem.ts";
 
@@ -29,8 +30,6 @@ const TIMEOUTS: Timeouts = {
   keepAliveMs: 60_000,
   drainMs: 5_000,
 };
-/** Each takes a few tens of KiB. */
-const MAX_CONNECTIONS = 10_000;
 const CLOSE_IDLE_EVERY_MS = 25;
 
 export interface Server {
@@ -39,10 +38,16 @@ export interface Server {
   close(): Promise<void>;
 }
 
+export interface ServerParts {
+  readonly app: Hono<{ Bindings: HttpBindings }>;
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly maxConnections: number;
+  readonly metrics: Pick<Metrics, "watchConnections" | "refusedConnections">;
+}
+
 /** Listens, and resolves with the address in use. Rejects when the address cannot be had. */
 export function serveNode(
-  app: Hono<{ Bindings: HttpBindings }>,
-  { host, port }: { host: string; port: number },
+  { app, listen: { host, port }, maxConnections, metrics }: ServerParts,
   timeouts: Partial<Timeouts> = {},
 ): Promise<Server> {
   const { headersMs, requestMs, stallMs, keepAliveMs, drainMs } = { ...TIMEOUTS, ...timeouts };
@@ -54,7 +59,9 @@ export function serveNode(
     noDelay: true,
   });
   server.timeout = stallMs;
-  server.maxConnections = MAX_CONNECTIONS;
+  server.maxConnections = maxConnections;
+  metrics.watchConnections(() => countConnections(server));
+  server.on("drop", () => metrics.refusedConnections.inc());
   // Bodies are read, or passed over, by the routes themselves.
   const options = { hostname: host, autoCleanupIncoming: false, errorHandler: answerBadRequest };
   const listener = getRequestListener(app.fetch, options);
@@ -85,6 +92,12 @@ export function serveNode(
 function answerBadRequest(): Response {
   const detail = "the request's target or Host header cannot be read";
   return problemResponse({ status: 400, code: "E_BAD_REQUEST", title: "Bad request", detail });
+}
+
+function countConnections(server: HttpServer): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.getConnections((cause, count) => (cause === null ? resolve(count) : reject(cause)));
+  });
 }
 
 function trackOpen(server: HttpServer): ReadonlySet<ServerResponse> {

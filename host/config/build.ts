@@ -127,6 +127,7 @@ function buildLimits(input: NonNullable<ConfigFile["limits"]>, refuse: Refuse): 
     maxQueuedRequests: input.maxQueuedRequests ?? DEFAULT_LIMITS.maxQueuedRequests,
     maxStreams: input.maxStreams ?? DEFAULT_LIMITS.maxStreams,
     maxLiveClients: input.maxLiveClients ?? DEFAULT_LIMITS.maxLiveClients,
+    maxConnections: input.maxConnections ?? DEFAULT_LIMITS.maxConnections,
   };
 }
 

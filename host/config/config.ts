@@ -63,4 +63,6 @@ export interface Limits {
   readonly maxStreams: number;
   /** Open live feeds (SSE). */
   readonly maxLiveClients: number;
+  /** Open connections; further ones are closed at once. */
+  readonly maxConnections: number;
 }

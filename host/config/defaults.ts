@@ -27,4 +27,6 @@ export const DEFAULT_LIMITS: Limits = {
   maxQueuedRequests: 10_000,
   maxStreams: 1_000,
   maxLiveClients: 100,
+  // Each takes a few tens of KiB.
+  maxConnections: 10_000,
 };

@@ -150,6 +150,9 @@ const limits = z.strictObject({
     .optional()
     .describe("Streams that may come into being undeclared. Default: 1000."),
   maxLiveClients: whole(1, 1e5).optional().describe("Open live feeds. Default: 100."),
+  maxConnections: whole(1, 1e6)
+    .optional()
+    .describe("Open connections; further ones are closed at once. Default: 10000."),
 });
 
 /** A stream whose settings are all left out is written `name:` with nothing behind. */

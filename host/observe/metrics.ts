@@ -14,6 +14,9 @@ export interface Metrics {
   readonly waitingReads: Gauge;
   /** Bytes of bodies on their way in, asked at each scrape. */
   watchBodies(heldBytes: () => number): void;
+  /** Open connections, asked at each scrape. */
+  watchConnections(open: () => Promise<number>): void;
+  readonly refusedConnections: Counter;
 }
 
 /** Numbers are read from the engine when somebody asks; nothing is counted per event here. */
@@ -50,6 +53,21 @@ export function createMetrics({ config, engine }: { config: Config; engine: Engi
     liveClients: new Gauge({
       name: "millrace_live_clients",
       help: "Open live feeds (limit: maxLiveClients)",
+      registers,
+    }),
+    watchConnections: (open) => {
+      new Gauge({
+        name: "millrace_connections",
+        help: "Open connections (limit: maxConnections)",
+        registers,
+        async collect() {
+          this.set(await open());
+        },
+      });
+    },
+    refusedConnections: new Counter({
+      name: "millrace_refused_connections_total",
+      help: "Connections closed at once because maxConnections were open",
       registers,
     }),
     liveClientsDropped: new Counter({

@@ -182,8 +182,13 @@ export async function startTestNode(
   const engine = new MemoryEngine();
   const reads = new MemoryReads();
   const log = pino({ level: "silent" });
-  const app = createApp({ config, engine, reads, log, metrics: createMetrics({ config, engine }) });
-  const server = await serveNode(app, config.listen, { drainMs: 500, ...timeouts });
+  const metrics = createMetrics({ config, engine });
+  const app = createApp({ config, engine, reads, log, metrics });
+  const { maxConnections } = config.limits;
+  const server = await serveNode(
+    { app, listen: config.listen, maxConnections, metrics },
+    { drainMs: 500, ...timeouts },
+  );
   context.after(() => server.close());
   return { url: server.url, app, engine, reads, close: () => server.close() };
 }

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { connect } from "node:net";
 import { test } from "node:test";
 import { redact } from "../../host/api/describe-config.ts";
 import { type SchemaName, schemas } from "../../host/api/schemas.ts";
@@ -291,4 +293,19 @@ test("pages stand alone: nothing from elsewhere, and nothing runs but what is in
     assert.equal(answer.headers.get("access-control-allow-origin"), null);
     assert.ok(!/(?:src|href)=["']?(?:https?:)?\/\//.test(html), "no address of another host");
   }
+});
+
+test("a connection beyond limits.maxConnections is closed at once, and counted", async (context) => {
+  const { url } = await startTestNode(context, { limits: { maxConnections: 1 } });
+  const { hostname, port } = new URL(url);
+  const first = connect(Number(port), hostname);
+  context.after(() => void first.destroy());
+  await once(first, "connect");
+  const second = connect(Number(port), hostname);
+  second.on("error", () => {});
+  await once(second, "close");
+  first.write("GET /metrics HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+  const text = (await first.setEncoding("utf8").toArray()).join("");
+  assert.match(text, /^millrace_connections 1$/m);
+  assert.match(text, /^millrace_refused_connections_total 1$/m);
 });

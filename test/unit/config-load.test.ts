@@ -73,7 +73,7 @@ queries:
 checkpoint: { every: 10s }
 durability: { groupCommit: 2ms }
 workers: { ingest: 3 }
-limits: { maxBody: 32MiB, maxQueuedBytes: 1GiB, maxQueuedRequests: 7, maxStreams: 8, maxLiveClients: 9 }
+limits: { maxBody: 32MiB, maxQueuedBytes: 1GiB, maxQueuedRequests: 7, maxStreams: 8, maxLiveClients: 9, maxConnections: 10 }
 `);
   assert.equal(config.node.id, "press-hall-3");
   assert.equal(config.dataDir, "/var/lib/millrace");
@@ -82,7 +82,7 @@ limits: { maxBody: 32MiB, maxQueuedBytes: 1GiB, maxQueuedRequests: 7, maxStreams
   assert.deepEqual([config.checkpointEveryMs, config.groupCommitMs, config.ingestWorkers], [10_000, 2, 3]);
   const { maxBodyBytes, maxQueuedBytes, ...counts } = config.limits;
   assert.deepEqual([maxBodyBytes, maxQueuedBytes], [32 * 1024 ** 2, 1024 ** 3]);
-  assert.deepEqual(counts, { maxQueuedRequests: 7, maxStreams: 8, maxLiveClients: 9 });
+  assert.deepEqual(counts, { maxQueuedRequests: 7, maxStreams: 8, maxLiveClients: 9, maxConnections: 10 });
 
   const stream = config.streams.get("machines");
   const query = config.queries.get("temp_5m");
