@@ -173,7 +173,9 @@ test("all of them, where the type changes from batch to batch, equal the oracle 
       withEngines(SELECT, (locals, createFresh) => {
         const windows = [batches, batches.toReversed()].map((order) => {
           const made = createFresh();
-          order.forEach(({ kind, events }, index) => merge(made, locals[index % 3]!, kind, events));
+          order.forEach(({ kind, events }, index) => {
+            merge(made, locals[index % 3]!, kind, events);
+          });
           return made;
         });
         const [forwards, backwards] = windows.map((each) => each.snapshot());
