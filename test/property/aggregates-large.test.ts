@@ -246,7 +246,7 @@ test("rate, twa, integral: beyond, the same bytes in any order and split, and th
             return { timeUs: index * gapUs, value: counter };
           });
           const whole = mergeParts(random, local, createFresh, "float", [events]);
-          const parts = mergeParts(random, local, createFresh, "float", split(random, events, 3_000));
+          const parts = mergeParts(random, local, createFresh, "float", split(random, events, 9_000));
           assert.deepEqual(parts.snapshot(), whole.snapshot());
           const bytes = parts.stats().bytes;
           assert.ok(bytes < 300 * 1_024 + 30_000, `${bytes} bytes`);
