@@ -14,7 +14,7 @@ export interface Counted {
   readonly count: number;
 }
 
-interface Point {
+export interface TimedNumber {
   readonly timeUs: number;
   readonly value: number;
 }
@@ -90,7 +90,7 @@ function chosen(
 }
 
 /** By time, of equal times by value. */
-function pointsOf(events: readonly { timeUs: number; value: OracleValue }[]): Point[] {
+function pointsOf(events: readonly { timeUs: number; value: OracleValue }[]): TimedNumber[] {
   return events
     .filter(({ value }) => typeof value !== "string")
     .map(({ timeUs, value }) => ({ timeUs, value: Number(value) }))
@@ -99,7 +99,7 @@ function pointsOf(events: readonly { timeUs: number; value: OracleValue }[]): Po
 
 function ofPoints(
   fn: AggregateName,
-  points: readonly Point[],
+  points: readonly TimedNumber[],
   isStep: boolean,
   bounds: readonly number[],
 ): unknown {
@@ -124,7 +124,7 @@ function ofPoints(
   }
 }
 
-function countBetween(points: readonly Point[], bounds: readonly number[]): number[] {
+function countBetween(points: readonly TimedNumber[], bounds: readonly number[]): number[] {
   const lower = [Number.NEGATIVE_INFINITY, ...bounds];
   return lower.map(
     (from, index) =>
@@ -133,7 +133,7 @@ function countBetween(points: readonly Point[], bounds: readonly number[]): numb
 }
 
 /** Step by step: a rise counts, after a fall the counter began again at 0. */
-function growth(points: readonly Point[]): number {
+function growth(points: readonly TimedNumber[]): number {
   const sums = new ExactSums();
   points.forEach(({ value }, index) => {
     const before = points[index - 1]?.value;
@@ -145,7 +145,7 @@ function growth(points: readonly Point[]): number {
 }
 
 /** In values · µs, twice of it for straight lines. */
-function area(points: readonly Point[], isStep: boolean): number {
+function area(points: readonly TimedNumber[], isStep: boolean): number {
   const sums = new ExactSums();
   points.forEach(({ timeUs, value }, index) => {
     const next = points[index + 1];
@@ -155,4 +155,23 @@ function area(points: readonly Point[], isStep: boolean): number {
     if (!isStep) sums.addWeighted(next.value, widthUs);
   });
   return sums.sum;
+}
+
+/**
+ * Points as they are kept when they are of too many times: of each bucket of 2^level µs the first, the last, the least and
+ * the greatest, at the lowest level with so few buckets.
+ */
+export function thinPlainly(
+  points: readonly TimedNumber[],
+  maxBuckets: number,
+): { readonly kept: readonly TimedNumber[] }[] {
+  let level = 0;
+  const bucketOf = ({ timeUs }: TimedNumber): number => Math.floor(timeUs / 2 ** level);
+  while (new Set(points.map(bucketOf)).size > maxBuckets) level++;
+  return [...Map.groupBy(points, bucketOf).values()].map((bucket) => {
+    const byTime = bucket.toSorted((a, b) => a.timeUs - b.timeUs || a.value - b.value);
+    const rising = bucket.toSorted((a, b) => a.value - b.value || a.timeUs - b.timeUs);
+    const falling = bucket.toSorted((a, b) => b.value - a.value || a.timeUs - b.timeUs);
+    return { kept: [byTime[0]!, byTime.at(-1)!, rising[0]!, falling[0]!] };
+  });
 }
