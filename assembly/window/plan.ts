@@ -1,6 +1,7 @@
+import { ByteCursor } from "../state/cursor";
 import { EXTREMES, Fn, Layout, SUM } from "../aggregate/layout";
 import { Batch, Column } from "../batch/batch";
-import { ByteCursor, readFrom } from "../state/cursor";
+import { readFrom } from "../state/cursor";
 import { RECORD_HEAD } from "./record";
 
 /** A name in linear memory. */
@@ -177,6 +178,22 @@ export class Plan {
   }
 }
 
+/** A field's column, when that is not its name; how many topk wants; the bounds of a histogram. */
+function readParameters(field: Field, cursor: ByteCursor): void {
+  const length = cursor.u32();
+  if (length != 0) {
+    field.column = changetype<Name>(heap.alloc(NAME_SIZE));
+    field.column.set(cursor.take(length), length);
+  }
+  const layout = field.layout;
+  layout.topSize = min(cursor.u32(), MAX_TOP_SIZE);
+  layout.boundCount = cursor.u32();
+  if (layout.boundCount == 0) return;
+  const bytes = layout.boundCount << 3;
+  layout.bounds = heap.alloc(bytes);
+  memory.copy(layout.bounds, cursor.take(bytes), bytes);
+}
+
 /** Reads a plan as `workers/core/window-plan.ts` writes it. */
 export function readPlan(at: usize): Plan {
   const cursor = readFrom(at);
@@ -218,20 +235,4 @@ export function readPlan(at: usize): Plan {
     selection.parameter = parameter >= 0 ? min<f64>(parameter, limit) : 0;
   }
   return plan;
-}
-
-/** A field's column, when that is not its name; how many topk wants; the bounds of a histogram. */
-function readParameters(field: Field, cursor: ByteCursor): void {
-  const length = cursor.u32();
-  if (length != 0) {
-    field.column = changetype<Name>(heap.alloc(NAME_SIZE));
-    field.column.set(cursor.take(length), length);
-  }
-  const layout = field.layout;
-  layout.topSize = min(cursor.u32(), MAX_TOP_SIZE);
-  layout.boundCount = cursor.u32();
-  if (layout.boundCount == 0) return;
-  const bytes = layout.boundCount << 3;
-  layout.bounds = heap.alloc(bytes);
-  memory.copy(layout.bounds, cursor.take(bytes), bytes);
 }

@@ -56,11 +56,11 @@ export function encodePlan(plan: QueryPlan): Uint8Array {
   const i64 = (value: number): void =>
     void parts.push(new Uint8Array(BigInt64Array.of(BigInt(value)).buffer));
   const f64 = (value: number): void => void parts.push(new Uint8Array(Float64Array.of(value).buffer));
-  const bytes = (value: Uint8Array): void => {
-    u32(value.length);
-    parts.push(value);
+  const text = (value: string): void => {
+    const bytes = utf8.encode(value);
+    u32(bytes.length);
+    parts.push(bytes);
   };
-  const text = (value: string): void => bytes(utf8.encode(value));
   i64(plan.window.sizeUs);
   i64(plan.window.offsetUs);
   i64(plan.latenessUs);
@@ -75,7 +75,8 @@ export function encodePlan(plan: QueryPlan): Uint8Array {
   u32(fields.length);
   for (const { name, column, families, topSize, bounds } of fields) {
     u32(families);
-    bytes(name);
+    u32(name.length);
+    parts.push(name);
     text(bounds.length === 0 ? "" : column);
     u32(topSize);
     u32(bounds.length);
