@@ -48,13 +48,26 @@ export type AggregateName =
   | "last"
   | "variance"
   | "stddev"
-  | "quantile";
+  | "quantile"
+  | "distinct"
+  | "topk"
+  | "histogram"
+  | "delta"
+  | "rate"
+  | "twa"
+  | "integral"
+  | "any"
+  | "all"
+  | "mode";
 /** One selected value: `name: fn(field, parameter)`. `field` is null for count(). */
 export interface Output {
   readonly name: string;
   readonly fn: AggregateName;
   readonly field: string | null;
+  /** A quantile's q; topk's k; for twa and integral 1 when values are steps, else null. */
   readonly parameter: number | null;
+  /** A histogram's, ascending. */
+  readonly bounds?: readonly number[];
 }
 export interface QueryPlan {
   readonly id: number;

@@ -1,4 +1,5 @@
 import { meanOf, sumOf, varianceOf } from "./moments";
+import { moreDispose, moreResult } from "./more";
 import { sketchDispose, sketchQuantile } from "./sketch";
 import { bigAt } from "./sum";
 
@@ -13,6 +14,23 @@ export const LAST: u32 = 16;
 export const QUANTILE: u32 = 32;
 /** How many values are there but no number: for count(text). */
 export const OTHERS: u32 = 64;
+/** How many values are bools, and how many of these are true. */
+export const BOOLS: u32 = 128;
+/** Of texts too what FIRST, LAST and EXTREMES keep of numbers. */
+export const TEXTS: u32 = 256;
+export const DISTINCT: u32 = 512;
+/** The most frequent values. */
+export const TOP: u32 = 1024;
+export const HISTOGRAM: u32 = 2048;
+/** Numbers with their times. */
+export const POINTS: u32 = 4096;
+
+/** Families that stand in a `More` outside the record, made on first need. */
+export const MORE: u32 = BOOLS | TEXTS | DISTINCT | TOP | HISTOGRAM | POINTS;
+/** Those of them that numbers go to. */
+export const OF_NUMBERS: u32 = DISTINCT | TOP | HISTOGRAM | POINTS;
+/** Families that need the times of numbers. */
+export const TIMED: u32 = FIRST | LAST | POINTS;
 
 /** The selectable functions; the numbers are those of `workers/core/window-plan.ts`. */
 export const enum Fn {
@@ -28,6 +46,16 @@ export const enum Fn {
   Variance = 9,
   Stddev = 10,
   Quantile = 11,
+  Distinct = 12,
+  Topk = 13,
+  Histogram = 14,
+  Delta = 15,
+  Rate = 16,
+  Twa = 17,
+  Integral = 18,
+  Any = 19,
+  All = 20,
+  Mode = 21,
 }
 
 /** Where the parts of one field's accumulator stand in a group's record. */
@@ -52,12 +80,21 @@ export class Layout {
   sumBig: u32;
   squaresBig: u32;
   sketch: u32;
+  more: u32;
+  /** For TOP: how many values are wanted at most. */
+  topSize: u32;
+  /** For HISTOGRAM: ascending bounds, f64 each. */
+  bounds: usize;
+  boundCount: u32;
   /** behind the last part, a multiple of 8 */
   end: u32;
 
   /** Lays the parts out from `offset` on. */
   place(families: u32, offset: u32): void {
     this.families = families;
+    this.topSize = 0;
+    this.bounds = 0;
+    this.boundCount = 0;
     this.count = offset;
     offset += 8;
     this.others = offset;
@@ -78,6 +115,8 @@ export class Layout {
     if (families & SQUARES) offset += 4;
     this.sketch = offset;
     if (families & QUANTILE) offset += 4;
+    this.more = offset;
+    if (families & MORE) offset += 4;
     this.end = (offset + 7) & ~7;
   }
 
@@ -102,6 +141,11 @@ export class Layout {
   release(record: usize): void {
     if (this.families & SUM) releaseBig(record + this.sumBig);
     if (this.families & SQUARES) releaseBig(record + this.squaresBig);
+    if (this.families & MORE) {
+      const more: usize = load<u32>(record + this.more);
+      if (more != 0) moreDispose(more);
+      store<u32>(record + this.more, 0);
+    }
     if (!(this.families & QUANTILE)) return;
     const sketch = load<u32>(record + this.sketch);
     if (sketch != 0) sketchDispose(sketch);
@@ -112,10 +156,20 @@ export class Layout {
     return this.families & OTHERS ? load<u64>(record + this.others) : 0;
   }
 
-  /** The value of a selected function; NaN stands for null. */
+  /** The value of a selected function; NaN stands for null, and for what is no number as `box.ts` says. */
   result(record: usize, fn: Fn, parameter: f64): f64 {
     const count = load<u64>(record + this.count);
     if (fn == Fn.Count) return <f64>(count + this.othersOf(record));
+    if (this.families & MORE) {
+      const more: usize = load<u32>(record + this.more);
+      if (more != 0 || fn >= Fn.Distinct) return moreResult(this, record, more, fn, parameter);
+    }
+    return this.numericResult(record, fn, parameter);
+  }
+
+  /** The value of a function of numbers alone. */
+  numericResult(record: usize, fn: Fn, parameter: f64): f64 {
+    const count = load<u64>(record + this.count);
     if (count == 0) return NaN;
     const n = <f64>count;
     const sum = record + this.sum;
@@ -136,6 +190,8 @@ export class Layout {
         return load<f64>(record + this.first, 8);
       case Fn.Last:
         return load<f64>(record + this.last, 8);
+      case Fn.Delta:
+        return load<f64>(record + this.last, 8) - load<f64>(record + this.first, 8);
       case Fn.Variance:
       case Fn.Stddev: {
         if (count < 2) return NaN;

@@ -1,15 +1,20 @@
 import { low, twoProduct } from "./exact";
-import { EXTREMES, FIRST, LAST, Layout, QUANTILE, SQUARES, SUM } from "./layout";
+import { EXTREMES, FIRST, LAST, Layout, OF_NUMBERS, QUANTILE, SQUARES, SUM } from "./layout";
+import { addNumbers } from "./more";
 import { sketchAdd, sketchCreate, sketchKeyOf } from "./sketch";
 import { bigAt, cascadeAdd, cascadeAddLow, SQUARE_FLOOR, SQUARE_LIMIT, sumAdd, SUM_LIMIT } from "./sum";
 
 /**
  * Takes n finite values, standing one after another at `values`, into a record's accumulator; `times` are theirs, used
- * only with FIRST or LAST. No value is −0.
+ * only with TIMED families. No value is −0.
  */
 export function addRun(layout: Layout, record: usize, values: usize, times: usize, n: u32): void {
+  addRunTo(layout.families, layout, record, values, times, n);
+}
+
+/** `addRun` into some of the layout's families. */
+export function addRunTo(families: u32, layout: Layout, record: usize, values: usize, times: usize, n: u32): void {
   if (n == 0) return;
-  const families = layout.families;
   const count = record + layout.count;
   store<u64>(count, load<u64>(count) + n);
   if (families & (SUM | EXTREMES)) {
@@ -34,6 +39,7 @@ export function addRun(layout: Layout, record: usize, values: usize, times: usiz
     }
   }
   if (families & QUANTILE) addToSketch(record + layout.sketch, values, n);
+  if (families & OF_NUMBERS) addNumbers(layout, families, record, values, times, n);
 }
 
 function addToSketch(place: usize, values: usize, n: u32): void {

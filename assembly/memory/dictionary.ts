@@ -34,7 +34,7 @@ export function seedDictionaries(entropy: u64): void {
   seedState ^= entropy;
 }
 
-function nextSeed(): u64 {
+export function nextSeed(): u64 {
   seedState += GOLDEN;
   let mixed = (seedState ^ (seedState >> 30)) * MIX_A;
   mixed = (mixed ^ (mixed >> 27)) * MIX_B;

@@ -1,5 +1,6 @@
 import { addRun, keepFirst, keepLast } from "../aggregate/run";
-import { EXTREMES, FIRST, LAST, Layout, OTHERS, QUANTILE, SQUARES, SUM } from "../aggregate/layout";
+import { EXTREMES, FIRST, LAST, Layout, MORE, OTHERS, QUANTILE, SQUARES, SUM, TIMED } from "../aggregate/layout";
+import { moreAddWritten, moreParts, moreWrite } from "../aggregate/more";
 import { expansionAdd, expansionReset, expansionTake } from "../aggregate/expansion";
 import { sketchAddWritten, sketchCreate, sketchWrite } from "../aggregate/sketch";
 import { bigAt, cascadeAdd, cascadeAddLow, normalizeThrough, sumAdd, sumNormalize } from "../aggregate/sum";
@@ -9,7 +10,7 @@ import { readVarint, varintEnd, writeVarint } from "./varint";
 /**
  * One field's accumulator as bytes: in partials and in snapshots, merged by the same code.
  *
- * A tag byte below 128 is a number of values, which follow as f64 (and, for FIRST or LAST, their times as i64): a handful
+ * A tag byte below 128 is a number of values, which follow as f64 (and, for TIMED families, their times as i64): a handful
  * of values is smaller than what is known of them. Other tags are sets of the bits below, and the parts follow.
  */
 export const MAX_RAW_VALUES: u32 = 6;
@@ -20,12 +21,13 @@ const HAS_SUM_LOW: u8 = 4;
 const HAS_SUM_BIG: u8 = 8;
 const HAS_SQUARES_LOW: u8 = 16;
 const HAS_SQUARES_BIG: u8 = 32;
+const HAS_MORE: u8 = 64;
 
 /** Writes up to `MAX_RAW_VALUES` values as they are. */
 @inline
 export function writeRaw(out: ByteBuffer, layout: Layout, values: usize, times: usize, n: u32): void {
   const bytes = n << 3;
-  const hasTimes = (layout.families & (FIRST | LAST)) != 0;
+  const hasTimes = (layout.families & TIMED) != 0;
   const at = out.reserve(1 + (bytes << 1));
   store<u8>(at, <u8>n);
   memory.copy(at + 1, values, bytes);
@@ -55,7 +57,16 @@ export function writeState(out: ByteBuffer, layout: Layout, record: usize): void
     if (families & LAST) out.append(record + layout.last, 16);
     if (families & QUANTILE) sketchWrite(load<u32>(record + layout.sketch), out);
   }
+  if (families & MORE) tag |= writeMore(out, load<u32>(record + layout.more));
   store<u8>(out.data + tagAt, tag == AGGREGATED ? 0 : tag);
+}
+
+@inline
+function writeMore(out: ByteBuffer, more: usize): u8 {
+  const parts = more == 0 ? 0 : moreParts(more);
+  if (parts == 0) return 0;
+  moreWrite(out, more, parts);
+  return HAS_MORE;
 }
 
 function writeSum(out: ByteBuffer, at: usize, big: usize): u8 {
@@ -93,7 +104,7 @@ export function mergeState(layout: Layout, record: usize, at: usize): usize {
   if (tag < AGGREGATED) {
     const bytes = <usize>tag << 3;
     addRun(layout, record, at, at + bytes, tag);
-    return at + (layout.families & (FIRST | LAST) ? bytes << 1 : bytes);
+    return at + (layout.families & TIMED ? bytes << 1 : bytes);
   }
   if (tag & HAS_OTHERS) {
     const others = readVarint(at);
@@ -103,7 +114,8 @@ export function mergeState(layout: Layout, record: usize, at: usize): usize {
       store<u64>(place, load<u64>(place) + others);
     }
   }
-  return tag & HAS_NUMBERS ? mergeNumbers(layout, record, at, tag) : at;
+  if (tag & HAS_NUMBERS) at = mergeNumbers(layout, record, at, tag);
+  return tag & HAS_MORE ? moreAddWritten(layout, record, at) : at;
 }
 
 function mergeNumbers(layout: Layout, record: usize, at: usize, tag: u8): usize {

@@ -36,6 +36,12 @@ function readLongVarint(at: usize): u64 {
   return value;
 }
 
+/** For readers of more than varints: says where what they read ends. */
+@inline
+export function endVarintAt(at: usize): void {
+  varintEnd = at;
+}
+
 /** Small for numbers near zero, whatever their sign. */
 @inline
 export function zigzag(value: i64): u64 {

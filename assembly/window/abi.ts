@@ -1,3 +1,4 @@
+import { boxes } from "../aggregate/box";
 import { Batch } from "../batch/batch";
 import { readSnapshot, sortFields, writeSnapshot } from "../state/snapshot";
 import { Local } from "./local";
@@ -60,7 +61,13 @@ export function windowsLateRows(windows: Windows): f64 {
 
 /** The address of the next window's results (see trigger.ts), or 0 when there are no more. */
 export function windowsFireNext(windows: Windows, watermarkUs: i64): usize {
+  boxes.reset();
   return fireNext(windows, watermarkUs, windows.out) ? windows.out.data : 0;
+}
+
+/** Where the values of the last results stand that are no numbers, see aggregate/box.ts. */
+export function windowsBoxes(): usize {
+  return boxes.data;
 }
 
 export function windowsDropClosed(windows: Windows, watermarkUs: i64): void {

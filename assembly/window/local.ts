@@ -1,5 +1,6 @@
-import { addRun } from "../aggregate/run";
-import { FIRST, LAST, Layout, OTHERS, QUANTILE } from "../aggregate/layout";
+import { addRun, addRunTo } from "../aggregate/run";
+import { Layout, MORE, OTHERS, QUANTILE, TIMED } from "../aggregate/layout";
+import { moreReset } from "../aggregate/more";
 import { sketchReset } from "../aggregate/sketch";
 import { Batch, Column, ColumnType } from "../batch/batch";
 import { ByteBuffer } from "../memory/bytes";
@@ -8,6 +9,7 @@ import { MAX_RAW_VALUES, writeRaw, writeState } from "../state/field-state";
 import { Grouping, NO_GROUP } from "./grouping";
 import { PARTIAL_VERSION } from "./partial";
 import { Plan, WILDCARD_FAMILIES } from "./plan";
+import { addTypedRows, typedFamilies } from "./typed-rows";
 
 /** A field's column as numbers: what the loops over rows read. */
 @unmanaged
@@ -20,8 +22,10 @@ class Source {
   others: usize;
   /** Memory for what had to be converted, or 0. */
   owned: usize;
+  /** The families that take the column's values as they are, see `typed-rows.ts`; and the column. */
+  typed: u32;
+  column: Column;
 }
-
 
 const SOURCE_SIZE: u32 = offsetof<Source>();
 
@@ -201,26 +205,37 @@ export class Local {
     let n: u32 = 0;
     if (source.values != 0) {
       n = gather(source, rows, rowCount, values);
-      if (layout.families & (FIRST | LAST)) gatherTimes(source, batch.times, rows, rowCount, times);
+      if (layout.families & TIMED) gatherTimes(source, batch.times, rows, rowCount, times);
     }
     const others = source.others != 0 ? countOthers(source.others, rows, rowCount) : 0;
-    if (others == 0 && (n == 0 || (n <= MAX_RAW_VALUES && layout.families & ~OTHERS))) {
+    const typed = source.typed;
+    if ((others | typed) == 0 && (n == 0 || (n <= MAX_RAW_VALUES && layout.families & ~OTHERS))) {
       writeRaw(this.out, layout, values, times, n);
       return;
     }
     const record = this.record.data;
-    addRun(layout, record, values, times, n);
+    if (typed == 0) addRun(layout, record, values, times, n);
+    else {
+      addRunTo(layout.families & ~typed, layout, record, values, times, n);
+      addTypedRows(layout, record, source.column, batch.times, rows, rowCount);
+    }
     if (layout.families & OTHERS) store<u64>(record + layout.others, others);
     writeState(this.out, layout, record);
     this.emptyField(layout, record);
   }
 
-  /** Empties the scratch record's field; the sketch's memory is kept. */
+  /** Empties the scratch record's field; the memory of what stands outside it is kept. */
   private emptyField(layout: Layout, record: usize): void {
+    const more = layout.families & MORE ? load<u32>(record + layout.more) : 0;
+    if (layout.families & MORE) store<u32>(record + layout.more, 0);
     const sketch = layout.families & QUANTILE ? load<u32>(record + layout.sketch) : 0;
     if (layout.families & QUANTILE) store<u32>(record + layout.sketch, 0);
     layout.release(record);
     layout.clear(record);
+    if (more != 0) {
+      moreReset(more);
+      store<u32>(record + layout.more, more);
+    }
     if (sketch == 0) return;
     sketchReset(sketch);
     store<u32>(record + layout.sketch, sketch);
@@ -236,8 +251,11 @@ export class Local {
       source.valid = 0;
       source.others = 0;
       source.owned = 0;
+      source.typed = 0;
       const column = plan.field(f).columnOf(batch);
       if (changetype<usize>(column) == 0) continue;
+      source.column = column;
+      if (plan.layout(f).families & MORE) source.typed = typedFamilies(plan.layout(f), column, batch.rows);
       this.prepareSource(source, column, batch.rows, (plan.layout(f).families & OTHERS) != 0);
     }
   }

@@ -1,3 +1,4 @@
+import { ByteCursor } from "../state/cursor";
 import { EXTREMES, Fn, Layout, SUM } from "../aggregate/layout";
 import { Batch, Column } from "../batch/batch";
 import { readFrom } from "../state/cursor";
@@ -41,14 +42,17 @@ export class Slot {
 /** One field that is aggregated. */
 @unmanaged
 export class Field {
+  /** Tells it from others; more than the column's name where aggregates of one column have different parameters. */
   name: Name;
+  /** The name of its column. */
+  column: Name;
   layout: Layout;
   /** Where the batch before had its column: likely there again. */
   columnHint: u32;
 
   /** The field's column in a batch, or null. */
   columnOf(batch: Batch): Column {
-    const name = this.name;
+    const name = this.column;
     if (this.columnHint < batch.columnCount) {
       const column = batch.column(this.columnHint);
       if (name.equals(column.name, column.nameLength)) return column;
@@ -65,7 +69,7 @@ export class Field {
 export class Selection {
   fn: Fn;
   field: u32;
-  /** A quantile's q, in [0, 1]. */
+  /** A quantile's q, in [0, 1]; how many of topk; 1 for steps in twa and integral. */
   parameter: f64;
 }
 
@@ -73,6 +77,8 @@ const NAME_SIZE: u32 = offsetof<Name>();
 const SLOT_SIZE: u32 = offsetof<Slot>();
 const SELECTION_SIZE: u32 = offsetof<Selection>();
 const FIRST_FIELD_CAPACITY: u32 = 8;
+/** The greatest k of topk: memory grows with it. */
+const MAX_TOP_SIZE: u32 = 100;
 /** What "*" keeps of each field. */
 export const WILDCARD_FAMILIES: u32 = SUM | EXTREMES;
 
@@ -127,6 +133,7 @@ export class Plan {
     const field = changetype<Field>(heap.alloc(offsetof<Field>()));
     field.name = changetype<Name>(heap.alloc(NAME_SIZE));
     field.name.set(pointer, length);
+    field.column = field.name;
     field.layout = changetype<Layout>(heap.alloc(offsetof<Layout>()));
     field.layout.place(families, this.stride);
     field.columnHint = 0;
@@ -149,6 +156,11 @@ export class Plan {
   dispose(): void {
     for (let i: u32 = 0; i < this.fieldCount; i++) {
       const field = this.field(i);
+      if (field.layout.bounds != 0) heap.free(field.layout.bounds);
+      if (field.column != field.name) {
+        heap.free(field.column.pointer);
+        heap.free(changetype<usize>(field.column));
+      }
       heap.free(field.name.pointer);
       heap.free(changetype<usize>(field.name));
       heap.free(changetype<usize>(field.layout));
@@ -164,6 +176,22 @@ export class Plan {
     heap.free(this.selections);
     heap.free(changetype<usize>(this));
   }
+}
+
+/** A field's column, when that is not its name; how many topk wants; the bounds of a histogram. */
+function readParameters(field: Field, cursor: ByteCursor): void {
+  const length = cursor.u32();
+  if (length != 0) {
+    field.column = changetype<Name>(heap.alloc(NAME_SIZE));
+    field.column.set(cursor.take(length), length);
+  }
+  const layout = field.layout;
+  layout.topSize = min(cursor.u32(), MAX_TOP_SIZE);
+  layout.boundCount = cursor.u32();
+  if (layout.boundCount == 0) return;
+  const bytes = layout.boundCount << 3;
+  layout.bounds = heap.alloc(bytes);
+  memory.copy(layout.bounds, cursor.take(bytes), bytes);
 }
 
 /** Reads a plan as `workers/core/window-plan.ts` writes it. */
@@ -194,7 +222,7 @@ export function readPlan(at: usize): Plan {
   for (let i: u32 = 0; i < fields; i++) {
     const families = cursor.u32();
     const length = cursor.u32();
-    plan.addField(cursor.take(length), length, families);
+    readParameters(plan.field(plan.addField(cursor.take(length), length, families)), cursor);
   }
   plan.selectionCount = cursor.u32();
   plan.selections = heap.alloc(plan.selectionCount * SELECTION_SIZE + 1);
@@ -203,7 +231,8 @@ export function readPlan(at: usize): Plan {
     selection.fn = <Fn>cursor.u32();
     selection.field = cursor.u32();
     const parameter = cursor.f64();
-    selection.parameter = parameter >= 0 ? min<f64>(parameter, 1) : 0;
+    const limit: f64 = selection.fn == Fn.Topk ? MAX_TOP_SIZE : 1;
+    selection.parameter = parameter >= 0 ? min<f64>(parameter, limit) : 0;
   }
   return plan;
 }

@@ -69,8 +69,10 @@ function describeQuery({ from, window, by, select }: QueryConfig): object {
   };
 }
 
-function call({ fn, field, parameter }: SelectItem): string {
-  return `${fn}(${[field, parameter].filter((argument) => argument !== null).join(", ")})`;
+function call({ fn, field, parameter, bounds = [] }: SelectItem): string {
+  const isCurve = fn === "twa" || fn === "integral";
+  const argument = isCurve && parameter !== null ? "step" : parameter;
+  return `${fn}(${[field, argument, ...bounds].filter((part) => part !== null).join(", ")})`;
 }
 
 function size(bytes: number): string {

@@ -41,11 +41,28 @@ const stream = z.strictObject({
   priority: z.int().min(0).max(9),
 });
 
+/** topk gives a list, histogram its bounds and counts. */
+const resultValue = z.union([
+  z.number(),
+  z.string(),
+  z.boolean(),
+  z.null(),
+  z.array(
+    z.strictObject({
+      value: z.union([z.number(), z.string(), z.boolean()]),
+      count,
+      error: count.optional().describe("the count may be that much too great; left out when it is exact"),
+    }),
+  ),
+  z.strictObject({ bounds: z.array(z.number()), counts: z.array(count) }),
+]);
+
 const selectItem = z.strictObject({
   name: z.string(),
   fn: z.string(),
   field: z.string().nullable(),
   parameter: z.number().nullable(),
+  bounds: z.array(z.number()).optional(),
 });
 
 const query = z.strictObject({
@@ -114,7 +131,7 @@ export const schemas = {
     query: z.string(),
     window: z.strictObject({ start: time, end: time }),
     key: z.record(z.string(), z.unknown()),
-    values: z.record(z.string(), z.number().nullable()),
+    values: z.record(z.string(), resultValue),
     revision: count,
     kind: z.enum(["early", "on-time", "late"]),
   }),

@@ -1,4 +1,5 @@
 import { hostname } from "node:os";
+import { explainType } from "./aggregates.ts";
 import type { Config, Limits, QueryConfig, StreamConfig } from "./config.ts";
 import { DEFAULT_LIMITS, DEFAULTS } from "./defaults.ts";
 import type { Path } from "./places.ts";
@@ -104,11 +105,9 @@ function checkQuery(
     if (field === null) continue;
     const path = ["queries", name, "select", output];
     if (isNowhere(field)) refuse(path, explain(field));
-    if (types.get(field) !== "string" || fn === "count") continue;
-    refuse(
-      path,
-      `${field} is declared as a string, and ${fn}() of a string is not supported by this release; use count(${field})`,
-    );
+    const type = types.get(field);
+    const objection = type === undefined ? null : explainType(fn, field, type);
+    if (objection !== null) refuse(path, objection);
   }
 }
 

@@ -48,7 +48,9 @@ export interface SelectItem {
   readonly name: string;
   readonly fn: AggregateName;
   readonly field: string | null;
+  /** As in `Output`. */
   readonly parameter: number | null;
+  readonly bounds?: number[];
 }
 
 /** Every limit has a name here, a default in `defaults.ts`, and a metric. */

@@ -1,4 +1,6 @@
 import type { AggregateName } from "../../workers/messages.ts";
+import { AGGREGATE_NAMES, exampleOf } from "./aggregates.ts";
+import { Refusal, type SelectProblem, Tokens } from "./select-tokens.ts";
 import { nearest } from "./suggest.ts";
 
 interface SelectExpression {
@@ -6,42 +8,17 @@ interface SelectExpression {
   /** Dot path; null for `count()`. */
   readonly field: string | null;
   readonly parameter: number | null;
-}
-
-/** What is wrong with an expression. `column` is 0-based in its text. */
-interface SelectProblem {
-  readonly column: number;
-  readonly message: string;
-  readonly fix: string;
+  readonly bounds?: number[];
 }
 
 type SelectResult =
   | { readonly ok: true; readonly expression: SelectExpression }
   | { readonly ok: false; readonly problem: SelectProblem };
 
-const FUNCTIONS: readonly AggregateName[] = [
-  "count",
-  "sum",
-  "avg",
-  "min",
-  "max",
-  "range",
-  "first",
-  "last",
-  "variance",
-  "stddev",
-  "quantile",
-];
-/** Named in the design, not computed yet. */
-const LATER: readonly string[] = ["distinct", "topk", "histogram", "delta", "rate", "integral", "twa"];
-const TOKEN =
-  /\s*(?:(?<word>[\p{L}_][\p{L}\p{N}_]*(?:\.[\p{L}_][\p{L}\p{N}_]*)*)|(?<quoted>`[^`]+`)|(?<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)|(?<mark>[(),]))/uy;
+type Parameters = Pick<SelectExpression, "parameter" | "bounds">;
 
-interface Token {
-  readonly kind: "word" | "quoted" | "number" | "mark" | "end" | "unknown";
-  readonly text: string;
-  readonly column: number;
-}
+const MAX_TOP_SIZE = 100;
+const MAX_BOUNDS = 256;
 
 /** Reads `count()`, `avg(motor.temp)`, ``avg(`any name`)`` or `quantile(temp, 0.99)`. */
 export function parseSelect(text: string): SelectResult {
@@ -55,37 +32,50 @@ export function parseSelect(text: string): SelectResult {
 
 function readCall(tokens: Tokens): SelectExpression {
   const fn = readFunction(tokens);
-  tokens.expect("(", `write ${fn}(${fn === "count" ? "" : "temp"})`);
+  tokens.expect("(", `write ${fn === "count" ? "count()" : exampleOf(fn, "temp")}`);
   if (fn === "count" && tokens.peek().text === ")") {
     tokens.next();
     tokens.expectEnd();
     return { fn, field: null, parameter: null };
   }
   const field = readField(tokens, fn);
-  const parameter = fn === "quantile" ? readQuantile(tokens, field) : null;
-  if (tokens.peek().text === ",") tokens.refuse(`${fn}() takes one argument`, "remove the others");
+  const parameters = readParameters(tokens, fn, field);
   tokens.expect(")", "close the bracket");
   tokens.expectEnd();
-  return { fn, field, parameter };
+  return { fn, field, ...parameters };
+}
+
+function readParameters(tokens: Tokens, fn: AggregateName, field: string): Parameters {
+  switch (fn) {
+    case "quantile":
+      return { parameter: readQuantile(tokens, field) };
+    case "topk":
+      return { parameter: readTopSize(tokens, field) };
+    case "twa":
+    case "integral":
+      return { parameter: readCurve(tokens, fn, field) };
+    case "histogram":
+      return { parameter: null, bounds: readBounds(tokens, field) };
+    default:
+      if (tokens.peek().text === ",") tokens.refuse(`${fn}() takes one argument`, "remove the others");
+      return { parameter: null };
+  }
 }
 
 function readFunction(tokens: Tokens): AggregateName {
   const { kind, text } = tokens.peek();
   if (kind !== "word") tokens.refuse("a function is missing here", "write a call such as avg(temp)");
-  const known = FUNCTIONS.find((name) => name === text);
+  const known = AGGREGATE_NAMES.find((name) => name === text);
   if (known !== undefined) {
     tokens.next();
     return known;
   }
-  if (LATER.includes(text)) {
-    return tokens.refuse(`${text}() is not supported by this release`, `use one of ${FUNCTIONS.join(", ")}`);
-  }
-  const hint = nearest(text, FUNCTIONS);
-  const fix = hint === null ? `use one of ${FUNCTIONS.join(", ")}` : `did you mean ${hint}()?`;
+  const hint = nearest(text, AGGREGATE_NAMES);
+  const fix = hint === null ? `use one of ${AGGREGATE_NAMES.join(", ")}` : `did you mean ${hint}()?`;
   return tokens.refuse(`there is no function ${text}()`, fix);
 }
 
-function readField(tokens: Tokens, fn: string): string {
+function readField(tokens: Tokens, fn: AggregateName): string {
   const token = tokens.peek();
   if (token.kind === "word" || token.kind === "quoted") {
     tokens.next();
@@ -99,10 +89,7 @@ function readField(tokens: Tokens, fn: string): string {
   }
   if (fn === "count")
     return tokens.refuse("count() takes a field or nothing", "write count() or count(temp)");
-  return tokens.refuse(
-    `${fn}() needs a field`,
-    `name one, as in ${fn}(${fn === "quantile" ? "temp, 0.99" : "temp"})`,
-  );
+  return tokens.refuse(`${fn}() needs a field`, `name one, as in ${exampleOf(fn, "temp")}`);
 }
 
 function readQuantile(tokens: Tokens, field: string): number {
@@ -116,65 +103,66 @@ function readQuantile(tokens: Tokens, field: string): number {
   return quantile;
 }
 
-/** The text, a token at a time. Methods that refuse throw, and `parseSelect` catches. */
-class Tokens {
-  readonly #text: string;
-  #at = 0;
-  #ahead: Token | null = null;
-
-  constructor(text: string) {
-    this.#text = text;
-  }
-
-  peek(): Token {
-    this.#ahead ??= this.#read();
-    return this.#ahead;
-  }
-
-  next(): void {
-    this.#ahead = null;
-  }
-
-  expect(mark: string, fix: string): void {
-    const { kind, text } = this.peek();
-    if (text !== mark)
-      this.refuse(
-        kind === "end" ? `"${mark}" is missing at the end` : `"${mark}" is missing before "${text}"`,
-        fix,
-      );
-    this.next();
-  }
-
-  expectEnd(): void {
-    const { kind, text } = this.peek();
-    if (kind !== "end") this.refuse(`unexpected "${text}" after the call`, "one value is one call");
-  }
-
-  refuse(message: string, fix: string): never {
-    const { column } = this.peek();
-    throw new Refusal({ column, message: `column ${column + 1}: ${message}`, fix });
-  }
-
-  #read(): Token {
-    TOKEN.lastIndex = this.#at;
-    const match = TOKEN.exec(this.#text);
-    if (match === null) {
-      const column = this.#text.length - this.#text.slice(this.#at).trimStart().length;
-      const [text = ""] = this.#text.slice(column);
-      return { kind: text === "" ? "end" : "unknown", text, column };
-    }
-    this.#at = TOKEN.lastIndex;
-    const groups = Object.entries(match.groups ?? {});
-    const [kind, text] = groups.find(([, found]) => found !== undefined) ?? ["unknown", ""];
-    return { kind: kind as Token["kind"], text: text ?? "", column: this.#at - (text?.length ?? 0) };
-  }
+function readTopSize(tokens: Tokens, field: string): number {
+  const fix = `write how many values, from 1 to ${MAX_TOP_SIZE}, as in ${exampleOf("topk", field)}`;
+  tokens.expect(",", fix);
+  const size = readNumber(tokens, fix);
+  if (!Number.isInteger(size.value) || size.value < 1 || size.value > MAX_TOP_SIZE) size.refuse("not a size");
+  if (tokens.peek().text === ",") tokens.refuse("topk() takes two arguments", "remove the others");
+  return size.value;
 }
 
-class Refusal extends Error {
-  readonly problem: SelectProblem;
+/** 1 when values are steps, null when lines are drawn between them. */
+function readCurve(tokens: Tokens, fn: "twa" | "integral", field: string): number | null {
+  if (tokens.peek().text !== ",") return null;
+  tokens.next();
+  const { text } = tokens.peek();
+  const fix = `write ${fn}(${field}, step), or ${fn}(${field}) for straight lines`;
+  if (text !== "step" && text !== "linear") tokens.refuse("neither step nor linear", fix);
+  tokens.next();
+  if (tokens.peek().text === ",") tokens.refuse(`${fn}() takes two arguments at most`, "remove the others");
+  return text === "step" ? 1 : null;
+}
 
-  constructor(problem: SelectProblem) {
-    super(problem.message);
-    this.problem = problem;
+/** `0, 10, 50`, or `0 to 50 in 5` for bounds at equal distances. */
+function readBounds(tokens: Tokens, field: string): number[] {
+  const fix = `write bounds, as in ${exampleOf("histogram", field)} or histogram(${field}, 0 to 100 in 10)`;
+  tokens.expect(",", fix);
+  const first = readNumber(tokens, fix);
+  if (tokens.peek().text === "to") return readRange(tokens, first.value, fix);
+  const bounds = [first.value];
+  while (tokens.peek().text === ",") {
+    tokens.next();
+    const bound = readNumber(tokens, fix);
+    if (bound.value <= bounds.at(-1)!) bound.refuse("bounds must ascend");
+    if (bounds.push(bound.value) > MAX_BOUNDS) bound.refuse(`more than ${MAX_BOUNDS} bounds`);
   }
+  return bounds;
+}
+
+/** The rest of `0 to 100 in 10`: ten intervals of equal width. */
+function readRange(tokens: Tokens, from: number, fix: string): number[] {
+  tokens.next();
+  const to = readNumber(tokens, fix);
+  if (to.value <= from) to.refuse("bounds must ascend");
+  tokens.expect("in", fix);
+  const count = readNumber(tokens, fix);
+  if (!Number.isInteger(count.value) || count.value < 1 || count.value >= MAX_BOUNDS)
+    count.refuse(`not a number of intervals from 1 to ${MAX_BOUNDS - 1}`);
+  const bounds = Array.from(
+    { length: count.value + 1 },
+    (_, index) => from + ((to.value - from) * index) / count.value,
+  );
+  if (bounds.some((bound, index) => index > 0 && bound <= bounds[index - 1]!))
+    count.refuse("intervals are too narrow");
+  return bounds;
+}
+
+/** A finite number, and how to refuse it where it stands. */
+function readNumber(tokens: Tokens, fix: string): { value: number; refuse: (message: string) => never } {
+  const { kind, text, column } = tokens.peek();
+  const value = Number(text);
+  if (kind !== "number" || !Number.isFinite(value)) return tokens.refuse("a number is missing here", fix);
+  tokens.next();
+  return { value, refuse: (message) => tokens.refuseAt(column, message, fix) };
 }

@@ -57,6 +57,11 @@ export class ExactSums {
     this.#squares += scaled * scaled;
   }
 
+  /** Adds x · weight to the sum alone; for weighted sums. */
+  addWeighted(x: number, weight: bigint): void {
+    this.#sum += toScaled(x) * weight;
+  }
+
   /** The sum, rounded once. */
   get sum(): number {
     return divideToDouble(this.#sum, 1n << SCALE_BITS);

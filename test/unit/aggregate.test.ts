@@ -6,7 +6,7 @@ import type { Output } from "../../workers/messages.ts";
 import { type ColumnKind, makeOutputs, makePlan, type Rows, withBatch } from "./window-batch.ts";
 
 const core = instantiateCore();
-type Values = Record<string, number | null>;
+type Values = Record<string, number | string | null>;
 type Cells = Rows["columns"][number]["cells"];
 
 /** The aggregates of a column's values, sent in parts of the given size (default: all at once). */
@@ -85,7 +85,12 @@ test("no values: counts are 0, the rest is null; one value: no variance", () => 
   const nothing = { n: 0, s: null, lo: null, f: null, r: null, v: null, d: null, q: null };
   assert.deepEqual(aggregate([null, null], outputs), nothing);
   assert.deepEqual(aggregate([5], outputs), { n: 1, s: 5, lo: 5, f: 5, r: 0, v: null, d: null, q: 5 });
-  assert.deepEqual(aggregate(["x", null, "y"], outputs, { kind: "text" }), { ...nothing, n: 2 });
+  assert.deepEqual(aggregate(["x", null, "y"], outputs, { kind: "text" }), {
+    ...nothing,
+    n: 2,
+    lo: "x",
+    f: "x",
+  });
 });
 
 test("bools are 0 and 1; ints are taken as doubles", () => {
@@ -127,7 +132,10 @@ test("quantiles of ten thousand values are within 1 %, in one part or many", () 
   const answers = aggregate(cells, outputs);
   assert.deepEqual(aggregate(cells, outputs, { partSize: 3 }), answers);
   for (const [name, truth] of Object.entries({ p1: 1, p50: 50, p999: 99.9 })) {
-    assert.ok(Math.abs(answers[name]! - truth) <= truth * 0.0101, `${name}: ${answers[name]} for ${truth}`);
+    assert.ok(
+      Math.abs(Number(answers[name]) - truth) <= truth * 0.0101,
+      `${name}: ${answers[name]} for ${truth}`,
+    );
   }
 });
 
@@ -137,9 +145,12 @@ test("a sketch of more than 2,048 buckets loses only the lowest, in any order", 
   const answers = aggregate(cells, outputs);
   for (const [name, q] of Object.entries({ p60: 0.6, p100: 1 })) {
     const truth = cells[Math.floor(q * 3_999)]!;
-    assert.ok(Math.abs(answers[name]! - truth) <= truth * 0.0101, `${name}: ${answers[name]} for ${truth}`);
+    assert.ok(
+      Math.abs(Number(answers[name]) - truth) <= truth * 0.0101,
+      `${name}: ${answers[name]} for ${truth}`,
+    );
   }
-  assert.ok(answers.p10! < cells[2_100]!);
+  assert.ok(Number(answers.p10) < cells[2_100]!);
   assert.deepEqual(aggregate(cells.toReversed(), outputs, { partSize: 100 }), answers);
 });
 

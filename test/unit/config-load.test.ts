@@ -259,10 +259,11 @@ test("declared fields catch a misspelt one and a string that is to be averaged",
     /queries\.q\.by\.0: stream s has no field site/,
   );
   assert.match(
-    problems(query("device", "last(state)"))[0] ?? "",
-    /not supported by this release; use count\(state\)/,
+    problems(query("device", "avg(state)"))[0] ?? "",
+    /test\.yaml:4: queries\.q\.select\.v: state is declared as a string, and avg\(\) takes numbers and bools; use one of count, min, max, first, last, distinct, topk, mode/,
   );
-  load(query("state", "count(state)"));
+  for (const select of ["count(state)", "last(state)", "topk(state, 3)", "distinct(state)"])
+    load(query("state", select));
 });
 
 test("environment variables are put in anywhere, and may not change the form", () => {

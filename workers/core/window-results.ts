@@ -1,4 +1,5 @@
-import type { QueryPlan, ResultRow } from "../messages.ts";
+import type { AggregateName, Output, QueryPlan, ResultRow } from "../messages.ts";
+import { boxJson } from "./box.ts";
 
 /** Kinds by the numbers of `assembly/window/trigger.ts`. */
 const KINDS = ["on-time", "late"] as const;
@@ -7,15 +8,38 @@ const HEAD_BYTES = 24;
 /** Bytes of a row before its values: key u32, revision u32. */
 const ROW_HEAD_BYTES = 8;
 
+/** Aggregates whose values may be no numbers. */
+const BOXED: readonly AggregateName[] = [
+  "min",
+  "max",
+  "first",
+  "last",
+  "topk",
+  "histogram",
+  "any",
+  "all",
+  "mode",
+];
+
 /** Writes the numbers of one row, which begin at `values[at]`, as the JSON text of an object. */
 export type WriteValues = (values: Float64Array, at: number) => string;
 
-/** For selected outputs: all of them, in their order; NaN is null. */
-export function selectionWriter(names: readonly string[]): WriteValues {
-  const labels = names.map((name, index) => `${index === 0 ? "{" : ","}${JSON.stringify(name)}:`);
+/** For selected outputs: all of them, in their order. `boxes`: where values stand that are no numbers. */
+export function selectionWriter(outputs: readonly Output[], boxes: () => number): WriteValues {
+  const labels = outputs.map(({ name }, index) => `${index === 0 ? "{" : ","}${JSON.stringify(name)}:`);
+  const oddText = (values: Float64Array, at: number, { fn, bounds = [] }: Output): string => {
+    if (!BOXED.includes(fn)) return "null";
+    // As 32-bit halves: JS may change the bits of a NaN that it handles as a number.
+    const [lower, upper] = new Uint32Array(values.buffer, values.byteOffset + at * 8, 2);
+    return boxJson(values.buffer as ArrayBuffer, boxes(), upper!, lower!, bounds);
+  };
   return (values, at) => {
     let text = "";
-    for (let i = 0; i < labels.length; i++) text += labels[i]! + numberText(values[at + i]!);
+    for (let i = 0; i < labels.length; i++) {
+      const value = values[at + i]!;
+      // False of NaN and the infinities.
+      text += labels[i]! + (value - value === 0 ? `${value}` : oddText(values, at + i, outputs[i]!));
+    }
     return text === "" ? "{}" : `${text}}`;
   };
 }

@@ -22,6 +22,7 @@ interface WindowExports {
   windowsLateLength(windows: number): number;
   windowsLateRows(windows: number): number;
   windowsFireNext(windows: number, watermarkUs: bigint): number;
+  windowsBoxes(): number;
   windowsDropClosed(windows: number, watermarkUs: bigint): void;
   windowsSnapshot(windows: number): number;
   windowsOutputLength(windows: number): number;
@@ -198,7 +199,10 @@ function valueWriters(
   { select }: QueryPlan,
 ): () => { readonly valueCount: number; readonly write: WriteValues } {
   if (select !== "*") {
-    const fixed = { valueCount: select.length, write: selectionWriter(select.map(({ name }) => name)) };
+    const fixed = {
+      valueCount: select.length,
+      write: selectionWriter(select, () => exports.windowsBoxes() >>> 0),
+    };
     return () => fixed;
   }
   let fieldCount = -1;
