@@ -8,6 +8,7 @@ import {
   readHeader,
   resetBatch,
 } from "./core/codec.ts";
+import { withExpressions } from "./core/expression.ts";
 import { type CoreModule, instantiateCore } from "./core/module.ts";
 import { createParser, type Parser } from "./core/parse.ts";
 import { batchTimeRange, maskSkewed } from "./core/rows.ts";
@@ -141,7 +142,10 @@ function streamOf(name: string, setup: StreamSetup | null): LocalStream {
   }
   const parser = createParser(core, setup.plan);
   parser.setSchema(setup.schema);
-  const locals = setup.queries.map((query) => ({ queryId: query.id, local: createLocal(core, query) }));
+  const locals = setup.queries.map((query) => ({
+    queryId: query.id,
+    local: withExpressions(core, query, createLocal(core, query)),
+  }));
   const stream = { parser, locals };
   streams.set(name, stream);
   return stream;

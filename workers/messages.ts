@@ -66,6 +66,20 @@ export interface QueryPlan {
   readonly by: readonly (readonly string[])[];
   /** "*": count, and avg, min, max of every numeric field, as they appear. */
   readonly select: readonly Output[] | "*";
+  /** `where` and `derive`, compiled. */
+  readonly expressions?: ExpressionProgram;
+  /** Over result rows, compiled. */
+  readonly having?: ExpressionProgram;
+}
+
+/** Compiled expressions. */
+export interface ExpressionProgram {
+  /** As `assembly/expression/program.ts` reads it, in Base64. */
+  readonly code: string;
+  /** Names of the fields that it reads. */
+  readonly inputs: readonly string[];
+  /** Names of its tables, by number. */
+  readonly tables: readonly string[];
 }
 
 /** One fired window of one key. `key` and `values` are JSON texts of objects. */
@@ -77,6 +91,8 @@ export interface ResultRow {
   readonly values: string;
   readonly revision: number;
   readonly kind: "early" | "on-time" | "late";
+  /** The revisions before are withdrawn: there is no such result any more. */
+  readonly retracted?: true;
 }
 
 export interface DeadLetter {

@@ -1,13 +1,15 @@
 import { hostname } from "node:os";
-import type { Config, Limits, QueryConfig, StreamConfig } from "./config.ts";
+import type { Config, Limits, QueryConfig, QueryExpressions, StreamConfig } from "./config.ts";
 import { DEFAULT_LIMITS, DEFAULTS } from "./defaults.ts";
+import { compileHaving, compileRows, type QueryProblem } from "./expression/compile.ts";
+import type { TableColumns } from "./expression/scope.ts";
 import type { Path } from "./places.ts";
 import { splitFix } from "./problems.ts";
 import type { ConfigFile } from "./schema.ts";
 import { nearest } from "./suggest.ts";
 
-/** Says that the setting at a path is wrong: `message; fix`. */
-export type Report = (path: Path, problem: { message: string; fix: string | null }) => void;
+/** Says that the setting at a path is wrong: `message; fix`. `column` is 0-based within its text. */
+export type Report = (path: Path, problem: { message: string; fix: string | null }, column?: number) => void;
 
 /** Fills in the defaults, and checks what settings say about each other. */
 export function buildConfig(input: ConfigFile, report: Report): Config {
@@ -15,8 +17,13 @@ export function buildConfig(input: ConfigFile, report: Report): Config {
   const streams = new Map(
     Object.entries(input.streams ?? {}).map(([name, stream]) => [name, buildStream(name, stream)]),
   );
-  const queries = new Map(
-    Object.entries(input.queries ?? {}).map(([name, query]) => [name, buildQuery(name, query)]),
+  const tables: ReadonlyMap<string, TableColumns> = new Map();
+  const queries = new Map<string, QueryConfig>(
+    Object.entries(input.queries ?? {}).map(([name, query]) => {
+      const plain = buildQuery(name, query);
+      const expressions = buildExpressions(plain, query, streams.get(plain.from), tables, report);
+      return [name, expressions === null ? plain : { ...plain, expressions }];
+    }),
   );
   for (const query of queries.values()) checkQuery(query, streams, refuse);
   return {
@@ -75,8 +82,36 @@ function buildQuery(name: string, { from, window, by, select }: QueryInput): Que
   };
 }
 
+/** Checks and compiles a query's expressions; null when it has none. Those over an unknown stream are not looked at. */
+function buildExpressions(
+  plain: QueryConfig,
+  input: QueryInput,
+  stream: StreamConfig | undefined,
+  tables: ReadonlyMap<string, TableColumns>,
+  report: Report,
+): QueryExpressions | null {
+  const where = input.where ?? null;
+  const derive = Object.entries(input.derive ?? {}).map(([name, expression]) => ({ name, expression }));
+  const having = input.having ?? null;
+  if (stream === undefined || (where === null && derive.length === 0 && having === null)) return null;
+  const refuse = ({ path, problem: { at, message, fix } }: QueryProblem): void =>
+    report(["queries", plain.name, ...path], { message, fix }, at);
+  const rows = compileRows({ where, derive }, stream, tables);
+  rows.problems.forEach(refuse);
+  const results = compileHaving({ having, by: plain.by, select: plain.select }, stream, rows.kinds);
+  if (results?.ok === false) refuse({ path: ["having"], problem: results.problem });
+  return {
+    where,
+    derive,
+    having,
+    rows: rows.program,
+    kinds: rows.kinds,
+    results: results?.ok ? results.value : null,
+  };
+}
+
 function checkQuery(
-  { name, from, by, select }: QueryConfig,
+  { name, from, by, select, expressions }: QueryConfig,
   streams: ReadonlyMap<string, StreamConfig>,
   refuse: Refuse,
 ): void {
@@ -89,7 +124,8 @@ function checkQuery(
   }
   const { fields, extra, key } = stream;
   if (fields === null) return;
-  const types = new Map(fields.map((field) => [field.name, field.type]));
+  const types = new Map<string, string>(fields.map((field) => [field.name, field.type]));
+  for (const [derived, kind] of expressions?.kinds ?? []) types.set(derived, kind);
   const isNowhere = (field: string): boolean =>
     extra !== "keep" && !types.has(field) && !key.fields.includes(field);
   const explain = (field: string): string => {

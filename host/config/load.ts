@@ -66,8 +66,8 @@ export function parseConfig(
     );
     return refuse([...problems, ...others]);
   }
-  const config = buildConfig(parsed.data, (path, { message, fix }) => {
-    problems.push({ file, ...places.ofValue(path), path: path.join("."), message, fix });
+  const config = buildConfig(parsed.data, (path, { message, fix }, column) => {
+    problems.push({ file, ...places.ofValue(path, column), path: path.join("."), message, fix });
   });
   const listen = overrides.listen === undefined ? config.listen : parseListen(overrides.listen);
   if (listen === null) {

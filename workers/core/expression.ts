@@ -1,0 +1,86 @@
+import { MillraceError } from "../errors.ts";
+import type { ExpressionProgram, QueryPlan } from "../messages.ts";
+import type { BatchHandle } from "./codec.ts";
+import { type CoreModule, copyIn, copyOut } from "./module.ts";
+import type { LocalAggregator } from "./window.ts";
+
+interface ExpressionExports {
+  allocate(length: number): number;
+  release(pointer: number): void;
+  batchRows(batch: number): number;
+  expressionCreate(program: number): number;
+  expressionBindTable(program: number, index: number, table: number): void;
+  expressionMask(program: number, batch: number): number;
+  expressionColumn(program: number, index: number): number;
+  expressionEnter(program: number, batch: number): void;
+  expressionLeave(program: number, batch: number): void;
+  expressionDispose(program: number): void;
+}
+
+/** A reference table in the core's memory. */
+export type TableHandle = number & { readonly __table?: never };
+
+/** The compiled expressions of one query. */
+export interface RowProgram {
+  /** Names of the fields that it reads. */
+  readonly inputs: readonly string[];
+  /** Gives a table its rows, or none, from now on. A table that the program does not use is no matter. */
+  bindTable(name: string, table: TableHandle | null): void;
+  /** One byte a row: 1 where the condition is true. */
+  mask(batch: BatchHandle): Uint8Array<ArrayBuffer>;
+  /** The address of derived column `index`, as of the last batch. For tests. */
+  columnAt(index: number): number;
+  /**
+   * Uses the batch as the query sees it: with the derived columns, and with the rows for which the condition is not true
+   * flagged as no part of any window. The batch is as it was when `use` has returned.
+   */
+  within<T>(batch: BatchHandle, use: () => T): T;
+  dispose(): void;
+}
+
+/** @throws MillraceError E_PROGRAM_VERSION */
+export function createRowProgram(core: CoreModule, { code, inputs, tables }: ExpressionProgram): RowProgram {
+  const exports = core.exports as unknown as ExpressionExports;
+  const bytes = Buffer.from(code, "base64");
+  const at = exports.allocate(bytes.length + 16) >>> 0;
+  copyIn(core, at, bytes);
+  const program = exports.expressionCreate(at) >>> 0;
+  exports.release(at);
+  if (program === 0)
+    throw new MillraceError("E_PROGRAM_VERSION", "an expression was compiled by another release");
+  return {
+    inputs,
+    bindTable: (name, table) => {
+      const index = tables.indexOf(name);
+      if (index >= 0) exports.expressionBindTable(program, index, table ?? 0);
+    },
+    mask: (batch) => {
+      const mask = exports.expressionMask(program, batch);
+      return copyOut(core, mask, exports.batchRows(batch));
+    },
+    columnAt: (index) => exports.expressionColumn(program, index) >>> 0,
+    within: (batch, use) => {
+      exports.expressionEnter(program, batch);
+      try {
+        return use();
+      } finally {
+        exports.expressionLeave(program, batch);
+      }
+    },
+    dispose: () => exports.expressionDispose(program),
+  };
+}
+
+/** The local stage of a query with `where` or `derive`: it sees every batch as they make it. */
+export function withExpressions(core: CoreModule, plan: QueryPlan, local: LocalAggregator): LocalAggregator {
+  if (plan.expressions === undefined) return local;
+  const program = createRowProgram(core, plan.expressions);
+  return {
+    aggregate: (batch) => program.within(batch, () => local.aggregate(batch)),
+    maskLate: (batch, lateGroups) => program.within(batch, () => local.maskLate(batch, lateGroups)),
+    dispose: () => {
+      local.dispose();
+      program.dispose();
+    },
+  };
+}
