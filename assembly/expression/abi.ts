@@ -19,11 +19,6 @@ export function expressionMask(program: Program, batch: Batch): usize {
   return program.mask;
 }
 
-/** A derived column of the batch last evaluated, as the address of a `Column`. */
-export function expressionColumn(program: Program, index: u32): usize {
-  return changetype<usize>(program.derivedColumn(index).column);
-}
-
 export function expressionEnter(program: Program, batch: Batch): void {
   enter(program, batch);
 }

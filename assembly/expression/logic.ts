@@ -97,7 +97,7 @@ function choose(
   rows: u32,
   texts: Dictionary,
 ): void {
-  if (kind == Kind.Any) return out.clear();
+  if (a.type == ColumnType.Null && b.type == ColumnType.Null) return out.clear();
   let x = a.cells;
   let y = b.cells;
   if (kind == Kind.Number) {
@@ -115,7 +115,6 @@ function choose(
       x = translate(step, 0, a, texts, rows);
       y = translate(step, 1, b, texts, rows);
     }
-    if (!hasBoth && a.type != ColumnType.Text && b.type != ColumnType.Text) return out.clear();
     out.own(ColumnType.Text);
     out.dictionary = dictionary;
   } else {

@@ -142,7 +142,7 @@ export function translate(step: Step, slot: u32, a: Vector, texts: Dictionary, r
   return to;
 }
 
-/** lower() and upper(): character by character, as Unicode's simple case mapping has it. */
+/** lower() and upper(): character by character, as Unicode's simple case mapping has it; ß becomes ẞ. */
 export function changeCase(step: Step, a: Vector, out: Vector, rows: u32, texts: Dictionary): void {
   if (a.type != ColumnType.Text) return out.clear();
   out.own(ColumnType.Text);

@@ -11,7 +11,6 @@ interface ExpressionExports {
   expressionCreate(program: number): number;
   expressionBindTable(program: number, index: number, table: number): void;
   expressionMask(program: number, batch: number): number;
-  expressionColumn(program: number, index: number): number;
   expressionEnter(program: number, batch: number): void;
   expressionLeave(program: number, batch: number): void;
   expressionDispose(program: number): void;
@@ -28,8 +27,6 @@ export interface RowProgram {
   bindTable(name: string, table: TableHandle | null): void;
   /** One byte a row: 1 where the condition is true. */
   mask(batch: BatchHandle): Uint8Array<ArrayBuffer>;
-  /** The address of derived column `index`, as of the last batch. For tests. */
-  columnAt(index: number): number;
   /**
    * Uses the batch as the query sees it: with the derived columns, and with the rows for which the condition is not true
    * flagged as no part of any window. The batch is as it was when `use` has returned.
@@ -58,7 +55,6 @@ export function createRowProgram(core: CoreModule, { code, inputs, tables }: Exp
       const mask = exports.expressionMask(program, batch);
       return copyOut(core, mask, exports.batchRows(batch));
     },
-    columnAt: (index) => exports.expressionColumn(program, index) >>> 0,
     within: (batch, use) => {
       exports.expressionEnter(program, batch);
       try {
