@@ -82,6 +82,19 @@ export interface ExpressionProgram {
   readonly tables: readonly string[];
 }
 
+export type TableValue = null | boolean | bigint | number | string;
+export interface TableColumn {
+  readonly name: string;
+  readonly type: FieldType;
+  /** By row. */
+  readonly values: readonly TableValue[];
+}
+/** A reference table. The first column holds its keys: texts, each once. */
+export interface TableData {
+  readonly name: string;
+  readonly columns: readonly TableColumn[];
+}
+
 /** One fired window of one key. `key` and `values` are JSON texts of objects. */
 export interface ResultRow {
   readonly query: string;

@@ -1,23 +1,24 @@
 import { hostname } from "node:os";
-import type { Config, Limits, QueryConfig, QueryExpressions, StreamConfig } from "./config.ts";
+import type { Config, Limits, QueryConfig, QueryExpressions, StreamConfig, TableConfig } from "./config.ts";
 import { DEFAULT_LIMITS, DEFAULTS } from "./defaults.ts";
 import { compileHaving, compileRows, type QueryProblem } from "./expression/compile.ts";
-import type { TableColumns } from "./expression/scope.ts";
 import type { Path } from "./places.ts";
 import { splitFix } from "./problems.ts";
 import type { ConfigFile } from "./schema.ts";
 import { nearest } from "./suggest.ts";
+import { tableColumns } from "./table/load.ts";
 
 /** Says that the setting at a path is wrong: `message; fix`. `column` is 0-based within its text. */
 export type Report = (path: Path, problem: { message: string; fix: string | null }, column?: number) => void;
 
+export type Tables = ReadonlyMap<string, TableConfig>;
+
 /** Fills in the defaults, and checks what settings say about each other. */
-export function buildConfig(input: ConfigFile, report: Report): Config {
+export function buildConfig(input: ConfigFile, report: Report, tables: Tables): Config {
   const refuse = (path: Path, text: string): void => report(path, splitFix(text));
   const streams = new Map(
     Object.entries(input.streams ?? {}).map(([name, stream]) => [name, buildStream(name, stream)]),
   );
-  const tables: ReadonlyMap<string, TableColumns> = new Map();
   const queries = new Map<string, QueryConfig>(
     Object.entries(input.queries ?? {}).map(([name, query]) => {
       const plain = buildQuery(name, query);
@@ -33,6 +34,7 @@ export function buildConfig(input: ConfigFile, report: Report): Config {
     acceptsAnyStream: streams.size === 0,
     streams,
     queries,
+    ...(tables.size === 0 ? {} : { tables }),
     limits: buildLimits(input.limits ?? {}, refuse),
     ingestWorkers: input.workers?.ingest ?? DEFAULTS.ingestWorkers,
     checkpointEveryMs: toMs(input.checkpoint?.every) ?? DEFAULTS.checkpointEveryMs,
@@ -87,7 +89,7 @@ function buildExpressions(
   plain: QueryConfig,
   input: QueryInput,
   stream: StreamConfig | undefined,
-  tables: ReadonlyMap<string, TableColumns>,
+  tables: Tables,
   report: Report,
 ): QueryExpressions | null {
   const where = input.where ?? null;
@@ -96,7 +98,8 @@ function buildExpressions(
   if (stream === undefined || (where === null && derive.length === 0 && having === null)) return null;
   const refuse = ({ path, problem: { at, message, fix } }: QueryProblem): void =>
     report(["queries", plain.name, ...path], { message, fix }, at);
-  const rows = compileRows({ where, derive }, stream, tables);
+  const columns = [...tables].map(([name, table]) => [name, tableColumns(table, stream.key.fields)] as const);
+  const rows = compileRows({ where, derive }, stream, new Map(columns));
   rows.problems.forEach(refuse);
   const results = compileHaving({ having, by: plain.by, select: plain.select }, stream, rows.kinds);
   if (results?.ok === false) refuse({ path: ["having"], problem: results.problem });

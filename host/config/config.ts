@@ -1,4 +1,10 @@
-import type { AggregateName, ExpressionProgram, SchemaField, TimeUnit } from "../../workers/messages.ts";
+import type {
+  AggregateName,
+  ExpressionProgram,
+  SchemaField,
+  TableData,
+  TimeUnit,
+} from "../../workers/messages.ts";
 import type { Kind } from "./expression/kinds.ts";
 import type { Expression } from "./expression/parse.ts";
 
@@ -11,6 +17,8 @@ export interface Config {
   readonly acceptsAnyStream: boolean;
   readonly streams: ReadonlyMap<string, StreamConfig>;
   readonly queries: ReadonlyMap<string, QueryConfig>;
+  /** Left out when there are none. */
+  readonly tables?: ReadonlyMap<string, TableConfig>;
   readonly limits: Limits;
   readonly ingestWorkers: number;
   readonly checkpointEveryMs: number;
@@ -59,6 +67,16 @@ export interface QueryExpressions {
   /** `where` and `derive`. */
   readonly rows: ExpressionProgram | null;
   readonly results: ExpressionProgram | null;
+}
+
+export interface TableConfig {
+  readonly name: string;
+  /** As written. */
+  readonly file: string;
+  readonly key: string;
+  /** The events' field with the key; null: the stream's key. */
+  readonly on: string | null;
+  readonly data: TableData;
 }
 
 export interface SelectItem {

@@ -14,6 +14,8 @@ const DAY_US = 86_400e6;
 const NAME = /^[A-Za-z0-9_.-]{1,128}$/;
 const LISTEN = /^(\[[0-9a-fA-F:.]+\]|[^:\s]+):(\d{1,5})$/;
 
+const TABLE_NAME = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/;
+const TABLE_NAME_MESSAGE = "must be 1 to 128 letters, digits or _, and begin with none of the digits";
 const NAME_MESSAGE = "must be 1 to 128 letters, digits, _ . or -";
 const DURATION_MESSAGE = "must be a duration; write it like 250ms, 5s, 5m, 1h or 7d";
 const SIZE_MESSAGE = "must be a size; write it like 64KiB, 16MiB or 10GiB";
@@ -154,6 +156,17 @@ const query = z.strictObject({
   having: expression.optional().describe("Which results are given: those for which this is true."),
 });
 
+const tableName = z.string(TABLE_NAME_MESSAGE).regex(TABLE_NAME, TABLE_NAME_MESSAGE);
+
+const table = z.strictObject({
+  file: z
+    .string("must be a file")
+    .min(1, "must be a file")
+    .describe("CSV, JSON or NDJSON; relative to this file."),
+  key: field.describe("The column that names the row."),
+  on: field.optional().describe("The events' field with that name. Default: the stream's key."),
+});
+
 const limits = z.strictObject({
   maxBody: size(1024, 1024 * MIB)
     .optional()
@@ -188,6 +201,10 @@ export const configFile = z.strictObject({
     .nullish(),
   streams: z.record(name, streamOrNothing).nullish().describe("Without any, every stream name is accepted."),
   queries: z.record(name, query).nullish(),
+  tables: z
+    .record(tableName, table)
+    .nullish()
+    .describe("Reference tables, for where and derive: `devices.site` is a column of the event's row."),
   checkpoint: z
     .strictObject({ every: duration(10_000, DAY_US).optional().describe("Default: 30s.") })
     .nullish(),

@@ -7,6 +7,7 @@ import type {
   LateTask,
   ReplayTask,
   StoredBlock,
+  TableData,
 } from "../../workers/messages.ts";
 import type { RunningStream } from "./stream-registry.ts";
 import { workerFile } from "./worker-file.ts";
@@ -68,6 +69,10 @@ export class Lane {
   ): Promise<StoredBlock | null> {
     const task: LateTask = { stream: stream.config.name, setup: this.#setupFor(stream), block, groups };
     return this.#run("extractLate", task, []);
+  }
+
+  loadTable(table: TableData): Promise<void> {
+    return this.#pool.run(table, { name: "loadTable" });
   }
 
   close(): Promise<void> {

@@ -114,7 +114,9 @@ function takes(name: string, types: readonly ColumnType[]): boolean {
   if (name === "if" || name === "coalesce") return true;
   if (name === "concat" || name === "string") return !types.includes("null");
   const wantsText = BOOLS.has(name) || ["lower", "upper", "length", "time"].includes(name);
-  return wantsText ? types.every((type) => type === "string") : types.length === 0 || numeric(types) !== "null";
+  return wantsText
+    ? types.every((type) => type === "string")
+    : types.length === 0 || numeric(types) !== "null";
 }
 
 /** What is known of an expression over undeclared fields before there are events; null when nothing is. */

@@ -2,6 +2,7 @@ import { MillraceError } from "../errors.ts";
 import type { ExpressionProgram, QueryPlan } from "../messages.ts";
 import type { BatchHandle } from "./codec.ts";
 import { type CoreModule, copyIn, copyOut } from "./module.ts";
+import type { TableHandle, Tables } from "./tables.ts";
 import type { LocalAggregator } from "./window.ts";
 
 interface ExpressionExports {
@@ -16,15 +17,12 @@ interface ExpressionExports {
   expressionDispose(program: number): void;
 }
 
-/** A reference table in the core's memory. */
-export type TableHandle = number & { readonly __table?: never };
-
 /** The compiled expressions of one query. */
 export interface RowProgram {
   /** Names of the fields that it reads. */
   readonly inputs: readonly string[];
-  /** Gives a table its rows, or none, from now on. A table that the program does not use is no matter. */
-  bindTable(name: string, table: TableHandle | null): void;
+  /** Gives a table its rows from now on. A table that the program does not use is no matter. */
+  bindTable(name: string, table: TableHandle): void;
   /** One byte a row: 1 where the condition is true. */
   mask(batch: BatchHandle): Uint8Array<ArrayBuffer>;
   /**
@@ -49,7 +47,7 @@ export function createRowProgram(core: CoreModule, { code, inputs, tables }: Exp
     inputs,
     bindTable: (name, table) => {
       const index = tables.indexOf(name);
-      if (index >= 0) exports.expressionBindTable(program, index, table ?? 0);
+      if (index >= 0) exports.expressionBindTable(program, index, table);
     },
     mask: (batch) => {
       const mask = exports.expressionMask(program, batch);
@@ -68,14 +66,21 @@ export function createRowProgram(core: CoreModule, { code, inputs, tables }: Exp
 }
 
 /** The local stage of a query with `where` or `derive`: it sees every batch as they make it. */
-export function withExpressions(core: CoreModule, plan: QueryPlan, local: LocalAggregator): LocalAggregator {
+export function withExpressions(
+  core: CoreModule,
+  plan: QueryPlan,
+  local: LocalAggregator,
+  tables: Tables,
+): LocalAggregator {
   if (plan.expressions === undefined) return local;
   const program = createRowProgram(core, plan.expressions);
+  tables.bind(program);
   return {
     aggregate: (batch) => program.within(batch, () => local.aggregate(batch)),
     maskLate: (batch, lateGroups) => program.within(batch, () => local.maskLate(batch, lateGroups)),
     dispose: () => {
       local.dispose();
+      tables.unbind(program);
       program.dispose();
     },
   };
