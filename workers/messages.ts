@@ -104,7 +104,7 @@ export interface ResultRow {
   readonly values: string;
   readonly revision: number;
   readonly kind: "early" | "on-time" | "late";
-  /** The revisions before are withdrawn: there is no such result any more. */
+  /** The window is no more: what it held is in another. `values` is an empty object. */
   readonly retracted?: true;
 }
 

@@ -117,6 +117,10 @@ export const schemas = {
     values: z.record(z.string(), z.number().nullable()),
     revision: count,
     kind: z.enum(["early", "on-time", "late"]),
+    retracted: z
+      .literal(true)
+      .optional()
+      .describe("the window is no more, what it held is in another: values is empty, drop the row"),
   }),
   LateEvent: z.strictObject({
     event: z.record(z.string(), z.unknown()),

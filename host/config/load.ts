@@ -112,6 +112,12 @@ function explainSyntax(
   const place = { file, ...places.ofOffset(pos[0]), path: "" };
   if (code === "DUPLICATE_KEY")
     return { ...place, message: "this setting stands twice in its map", fix: "remove one of the two" };
+  if (code === "TAG_RESOLVE_FAILED")
+    return {
+      ...place,
+      message: "! begins a tag of YAML",
+      fix: "write not x, or put the expression in quotes",
+    };
   if (code === "TAB_AS_INDENT") return { ...place, message: "a tab cannot indent YAML", fix: "use spaces" };
   return { ...place, message: unveil(message), fix: null };
 }

@@ -5,6 +5,9 @@ import type { CoreModule } from "./module.ts";
 import { batchResults } from "./result-batch.ts";
 import type { Windows } from "./window.ts";
 
+/** The watermark before there was any event. */
+const BEFORE_ALL_TIME = -(2n ** 63n);
+
 /**
  * The windows of a query with `having`: results for which it is not true are not given. When a result was given and a
  * revision of it is no longer true, that revision is given as a retraction.
@@ -19,7 +22,7 @@ export function keepHaving(core: CoreModule, plan: QueryPlan, windows: Windows):
       const rows = windows.fire(watermarkUs);
       const holds = evaluate(core, program, rows);
       const passed = rows.flatMap((row, index) => given.pass(row, holds[index]!));
-      given.forgetClosed(watermarkUs);
+      given.forgetClosed(rows, watermarkUs);
       return passed;
     },
     snapshot: () => packState(windows.snapshot(), given.list()),
@@ -54,11 +57,17 @@ interface GivenResult {
   readonly key: string;
 }
 
+/** Closed windows are looked for when there are this many results, or twice as many as were left the last time. */
+const FIRST_SWEEP = 1_024;
+
 /** Which results stand as given, of the windows that may still be revised. */
 class GivenResults {
   readonly #latenessUs: number;
-  /** Starts and keys by the windows' ends. */
-  readonly #byEnd = new Map<number, Set<string>>();
+  /** By key, the windows' ends by their starts and ends. */
+  readonly #byKey = new Map<string, Map<string, number>>();
+  #count = 0;
+  #sweepAt = FIRST_SWEEP;
+  #watermarkUs = BEFORE_ALL_TIME;
 
   constructor(latenessUs: number) {
     this.#latenessUs = latenessUs;
@@ -66,28 +75,36 @@ class GivenResults {
 
   /** What is to be given of a row: itself, its retraction, or nothing. */
   pass(row: ResultRow, isTrue: boolean): ResultRow[] {
-    const ids = this.#byEnd.get(row.endUs);
-    const id = idOf(row);
+    const windows = this.#byKey.get(row.key);
+    const id = `${row.startUs} ${row.endUs}`;
     if (isTrue && row.retracted === undefined) {
-      if (ids === undefined) this.#byEnd.set(row.endUs, new Set([id]));
-      else ids.add(id);
+      this.#add(row);
       return [row];
     }
-    return ids?.delete(id) ? [{ ...row, retracted: true }] : [];
+    if (windows?.delete(id) !== true) return [];
+    this.#count--;
+    if (windows.size === 0) this.#byKey.delete(row.key);
+    return [{ ...row, values: "{}", retracted: true }];
   }
 
-  forgetClosed(watermarkUs: bigint): void {
-    const before = watermarkUs - BigInt(this.#latenessUs);
-    for (const endUs of this.#byEnd.keys()) if (BigInt(endUs) <= before) this.#byEnd.delete(endUs);
+  /**
+   * Forgets windows that can give nothing more: those that the watermark has closed, and those of a key that the key's own
+   * clock has, which is at least at the end of any window that it lets fire.
+   */
+  forgetClosed(rows: readonly ResultRow[], watermarkUs: bigint): void {
+    for (const { key, endUs, kind } of rows)
+      if (kind !== "early") this.#forget(key, endUs - this.#latenessUs);
+    this.#watermarkUs = watermarkUs;
+    if (this.#count <= this.#sweepAt) return;
+    this.#sweep();
+    this.#sweepAt = Math.max(FIRST_SWEEP, 2 * this.#count);
   }
 
   /** In an order that does not depend on how they came. */
   list(): GivenResult[] {
-    const results = [...this.#byEnd].flatMap(([endUs, ids]) =>
-      [...ids].map((id) => {
-        const space = id.indexOf(" ");
-        return { startUs: Number(id.slice(0, space)), endUs, key: id.slice(space + 1) };
-      }),
+    this.#sweep();
+    const results = [...this.#byKey].flatMap(([key, windows]) =>
+      [...windows].map(([id, endUs]) => ({ startUs: Number(id.slice(0, id.indexOf(" "))), endUs, key })),
     );
     return results.toSorted(
       (a, b) => a.endUs - b.endUs || a.startUs - b.startUs || (a.key < b.key ? -1 : a.key > b.key ? 1 : 0),
@@ -95,16 +112,31 @@ class GivenResults {
   }
 
   replace(results: readonly GivenResult[]): void {
-    this.#byEnd.clear();
-    for (const result of results) {
-      const ids = this.#byEnd.get(result.endUs) ?? new Set();
-      this.#byEnd.set(result.endUs, ids.add(idOf(result)));
-    }
+    this.#byKey.clear();
+    this.#count = 0;
+    for (const result of results) this.#add(result);
   }
-}
 
-function idOf({ startUs, key }: Pick<GivenResult, "startUs" | "key">): string {
-  return `${startUs} ${key}`;
+  #add({ startUs, endUs, key }: GivenResult): void {
+    const windows = this.#byKey.get(key) ?? new Map<string, number>();
+    const before = windows.size;
+    windows.set(`${startUs} ${endUs}`, endUs);
+    this.#count += windows.size - before;
+    this.#byKey.set(key, windows);
+  }
+
+  #forget(key: string, closedUs: number): void {
+    const windows = this.#byKey.get(key);
+    if (windows === undefined) return;
+    for (const [id, endUs] of windows) if (endUs <= closedUs && windows.delete(id)) this.#count--;
+    if (windows.size === 0) this.#byKey.delete(key);
+  }
+
+  #sweep(): void {
+    if (this.#watermarkUs === BEFORE_ALL_TIME) return;
+    const closedUs = Number(this.#watermarkUs) - this.#latenessUs;
+    for (const key of this.#byKey.keys()) this.#forget(key, closedUs);
+  }
 }
 
 /** Version and length of the windows' own snapshot, u32 each; then that, then the given results as JSON. */

@@ -243,7 +243,7 @@ function checkCount(name: string, signature: Signature, count: number, at: numbe
   const wanted = isVariadic
     ? `at least ${least}`
     : optional > 0
-      ? `${least} or ${parameters.length}`
+      ? `at most ${parameters.length}`
       : `${least}`;
   const word = parameters.length === 1 && !isVariadic ? "argument" : "arguments";
   refuse(at, `${name}() takes ${wanted} ${word}, and has ${count}`, `write it like ${example}`);
@@ -266,7 +266,7 @@ function explainWanted(wanted: Kind, kind: Kind): string {
 function explainMixed(a: Kind, b: Kind): string {
   if (a === "string" || b === "string") {
     return a === "number" || b === "number"
-      ? "compare numbers with numbers, texts with texts; string(x) makes a number a text"
+      ? "make the number a text with string(x), or compare it with a number"
       : 'compare with a text, as in state == "on"';
   }
   return "leave the comparison out, as in on and not off";
