@@ -165,7 +165,12 @@ function unpackState(packed: Uint8Array, plan: QueryPlan): { state: Uint8Array; 
   const view = new DataView(packed.buffer, packed.byteOffset, STATE_HEAD_BYTES);
   const end = STATE_HEAD_BYTES + view.getUint32(4, true);
   if (view.getUint32(0, true) !== STATE_VERSION || end > packed.length) return damaged();
-  const listed = JSON.parse(Buffer.from(packed.subarray(end)).toString()) as [number, number, string][];
+  let listed: readonly [number, number, string][];
+  try {
+    listed = JSON.parse(Buffer.from(packed.subarray(end)).toString()) as [number, number, string][];
+  } catch {
+    return damaged();
+  }
   const results = listed.map(([startUs, endUs, key]) => ({ startUs, endUs, key }));
   return { state: packed.subarray(STATE_HEAD_BYTES, end), results };
 }
