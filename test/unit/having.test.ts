@@ -160,7 +160,12 @@ test("closed windows are forgotten by the key's own clock too", () => {
 
 test("a snapshot that is none is refused", () => {
   const { windows } = filtered("n > 1");
-  for (const bytes of [[], [9, 0, 0, 0, 0, 0, 0, 0], [1, 0, 0, 0, 255, 255, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0, 91]])
+  for (const bytes of [
+    [],
+    [9, 0, 0, 0, 0, 0, 0, 0],
+    [1, 0, 0, 0, 255, 255, 0, 0],
+    [1, 0, 0, 0, 0, 0, 0, 0, 91],
+  ])
     assert.throws(
       () => windows.restore(Uint8Array.from(bytes)),
       (thrown) => thrown instanceof MillraceError && thrown.code === "E_CHECKPOINT_VERSION",

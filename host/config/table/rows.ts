@@ -181,11 +181,33 @@ function parseJson(text: string, firstLine: number): unknown {
         : value,
     );
   } catch (cause) {
-    const message = cause instanceof Error ? cause.message : String(cause);
+    if (!(cause instanceof SyntaxError)) throw cause;
+    throw new TableError(firstLine + faultyLine(text), "this is not JSON", "mend it, or write it anew");
+  }
+}
+
+/** The line, 0-based, up to which a text is the beginning of JSON, and with which it is not. */
+function faultyLine(text: string): number {
+  const lines = text.trimEnd().split("\n");
+  let fine = 0;
+  let faulty = lines.length;
+  while (fine + 1 < faulty) {
+    const middle = (fine + faulty) >> 1;
+    if (isBeginningOfJson(lines.slice(0, middle).join("\n"))) fine = middle;
+    else faulty = middle;
+  }
+  return faulty - 1;
+}
+
+/** The engine says that the text ends too early, or finds fault where it ends. */
+function isBeginningOfJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch (cause) {
+    const message = cause instanceof Error ? cause.message : "";
     const position = /at position (\d+)/.exec(message)?.[1];
-    const before =
-      position === undefined ? (/end of/.test(message) ? text : "") : text.slice(0, Number(position));
-    throw new TableError(firstLine + before.split("\n").length - 1, "this is not JSON", message);
+    return message.includes("end of JSON input") || Number(position) >= text.trimEnd().length;
   }
 }
 
