@@ -51,6 +51,9 @@ const selectItem = z.strictObject({
 const query = z.strictObject({
   query: z.string(),
   from: z.string(),
+  where: z.string().optional(),
+  derive: z.record(z.string(), z.string()).optional(),
+  having: z.string().optional(),
   window: z.strictObject({ kind: z.literal("tumbling"), sizeUs: z.int(), offsetUs: z.int() }),
   by: z.array(z.string()).nullable().describe("null: the stream's key"),
   select: z.union([z.literal("*"), z.array(selectItem)]),

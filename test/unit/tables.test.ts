@@ -77,6 +77,7 @@ test("what is wrong with a table is named with its line", () => {
     ],
     ["json", '[\n {"device": "a", "x": [1]}\n]', 2, /x is a list or a map/],
     ["json", '[\n {"device": "a"},\n 7\n]', 3, /this is no object/],
+    ["json", "[]", 1, /the table is empty/],
     ["json", '{"device": "a"}', 1, /this is no list/],
     ["json", '[\n {"device": "a"},\n oops\n]', 3, /this is not JSON/],
     ["ndjson", '{"device":"a"}\n{oops}\n', 2, /this is not JSON/],

@@ -40,6 +40,7 @@ const GREATEST_INT = 2n ** 63n - 1n;
  */
 export function readTable(name: string, text: string, format: TableFormat, key: string): TableData {
   const source = format === "csv" ? fromCsv(text) : format === "json" ? fromJson(text) : fromNdjson(text);
+  if (source.names.length === 0) throw new TableError(1, "the table is empty", "give it a row");
   if (!source.names.includes(key))
     throw new TableError(1, `there is no column ${key}`, `the columns are ${source.names.join(", ")}`);
   const others = source.names.filter((column) => column !== key);
