@@ -21,6 +21,8 @@ interface ExpressionExports {
 export interface RowProgram {
   /** Names of the fields that it reads. */
   readonly inputs: readonly string[];
+  /** Names of its tables. */
+  readonly tables: readonly string[];
   /** Gives a table its rows from now on. A table that the program does not use is no matter. */
   bindTable(name: string, table: TableHandle): void;
   /** One byte a row: 1 where the condition is true. */
@@ -45,6 +47,7 @@ export function createRowProgram(core: CoreModule, { code, inputs, tables }: Exp
     throw new MillraceError("E_PROGRAM_VERSION", "an expression was compiled by another release");
   return {
     inputs,
+    tables,
     bindTable: (name, table) => {
       const index = tables.indexOf(name);
       if (index >= 0) exports.expressionBindTable(program, index, table);
@@ -74,7 +77,13 @@ export function withExpressions(
 ): LocalAggregator {
   if (plan.expressions === undefined) return local;
   const program = createRowProgram(core, plan.expressions);
-  tables.bind(program);
+  try {
+    tables.bind(program);
+  } catch (cause) {
+    program.dispose();
+    local.dispose();
+    throw cause;
+  }
   return {
     aggregate: (batch) => program.within(batch, () => local.aggregate(batch)),
     maskLate: (batch, lateGroups) => program.within(batch, () => local.maskLate(batch, lateGroups)),

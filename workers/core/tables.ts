@@ -37,8 +37,14 @@ export class Tables {
     if (before !== undefined) tableDispose(before);
   }
 
-  /** Gives a program its tables, now and whenever one is loaded. */
+  /**
+   * Gives a program its tables, now and whenever one is loaded.
+   * @throws MillraceError E_UNKNOWN_TABLE when one of them was not loaded yet.
+   */
   bind(program: RowProgram): void {
+    const missing = program.tables.find((name) => !this.#handles.has(name));
+    if (missing !== undefined)
+      throw new MillraceError("E_UNKNOWN_TABLE", `table ${missing} was never loaded here`);
     this.#programs.add(program);
     for (const [name, handle] of this.#handles) program.bindTable(name, handle);
   }
