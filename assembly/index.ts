@@ -3,3 +3,4 @@ export * from "./batch/summary";
 export * from "./codec/abi";
 export * from "./window/abi";
 export * from "./parse/abi";
+export * from "./expression/abi";

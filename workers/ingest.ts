@@ -8,9 +8,11 @@ import {
   readHeader,
   resetBatch,
 } from "./core/codec.ts";
+import { withExpressions } from "./core/expression.ts";
 import { type CoreModule, instantiateCore } from "./core/module.ts";
 import { createParser, type Parser } from "./core/parse.ts";
 import { batchTimeRange, maskSkewed } from "./core/rows.ts";
+import { Tables } from "./core/tables.ts";
 import { createLocal, type LocalAggregator } from "./core/window.ts";
 import { MillraceError } from "./errors.ts";
 import type {
@@ -24,6 +26,7 @@ import type {
   ReplayTask,
   StoredBlock,
   StreamSetup,
+  TableData,
 } from "./messages.ts";
 import { moveWith, release, releaseBytes } from "./move.ts";
 import { portableCodec } from "./zstd.ts";
@@ -39,6 +42,7 @@ interface LocalStream {
 
 let core: CoreModule = instantiateCore();
 const streams = new Map<string, LocalStream>();
+let tables = new Tables(core);
 const codec = await portableCodec();
 let replayBatch: BatchHandle | null = null;
 
@@ -112,8 +116,8 @@ function extractGroups(task: LateTask): StoredBlock | null {
 }
 
 /**
- * Runs a task. After a trap the core's memory cannot be trusted: a new one takes its place, and every stream is to be
- * set up again.
+ * Runs a task. After a trap the core's memory cannot be trusted: a new one takes its place, every table is to be loaded and
+ * every stream to be set up again.
  */
 function withCore<T>(task: () => T): T {
   try {
@@ -122,10 +126,16 @@ function withCore<T>(task: () => T): T {
     if (!(cause instanceof MillraceError)) {
       core = instantiateCore();
       streams.clear();
+      tables = new Tables(core);
       replayBatch = null;
     }
     throw cause;
   }
+}
+
+/** Makes a reference table known, or puts it in the place of the one before. */
+export function loadTable(data: TableData): void {
+  withCore(() => tables.load(data));
 }
 
 function streamOf(name: string, setup: StreamSetup | null): LocalStream {
@@ -141,7 +151,10 @@ function streamOf(name: string, setup: StreamSetup | null): LocalStream {
   }
   const parser = createParser(core, setup.plan);
   parser.setSchema(setup.schema);
-  const locals = setup.queries.map((query) => ({ queryId: query.id, local: createLocal(core, query) }));
+  const locals = setup.queries.map((query) => ({
+    queryId: query.id,
+    local: withExpressions(core, query, createLocal(core, query), tables),
+  }));
   const stream = { parser, locals };
   streams.set(name, stream);
   return stream;

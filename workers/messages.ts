@@ -79,6 +79,33 @@ export interface QueryPlan {
   readonly by: readonly (readonly string[])[];
   /** "*": count, and avg, min, max of every numeric field, as they appear. */
   readonly select: readonly Output[] | "*";
+  /** `where` and `derive`, compiled. */
+  readonly expressions?: ExpressionProgram;
+  /** Over result rows, compiled. */
+  readonly having?: ExpressionProgram;
+}
+
+/** Compiled expressions. */
+export interface ExpressionProgram {
+  /** As `assembly/expression/program.ts` reads it, in Base64. */
+  readonly code: string;
+  /** Names of the fields that it reads. */
+  readonly inputs: readonly string[];
+  /** Names of its tables, by number. */
+  readonly tables: readonly string[];
+}
+
+export type TableValue = null | boolean | bigint | number | string;
+export interface TableColumn {
+  readonly name: string;
+  readonly type: FieldType;
+  /** By row. */
+  readonly values: readonly TableValue[];
+}
+/** A reference table. The first column holds its keys: texts, each once. */
+export interface TableData {
+  readonly name: string;
+  readonly columns: readonly TableColumn[];
 }
 
 /** One fired window of one key. `key` and `values` are JSON texts of objects. */
@@ -90,6 +117,8 @@ export interface ResultRow {
   readonly values: string;
   readonly revision: number;
   readonly kind: "early" | "on-time" | "late";
+  /** The window is no more: what it held is in another. `values` is an empty object. */
+  readonly retracted?: true;
 }
 
 export interface DeadLetter {

@@ -1,3 +1,4 @@
+import { keepHaving } from "./core/having.ts";
 import { type CoreModule, instantiateCore } from "./core/module.ts";
 import { createWindows, type Windows } from "./core/window.ts";
 import type {
@@ -47,7 +48,7 @@ export function configure(setups: readonly WindowSetup[]): void {
       (plan) =>
         stream.queries.find((query) => query.plan.id === plan.id) ?? {
           plan,
-          windows: createWindows(core, plan),
+          windows: keepHaving(core, plan, createWindows(core, plan)),
         },
     );
     streams.set(setup.stream, stream);

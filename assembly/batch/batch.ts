@@ -107,14 +107,24 @@ export class Batch {
 
   /** Adds a column (its name is copied) and returns its index. */
   addColumn(name: usize, nameLength: u32, type: ColumnType): u32 {
+    return this.append(this.newColumn(name, nameLength, type));
+  }
+
+  /** Puts a column behind the others and returns its index. */
+  append(column: Column): u32 {
     const index = this.columnCount;
     if (index == this.columnCapacity) {
       this.columnCapacity <<= 1;
       this.columns = heap.realloc(this.columns, <usize>this.columnCapacity * sizeof<usize>());
     }
-    store<Column>(this.columns + <usize>index * sizeof<usize>(), this.newColumn(name, nameLength, type));
     this.columnCount = index + 1;
+    this.replace(index, column);
     return index;
+  }
+
+  /** Puts a column in the place of another, which is not disposed of. */
+  @inline replace(index: u32, column: Column): void {
+    store<Column>(this.columns + <usize>index * sizeof<usize>(), column);
   }
 
   private newColumn(name: usize, nameLength: u32, type: ColumnType): Column {

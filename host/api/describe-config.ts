@@ -1,5 +1,6 @@
 import type { Config, QueryConfig, SelectItem, StreamConfig } from "../config/config.ts";
 import { formatDuration } from "../config/durations.ts";
+import { describeExpressions, describeTables } from "./describe-expressions.ts";
 
 const SECRET_NAME = /token|secret|password|passphrase|credential|authorization|api_?key/i;
 const USER_IN_URL = /^([a-z][a-z0-9+.-]*:\/\/)[^/?#\s]*@/i;
@@ -37,7 +38,7 @@ export function describeConfig(config: Config): object {
   const queries = Object.fromEntries(
     [...config.queries].map(([name, query]) => [name, describeQuery(query)]),
   );
-  return { ...node, streams, queries };
+  return { ...node, streams, ...describeTables(config.tables), queries };
 }
 
 function describeStream({ key, time, fields, extra, watermark, latenessUs, priority }: StreamConfig): object {
@@ -57,9 +58,10 @@ function describeStream({ key, time, fields, extra, watermark, latenessUs, prior
   };
 }
 
-function describeQuery({ from, window, by, select }: QueryConfig): object {
+function describeQuery({ from, window, by, select, expressions }: QueryConfig): object {
   return {
     from,
+    ...describeExpressions(expressions),
     window: {
       tumbling: formatDuration(window.sizeUs),
       ...(window.offsetUs === 0 ? {} : { offset: formatDuration(window.offsetUs) }),

@@ -1,6 +1,7 @@
 import { formatTime } from "../../workers/time-format.ts";
 import type { Config, StreamConfig } from "../config/config.ts";
 import type { Engine, QueryState, StreamState } from "../pipeline/engine.ts";
+import { describeExpressions } from "./describe-expressions.ts";
 import type { QueryAnswer, StatusAnswer, StreamAnswer } from "./schemas.ts";
 
 const time = (us: number | null): string | null => (us === null ? null : formatTime(us));
@@ -49,6 +50,7 @@ export function describeQuery(query: QueryState): QueryAnswer {
   return {
     query: config.name,
     from: config.from,
+    ...describeExpressions(config.expressions),
     window: config.window,
     by: config.by === null ? null : [...config.by],
     select: config.select === "*" ? "*" : [...config.select],

@@ -10,6 +10,7 @@ const HEARTBEAT_MS = 15_000;
 /** What may wait for a slow reader when more comes; then it is cut off. What it missed is under /results. */
 const MAX_WAITING_BYTES = 16 * 1024 * 1024;
 const HEARTBEAT = Buffer.from(": still here\n\n");
+const RETRACTED = ',"retracted":true';
 const GREETING = Buffer.from(": connected\n\n");
 
 export interface LiveOptions {
@@ -176,7 +177,7 @@ function eventsOf(query: string, rows: readonly ResultRow[]): Buffer {
       const window = `{"start":"${formatTime(startUs)}","end":"${formatTime(endUs)}"}`;
       head = `event: result\nid: ${startUs}\ndata: {"query":${name},"window":${window},"key":`;
     }
-    text += `${head}${row.key},"values":${row.values},"revision":${row.revision},"kind":"${row.kind}"}\n\n`;
+    text += `${head}${row.key},"values":${row.values},"revision":${row.revision},"kind":"${row.kind}"${row.retracted ? RETRACTED : ""}}\n\n`;
   }
   return Buffer.from(text);
 }

@@ -68,6 +68,9 @@ const selectItem = z.strictObject({
 const query = z.strictObject({
   query: z.string(),
   from: z.string(),
+  where: z.string().optional(),
+  derive: z.record(z.string(), z.string()).optional(),
+  having: z.string().optional(),
   window: z.strictObject({ kind: z.literal("tumbling"), sizeUs: z.int(), offsetUs: z.int() }),
   by: z.array(z.string()).nullable().describe("null: the stream's key"),
   select: z.union([z.literal("*"), z.array(selectItem)]),
@@ -134,6 +137,10 @@ export const schemas = {
     values: z.record(z.string(), resultValue),
     revision: count,
     kind: z.enum(["early", "on-time", "late"]),
+    retracted: z
+      .literal(true)
+      .optional()
+      .describe("the window is no more, what it held is in another: values is empty, drop the row"),
   }),
   LateEvent: z.strictObject({
     event: z.record(z.string(), z.unknown()),

@@ -1,23 +1,33 @@
 import { hostname } from "node:os";
+import type { FieldType } from "../../workers/messages.ts";
 import { explainType } from "./aggregates.ts";
-import type { Config, Limits, QueryConfig, StreamConfig } from "./config.ts";
+import type { Config, Limits, QueryConfig, QueryExpressions, StreamConfig, TableConfig } from "./config.ts";
 import { DEFAULT_LIMITS, DEFAULTS } from "./defaults.ts";
+import { compileHaving, compileRows, type QueryProblem } from "./expression/compile.ts";
+import type { Kind } from "./expression/kinds.ts";
 import type { Path } from "./places.ts";
 import { splitFix } from "./problems.ts";
 import type { ConfigFile } from "./schema.ts";
 import { nearest } from "./suggest.ts";
+import { tableColumns } from "./table/load.ts";
 
-/** Says that the setting at a path is wrong: `message; fix`. */
-export type Report = (path: Path, problem: { message: string; fix: string | null }) => void;
+/** Says that the setting at a path is wrong: `message; fix`. `column` is 0-based within its text. */
+export type Report = (path: Path, problem: { message: string; fix: string | null }, column?: number) => void;
+
+export type Tables = ReadonlyMap<string, TableConfig>;
 
 /** Fills in the defaults, and checks what settings say about each other. */
-export function buildConfig(input: ConfigFile, report: Report): Config {
+export function buildConfig(input: ConfigFile, report: Report, tables: Tables): Config {
   const refuse = (path: Path, text: string): void => report(path, splitFix(text));
   const streams = new Map(
     Object.entries(input.streams ?? {}).map(([name, stream]) => [name, buildStream(name, stream)]),
   );
-  const queries = new Map(
-    Object.entries(input.queries ?? {}).map(([name, query]) => [name, buildQuery(name, query)]),
+  const queries = new Map<string, QueryConfig>(
+    Object.entries(input.queries ?? {}).map(([name, query]) => {
+      const plain = buildQuery(name, query);
+      const expressions = buildExpressions(plain, query, streams.get(plain.from), tables, report);
+      return [name, expressions === null ? plain : { ...plain, expressions }];
+    }),
   );
   for (const query of queries.values()) checkQuery(query, streams, refuse);
   return {
@@ -27,6 +37,7 @@ export function buildConfig(input: ConfigFile, report: Report): Config {
     acceptsAnyStream: streams.size === 0,
     streams,
     queries,
+    ...(tables.size === 0 ? {} : { tables }),
     limits: buildLimits(input.limits ?? {}, refuse),
     ingestWorkers: input.workers?.ingest ?? DEFAULTS.ingestWorkers,
     checkpointEveryMs: toMs(input.checkpoint?.every) ?? DEFAULTS.checkpointEveryMs,
@@ -76,8 +87,37 @@ function buildQuery(name: string, { from, window, by, select }: QueryInput): Que
   };
 }
 
+/** Checks and compiles a query's expressions; null when it has none. Those over an unknown stream are not looked at. */
+function buildExpressions(
+  plain: QueryConfig,
+  input: QueryInput,
+  stream: StreamConfig | undefined,
+  tables: Tables,
+  report: Report,
+): QueryExpressions | null {
+  const where = input.where ?? null;
+  const derive = Object.entries(input.derive ?? {}).map(([name, expression]) => ({ name, expression }));
+  const having = input.having ?? null;
+  if (stream === undefined || (where === null && derive.length === 0 && having === null)) return null;
+  const refuse = ({ path, problem: { at, message, fix } }: QueryProblem): void =>
+    report(["queries", plain.name, ...path], { message, fix }, at);
+  const columns = [...tables].map(([name, table]) => [name, tableColumns(table, stream.key.fields)] as const);
+  const rows = compileRows({ where, derive }, stream, new Map(columns));
+  rows.problems.forEach(refuse);
+  const results = compileHaving({ having, by: plain.by, select: plain.select }, stream, rows.kinds);
+  if (results?.ok === false) refuse({ path: ["having"], problem: results.problem });
+  return {
+    where,
+    derive,
+    having,
+    rows: rows.program,
+    kinds: rows.kinds,
+    results: results?.ok ? results.value : null,
+  };
+}
+
 function checkQuery(
-  { name, from, by, select }: QueryConfig,
+  { name, from, by, select, expressions }: QueryConfig,
   streams: ReadonlyMap<string, StreamConfig>,
   refuse: Refuse,
 ): void {
@@ -90,7 +130,8 @@ function checkQuery(
   }
   const { fields, extra, key } = stream;
   if (fields === null) return;
-  const types = new Map(fields.map((field) => [field.name, field.type]));
+  const types = new Map<string, FieldType | null>(fields.map((field) => [field.name, field.type]));
+  for (const [derived, kind] of expressions?.kinds ?? []) types.set(derived, fieldTypeOf(kind));
   const isNowhere = (field: string): boolean =>
     extra !== "keep" && !types.has(field) && !key.fields.includes(field);
   const explain = (field: string): string => {
@@ -106,9 +147,15 @@ function checkQuery(
     const path = ["queries", name, "select", output];
     if (isNowhere(field)) refuse(path, explain(field));
     const type = types.get(field);
-    const objection = type === undefined ? null : explainType(fn, field, type);
+    const objection = type == null ? null : explainType(fn, field, type);
     if (objection !== null) refuse(path, objection);
   }
+}
+
+/** What a derived column holds, where that is known before there are events. */
+function fieldTypeOf(kind: Kind): FieldType | null {
+  if (kind === "number") return "float";
+  return kind === "bool" || kind === "string" ? kind : null;
 }
 
 function buildLimits(input: NonNullable<ConfigFile["limits"]>, refuse: Refuse): Limits {

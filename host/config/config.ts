@@ -1,4 +1,12 @@
-import type { AggregateName, SchemaField, TimeUnit } from "../../workers/messages.ts";
+import type {
+  AggregateName,
+  ExpressionProgram,
+  SchemaField,
+  TableData,
+  TimeUnit,
+} from "../../workers/messages.ts";
+import type { Kind } from "./expression/kinds.ts";
+import type { Expression } from "./expression/parse.ts";
 
 /** A validated configuration, every default filled in. Times in µs (`…Us`) or ms (`…Ms`), sizes in bytes. */
 export interface Config {
@@ -9,6 +17,8 @@ export interface Config {
   readonly acceptsAnyStream: boolean;
   readonly streams: ReadonlyMap<string, StreamConfig>;
   readonly queries: ReadonlyMap<string, QueryConfig>;
+  /** Left out when there are none. */
+  readonly tables?: ReadonlyMap<string, TableConfig>;
   readonly limits: Limits;
   readonly ingestWorkers: number;
   readonly checkpointEveryMs: number;
@@ -42,6 +52,31 @@ export interface QueryConfig {
   /** null: the stream's key. */
   readonly by: readonly string[] | null;
   readonly select: readonly SelectItem[] | "*";
+  /** Left out when the query has none. */
+  readonly expressions?: QueryExpressions;
+}
+
+/** As written, and compiled. */
+export interface QueryExpressions {
+  readonly where: Expression | null;
+  /** In the order in which they may use each other. */
+  readonly derive: readonly { readonly name: string; readonly expression: Expression }[];
+  readonly having: Expression | null;
+  /** What is known of the derived fields. */
+  readonly kinds: ReadonlyMap<string, Kind>;
+  /** `where` and `derive`. */
+  readonly rows: ExpressionProgram | null;
+  readonly results: ExpressionProgram | null;
+}
+
+export interface TableConfig {
+  readonly name: string;
+  /** As written. */
+  readonly file: string;
+  readonly key: string;
+  /** The events' field with the key; null: the stream's key. */
+  readonly on: string | null;
+  readonly data: TableData;
 }
 
 export interface SelectItem {

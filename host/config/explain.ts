@@ -8,8 +8,8 @@ type Issue = z.core.$ZodIssue;
 
 /** Settings that the surface promises and this release does not have: naming them is no typing mistake. */
 const LATER: Readonly<Record<string, readonly string[]>> = {
-  "": ["alerts", "buffer", "sync", "tables"],
-  query: ["where", "derive", "having", "early"],
+  "": ["alerts", "buffer", "sync"],
+  query: ["early"],
   window: ["sliding", "every", "session", "count", "none", "timezone"],
 };
 

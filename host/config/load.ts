@@ -1,12 +1,13 @@
 import { existsSync, readFileSync } from "node:fs";
 import { type Document, LineCounter, parseDocument, type YAMLParseError } from "yaml";
-import { buildConfig } from "./build.ts";
-import type { Config } from "./config.ts";
+import { buildConfig, type Report } from "./build.ts";
+import type { Config, TableConfig } from "./config.ts";
 import { type Environment, substituteVariables } from "./env.ts";
 import { explainIssues } from "./explain.ts";
 import { Places } from "./places.ts";
 import type { Problem } from "./problems.ts";
 import { configFile, parseListen } from "./schema.ts";
+import { loadTable } from "./table/load.ts";
 import { unveil, veil } from "./veil.ts";
 
 /** What the command line says over the file. */
@@ -66,9 +67,19 @@ export function parseConfig(
     );
     return refuse([...problems, ...others]);
   }
-  const config = buildConfig(parsed.data, (path, { message, fix }) => {
-    problems.push({ file, ...places.ofValue(path), path: path.join("."), message, fix });
-  });
+  const tables = new Map<string, TableConfig>();
+  for (const [name, input] of Object.entries(parsed.data.tables ?? {})) {
+    const loaded = loadTable(name, input, file);
+    if (loaded.ok) tables.set(name, loaded.table);
+    else if (loaded.problem.file !== "") problems.push(loaded.problem);
+    else problems.push({ ...loaded.problem, file, ...places.ofValue(["tables", name, "file"]) });
+  }
+  // What uses a table that is not there would only be said twice.
+  if (problems.length > missing.length) return refuse(problems);
+  const report: Report = (path, { message, fix }, column) => {
+    problems.push({ file, ...places.ofValue(path, column), path: path.join("."), message, fix });
+  };
+  const config = buildConfig(parsed.data, report, tables);
   const listen = overrides.listen === undefined ? config.listen : parseListen(overrides.listen);
   if (listen === null) {
     const message = `--listen ${overrides.listen} must be HOST:PORT`;
@@ -101,6 +112,12 @@ function explainSyntax(
   const place = { file, ...places.ofOffset(pos[0]), path: "" };
   if (code === "DUPLICATE_KEY")
     return { ...place, message: "this setting stands twice in its map", fix: "remove one of the two" };
+  if (code === "TAG_RESOLVE_FAILED")
+    return {
+      ...place,
+      message: "! begins a tag of YAML",
+      fix: "write not x, or put the expression in quotes",
+    };
   if (code === "TAB_AS_INDENT") return { ...place, message: "a tab cannot indent YAML", fix: "use spaces" };
   return { ...place, message: unveil(message), fix: null };
 }

@@ -27,8 +27,11 @@ export class Places {
   ofValue(path: Path, column = 0): Place {
     const { keyOffset, value, isWhole } = this.#find(path);
     if (!isWhole || value === null) return this.ofOffset(keyOffset);
+    const [start = keyOffset, end = start] = value.range ?? [];
+    // A text over several lines has lost their indentation.
+    if (this.ofOffset(start).line !== this.ofOffset(end).line) return this.ofOffset(start);
     const quote = isScalar(value) && (value.type === "QUOTE_DOUBLE" || value.type === "QUOTE_SINGLE") ? 1 : 0;
-    return this.ofOffset((value.range?.[0] ?? keyOffset) + (column > 0 ? column + quote : 0));
+    return this.ofOffset(start + (column > 0 ? column + quote : 0));
   }
 
   ofOffset(offset: number): Place {

@@ -27,6 +27,8 @@ export function queryPlan(query: QueryConfig, stream: StreamConfig, id: number):
     latenessUs: stream.latenessUs,
     by: query.by === null ? [stream.key.fields] : query.by.map((field) => [field]),
     select: query.select,
+    ...(query.expressions?.rows ? { expressions: query.expressions.rows } : {}),
+    ...(query.expressions?.results ? { having: query.expressions.results } : {}),
   };
 }
 

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { DURATION, formatDuration, LONGEST_US, parseDurationUs } from "./durations.ts";
+import { parseExpression } from "./expression/parse.ts";
 import { parseSelect } from "./select.ts";
 import { parseSizeBytes, SIZE } from "./sizes.ts";
 
@@ -13,10 +14,13 @@ const DAY_US = 86_400e6;
 const NAME = /^[A-Za-z0-9_.-]{1,128}$/;
 const LISTEN = /^(\[[0-9a-fA-F:.]+\]|[^:\s]+):(\d{1,5})$/;
 
+const TABLE_NAME = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/;
+const TABLE_NAME_MESSAGE = "must be 1 to 128 letters, digits or _, and begin with none of the digits";
 const NAME_MESSAGE = "must be 1 to 128 letters, digits, _ . or -";
 const DURATION_MESSAGE = "must be a duration; write it like 250ms, 5s, 5m, 1h or 7d";
 const SIZE_MESSAGE = "must be a size; write it like 64KiB, 16MiB or 10GiB";
 const LISTEN_MESSAGE = "must be HOST:PORT; write it like 127.0.0.1:7070";
+const EXPRESSION_MESSAGE = "must be an expression; write it like temp > 90";
 const SELECT_MESSAGE = "must be a call; write it like avg(temp)";
 
 const name = z.string(NAME_MESSAGE).regex(NAME, NAME_MESSAGE);
@@ -113,8 +117,23 @@ const select = z.string(SELECT_MESSAGE).transform((text, context) => {
   return z.NEVER;
 });
 
+const expression = z
+  .union([z.string(), z.boolean(), z.number()], EXPRESSION_MESSAGE)
+  .transform((written, context) => {
+    const parsed = parseExpression(String(written));
+    if (parsed.ok) return parsed.value;
+    const { at, message, fix } = parsed.problem;
+    context.addIssue({ code: "custom", message: `${message}; ${fix}`, params: { column: at } });
+    return z.NEVER;
+  });
+
 const query = z.strictObject({
   from: name.describe("The stream."),
+  where: expression.optional().describe("Which events count: those for which this is true."),
+  derive: z
+    .record(name, expression)
+    .optional()
+    .describe("Fields computed from an event's others; each may use those above it."),
   window: z.strictObject(
     {
       tumbling: duration(1).describe("Windows of this length, one after the other."),
@@ -134,6 +153,18 @@ const query = z.strictObject({
     .record(name, select)
     .refine((items) => Object.keys(items).length > 0, "must select something; add n: count()")
     .describe("Names and what they are computed from: count(), avg(temp), quantile(temp, 0.99)."),
+  having: expression.optional().describe("Which results are given: those for which this is true."),
+});
+
+const tableName = z.string(TABLE_NAME_MESSAGE).regex(TABLE_NAME, TABLE_NAME_MESSAGE);
+
+const table = z.strictObject({
+  file: z
+    .string("must be a file")
+    .min(1, "must be a file")
+    .describe("CSV, JSON or NDJSON; relative to this file."),
+  key: field.describe("The column that names the row."),
+  on: field.optional().describe("The events' field with that name. Default: the stream's key."),
 });
 
 const limits = z.strictObject({
@@ -170,6 +201,10 @@ export const configFile = z.strictObject({
     .nullish(),
   streams: z.record(name, streamOrNothing).nullish().describe("Without any, every stream name is accepted."),
   queries: z.record(name, query).nullish(),
+  tables: z
+    .record(tableName, table)
+    .nullish()
+    .describe("Reference tables, for where and derive: `devices.site` is a column of the event's row."),
   checkpoint: z
     .strictObject({ every: duration(10_000, DAY_US).optional().describe("Default: 30s.") })
     .nullish(),

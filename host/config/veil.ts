@@ -1,6 +1,6 @@
 /**
- * Two things that people write and YAML misreads inside `{ … }`: the braces of `${NAME}` and the commas of
- * `quantile(temp, 0.99)`. They are veiled by private-use characters, one for one, so that every offset stays right; after
+ * What people write and YAML misreads, most of it inside `{ … }`: the braces of `${NAME}`, the commas of
+ * `quantile(temp, 0.99)`, the list of `state in ["on", "idle"]`, and backquotes. They are veiled by private-use characters, one for one, so that every offset stays right; after
  * parsing they are put back.
  */
 
@@ -8,17 +8,27 @@ const VARIABLE = /\$\{([A-Za-z_]\w*)\}/g;
 const OPEN = "\u{E000}\u{E000}";
 const CLOSE = "\u{E001}";
 const COMMA = "\u{E002}";
+const LIST_OPEN = "\u{E003}";
+const LIST_CLOSE = "\u{E004}";
+const BACKQUOTE = "\u{E005}";
 const CALL_START = /\w\(/g;
+const LIST_START = /\bin\s*([[(])/g;
 
 /** A veiled `${NAME}`; the group is the name. */
 export const VEILED_VARIABLE = new RegExp(`${OPEN}([A-Za-z_]\\w*)${CLOSE}`, "g");
 
 export function veil(text: string): string {
-  return text.replace(VARIABLE, `${OPEN}$1${CLOSE}`).split("\n").map(veilCalls).join("\n");
+  const lines = text.replace(VARIABLE, `${OPEN}$1${CLOSE}`).replaceAll("`", BACKQUOTE).split("\n");
+  return lines.map((line) => veilLists(veilCalls(line))).join("\n");
 }
 
 export function unveil(text: string): string {
-  return text.replace(VEILED_VARIABLE, (_, name: string) => `\${${name}}`).replaceAll(COMMA, ",");
+  return text
+    .replace(VEILED_VARIABLE, (_, name: string) => `\${${name}}`)
+    .replaceAll(COMMA, ",")
+    .replaceAll(LIST_OPEN, "[")
+    .replaceAll(LIST_CLOSE, "]")
+    .replaceAll(BACKQUOTE, "`");
 }
 
 /** Veils the commas of every call that ends in its line. */
@@ -29,6 +39,20 @@ function veilCalls(line: string): string {
     const end = closingBracket(line, start);
     if (end < 0) continue;
     veiled = veiled.slice(0, start) + veiled.slice(start, end).replaceAll(",", COMMA) + veiled.slice(end);
+  }
+  return veiled;
+}
+
+/** Veils every list after `in` that ends in its line. */
+function veilLists(line: string): string {
+  let veiled = line;
+  for (const { 0: found, 1: open, index } of line.matchAll(LIST_START)) {
+    const start = index + found.length - 1;
+    const end = open === "(" ? closingBracket(line, start) : line.indexOf("]", start);
+    if (end < 0) continue;
+    const items = veiled.slice(start + 1, end).replaceAll(",", COMMA);
+    const [left, right] = open === "(" ? ["(", ")"] : [LIST_OPEN, LIST_CLOSE];
+    veiled = veiled.slice(0, start) + left + items + right + veiled.slice(end + 1);
   }
   return veiled;
 }

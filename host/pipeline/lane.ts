@@ -7,6 +7,7 @@ import type {
   LateTask,
   ReplayTask,
   StoredBlock,
+  TableData,
 } from "../../workers/messages.ts";
 import type { RunningStream } from "./stream-registry.ts";
 import { workerFile } from "./worker-file.ts";
@@ -18,6 +19,7 @@ export const LANE_DEPTH = 2;
 export class Lane {
   readonly #pool: Piscina;
   readonly #known = new Map<string, number>();
+  readonly #tables = new Map<string, TableData>();
   /** Tasks under way. */
   busy = 0;
 
@@ -70,6 +72,12 @@ export class Lane {
     return this.#run("extractLate", task, []);
   }
 
+  /** Makes a reference table known to the thread, which then has it for every later task. */
+  loadTable(table: TableData): Promise<void> {
+    this.#tables.set(table.name, table);
+    return this.#pool.run(table, { name: "loadTable" });
+  }
+
   close(): Promise<void> {
     return this.#pool.destroy();
   }
@@ -88,6 +96,8 @@ export class Lane {
     } catch (cause) {
       // The thread may not have taken the setup in, or lost all of them with its core: it gets them again.
       this.#known.clear();
+      // Before any later task, for tasks are run in order. Without its tables a setup is refused.
+      await Promise.allSettled([...this.#tables.values()].map((table) => this.loadTable(table)));
       throw cause;
     } finally {
       this.busy--;

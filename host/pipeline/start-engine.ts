@@ -86,6 +86,8 @@ class Pipeline implements Engine {
   }
 
   async open(): Promise<void> {
+    for (const { data } of this.#config.tables?.values() ?? [])
+      await Promise.all(this.#lanes.map((lane) => lane.loadTable(data)));
     const recovered = await recover({
       storage: this.#storage,
       registry: this.#registry,

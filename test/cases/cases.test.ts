@@ -7,11 +7,11 @@ const CASES = [
   "bounded-out-of-orderness",
   "aggregates",
   "late-within-lateness",
+  "having-where-derive",
 ];
 
 /** What the cases need that is not built yet. */
 const NOT_YET: Readonly<Record<string, string>> = {
-  "having-where-derive": "where, derive and having",
   "late-for-some-windows": "sliding windows",
   "session-basic": "session windows",
   "session-bridge": "session windows",

@@ -25,6 +25,7 @@ export interface Result {
   readonly values: Readonly<Record<string, number | null>>;
   readonly revision: number;
   readonly kind: "early" | "on-time" | "late";
+  readonly retracted?: true;
 }
 
 export interface LateEvent {

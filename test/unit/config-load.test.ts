@@ -160,8 +160,7 @@ test("what this release cannot do is said, never ignored", () => {
     ["alerts: { a: { from: q } }", "alerts"],
     ["buffer: { cap: 10GiB }", "buffer"],
     ["sync: { url: http://127.0.0.1:1 }", "sync"],
-    ["tables: {}", "tables"],
-    ...["where: x > 1", "derive: { y: x + 1 }", "having: n > 1", "early: 10s"].map(
+    ...["early: 10s"].map(
       (line) =>
         [
           `${STREAM}queries:\n  q:\n    from: s\n    window: { tumbling: 5s }\n    select: { n: count() }\n    ${line}`,

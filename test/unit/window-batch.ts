@@ -105,7 +105,7 @@ export function makePlan(plan: Partial<QueryPlan>): QueryPlan {
 /** `n: count(), mean: avg(temp)` from `{ n: ["count"], mean: ["avg", "temp"] }`. */
 export function makeOutputs(
   outputs: Readonly<Record<string, readonly [Output["fn"], (string | null)?, (number | undefined)?]>>,
-): Output[] {
+): Omit<Output, "bounds">[] {
   return Object.entries(outputs).map(([name, [fn, field, parameter]]) => ({
     name,
     fn,

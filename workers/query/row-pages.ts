@@ -33,11 +33,11 @@ export function readLosses(store: Reader, task: ListTask): Page<number> {
   return readPage(task, fetch, lossJson, ({ id }) => id);
 }
 
-function resultJson({ query, startUs, endUs, key, values, revision, kind }: ResultRow): string {
+function resultJson({ query, startUs, endUs, key, values, revision, kind, retracted }: ResultRow): string {
   const window = `{"start":"${formatTime(startUs)}","end":"${formatTime(endUs)}"}`;
   return (
     `{"query":${JSON.stringify(query)},"window":${window},"key":${key},"values":${values},` +
-    `"revision":${revision},"kind":${JSON.stringify(kind)}}`
+    `"revision":${revision},"kind":${JSON.stringify(kind)}${retracted ? ',"retracted":true' : ""}}`
   );
 }
 

@@ -100,4 +100,6 @@ export const MIGRATIONS: readonly string[] = [
   );
   CREATE TABLE checkpoints (seq INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, state BLOB NOT NULL);
   `,
+  // A window that was shown and is no more: sessions grow together.
+  "ALTER TABLE results ADD COLUMN retracted INTEGER NOT NULL DEFAULT 0",
 ];

@@ -21,7 +21,7 @@ export interface ResultCursor {
 
 export interface ResultFilter {
   readonly query: string;
-  /** Windows that end after this, inclusive of those that start at it. */
+  /** Windows that end after this, and those that start at it: windows of one instant end there too. */
   readonly fromUs: number | null;
   /** Windows that start before this. */
   readonly toUs: number | null;
@@ -69,7 +69,8 @@ const KEY_MATCHES =
   "(key = CASE WHEN json_valid(@key) THEN json(@key) ELSE @key END" +
   ` OR EXISTS (SELECT 1 FROM json_each(r.key) WHERE ${KEY_VALUE_TEXT} = @key))`;
 /** A window that ends after a time starts no earlier than this; without it the read would start at the oldest row. */
-const STARTS_NEAR = "start_us > @from - (SELECT longest_us FROM query_spans WHERE query = @query)";
+const STARTS_NEAR =
+  "start_us >= @from - coalesce((SELECT longest_us FROM query_spans WHERE query = @query), 0)";
 const IS_BEHIND_CURSOR =
   "(start_us, key, end_us, revision) > (@afterStart, @afterKey, @afterEnd, @afterRevision)";
 const IS_LATEST =
@@ -106,17 +107,22 @@ export class Reader {
     return row === undefined ? null : storedBlock(row);
   }
 
-  /** Rows ordered by window, key and revision; `latest` keeps the greatest revision of each window and key. */
+  /**
+   * Rows ordered by window, key and revision; `latest` keeps the greatest revision of each window and key, unless that
+   * retracts the window.
+   */
   results(filter: ResultFilter): ResultRow[] {
     const { query, fromUs, toUs, key, kind, revisions, limit, after } = filter;
-    const conditions = ["query = @query", "end_us > @from", "start_us < @to"];
+    const conditions = ["query = @query", "(end_us > @from OR start_us = @from)", "start_us < @to"];
     if (after !== null) conditions.push(IS_BEHIND_CURSOR);
     else if (fromUs !== null) conditions.push(STARTS_NEAR);
     if (kind !== null) conditions.push("kind = @kind");
     if (key !== null) conditions.push(KEY_MATCHES);
-    if (revisions === "latest") conditions.push(IS_LATEST);
-    return this.#prepare(
-      "SELECT query, start_us AS startUs, end_us AS endUs, key, revision, kind, value AS 'values' FROM results r" +
+    if (revisions === "latest") conditions.push(IS_LATEST, "retracted = 0");
+    type Row = Omit<ResultRow, "retracted"> & { readonly retracted: number };
+    const rows = this.#prepare(
+      "SELECT query, start_us AS startUs, end_us AS endUs, key, revision, kind, value AS 'values', retracted" +
+        " FROM results r" +
         ` WHERE ${conditions.join(" AND ")} ORDER BY start_us, key, end_us, revision LIMIT @limit`,
     ).all({
       query,
@@ -129,7 +135,8 @@ export class Reader {
       afterKey: after?.key,
       afterEnd: after?.endUs,
       afterRevision: after?.revision,
-    }) as ResultRow[];
+    }) as Row[];
+    return rows.map(({ retracted, ...row }) => (retracted === 0 ? row : { ...row, retracted: true }));
   }
 
   /** Blocks of the late side output in the order they were set aside, from a source seq on. Their times are 0. */

@@ -5,13 +5,13 @@ import type { Connection } from "./database.ts";
 export const RESULTS_PER_INSERT = 20;
 
 const BLOCK_COLUMNS = "count, min_us, max_us, codec, encoded_bytes, data";
-const RESULT_ROW = "(?, ?, ?, ?, ?, ?, ?)";
+const RESULT_ROW = "(?, ?, ?, ?, ?, ?, ?, ?)";
 
 function upsertResults(rows: number): string {
   return (
-    "INSERT INTO results (query, start_us, end_us, key, revision, kind, value)" +
+    "INSERT INTO results (query, start_us, end_us, key, revision, kind, value, retracted)" +
     ` VALUES ${Array<string>(rows).fill(RESULT_ROW).join(", ")}` +
-    " ON CONFLICT DO UPDATE SET kind = excluded.kind, value = excluded.value"
+    " ON CONFLICT DO UPDATE SET kind = excluded.kind, value = excluded.value, retracted = excluded.retracted"
   );
 }
 

@@ -172,13 +172,13 @@ export class Writer {
   }
 
   #pushResult(values: unknown[], row: ResultRow): void {
-    const { query, startUs, endUs, key, revision, kind, values: value } = row;
+    const { query, startUs, endUs, key, revision, kind, values: value, retracted } = row;
     const spanUs = endUs - startUs;
     if (spanUs > (this.#spans.get(query) ?? 0)) {
       this.#spans.set(query, spanUs);
       this.#sql.writeQuerySpan.run(query, spanUs);
     }
-    values.push(query, startUs, endUs, key, revision, kind, value);
+    values.push(query, startUs, endUs, key, revision, kind, value, retracted ? 1 : 0);
   }
 
   /** Writing the same source again, as a replay does, changes and counts nothing. */

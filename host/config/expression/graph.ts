@@ -1,0 +1,70 @@
+import type { Operation } from "../../../workers/core/expression-code.ts";
+import type { Kind } from "./kinds.ts";
+import type { Literal } from "./tree.ts";
+
+/** A value of the program. Its arguments have smaller numbers, so the order of numbers is one to compute them in. */
+export type Value =
+  | { readonly id: number; readonly kind: Kind; readonly from: "literal"; readonly literal: Literal }
+  | { readonly id: number; readonly kind: Kind; readonly from: "column"; readonly name: string }
+  | {
+      readonly id: number;
+      readonly kind: Kind;
+      readonly from: "step";
+      readonly operation: Operation;
+      readonly operands: readonly Value[];
+      /** Of If and Coalesce: what its operands must be. */
+      readonly operandKind: Kind;
+      /** Of table operations: the table's number, and the column's. */
+      readonly table: number;
+      readonly column: number;
+    };
+
+interface StepOptions {
+  readonly operandKind?: Kind;
+  readonly table?: number;
+  readonly column?: number;
+}
+
+/** The values that one query's expressions need, each once: what is written twice is computed once. */
+export class Graph {
+  readonly values: Value[] = [];
+  readonly tables: string[] = [];
+  readonly #known = new Map<string, Value>();
+
+  literal(literal: Literal): Value {
+    const kind = kindOfLiteral(literal);
+    const id = this.values.length;
+    return this.#once(`literal ${typeof literal} ${literal}`, { id, kind, from: "literal", literal });
+  }
+
+  column(name: string, kind: Kind): Value {
+    return this.#once(`column ${name}`, { id: this.values.length, kind, from: "column", name });
+  }
+
+  step(operation: Operation, operands: readonly Value[], kind: Kind, options: StepOptions = {}): Value {
+    const { operandKind = "any", table = 0, column = 0 } = options;
+    const key = [operation, operandKind, table, column, ...operands.map(({ id }) => id)].join(" ");
+    const id = this.values.length;
+    return this.#once(key, { id, kind, from: "step", operation, operands, operandKind, table, column });
+  }
+
+  /** The number of a table among those that the program uses. */
+  tableNumber(name: string): number {
+    const known = this.tables.indexOf(name);
+    return known >= 0 ? known : this.tables.push(name) - 1;
+  }
+
+  #once(key: string, value: Value): Value {
+    const known = this.#known.get(key);
+    if (known !== undefined) return known;
+    this.#known.set(key, value);
+    this.values.push(value);
+    return value;
+  }
+}
+
+function kindOfLiteral(literal: Literal): Kind {
+  if (literal === null) return "null";
+  if (typeof literal === "boolean") return "bool";
+  return typeof literal === "string" ? "string" : "number";
+}
