@@ -253,6 +253,12 @@ export function moreParts(at: usize): u32 {
   return parts;
 }
 
+/** Gives equal parts equal bytes, whatever the order they were gathered in. */
+export function moreNormalize(at: usize): void {
+  const more = changetype<More>(at);
+  if (more.top != 0) more.topOf(0).normalize();
+}
+
 export function moreWrite(out: ByteBuffer, at: usize, parts: u32): void {
   const more = changetype<More>(at);
   writeVarint(out, parts);

@@ -244,6 +244,7 @@ export function pointsAddWritten(points: usize, at: usize): usize {
   const level = <u32>readVarint(at);
   const n = <u32>readVarint(varintEnd);
   at = varintEnd;
+  // The level would rise to this by itself, step by step: first and last points keep both halves of a bucket in use.
   if (level > head(points).level) points = coarsen(points, level);
   fresh.reset();
   const to = fresh.reserve(n * POINT_BYTES);

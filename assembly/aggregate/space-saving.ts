@@ -278,18 +278,30 @@ export class SpaceSaving {
     return boxOf(BoxKind.Text, at);
   }
 
-  /** floor, counters, then each in the order of values: value, count, error. */
+  /** Puts the counters in the order of their values, so that equal states are written as equal bytes. */
+  normalize(): void {
+    const order = this.sorted(isGreater);
+    const old = this.counters;
+    this.counters = heap.alloc(this.capacity * COUNTER_BYTES);
+    for (let i: u32 = 0; i < this.count; i++) {
+      const from = old + <usize>load<u32>(order + (<usize>i << 2)) * COUNTER_BYTES;
+      memory.copy(changetype<usize>(this.counter(i)), from, COUNTER_BYTES);
+    }
+    this.enterAll();
+    heap.free(old);
+    heap.free(order);
+  }
+
+  /** floor, counters, then each: value, count, error. */
   write(out: ByteBuffer): void {
     writeVarint(out, this.floor);
     writeVarint(out, this.count);
-    const order = this.sorted(isGreater);
     for (let i: u32 = 0; i < this.count; i++) {
-      const counter = this.counter(load<u32>(order + (<usize>i << 2)));
+      const counter = this.counter(i);
       writeValue(out, counter.kind, counter.bits, this.textAt(counter), counter.length);
       writeVarint(out, counter.count);
       writeVarint(out, counter.error);
     }
-    heap.free(order);
   }
 
   /** Merges what `write` wrote; returns the address behind it. */

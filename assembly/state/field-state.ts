@@ -1,6 +1,6 @@
 import { addRun, keepFirst, keepLast } from "../aggregate/run";
 import { EXTREMES, FIRST, LAST, Layout, MORE, OTHERS, QUANTILE, SQUARES, SUM, TIMED } from "../aggregate/layout";
-import { moreAddWritten, moreParts, moreWrite } from "../aggregate/more";
+import { moreAddWritten, moreNormalize, moreParts, moreWrite } from "../aggregate/more";
 import { expansionAdd, expansionReset, expansionTake } from "../aggregate/expansion";
 import { sketchAddWritten, sketchCreate, sketchWrite } from "../aggregate/sketch";
 import { bigAt, cascadeAdd, cascadeAddLow, normalizeThrough, sumAdd, sumNormalize } from "../aggregate/sum";
@@ -168,10 +168,11 @@ function mergeSquares(squares: usize, big: usize, at: usize, tag: u8): usize {
   return tag & HAS_SQUARES_BIG ? bigAt(big).addWritten(at) : at;
 }
 
-/** Gives equal sums equal parts, whatever the order they were summed up in. */
+/** Gives equal states equal parts, whatever the order they were gathered in. */
 export function normalizeState(layout: Layout, record: usize): void {
   if (layout.families & SUM) sumNormalize(record + layout.sum, record + layout.sumBig);
   if (layout.families & SQUARES) normalizeSquares(record + layout.squares, record + layout.squaresBig);
+  if (layout.families & MORE && load<u32>(record + layout.more) != 0) moreNormalize(load<u32>(record + layout.more));
 }
 
 function normalizeSquares(at: usize, place: usize): void {
