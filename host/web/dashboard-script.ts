@@ -196,10 +196,19 @@ function showQueries(queries) {
   shown.dataset.text = text;
   shown.replaceChildren(...buttons);
 }
+function hasNumbers(name) {
+  return [...series.values()].some((one) => [...one.windows.values()].some((values) => typeof values[name] === "number"));
+}
+/* A string, true or false, or the first values of a list, where it is no number. */
+function newest(result) {
+  if (typeof result === "number" || result === null || result === undefined) return short(result);
+  if (Array.isArray(result)) return result.slice(0, 3).map((one) => one.value + " × " + short(one.count)).join(", ");
+  return typeof result === "object" ? result.counts.map(short).join(" | ") : String(result);
+}
 function showChart() {
   if (!isStale) return;
   isStale = false;
-  value ??= valueNames.find((name) => name !== "count" && name !== "n") ?? valueNames[0] ?? null;
+  value ??= valueNames.find((name) => name !== "count" && name !== "n" && hasNumbers(name)) ?? valueNames[0] ?? null;
   byId("values").replaceChildren(...valueNames.slice(0, 16).map((name) => {
     const button = make("button", name);
     button.setAttribute("aria-pressed", String(name === value));
@@ -230,7 +239,7 @@ function showChart() {
     mark.style.background = COLOURS[index];
     const label = make("span", one.label);
     label.title = one.label;
-    node.append(mark, label, make("b", short(one.windows.get(last)?.[value])));
+    node.append(mark, label, make("b", newest(one.windows.get(last)?.[value])));
     return node;
   }));
 }
