@@ -1,8 +1,12 @@
 import type { AggregateName, FieldType } from "../../workers/messages.ts";
 
-/** What an aggregate takes, and how it is written after its field. */
+/** Values as they came, or made from them. `structure`: a list or a map. */
+type ResultKind = "number" | "bool" | "as-field" | "structure";
+
+/** What an aggregate takes, what it gives (default: a number), and how it is written after its field. */
 interface Aggregate {
   readonly takes: readonly FieldType[];
+  readonly gives?: ResultKind;
   readonly example?: string;
 }
 
@@ -16,24 +20,24 @@ const AGGREGATES: Readonly<Record<AggregateName, Aggregate>> = {
   count: { takes: ANY_TYPE },
   sum: { takes: NUMBERS_AND_BOOLS },
   avg: { takes: NUMBERS_AND_BOOLS },
-  min: { takes: ANY_TYPE },
-  max: { takes: ANY_TYPE },
+  min: { takes: ANY_TYPE, gives: "as-field" },
+  max: { takes: ANY_TYPE, gives: "as-field" },
   range: { takes: NUMBERS_AND_BOOLS },
-  first: { takes: ANY_TYPE },
-  last: { takes: ANY_TYPE },
+  first: { takes: ANY_TYPE, gives: "as-field" },
+  last: { takes: ANY_TYPE, gives: "as-field" },
   variance: { takes: NUMBERS_AND_BOOLS },
   stddev: { takes: NUMBERS_AND_BOOLS },
   quantile: { takes: NUMBERS_AND_BOOLS, example: ", 0.99" },
   distinct: { takes: ANY_TYPE },
-  topk: { takes: ANY_TYPE, example: ", 3" },
-  histogram: { takes: NUMBERS, example: ", 0, 10, 50" },
+  topk: { takes: ANY_TYPE, gives: "structure", example: ", 3" },
+  histogram: { takes: NUMBERS, gives: "structure", example: ", 0, 10, 50" },
   delta: { takes: NUMBERS },
   rate: { takes: NUMBERS },
   twa: { takes: NUMBERS_AND_BOOLS },
   integral: { takes: NUMBERS_AND_BOOLS },
-  any: { takes: BOOLS },
-  all: { takes: BOOLS },
-  mode: { takes: ANY_TYPE },
+  any: { takes: BOOLS, gives: "bool" },
+  all: { takes: BOOLS, gives: "bool" },
+  mode: { takes: ANY_TYPE, gives: "as-field" },
 };
 
 export const AGGREGATE_NAMES = Object.keys(AGGREGATES) as readonly AggregateName[];
@@ -44,6 +48,10 @@ const PLURALS: Readonly<Record<FieldType, string>> = {
   bool: "bools",
   string: "strings",
 };
+
+export function resultKindOf(fn: AggregateName): ResultKind {
+  return AGGREGATES[fn].gives ?? "number";
+}
 
 /** A call of the aggregate over a field, to show how it is written. */
 export function exampleOf(fn: AggregateName, field: string): string {

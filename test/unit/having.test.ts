@@ -176,3 +176,20 @@ test("a retraction crosses threads", () => {
   const rows = [row("a", 0, { n: 1 }), row("b", 0, {}, { retracted: true })];
   assert.deepEqual(unpackResults(packResults(rows)), rows);
 });
+
+test("what an aggregate gives is of its field's kind, and lists are no values", () => {
+  const select = [
+    { name: "worst", fn: "max", field: "state", parameter: null },
+    { name: "hottest", fn: "max", field: "temp", parameter: null },
+    { name: "on", fn: "any", field: "on", parameter: null },
+    { name: "users", fn: "distinct", field: "state", parameter: null },
+    { name: "top", fn: "topk", field: "state", parameter: 3 },
+  ] as const;
+  const stream = streamOf({ state: "string", temp: "float", on: "bool" });
+  const attempt = (text: string): boolean =>
+    compileHaving({ having: parsed(text), by: [], select }, stream, new Map())?.ok === true;
+  for (const right of ['worst == "error"', "hottest > 90", "on", "not on and users >= 2"])
+    assert.ok(attempt(right), right);
+  for (const wrong of ["worst > 5", 'hottest == "hot"', "on > 1", 'users == "x"', "top == 1"])
+    assert.ok(!attempt(wrong), wrong);
+});
