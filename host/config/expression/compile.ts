@@ -63,14 +63,15 @@ export function compileHaving(
 ): Attempt<ExpressionProgram> | null {
   if (having === null) return null;
   const graph = new Graph();
-  const keys = new Map((by ?? stream.key.fields).map((field) => [field, keyKind(field, stream, kinds)]));
-  const scope = new ResultScope(select === "*" ? [] : select, keys);
+  const scope = new ResultScope(select === "*" ? [] : select, by ?? stream.key.fields, (field) =>
+    fieldKind(field, stream, kinds),
+  );
   const condition = lower(having, graph, scope, (lowering) => lowering.condition(having.tree));
   if (!condition.ok) return condition;
   return { ok: true, value: encodeProgram(graph, { derived: [], condition: condition.value }) };
 }
 
-function keyKind(field: string, { fields }: StreamConfig, kinds: ReadonlyMap<string, Kind>): Kind {
+function fieldKind(field: string, { fields }: StreamConfig, kinds: ReadonlyMap<string, Kind>): Kind {
   const derived = kinds.get(field);
   if (derived !== undefined) return derived;
   const declared = fields?.find(({ name }) => name === field);

@@ -6,8 +6,9 @@ import type { Resolution, Scope } from "./scope.ts";
 
 /** Aggregates whose result is a list or a map: nothing to compute with. */
 const STRUCTURED: ReadonlySet<string> = new Set(["topk", "histogram"]);
-/** Aggregates whose result may be a text or a bool. */
-const OF_ANY_KIND: ReadonlySet<string> = new Set(["first", "last", "mode", "any", "all"]);
+/** Aggregates whose result is one of the field's values. */
+const OF_FIELD: ReadonlySet<string> = new Set(["first", "last", "min", "max", "mode"]);
+const BOOLS: ReadonlySet<string> = new Set(["any", "all"]);
 const WINDOW_NAMES: readonly string[] = ["window.start", "window.end"];
 
 /** The names that `having` may use: the selected values, the fields of the key, and the window's bounds in µs. */
@@ -15,9 +16,13 @@ export class ResultScope implements Scope {
   readonly #select: readonly SelectItem[];
   readonly #keys: ReadonlyMap<string, Kind>;
 
-  constructor(select: readonly SelectItem[], keys: ReadonlyMap<string, Kind>) {
+  readonly #fieldKind: (field: string) => Kind;
+
+  /** `keys`: the fields of the key. `fieldKind`: what is known of a field of events, or a derived one. */
+  constructor(select: readonly SelectItem[], keys: readonly string[], fieldKind: (field: string) => Kind) {
     this.#select = select;
-    this.#keys = keys;
+    this.#keys = new Map(keys.map((field) => [field, fieldKind(field)]));
+    this.#fieldKind = fieldKind;
   }
 
   resolve(name: string, graph: Graph): Resolution {
@@ -29,7 +34,7 @@ export class ResultScope implements Scope {
           message: `${name} is a ${selected.fn}(), not one value`,
           fix: "select a value such as count()",
         };
-      return { ok: true, value: graph.column(name, OF_ANY_KIND.has(selected.fn) ? "any" : "number") };
+      return { ok: true, value: graph.column(name, this.#kindOf(selected)) };
     }
     if (WINDOW_NAMES.includes(name)) return { ok: true, value: graph.column(name, "number") };
     const key = this.#keys.get(name);
@@ -38,6 +43,11 @@ export class ResultScope implements Scope {
     const hint = nearest(name, known);
     const fix = hint === null ? `there are ${known.join(", ")}` : `did you mean \`${hint}\`?`;
     return { ok: false, message: `the query gives no ${name}`, fix };
+  }
+
+  #kindOf({ fn, field }: SelectItem): Kind {
+    if (BOOLS.has(fn)) return "bool";
+    return OF_FIELD.has(fn) && field !== null ? this.#fieldKind(field) : "number";
   }
 
   eventTime(): null {
