@@ -4,7 +4,7 @@ import { explainType } from "./aggregates.ts";
 import type { Config, Limits, QueryConfig, QueryExpressions, StreamConfig, TableConfig } from "./config.ts";
 import { DEFAULT_LIMITS, DEFAULTS } from "./defaults.ts";
 import { compileHaving, compileRows, type QueryProblem } from "./expression/compile.ts";
-import type { Kind } from "./expression/kinds.ts";
+import { typeOfKind } from "./expression/kinds.ts";
 import type { Path } from "./places.ts";
 import { splitFix } from "./problems.ts";
 import type { ConfigFile } from "./schema.ts";
@@ -131,7 +131,7 @@ function checkQuery(
   const { fields, extra, key } = stream;
   if (fields === null) return;
   const types = new Map<string, FieldType | null>(fields.map((field) => [field.name, field.type]));
-  for (const [derived, kind] of expressions?.kinds ?? []) types.set(derived, fieldTypeOf(kind));
+  for (const [derived, kind] of expressions?.kinds ?? []) types.set(derived, typeOfKind(kind));
   const isNowhere = (field: string): boolean =>
     extra !== "keep" && !types.has(field) && !key.fields.includes(field);
   const explain = (field: string): string => {
@@ -146,16 +146,10 @@ function checkQuery(
     if (field === null) continue;
     const path = ["queries", name, "select", output];
     if (isNowhere(field)) refuse(path, explain(field));
-    const type = types.get(field);
-    const objection = type == null ? null : explainType(fn, field, type);
+    const type = types.get(field) ?? null;
+    const objection = type === null ? null : explainType(fn, field, type);
     if (objection !== null) refuse(path, objection);
   }
-}
-
-/** What a derived column holds, where that is known before there are events. */
-function fieldTypeOf(kind: Kind): FieldType | null {
-  if (kind === "number") return "float";
-  return kind === "bool" || kind === "string" ? kind : null;
 }
 
 function buildLimits(input: NonNullable<ConfigFile["limits"]>, refuse: Refuse): Limits {

@@ -9,12 +9,15 @@ import { Tables } from "../../workers/core/tables.ts";
 import { createLocal, createWindows, type Windows } from "../../workers/core/window.ts";
 import type { QueryPlan, ResultRow } from "../../workers/messages.ts";
 import { batchOf, compiled, disposeBatch, parsed, streamOf } from "../support/expression-fixture.ts";
-import { makeOutputs, makePlan } from "../unit/window-batch.ts";
+import { makePlan } from "../unit/window-batch.ts";
 
 const core = instantiateCore();
 const SECOND = 1_000_000;
 const stream = streamOf({ device: "string", v: "int" });
-const select = makeOutputs({ n: ["count"], total: ["sum", "twice"] });
+const select = [
+  { name: "n", fn: "count", field: null, parameter: null },
+  { name: "total", fn: "sum", field: "twice", parameter: null },
+] as const;
 const having = compileHaving(
   { having: parsed("n % 2 == 1 and total > 4"), by: ["device"], select },
   stream,

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Config } from "../../host/config/config.ts";
@@ -8,6 +8,7 @@ import { parseConfig } from "../../host/config/load.ts";
 import { automaticQuery, automaticStream, queryPlan, streamPlan } from "../../host/config/plans.ts";
 import { formatProblem } from "../../host/config/problems.ts";
 import { REPOSITORY_ROOT } from "../support/node-process.ts";
+import { makeTempDir } from "../support/temp-dir.ts";
 
 const SECOND_US = 1_000_000;
 
@@ -291,11 +292,13 @@ test("a missing variable is a problem beside the others; in a comment it is none
   ]);
 });
 
-test("the page on configuration shows a valid one, with the defaults that it states", () => {
+test("the page on configuration shows a valid one, with the defaults that it states", (context) => {
   const page = readFileSync(join(REPOSITORY_ROOT, "docs/configuration.md"), "utf8");
   const example = /^```yaml\n([\s\S]*?)^```$/m.exec(page)?.[1];
   assert.ok(example);
-  const shown = load(example);
+  const table = join(makeTempDir(context), "devices.csv");
+  writeFileSync(table, "device,limit\npress-1,90\n");
+  const shown = load(example.replace("devices.csv", table));
   const { limits, checkpointEveryMs, groupCommitMs, dataDir, listen } = load("");
   assert.deepEqual(
     [shown.limits, shown.checkpointEveryMs, shown.groupCommitMs],

@@ -180,6 +180,25 @@ test("windows are grouped by derived texts, bools and numbers", () => {
   }
 });
 
+test("derived texts and bools are aggregated as fields are", () => {
+  const plan = makePlan({
+    select: makeOutputs({
+      last: ["last", "class"],
+      least: ["min", "class"],
+      any: ["any", "hot"],
+      kinds: ["distinct", "class"],
+    }),
+    by: [],
+    expressions: compiled(
+      { derive: { hot: "v > 10", class: 'concat(if(hot, "high", "low"), "-", v)' } },
+      streamOf(null),
+    ),
+  });
+  assert.deepEqual(run(plan, [0n, 1n, 2n], { v: { type: "int", values: [1n, 11n, null] } }), [
+    '{} {"last":"high-11","least":"high-11","any":true,"kinds":2}',
+  ]);
+});
+
 test("a dropped event is in no window, and not late", () => {
   const plan = makePlan({
     select: makeOutputs({ n: ["count"] }),

@@ -13,6 +13,12 @@ export const KIND_OF: Readonly<Record<FieldType, Kind>> = {
   string: "string",
 };
 
+/** The type of a column of that kind, or null when it is not known. */
+export function typeOfKind(kind: Kind): FieldType | null {
+  if (kind === "number") return "float";
+  return kind === "bool" || kind === "string" ? kind : null;
+}
+
 const WORDS: Readonly<Record<Kind, string>> = {
   number: "a number",
   bool: "true or false",
