@@ -263,6 +263,21 @@ export function sketchQuantile(sketch: usize, q: f64, total: u64): f64 {
   return sketchValueOf(key);
 }
 
+/** Adds all that another sketch counts, which stays as it is; returns the sketch, which may have moved. */
+export function sketchAddAll(sketch: usize, other: usize): usize {
+  const pages = head(other).pages;
+  for (let p: u32 = 0; p < pages; p++) {
+    const id = idAt(other, p);
+    if (id >= HIGH_PLANE >> 1) break;
+    for (let b: i32 = 0; b < <i32>PAGE_BUCKETS; b++) {
+      const key = (id << PAGE_BITS) + b;
+      const times = countOf(other, p, key);
+      if (times != 0) sketch = sketchAdd(sketch, key, times);
+    }
+  }
+  return sketch;
+}
+
 /** Writes the buckets in ascending order: how many, then key (as a difference) and count each, as varints. */
 export function sketchWrite(sketch: usize, out: ByteBuffer): void {
   writeVarint(out, head(sketch).buckets);
