@@ -2,7 +2,7 @@ import { ByteBuffer } from "../memory/bytes";
 import { mergeState, writeState } from "../state/field-state";
 import { EXTREMES, FIRST, LAST, Layout, OTHERS, QUANTILE, SQUARES, SUM } from "./layout";
 import { keepFirst, keepLast } from "./run";
-import { sketchAddAll, sketchCreate } from "./sketch";
+import { sketchAddAll, sketchCopy, sketchCreate } from "./sketch";
 import { bigAt, cascadeAdd, cascadeAddLow, sumAdd } from "./sum";
 
 /** Families whose parts are merged in place; a field with another one goes through its bytes. */
@@ -41,6 +41,31 @@ export function combineField(layout: Layout, into: usize, from: usize): void {
     const sketch: usize = load<u32>(place);
     store<u32>(place, <u32>sketchAddAll(sketch == 0 ? sketchCreate() : sketch, load<u32>(from + layout.sketch)));
   }
+}
+
+/** Makes a field of a record, which holds nothing outside itself, a copy of another's. */
+export function copyField(layout: Layout, into: usize, from: usize): void {
+  const families = layout.families;
+  if (families & ~DIRECT) {
+    layout.clear(into);
+    combineField(layout, into, from);
+    return;
+  }
+  memory.copy(into + layout.count, from + layout.count, layout.end - layout.count);
+  if (families & SUM) copyBig(into + layout.sumBig);
+  if (families & SQUARES) copyBig(into + layout.squaresBig);
+  if (families & QUANTILE) {
+    const sketch: usize = load<u32>(from + layout.sketch);
+    if (sketch != 0) store<u32>(into + layout.sketch, <u32>sketchCopy(sketch));
+  }
+}
+
+/** Replaces the BigSum at `place` by a copy. */
+function copyBig(place: usize): void {
+  if (load<u32>(place) == 0) return;
+  const big = bigAt(place);
+  store<u32>(place, 0);
+  bigAt(place).copyFrom(big);
 }
 
 @inline

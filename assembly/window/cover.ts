@@ -1,4 +1,4 @@
-import { combineField } from "../aggregate/combine";
+import { combineField, copyField } from "../aggregate/combine";
 import { ByteBuffer } from "../memory/bytes";
 import { NO_RECORD, Pane } from "./pane";
 import { PaneList } from "./pane-list";
@@ -159,6 +159,13 @@ export function mergePane(plan: Plan, into: Pane, from: Pane): void {
     const index = into.recordOf(from.head(i).key, plan);
     mergeRecord(plan, into.record(index), record);
   }
+}
+
+/** Makes a record, which holds nothing outside itself, a copy of another's groups. */
+@inline
+export function copyRecord(plan: Plan, into: usize, from: usize): void {
+  store<u64>(into, load<u64>(from)); // RecordHead.rows
+  for (let f: u32 = 0; f < plan.fieldCount; f++) copyField(plan.layout(f), into, from);
 }
 
 @inline

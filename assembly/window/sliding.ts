@@ -1,12 +1,13 @@
 import { ByteBuffer } from "../memory/bytes";
 import { closingTime } from "./axis";
-import { Cover, mergePane } from "./cover";
+import { Cover } from "./cover";
 import { NO_RECORD, Pane } from "./pane";
 import { PaneList } from "./pane-list";
 import { GROUP_ENTRY_BYTES } from "./partial";
 import { Plan } from "./plan";
 import { RECORD_HEAD } from "./record";
-import { emit, isEarlyDue, Kind, writeHead } from "./trigger";
+import { Roll } from "./roll";
+import { emit, isEarlyDue, Kind, setRowCount, writeHead } from "./trigger";
 import { Windows } from "./windows";
 
 /** Keeps nothing of any field: the plan of `notes`, whose records are heads alone. */
@@ -23,8 +24,9 @@ const bare = changetype<Plan>(memory.data(offsetof<Plan>(), 8));
 export class Sliding {
   windows: Windows;
   cover: Cover;
+  roll: Roll;
   notes: PaneList;
-  /** The groups of the window at hand. */
+  /** A group of a window that fires again, or early. */
   result: Pane;
   isFiring: u32;
   /** The next window to fire on time. */
@@ -36,6 +38,7 @@ export class Sliding {
     const self = changetype<Sliding>(heap.alloc(offsetof<Sliding>()));
     self.windows = windows;
     self.cover = Cover.create(windows.plan, windows.panes);
+    self.roll = Roll.create(windows.plan, windows.panes, self.cover);
     self.notes = PaneList.create();
     self.result = Pane.create(0, 0, 0, windows.plan.stride);
     self.isFiring = 0;
@@ -46,6 +49,7 @@ export class Sliding {
     this.clear();
     this.notes.dispose(bare);
     this.result.dispose(this.windows.plan);
+    this.roll.dispose();
     this.cover.dispose();
     heap.free(changetype<usize>(this));
   }
@@ -59,6 +63,7 @@ export class Sliding {
   /** Forgets what can be made anew. */
   forgetDerived(): void {
     const plan = this.windows.plan;
+    this.roll.forget();
     this.cover.clear();
     this.result.dispose(plan);
     this.result = Pane.create(0, 0, 0, plan.stride);
@@ -177,25 +182,31 @@ export class Sliding {
     const end = axis.windowEnd(window);
     if (end > watermarkUs) return false;
     this.cursor = window + 1;
-    const result = this.result;
-    result.empty(plan);
     const from = window * axis.step;
-    this.cover.find(from, from + axis.width);
-    for (let i: u32 = 0; i < this.cover.count; i++) mergePane(plan, result, this.cover.at(i));
+    const keys = this.windows.keys.dictionary.count;
+    const roll = this.roll;
+    roll.moveTo(from, from + axis.width, keys);
     const note = this.notes.find(window);
     const isNoted = changetype<usize>(note) != 0;
-    writeHead(out, axis.windowStart(window), end, Kind.OnTime, result.count);
-    for (let i: u32 = 0; i < result.count; i++) {
-      const head = result.head(i);
-      const noted = isNoted ? note.find(head.key) : NO_RECORD;
-      if (noted != NO_RECORD) {
-        head.emitted = note.head(noted).emitted++;
-        note.head(noted).isDirty = 0;
-      }
-      emit(plan, result, i, out);
+    writeHead(out, axis.windowStart(window), end, Kind.OnTime, 0);
+    let rows: u32 = 0;
+    for (let key: u32 = 0; key < keys; key++) {
+      const head = roll.group(key);
+      if (changetype<usize>(head) == 0) continue;
+      const noted = isNoted ? note.find(key) : NO_RECORD;
+      head.emitted = noted == NO_RECORD ? 0 : note.head(noted).emitted++;
+      emit(plan, head, out);
+      rows++;
     }
-    if (isNoted) note.dirty = 0;
+    setRowCount(out, rows);
+    if (isNoted) this.settle(note);
     return true;
+  }
+
+  /** All groups of the window have just given their results. */
+  private settle(note: Pane): void {
+    for (let i: u32 = 0; i < note.count; i++) note.head(i).isDirty = 0;
+    note.dirty = 0;
   }
 
   /** The groups of a window that have changed since their last result. */
@@ -211,10 +222,10 @@ export class Sliding {
     for (let i: u32 = 0; i < note.count; i++) {
       const noted = note.head(i);
       if (!noted.isDirty) continue;
-      const index = this.cover.gatherKey(noted.key, result);
-      result.head(index).emitted = noted.emitted++;
+      const head = result.head(this.cover.gatherKey(noted.key, result));
+      head.emitted = noted.emitted++;
       noted.isDirty = 0;
-      emit(plan, result, index, out);
+      emit(plan, head, out);
     }
     note.dirty = 0;
   }
@@ -232,6 +243,6 @@ export class Sliding {
   }
 
   bytes(): f64 {
-    return this.cover.bytes() + this.notes.bytes() + <f64>this.result.bytes();
+    return this.cover.bytes() + this.roll.bytes() + this.notes.bytes() + <f64>this.result.bytes();
   }
 }

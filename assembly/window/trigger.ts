@@ -1,7 +1,7 @@
 import { Fn } from "../aggregate/layout";
 import { ByteBuffer } from "../memory/bytes";
-import { Pane } from "./pane";
 import { Plan } from "./plan";
+import { RecordHead } from "./record";
 import { floorDivide } from "./axis";
 import { Windows } from "./windows";
 
@@ -48,7 +48,8 @@ export function fireNext(windows: Windows, watermarkUs: i64, out: ByteBuffer): b
       isOnTime ? pane.count : pane.dirty,
     );
     for (let i: u32 = 0; i < pane.count; i++) {
-      if (isOnTime || pane.head(i).isDirty) emit(plan, pane, i, out);
+      const head = pane.head(i);
+      if (isOnTime || head.isDirty) emit(plan, head, out);
     }
     if (!isEarly) pane.isPassed = 1;
     pane.dirty = 0;
@@ -66,9 +67,13 @@ export function writeHead(out: ByteBuffer, startUs: i64, endUs: i64, kind: Kind,
   out.u32(rows);
 }
 
+/** Says how many results the window has, after they were written. */
+export function setRowCount(out: ByteBuffer, rows: u32): void {
+  store<u32>(out.data, rows, 20);
+}
+
 /** Appends a group's result, and counts it. */
-export function emit(plan: Plan, pane: Pane, index: u32, out: ByteBuffer): void {
-  const head = pane.head(index);
+export function emit(plan: Plan, head: RecordHead, out: ByteBuffer): void {
   const record = changetype<usize>(head);
   out.u32(head.key);
   out.u32(head.emitted);

@@ -249,9 +249,13 @@ export class Windows {
     }
   }
 
-  /** Merges the groups into the nodes that have been made of the slice too. */
+  /** Tells what has been made of the slice too: nodes take the groups in, the roll works them out again. */
   private mergeIntoNodes(slice: i64, groups: usize, states: usize, count: u32, fieldCount: u32): void {
     const cover = this.sliding.cover;
+    const roll = this.sliding.roll;
+    if (roll.holds(slice)) {
+      for (let g: u32 = 0; g < count; g++) roll.markStale(this.keyOfEntry(groups + g * GROUP_ENTRY_BYTES));
+    }
     for (let level: u32 = 1; level < cover.height; level++) {
       const node = cover.nodeOf(level, slice);
       if (changetype<usize>(node) == 0) continue;
