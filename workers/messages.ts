@@ -69,11 +69,34 @@ export interface Output {
   /** A histogram's, ascending. */
   readonly bounds?: readonly number[];
 }
+export type WindowPlan =
+  | { readonly kind: "tumbling"; readonly sizeUs: number; readonly offsetUs: number }
+  /** A window of `sizeUs` begins every `everyUs`, which is shorter. */
+  | {
+      readonly kind: "sliding";
+      readonly sizeUs: number;
+      readonly everyUs: number;
+      readonly offsetUs: number;
+    }
+  /**
+   * Windows by the clocks of a time zone. `size` and `every` count units (weeks begin on Monday), or µs that divide a day;
+   * `size` is a multiple of `every`, and equal to it for parts of a day. `offsetUs` is whole ms.
+   */
+  | {
+      readonly kind: "calendar";
+      readonly timezone: string;
+      readonly unit: "time" | "day" | "week" | "month";
+      readonly size: number;
+      readonly every: number;
+      readonly offsetUs: number;
+    };
 export interface QueryPlan {
   readonly id: number;
   readonly name: string;
   readonly stream: string;
-  readonly window: { readonly kind: "tumbling"; readonly sizeUs: number; readonly offsetUs: number };
+  readonly window: WindowPlan;
+  /** Windows that are still filling give results whenever the watermark passes a multiple of this; left out: none do. */
+  readonly earlyUs?: number;
   readonly latenessUs: number;
   /** Group-by slots, each a list of candidate fields (several only for the default key). Empty: one group. */
   readonly by: readonly (readonly string[])[];

@@ -71,6 +71,14 @@ export function sketchDispose(sketch: usize): void {
   heap.free(sketch);
 }
 
+export function sketchCopy(sketch: usize): usize {
+  const bytes = sketchBytes(sketch);
+  const copy = heap.alloc(bytes);
+  memory.copy(copy, sketch, bytes);
+  countMemory(bytes);
+  return copy;
+}
+
 export function sketchReset(sketch: usize): void {
   head(sketch).buckets = 0;
   head(sketch).pages = 0;
@@ -261,6 +269,57 @@ export function sketchQuantile(sketch: usize, q: f64, total: u64): f64 {
     }
   }
   return sketchValueOf(key);
+}
+
+/** Adds all that another sketch counts, which stays as it is; returns the sketch, which may have moved. */
+export function sketchAddAll(sketch: usize, other: usize): usize {
+  const pages = head(other).pages;
+  if (pages == 0) return sketch;
+  const isPlain =
+    head(sketch).buckets + head(other).buckets <= MAX_BUCKETS && !hasHighPages(sketch) && !hasHighPages(other);
+  let at = isPlain ? findPage(sketch, idAt(other, 0)) : 0;
+  for (let p: u32 = 0; p < pages; p++) {
+    const id = idAt(other, p);
+    if (id >= HIGH_PLANE >> 1) break;
+    if (isPlain) {
+      while (at < head(sketch).pages && idAt(sketch, at) < id) at++;
+      if (at == head(sketch).pages || idAt(sketch, at) != id) sketch = insertPage(sketch, at, id);
+      if (addPage(sketch, at, pageAt(other, p))) continue;
+    }
+    for (let b: i32 = 0; b < <i32>PAGE_BUCKETS; b++) {
+      const key = (id << PAGE_BITS) + b;
+      const times = countOf(other, p, key);
+      if (times != 0) sketch = sketchAdd(sketch, key, times);
+    }
+  }
+  return sketch;
+}
+
+@inline
+function hasHighPages(sketch: usize): bool {
+  const pages = head(sketch).pages;
+  return pages != 0 && idAt(sketch, pages - 1) >= HIGH_PLANE >> 1;
+}
+
+/** Adds the counts of a page to one of the same keys; returns false, without a change, when one would pass 32 bits. */
+function addPage(sketch: usize, index: u32, from: usize): bool {
+  const to = pageAt(sketch, index);
+  const zero = i32x4.splat(0);
+  const a = v128.load(to);
+  const b = v128.load(to, 16);
+  const sumA = i32x4.add(a, v128.load(from));
+  const sumB = i32x4.add(b, v128.load(from, 16));
+  if (v128.any_true(v128.or(i32x4.lt_u(sumA, a), i32x4.lt_u(sumB, b)))) return false;
+  // Lanes are -1 where a bucket comes into use.
+  const news = i32x4.add(
+    v128.and(i32x4.eq(a, zero), i32x4.ne(sumA, zero)),
+    v128.and(i32x4.eq(b, zero), i32x4.ne(sumB, zero)),
+  );
+  const pairs = i32x4.add(news, i32x4.shuffle(news, news, 2, 3, 0, 1));
+  head(sketch).buckets -= i32x4.extract_lane(pairs, 0) + i32x4.extract_lane(pairs, 1);
+  v128.store(to, sumA);
+  v128.store(to, sumB, 16);
+  return true;
 }
 
 /** Writes the buckets in ascending order: how many, then key (as a difference) and count each, as varints. */

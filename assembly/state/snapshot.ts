@@ -1,7 +1,10 @@
 import { outsideBytes } from "../aggregate/memory";
 import { ByteBuffer } from "../memory/bytes";
 import { Dictionary } from "../memory/dictionary";
+import { UNCOVERED } from "../window/calendar";
 import { Pane } from "../window/pane";
+import { PaneList } from "../window/pane-list";
+import { RecordHead } from "../window/record";
 import { Windows } from "../window/windows";
 import { checksum } from "./checksum";
 import { mergeState, normalizeState, writeState } from "./field-state";
@@ -15,10 +18,16 @@ import { readVarint, varintEnd, writeVarint } from "./varint";
  *   version u32, checksum u64 of the rest
  *   fields, then each: families, name length, name
  *   keys, then each: length, canonical bytes
- *   windows, then each: start i64, passed u8, groups, then each:
+ *   slices, notes (see window/sliding.ts)
+ *   the watermark that windows were fired under i64, the start i64 of each slice, of each note's window
+ *   each slice: passed u8, groups, then each:
  *     key (as the difference of its number to the group's before), rows, emitted · 2 + dirty, a state for each field
+ *   each note: keys, then each: key (as above), emitted · 2 + dirty
+ *
+ * Slices and windows are named by where they start: under a later time zone database, where another may begin, they become
+ * part of the one that holds that moment.
  */
-export const SNAPSHOT_VERSION: u32 = 1;
+export const SNAPSHOT_VERSION: u32 = 2;
 const HEAD_BYTES: u32 = 12;
 
 export function writeSnapshot(windows: Windows, out: ByteBuffer): void {
@@ -34,23 +43,51 @@ export function writeSnapshot(windows: Windows, out: ByteBuffer): void {
   const ranks = heap.alloc((<usize>windows.keys.dictionary.count << 2) + 1);
   for (let i: u32 = 0; i < keyCount; i++) store<u32>(ranks + (<usize>load<u32>(keys + (i << 2)) << 2), i);
   const members = heap.alloc((<usize>keyCount << 2) + 1);
+  const notes = windows.isSliding ? windows.sliding.notes : changetype<PaneList>(0);
+  const noteCount: u32 = windows.isSliding ? notes.count : 0;
   writeVarint(out, windows.paneCount);
+  writeVarint(out, noteCount);
+  out.u64(windows.firedUs);
+  for (let p: u32 = 0; p < windows.paneCount; p++) out.u64(windows.pane(p).start);
+  for (let n: u32 = 0; n < noteCount; n++) out.u64(notes.at(n).start);
   for (let p: u32 = 0; p < windows.paneCount; p++) {
     const pane = windows.pane(p);
-    memory.fill(members, 0, <usize>keyCount << 2);
-    for (let i: u32 = 0; i < pane.count; i++) {
-      store<u32>(members + (<usize>load<u32>(ranks + (<usize>pane.head(i).key << 2)) << 2), i + 1);
-    }
-    out.u64(pane.start);
+    orderMembers(pane, ranks, members, keyCount);
     out.u8(<u8>pane.isPassed);
     writeVarint(out, pane.count);
     writeGroups(windows, pane, fields, members, keyCount, out);
+  }
+  for (let n: u32 = 0; n < noteCount; n++) {
+    const note = notes.at(n);
+    orderMembers(note, ranks, members, keyCount);
+    writeVarint(out, note.count);
+    writeNotes(note, members, keyCount, out);
   }
   heap.free(members);
   heap.free(ranks);
   heap.free(keys);
   heap.free(fields);
   store<u64>(out.data, checksum(out.data + HEAD_BYTES, out.length - HEAD_BYTES), 4);
+}
+
+/** Record numbers + 1 by the rank of their key; 0 where the pane has no record of it. */
+function orderMembers(pane: Pane, ranks: usize, members: usize, keyCount: u32): void {
+  memory.fill(members, 0, <usize>keyCount << 2);
+  for (let i: u32 = 0; i < pane.count; i++) {
+    store<u32>(members + (<usize>load<u32>(ranks + (<usize>pane.head(i).key << 2)) << 2), i + 1);
+  }
+}
+
+function writeNotes(note: Pane, members: usize, keyCount: u32, out: ByteBuffer): void {
+  let previous: u32 = 0;
+  for (let rank: u32 = 0; rank < keyCount; rank++) {
+    const member = load<u32>(members + (<usize>rank << 2));
+    if (member == 0) continue;
+    const head = note.head(member - 1);
+    writeVarint(out, rank - previous);
+    previous = rank;
+    writeVarint(out, ((<u64>head.emitted) << 1) | head.isDirty);
+  }
 }
 
 function writeGroups(windows: Windows, pane: Pane, fields: usize, members: usize, keyCount: u32, out: ByteBuffer): void {
@@ -124,10 +161,8 @@ function sortKeys(windows: Windows): usize {
  * another version, damaged, or of a query that keeps other things.
  */
 export function readSnapshot(windows: Windows): bool {
-  const length = windows.input.length;
   const data = windows.input.data;
-  if (length < HEAD_BYTES || load<u32>(data) != SNAPSHOT_VERSION) return false;
-  if (load<u64>(data, 4) != checksum(data + HEAD_BYTES, length - HEAD_BYTES)) return false;
+  if (!isReadable(windows)) return false;
   if (!hasKnownFields(windows, data + HEAD_BYTES)) return false;
   windows.clear();
   const before = outsideBytes;
@@ -135,17 +170,33 @@ export function readSnapshot(windows: Windows): bool {
   let at = readFields(windows, data + HEAD_BYTES, fields);
   const keys = ByteBuffer.create(4096);
   at = readKeys(windows, at, keys);
+  const axis = windows.plan.axis;
   const panes = <u32>readVarint(at);
-  at = varintEnd;
+  const notes = <u32>readVarint(varintEnd);
+  windows.firedUs = load<i64>(varintEnd);
+  const starts = varintEnd + 8;
+  at = starts + (<usize>(panes + notes) << 3);
   for (let p: u32 = 0; p < panes; p++) {
-    const pane = windows.paneAt(load<i64>(at), i64.MIN_VALUE);
-    pane.isPassed = load<u8>(at, 8);
-    at = readGroups(windows, pane, at + 9, fields, keys);
+    const pane = windows.paneAt(axis.sliceOf(load<i64>(starts + (<usize>p << 3))), i64.MIN_VALUE);
+    pane.isPassed = load<u8>(at);
+    at = readGroups(windows, pane, at + 1, fields, keys);
+  }
+  for (let n: u32 = 0; n < notes; n++) {
+    const start = load<i64>(starts + (<usize>(panes + n) << 3));
+    at = readNotes(windows, windows.sliding.noteOf(axis.lastWindow(axis.sliceOf(start))), at, keys);
   }
   fields.dispose();
   keys.dispose();
   windows.extraBytes = outsideBytes - before;
   return true;
+}
+
+/** Whether the input is an undamaged snapshot of this version. */
+function isReadable(windows: Windows): bool {
+  const length = windows.input.length;
+  const data = windows.input.data;
+  if (length < HEAD_BYTES || load<u32>(data) != SNAPSHOT_VERSION) return false;
+  return load<u64>(data, 4) == checksum(data + HEAD_BYTES, length - HEAD_BYTES);
 }
 
 /** A wildcard takes any field; else all must be there, and keep the same. */
@@ -187,6 +238,56 @@ function readKeys(windows: Windows, at: usize, keys: ByteBuffer): usize {
   return at;
 }
 
+/** Takes in how many results a group has given and whether it waits to give another; returns 1 when it newly waits. */
+function readEmitted(head: RecordHead, at: usize): u32 {
+  const emitted = readVarint(at);
+  const wasDirty = head.isDirty;
+  head.emitted = max(head.emitted, <u32>(emitted >> 1));
+  head.isDirty |= <u32>(emitted & 1);
+  return head.isDirty - wasDirty;
+}
+
+function readNotes(windows: Windows, note: Pane, at: usize, keys: ByteBuffer): usize {
+  const count = <u32>readVarint(at);
+  at = varintEnd;
+  let rank: u32 = 0;
+  for (let i: u32 = 0; i < count; i++) {
+    rank += <u32>readVarint(at);
+    const key = load<u32>(keys.data + (rank << 2));
+    note.dirty += readEmitted(note.head(windows.sliding.noteHead(note, key)), varintEnd);
+    at = varintEnd;
+  }
+  return at;
+}
+
+/** The start of a slice or window in the snapshot in `windows.input` that the calendar does not cover, or `UNCOVERED`. */
+export function missingInSnapshot(windows: Windows): i64 {
+  const axis = windows.plan.axis;
+  if (!axis.isCalendar || !isReadable(windows)) return UNCOVERED;
+  let at = windows.input.data + HEAD_BYTES;
+  const fields = <u32>readVarint(at);
+  at = varintEnd;
+  for (let f: u32 = 0; f < fields; f++) {
+    readVarint(at);
+    const length = <u32>readVarint(varintEnd);
+    at = varintEnd + length;
+  }
+  const keys = <u32>readVarint(at);
+  at = varintEnd;
+  for (let k: u32 = 0; k < keys; k++) {
+    const length = <u32>readVarint(at);
+    at = varintEnd + length;
+  }
+  const slices = <u32>readVarint(at);
+  const notes = <u32>readVarint(varintEnd);
+  const starts = varintEnd + 8;
+  for (let s: u32 = 0; s < slices + notes; s++) {
+    const start = load<i64>(starts + (<usize>s << 3));
+    if (!axis.calendar.covers(start)) return start;
+  }
+  return UNCOVERED;
+}
+
 function readGroups(windows: Windows, pane: Pane, at: usize, fields: ByteBuffer, keys: ByteBuffer): usize {
   const groups = <u32>readVarint(at);
   at = varintEnd;
@@ -194,14 +295,14 @@ function readGroups(windows: Windows, pane: Pane, at: usize, fields: ByteBuffer,
   for (let g: u32 = 0; g < groups; g++) {
     rank += <u32>readVarint(at);
     const key = load<u32>(keys.data + (rank << 2));
+    const before = pane.count;
     const head = pane.head(pane.recordOf(key, windows.plan));
-    windows.keys.retain(key);
-    windows.groupCount++;
-    head.rows = readVarint(varintEnd);
-    const emitted = readVarint(varintEnd);
-    head.emitted = <u32>(emitted >> 1);
-    head.isDirty = <u32>(emitted & 1);
-    pane.dirty += head.isDirty;
+    if (pane.count != before) {
+      windows.keys.retain(key);
+      windows.groupCount++;
+    }
+    head.rows += readVarint(varintEnd);
+    pane.dirty += readEmitted(head, varintEnd);
     at = varintEnd;
     for (let f: u32 = 0; f < fields.length >> 2; f++) {
       at = mergeState(windows.plan.layout(load<u32>(fields.data + (f << 2))), changetype<usize>(head), at);

@@ -1,6 +1,6 @@
 import { boxes } from "../aggregate/box";
 import { Batch } from "../batch/batch";
-import { readSnapshot, sortFields, writeSnapshot } from "../state/snapshot";
+import { missingInSnapshot, readSnapshot, sortFields, writeSnapshot } from "../state/snapshot";
 import { Local } from "./local";
 import { Name, readPlan } from "./plan";
 import { fireNext } from "./trigger";
@@ -25,6 +25,24 @@ export function localMaskLate(local: Local, batch: Batch, wanted: usize, length:
   local.maskLate(batch, wanted, length, mask);
 }
 
+/** A time of the batch that the calendar must cover before it is aggregated, or the least i64: see `localCover`. */
+export function localMissingTime(local: Local, batch: Batch): i64 {
+  return local.grouping.missingTime(batch);
+}
+
+/** Takes in a page of the calendar, as `workers/core/calendar.ts` writes it. */
+export function localCover(local: Local, page: usize): void {
+  local.plan.axis.calendar.add(page);
+}
+
+export function localPageCount(local: Local): u32 {
+  return local.plan.axis.isCalendar ? local.plan.axis.calendar.count : 0;
+}
+
+export function localForgetPages(local: Local): void {
+  local.plan.axis.calendar.trim(i64.MAX_VALUE, i64.MIN_VALUE);
+}
+
 export function localDispose(local: Local): void {
   local.dispose();
 }
@@ -39,6 +57,20 @@ export function windowsInput(windows: Windows, length: u32): usize {
   const at = windows.input.reserve(length + 16);
   windows.input.length = length;
   return at;
+}
+
+/** A time in the input that the calendar must cover before it is merged, or the least i64: see `windowsCover`. */
+export function windowsMissingTime(windows: Windows): i64 {
+  return windows.missingTime();
+}
+
+/** The same for the snapshot in the input. */
+export function windowsMissingInSnapshot(windows: Windows): i64 {
+  return missingInSnapshot(windows);
+}
+
+export function windowsCover(windows: Windows, page: usize): void {
+  windows.plan.axis.calendar.add(page);
 }
 
 /** How many groups were too late, or -1 when the partial has another version. */

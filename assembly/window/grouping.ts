@@ -1,11 +1,11 @@
 import { Batch, FLAG_CLOCK_SKEW } from "../batch/batch";
 import { ByteBuffer } from "../memory/bytes";
 import { Dictionary } from "../memory/dictionary";
+import { UNCOVERED } from "./calendar";
 import { countCandidates, directColumn, findKeyColumns, writeKey } from "./group-key";
 import { Plan } from "./plan";
-import { windowEnd, windowStart } from "./tumbling";
 
-/** A group of one batch: a key in a window, and its rows as a stretch of `Grouping.order`. */
+/** A group of one batch: a key in a slice of time, and its rows as a stretch of `Grouping.order`. */
 @unmanaged
 export class LocalGroup {
   key: u32;
@@ -36,7 +36,7 @@ export class Grouping {
   keys: Dictionary;
   scratch: ByteBuffer;
   keyOfText: ByteBuffer; // u32 by text id
-  /** Window starts as their 8 bytes, by pane. */
+  /** Where slices start as 8 bytes, by pane. */
   panes: Dictionary;
   /** Odd and unpredictable, so that nobody can send groups that collide. */
   hashFactor: u64;
@@ -86,6 +86,19 @@ export class Grouping {
     return load<i64>(this.panes.pointer(index));
   }
 
+  /** A time that no page of the calendar covers yet, or `UNCOVERED` when there is none; `number` needs them all. */
+  missingTime(batch: Batch): i64 {
+    const axis = this.plan.axis;
+    if (!axis.isCalendar) return UNCOVERED;
+    const calendar = axis.calendar;
+    for (let row: u32 = 0; row < batch.rows; row++) {
+      if (load<u8>(batch.flags + row) & FLAG_CLOCK_SKEW) continue;
+      const time = load<i64>(batch.times + (<usize>row << 3));
+      if (!calendar.covers(time)) return time;
+    }
+    return UNCOVERED;
+  }
+
   /** Numbers every row's group: `groupOfRow`, `groups`, `keys`, `panes`. */
   number(batch: Batch): void {
     this.reset(batch.rows);
@@ -98,6 +111,7 @@ export class Grouping {
     const groupOfRow = this.groupOfRow.data;
     const times = batch.times;
     const flags = batch.flags;
+    const axis = this.plan.axis;
     let start: i64 = 0;
     let end: i64 = i64.MIN_VALUE;
     let pane: u32 = 0;
@@ -109,8 +123,9 @@ export class Grouping {
       }
       const time = load<i64>(times + (<usize>row << 3));
       if (time >= end || time < start) {
-        start = windowStart(this.plan, time);
-        end = windowEnd(this.plan, start);
+        const slice = axis.sliceOf(time);
+        start = axis.sliceStart(slice);
+        end = axis.sliceStart(slice + 1);
         pane = this.paneAt(start);
       }
       let key: u32 = 0;

@@ -7,9 +7,11 @@ const CHUNK_BITS: u32 = 6;
 const CHUNK_RECORDS: u32 = 1 << CHUNK_BITS;
 /** The first chunk alone starts smaller and grows: many panes have few keys. */
 const FIRST_RECORDS: u32 = 4;
+/** What `find` gives for a key that has no record. */
+export const NO_RECORD: u32 = 0xffffffff;
 
 /**
- * The groups of one window: a record of `Plan.stride` bytes for each key.
+ * The groups of one slice of time (a tumbling window is one slice): a record of `Plan.stride` bytes for each key.
  *
  * Invariant: the table holds record number + 1 (0 is free), its size is a power of two and at least twice `count`;
  * records are numbered in order of arrival and stay until the pane is dropped.
@@ -17,6 +19,10 @@ const FIRST_RECORDS: u32 = 4;
 @unmanaged
 export class Pane {
   start: i64;
+  /** Where it ends: of a slice, the slice's end. */
+  end: i64;
+  /** Number of the slice. */
+  number: i64;
   /** 1 once the watermark has passed the window's end: what is merged from then on is late. */
   isPassed: u32;
   count: u32;
@@ -27,12 +33,15 @@ export class Pane {
   chunkCapacity: u32;
   table: usize; // u32[tableMask + 1]
   tableMask: u32;
-  /** Groups that wait to give a late revision. */
+  /** Groups that wait to give an early result or a late revision. */
   dirty: u32;
 
-  static create(start: i64, stride: u32): Pane {
+  /** With room for `records` before any of them moves. */
+  static create(number: i64, start: i64, end: i64, stride: u32, records: u32 = FIRST_RECORDS): Pane {
     const self = changetype<Pane>(heap.alloc(offsetof<Pane>()));
+    self.number = number;
     self.start = start;
+    self.end = end;
     self.isPassed = 0;
     self.count = 0;
     self.stride = stride;
@@ -40,7 +49,8 @@ export class Pane {
     self.chunks = heap.alloc(4 * sizeof<usize>());
     self.chunkCount = 1;
     self.capacity = FIRST_RECORDS;
-    store<usize>(self.chunks, heap.alloc(FIRST_RECORDS * stride));
+    while (self.capacity < min(records, CHUNK_RECORDS)) self.capacity <<= 1;
+    store<usize>(self.chunks, heap.alloc(self.capacity * stride));
     self.tableMask = FIRST_TABLE_SIZE - 1;
     self.table = heap.alloc(FIRST_TABLE_SIZE << 2);
     memory.fill(self.table, 0, FIRST_TABLE_SIZE << 2);
@@ -48,12 +58,25 @@ export class Pane {
     return self;
   }
 
-  /** Frees the pane and all its records hold. */
-  dispose(plan: Plan): void {
+  /** Frees what the records hold. */
+  private release(plan: Plan): void {
     for (let f: u32 = 0; f < plan.fieldCount; f++) {
       const layout = plan.layout(f);
       for (let i: u32 = 0; i < this.count; i++) layout.release(this.record(i));
     }
+  }
+
+  /** Forgets all records; their memory is kept. */
+  empty(plan: Plan): void {
+    this.release(plan);
+    this.count = 0;
+    this.dirty = 0;
+    memory.fill(this.table, 0, <usize>(this.tableMask + 1) << 2);
+  }
+
+  /** Frees the pane and all its records hold. */
+  dispose(plan: Plan): void {
+    this.release(plan);
     for (let c: u32 = 0; c < this.chunkCount; c++) heap.free(load<usize>(this.chunks + c * sizeof<usize>()));
     heap.free(this.chunks);
     heap.free(this.table);
@@ -75,6 +98,17 @@ export class Pane {
     while (true) {
       const stored = load<u32>(this.table + (<usize>slot << 2));
       if (stored == 0) return this.insert(slot, key, plan);
+      if (this.head(stored - 1).key == key) return stored - 1;
+      slot = (slot + 1) & this.tableMask;
+    }
+  }
+
+  /** The number of a key's record, or `NO_RECORD`. */
+  @inline find(key: u32): u32 {
+    let slot = hashKey(key) & this.tableMask;
+    while (true) {
+      const stored = load<u32>(this.table + (<usize>slot << 2));
+      if (stored == 0) return NO_RECORD;
       if (this.head(stored - 1).key == key) return stored - 1;
       slot = (slot + 1) & this.tableMask;
     }

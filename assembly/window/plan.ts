@@ -2,6 +2,8 @@ import { ByteCursor } from "../state/cursor";
 import { EXTREMES, Fn, Layout, SUM } from "../aggregate/layout";
 import { Batch, Column } from "../batch/batch";
 import { readFrom } from "../state/cursor";
+import { Axis } from "./axis";
+import { Calendar } from "./calendar";
 import { RECORD_HEAD } from "./record";
 
 /** A name in linear memory. */
@@ -91,6 +93,10 @@ export class Plan {
   sizeUs: i64;
   offsetUs: i64;
   latenessUs: i64;
+  /** How time is cut into slices and windows. */
+  axis: Axis;
+  /** Early results come when the watermark passes a multiple of this; 0: there are none. */
+  earlyUs: i64;
   isWildcard: u32;
   slots: usize; // Slot[slotCount]
   slotCount: u32;
@@ -171,6 +177,8 @@ export class Plan {
       for (let c: u32 = 0; c < slot.count; c++) heap.free(slot.candidate(c).pointer);
       heap.free(slot.candidates);
     }
+    if (this.axis.isCalendar) this.axis.calendar.dispose();
+    heap.free(changetype<usize>(this.axis));
     heap.free(this.slots);
     heap.free(this.fields);
     heap.free(this.selections);
@@ -234,5 +242,10 @@ export function readPlan(at: usize): Plan {
     const limit: f64 = selection.fn == Fn.Topk ? MAX_TOP_SIZE : 1;
     selection.parameter = parameter >= 0 ? min<f64>(parameter, limit) : 0;
   }
+  const every = cursor.i64();
+  plan.earlyUs = max<i64>(cursor.i64(), 0);
+  const calendar = cursor.u32() ? Calendar.create() : changetype<Calendar>(0);
+  plan.axis = changetype<Axis>(heap.alloc(offsetof<Axis>()));
+  plan.axis.place(plan.sizeUs, every, plan.offsetUs, calendar);
   return plan;
 }

@@ -1,16 +1,21 @@
 import { outsideBytes } from "../aggregate/memory";
 import { ByteBuffer } from "../memory/bytes";
 import { mergeState } from "../state/field-state";
+import { sliceClosingTime } from "./axis";
+import { UNCOVERED } from "./calendar";
 import { KeyTable } from "./key-table";
 import { Pane } from "./pane";
+import { PaneList } from "./pane-list";
 import { GROUP_ENTRY_BYTES, PARTIAL_VERSION } from "./partial";
 import { Plan } from "./plan";
 import { RecordHead } from "./record";
-import { closingTime, windowEnd } from "./tumbling";
+import { Sliding } from "./sliding";
 
 /** What `merge` gives for bytes that it cannot read. */
 export const MERGE_REFUSED: i32 = -1;
 const UNKNOWN_KEY: u32 = 0xffffffff;
+/** Pages of a calendar that are kept though no slice may need them any more. */
+const MAX_SPARE_PAGES: u32 = 32;
 
 /** A key as it stands in the partial, and its number once it is known. */
 @unmanaged
@@ -25,16 +30,18 @@ const PARTIAL_KEY_SIZE: u32 = offsetof<PartialKey>();
 /**
  * The window stage of one query: merges partials, and knows which windows are open.
  *
- * Invariant: `panes` is sorted by start, one for each window that has events and is not closed; `keys` counts, for every
- * key, in how many panes it is.
+ * Invariant: `panes` has one for each slice that has events and is in a window that is not closed; `keys` counts, for
+ * every key, in how many panes it is.
  */
 @unmanaged
 export class Windows {
   plan: Plan;
   keys: KeyTable;
-  panes: usize; // Pane[paneCapacity], addresses
-  paneCount: u32;
-  paneCapacity: u32;
+  panes: PaneList;
+  /** What windows of several slices need; null when a window is a slice. */
+  sliding: Sliding;
+  /** The watermark that windows were fired under last. */
+  firedUs: i64;
   groupCount: u32;
   /** The bytes to merge or restore: the host writes them here. */
   input: ByteBuffer;
@@ -52,9 +59,8 @@ export class Windows {
     const self = changetype<Windows>(heap.alloc(offsetof<Windows>()));
     self.plan = plan;
     self.keys = KeyTable.create();
-    self.paneCapacity = 8;
-    self.panes = heap.alloc(8 * sizeof<usize>());
-    self.paneCount = 0;
+    self.panes = PaneList.create();
+    self.firedUs = i64.MIN_VALUE;
     self.groupCount = 0;
     self.input = ByteBuffer.create(4096);
     self.out = ByteBuffer.create(4096);
@@ -64,13 +70,15 @@ export class Windows {
     self.fieldMap = ByteBuffer.create(256);
     self.found = ByteBuffer.create(4096);
     self.extraBytes = 0;
+    self.sliding = plan.axis.width > 1 ? Sliding.create(self) : changetype<Sliding>(0);
     return self;
   }
 
   dispose(): void {
     this.clear();
+    if (this.isSliding) this.sliding.dispose();
     this.keys.dispose();
-    heap.free(this.panes);
+    this.panes.dispose(this.plan);
     this.input.dispose();
     this.out.dispose();
     this.late.dispose();
@@ -83,15 +91,24 @@ export class Windows {
 
   /** Forgets all windows and keys. */
   clear(): void {
-    for (let p: u32 = 0; p < this.paneCount; p++) this.pane(p).dispose(this.plan);
-    this.paneCount = 0;
+    if (this.isSliding) this.sliding.clear();
+    this.panes.clear(this.plan);
+    this.firedUs = i64.MIN_VALUE;
     this.groupCount = 0;
     this.extraBytes = 0;
     this.keys.clear();
   }
 
   @inline pane(index: u32): Pane {
-    return load<Pane>(this.panes + <usize>index * sizeof<usize>());
+    return this.panes.at(index);
+  }
+
+  @inline get paneCount(): u32 {
+    return this.panes.count;
+  }
+
+  @inline get isSliding(): bool {
+    return changetype<usize>(this.sliding) != 0;
   }
 
   /**
@@ -115,6 +132,9 @@ export class Windows {
     at = this.readKeys(at);
     const windowCount = load<u32>(at);
     at += 4;
+    const axis = this.plan.axis;
+    // Windows that ended before there was any event have been passed.
+    if (this.isSliding && this.paneCount == 0) this.firedUs = max(this.firedUs, watermarkUs);
     let lateCount: u32 = 0;
     for (let w: u32 = 0; w < windowCount; w++) {
       const start = load<i64>(at);
@@ -122,13 +142,16 @@ export class Windows {
       const stateLength = load<u32>(at, 12);
       const groups = at + 16;
       const states = groups + <usize>groupCount * GROUP_ENTRY_BYTES;
-      if (closingTime(this.plan, start) <= watermarkUs) {
+      const slice = axis.sliceOf(start);
+      if (sliceClosingTime(this.plan, slice) <= watermarkUs) {
         this.refuse(start, groups, groupCount);
         lateCount += groupCount;
       } else {
-        const pane = this.paneAt(start, watermarkUs);
+        if (this.isSliding) this.sliding.note(slice, groups, groupCount, watermarkUs);
+        const pane = this.paneAt(slice, watermarkUs);
         this.findRecords(pane, groups, groupCount);
         this.mergeStates(pane, states, groupCount, fieldCount);
+        if (this.isSliding) this.mergeIntoNodes(slice, groups, states, groupCount, fieldCount);
       }
       at = states + stateLength;
     }
@@ -152,6 +175,7 @@ export class Windows {
     if (known >= 0) return known;
     const added = this.plan.addField(name, length, families);
     for (let p: u32 = 0; p < this.paneCount; p++) this.pane(p).widen(this.plan, added);
+    if (this.isSliding) this.sliding.forgetDerived();
     return added;
   }
 
@@ -174,6 +198,13 @@ export class Windows {
     return changetype<PartialKey>(this.partialKeys.data + index * PARTIAL_KEY_SIZE);
   }
 
+  /** The number of the key of a partial's group. */
+  @inline keyOfEntry(entry: usize): u32 {
+    const key = this.partialKey(load<u32>(entry));
+    if (key.number == UNKNOWN_KEY) key.number = this.keys.intern(key.bytes, key.length);
+    return key.number;
+  }
+
   private refuse(start: i64, groups: usize, count: u32): void {
     for (let g: u32 = 0; g < count; g++) {
       const entry = groups + g * GROUP_ENTRY_BYTES;
@@ -190,16 +221,16 @@ export class Windows {
     this.found.reset();
     this.found.reserve(count << 2);
     const known = pane.count;
+    const isNoting = !this.isSliding && (pane.isPassed != 0 || this.plan.earlyUs != 0);
     for (let g: u32 = 0; g < count; g++) {
       const entry = groups + g * GROUP_ENTRY_BYTES;
-      const key = this.partialKey(load<u32>(entry));
-      if (key.number == UNKNOWN_KEY) key.number = this.keys.intern(key.bytes, key.length);
+      const key = this.keyOfEntry(entry);
       const before = pane.count;
-      const index = pane.recordOf(key.number, this.plan);
-      if (pane.count != before) this.keys.retain(key.number);
+      const index = pane.recordOf(key, this.plan);
+      if (pane.count != before) this.keys.retain(key);
       const head = pane.head(index);
       head.rows += load<u32>(entry, 4);
-      if (pane.isPassed && !head.isDirty) {
+      if (isNoting && !head.isDirty) {
         head.isDirty = 1;
         pane.dirty++;
       }
@@ -218,41 +249,48 @@ export class Windows {
     }
   }
 
-  /** The number of the first pane that starts at or after `start`. */
-  private findPane(start: i64): u32 {
-    let from: u32 = 0;
-    let to = this.paneCount;
-    while (from < to) {
-      const middle = (from + to) >> 1;
-      if (this.pane(middle).start < start) from = middle + 1;
-      else to = middle;
+  /** Tells what has been made of the slice too: nodes take the groups in, the roll works them out again. */
+  private mergeIntoNodes(slice: i64, groups: usize, states: usize, count: u32, fieldCount: u32): void {
+    const cover = this.sliding.cover;
+    const roll = this.sliding.roll;
+    if (roll.holds(slice)) {
+      for (let g: u32 = 0; g < count; g++) roll.markStale(this.keyOfEntry(groups + g * GROUP_ENTRY_BYTES));
     }
-    return from;
+    for (let level: u32 = 1; level < cover.height; level++) {
+      const node = cover.nodeOf(level, slice);
+      if (changetype<usize>(node) == 0) continue;
+      for (let g: u32 = 0; g < count; g++) {
+        const entry = groups + g * GROUP_ENTRY_BYTES;
+        const index = node.recordOf(this.keyOfEntry(entry), this.plan);
+        node.head(index).rows += load<u32>(entry, 4);
+        store<u32>(this.found.data + (g << 2), index);
+      }
+      this.mergeStates(node, states, count, fieldCount);
+    }
   }
 
-  /** The pane that starts there; a new one is late from the start when the watermark has passed its end. */
-  paneAt(start: i64, watermarkUs: i64): Pane {
-    const index = this.findPane(start);
-    if (index < this.paneCount && this.pane(index).start == start) return this.pane(index);
-    if (this.paneCount == this.paneCapacity) {
-      this.paneCapacity <<= 1;
-      this.panes = heap.realloc(this.panes, <usize>this.paneCapacity * sizeof<usize>());
-    }
-    const place = this.panes + <usize>index * sizeof<usize>();
-    memory.copy(place + sizeof<usize>(), place, <usize>(this.paneCount - index) * sizeof<usize>());
-    const pane = Pane.create(start, this.plan.stride);
-    if (windowEnd(this.plan, start) <= watermarkUs) pane.isPassed = 1;
-    store<Pane>(place, pane);
-    this.paneCount++;
+  /** The pane of a slice; a new one is late from the start when the watermark has passed its end. */
+  paneAt(slice: i64, watermarkUs: i64): Pane {
+    const index = this.panes.seek(slice);
+    if (index < this.paneCount && this.pane(index).number == slice) return this.pane(index);
+    const axis = this.plan.axis;
+    const pane = Pane.create(slice, axis.sliceStart(slice), axis.sliceStart(slice + 1), this.plan.stride);
+    if (pane.end <= watermarkUs) pane.isPassed = 1;
+    this.panes.insert(index, pane);
     return pane;
   }
 
   /** Drops the windows that the watermark has closed, and forgets keys that are in no window. */
   dropClosed(watermarkUs: i64): void {
+    this.firedUs = max(this.firedUs, watermarkUs);
     let closed: u32 = 0;
-    while (closed < this.paneCount && closingTime(this.plan, this.pane(closed).start) <= watermarkUs) closed++;
-    if (closed == 0) return;
+    while (closed < this.paneCount && sliceClosingTime(this.plan, this.pane(closed).number) <= watermarkUs) closed++;
     const before = outsideBytes;
+    if (this.isSliding) {
+      const last = closed == 0 ? i64.MIN_VALUE : this.pane(closed - 1).number + 1;
+      this.sliding.dropClosed(watermarkUs, last);
+    }
+    if (closed == 0) return;
     for (let p: u32 = 0; p < closed; p++) {
       const pane = this.pane(p);
       for (let i: u32 = 0; i < pane.count; i++) this.keys.release(pane.head(i).key);
@@ -260,33 +298,73 @@ export class Windows {
       pane.dispose(this.plan);
     }
     this.extraBytes += outsideBytes - before;
-    this.paneCount -= closed;
-    memory.copy(this.panes, this.panes + <usize>closed * sizeof<usize>(), <usize>this.paneCount * sizeof<usize>());
+    this.panes.shift(closed);
+    if (this.plan.axis.isCalendar) this.trimCalendar();
     if (this.keys.isMostlyDead()) this.renumberKeys();
   }
 
   private renumberKeys(): void {
     const numbers = this.keys.compact();
-    for (let p: u32 = 0; p < this.paneCount; p++) {
-      const pane = this.pane(p);
-      for (let i: u32 = 0; i < pane.count; i++) {
-        const head: RecordHead = pane.head(i);
-        head.key = load<u32>(numbers + (<usize>head.key << 2));
-      }
-      pane.rehash(pane.tableMask + 1);
+    renumber(this.panes, numbers);
+    if (this.isSliding) {
+      renumber(this.sliding.notes, numbers);
+      this.sliding.forgetDerived();
     }
     heap.free(numbers);
   }
 
+  /** Keeps the pages of the calendar that open slices are in. */
+  private trimCalendar(): void {
+    const count = this.paneCount;
+    if (count == 0 || this.plan.axis.calendar.count < MAX_SPARE_PAGES) return;
+    this.plan.axis.calendar.trim(this.pane(0).start, this.pane(count - 1).end);
+  }
+
   /** End of the last open window, or i64.MIN_VALUE when none is open. */
   lastEnd(): i64 {
-    return this.paneCount == 0 ? i64.MIN_VALUE : windowEnd(this.plan, this.pane(this.paneCount - 1).start);
+    const axis = this.plan.axis;
+    return this.paneCount == 0
+      ? i64.MIN_VALUE
+      : axis.windowEnd(axis.lastWindow(this.pane(this.paneCount - 1).number));
+  }
+
+  /** The start of a slice in `input` that no page of the calendar covers, or `UNCOVERED` when there is none. */
+  missingTime(): i64 {
+    if (!this.plan.axis.isCalendar) return UNCOVERED;
+    let at = this.input.data;
+    if (this.input.length < 4 || load<u32>(at) != PARTIAL_VERSION) return UNCOVERED;
+    const fields = load<u32>(at, 4);
+    at += 8;
+    for (let f: u32 = 0; f < fields; f++) at += 8 + load<u32>(at, 4);
+    const keys = load<u32>(at);
+    at += 4;
+    for (let k: u32 = 0; k < keys; k++) at += 4 + load<u32>(at);
+    const slices = load<u32>(at);
+    at += 4;
+    for (let s: u32 = 0; s < slices; s++) {
+      if (!this.plan.axis.calendar.covers(load<i64>(at))) return load<i64>(at);
+      at += 16 + <usize>load<u32>(at, 8) * GROUP_ENTRY_BYTES + load<u32>(at, 12);
+    }
+    return UNCOVERED;
   }
 
   /** Bytes of memory that the state takes. */
   bytes(): f64 {
     let sum: f64 = this.keys.bytes() + <f64>this.extraBytes;
-    for (let p: u32 = 0; p < this.paneCount; p++) sum += this.pane(p).bytes();
+    sum += this.panes.bytes();
+    if (this.isSliding) sum += this.sliding.bytes();
     return sum;
+  }
+}
+
+/** Gives the panes' records the new numbers of their keys. */
+function renumber(panes: PaneList, numbers: usize): void {
+  for (let p: u32 = 0; p < panes.count; p++) {
+    const pane = panes.at(p);
+    for (let i: u32 = 0; i < pane.count; i++) {
+      const head: RecordHead = pane.head(i);
+      head.key = load<u32>(numbers + (<usize>head.key << 2));
+    }
+    pane.rehash(pane.tableMask + 1);
   }
 }

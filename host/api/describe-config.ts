@@ -1,5 +1,6 @@
 import type { Config, QueryConfig, SelectItem, StreamConfig } from "../config/config.ts";
 import { formatDuration } from "../config/durations.ts";
+import { describePaneWindow } from "../config/pane-window.ts";
 import { describeExpressions, describeTables } from "./describe-expressions.ts";
 
 const SECRET_NAME = /token|secret|password|passphrase|credential|authorization|api_?key/i;
@@ -58,14 +59,13 @@ function describeStream({ key, time, fields, extra, watermark, latenessUs, prior
   };
 }
 
-function describeQuery({ from, window, by, select, expressions }: QueryConfig): object {
+function describeQuery({ from, window, by, select, expressions, earlyUs, latenessUs }: QueryConfig): object {
   return {
     from,
     ...describeExpressions(expressions),
-    window: {
-      tumbling: formatDuration(window.sizeUs),
-      ...(window.offsetUs === 0 ? {} : { offset: formatDuration(window.offsetUs) }),
-    },
+    window: describePaneWindow(window),
+    ...(earlyUs === undefined ? {} : { early: formatDuration(earlyUs) }),
+    ...(latenessUs === undefined ? {} : { lateness: formatDuration(latenessUs) }),
     ...(by === null ? {} : { by }),
     select: select === "*" ? "*" : Object.fromEntries(select.map((item) => [item.name, call(item)])),
   };

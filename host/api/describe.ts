@@ -52,6 +52,8 @@ export function describeQuery(query: QueryState): QueryAnswer {
     from: config.from,
     ...describeExpressions(config.expressions),
     window: config.window,
+    ...(config.earlyUs === undefined ? {} : { earlyUs: config.earlyUs }),
+    ...(config.latenessUs === undefined ? {} : { latenessUs: config.latenessUs }),
     by: config.by === null ? null : [...config.by],
     select: config.select === "*" ? "*" : [...config.select],
     watermark: time(query.watermarkUs),

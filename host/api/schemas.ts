@@ -65,13 +65,28 @@ const selectItem = z.strictObject({
   bounds: z.array(z.number()).optional(),
 });
 
+const window = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("tumbling"), sizeUs: z.int(), offsetUs: z.int() }),
+  z.strictObject({ kind: z.literal("sliding"), sizeUs: z.int(), everyUs: z.int(), offsetUs: z.int() }),
+  z.strictObject({
+    kind: z.literal("calendar"),
+    timezone: z.string(),
+    unit: z.enum(["time", "day", "week", "month"]),
+    size: z.int().describe("in units; in µs where they are parts of a day"),
+    every: z.int().describe("as size"),
+    offsetUs: z.int(),
+  }),
+]);
+
 const query = z.strictObject({
   query: z.string(),
   from: z.string(),
   where: z.string().optional(),
   derive: z.record(z.string(), z.string()).optional(),
   having: z.string().optional(),
-  window: z.strictObject({ kind: z.literal("tumbling"), sizeUs: z.int(), offsetUs: z.int() }),
+  window,
+  earlyUs: z.int().optional().describe("how often windows that are still filling give results"),
+  latenessUs: z.int().optional().describe("left out: the stream's"),
   by: z.array(z.string()).nullable().describe("null: the stream's key"),
   select: z.union([z.literal("*"), z.array(selectItem)]),
   watermark: time.nullable(),

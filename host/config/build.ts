@@ -5,6 +5,7 @@ import type { Config, Limits, QueryConfig, QueryExpressions, StreamConfig, Table
 import { DEFAULT_LIMITS, DEFAULTS } from "./defaults.ts";
 import { compileHaving, compileRows, type QueryProblem } from "./expression/compile.ts";
 import { typeOfKind } from "./expression/kinds.ts";
+import { buildPaneWindow, extentOf, MAX_EARLY_OVERLAP } from "./pane-window.ts";
 import type { Path } from "./places.ts";
 import { splitFix } from "./problems.ts";
 import type { ConfigFile } from "./schema.ts";
@@ -77,11 +78,14 @@ function buildStream(name: string, input: StreamInput): StreamConfig {
   };
 }
 
-function buildQuery(name: string, { from, window, by, select }: QueryInput): QueryConfig {
+function buildQuery(name: string, input: QueryInput): QueryConfig {
+  const { from, window, by, select } = input;
   return {
     name,
     from,
-    window: { kind: "tumbling", sizeUs: window.tumbling, offsetUs: (window.offset ?? 0) % window.tumbling },
+    window: buildPaneWindow(window),
+    ...(input.early === undefined ? {} : { earlyUs: input.early }),
+    ...(input.lateness === undefined ? {} : { latenessUs: input.lateness }),
     by: by ?? null,
     select: Object.entries(select).map(([output, expression]) => ({ name: output, ...expression })),
   };
@@ -116,11 +120,9 @@ function buildExpressions(
   };
 }
 
-function checkQuery(
-  { name, from, by, select, expressions }: QueryConfig,
-  streams: ReadonlyMap<string, StreamConfig>,
-  refuse: Refuse,
-): void {
+function checkQuery(query: QueryConfig, streams: ReadonlyMap<string, StreamConfig>, refuse: Refuse): void {
+  const { name, from, by, select, expressions } = query;
+  checkEarly(query, refuse);
   const stream = streams.get(from);
   if (stream === undefined) {
     const hint = nearest(from, streams.keys());
@@ -149,6 +151,19 @@ function checkQuery(
     const type = types.get(field) ?? null;
     const objection = type === null ? null : explainType(fn, field, type);
     if (objection !== null) refuse(path, objection);
+  }
+}
+
+function checkEarly({ name, window, earlyUs }: QueryConfig, refuse: Refuse): void {
+  if (earlyUs === undefined) return;
+  const path = ["queries", name, "early"];
+  const { sizeUs, overlap } = extentOf(window);
+  if (earlyUs >= sizeUs) refuse(path, "is not shorter than the windows, which end before; make it shorter");
+  if (overlap > MAX_EARLY_OVERLAP) {
+    refuse(
+      path,
+      `would give each event's key results in more than ${MAX_EARLY_OVERLAP} windows; remove it, or make every longer`,
+    );
   }
 }
 

@@ -4,6 +4,7 @@ import type {
   SchemaField,
   TableData,
   TimeUnit,
+  WindowPlan,
 } from "../../workers/messages.ts";
 import type { Kind } from "./expression/kinds.ts";
 import type { Expression } from "./expression/parse.ts";
@@ -48,7 +49,11 @@ export interface StreamConfig {
 export interface QueryConfig {
   readonly name: string;
   readonly from: string;
-  readonly window: { readonly kind: "tumbling"; readonly sizeUs: number; readonly offsetUs: number };
+  readonly window: WindowPlan;
+  /** How often windows that are still filling give results; left out: never. */
+  readonly earlyUs?: number;
+  /** Left out: the stream's. */
+  readonly latenessUs?: number;
   /** null: the stream's key. */
   readonly by: readonly string[] | null;
   readonly select: readonly SelectItem[] | "*";

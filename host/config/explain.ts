@@ -9,8 +9,7 @@ type Issue = z.core.$ZodIssue;
 /** Settings that the surface promises and this release does not have: naming them is no typing mistake. */
 const LATER: Readonly<Record<string, readonly string[]>> = {
   "": ["alerts", "buffer", "sync"],
-  query: ["early"],
-  window: ["sliding", "every", "session", "count", "none", "timezone"],
+  window: ["session", "count", "none"],
 };
 
 /** Turns what the schema found into problems with a place and a fix. */

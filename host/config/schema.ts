@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { DURATION, formatDuration, LONGEST_US, parseDurationUs } from "./durations.ts";
 import { parseExpression } from "./expression/parse.ts";
+import { paneWindowProblem, parseWindowLength, WINDOW_LENGTH } from "./pane-window.ts";
 import { parseSelect } from "./select.ts";
 import { parseSizeBytes, SIZE } from "./sizes.ts";
 
@@ -18,6 +19,7 @@ const TABLE_NAME = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/;
 const TABLE_NAME_MESSAGE = "must be 1 to 128 letters, digits or _, and begin with none of the digits";
 const NAME_MESSAGE = "must be 1 to 128 letters, digits, _ . or -";
 const DURATION_MESSAGE = "must be a duration; write it like 250ms, 5s, 5m, 1h or 7d";
+const WINDOW_LENGTH_MESSAGE = "must be a length of time; write it like 10s, 5m, 1h, 7d, 1w or 1mo";
 const SIZE_MESSAGE = "must be a size; write it like 64KiB, 16MiB or 10GiB";
 const LISTEN_MESSAGE = "must be HOST:PORT; write it like 127.0.0.1:7070";
 const EXPRESSION_MESSAGE = "must be an expression; write it like temp > 90";
@@ -127,6 +129,53 @@ const expression = z
     return z.NEVER;
   });
 
+const windowLength = z
+  .string(WINDOW_LENGTH_MESSAGE)
+  .regex(WINDOW_LENGTH, { error: WINDOW_LENGTH_MESSAGE, abort: true })
+  .transform(orRefuse(parseWindowLength, "must be from 1us to 36500d, 5200w or 1200mo"));
+
+const window = z
+  .strictObject(
+    {
+      tumbling: windowLength
+        .optional()
+        .describe("Windows of this length, one after the other; also weeks (1w) and months (1mo)."),
+      sliding: windowLength
+        .optional()
+        .describe("Windows of this length that overlap: one begins every `every`."),
+      every: windowLength.optional().describe("How often a sliding window begins."),
+      offset: duration(0)
+        .optional()
+        .describe("Shifts windows from their alignment to the epoch or the calendar. Default: 0s."),
+      timezone: z
+        .string("must be a time zone; write it like Europe/Berlin")
+        .optional()
+        .describe(
+          "Windows by the clocks of this zone: local days, weeks (from Monday), months, parts of a day.",
+        ),
+    },
+    { error: unsupported(["none"], "{ tumbling: 5m } or alike") },
+  )
+  .superRefine((input, context) => {
+    const { tumbling, sliding } = input;
+    const kinds = [tumbling, sliding].filter((length) => length !== undefined).length;
+    if (kinds !== 1) {
+      const message =
+        kinds === 0
+          ? "names no kind of window; add tumbling or sliding"
+          : "is both tumbling and sliding; keep one of them";
+      context.addIssue({ code: "custom", message });
+      return;
+    }
+    const problem = paneWindowProblem(input);
+    if (problem === null) return;
+    context.addIssue({
+      code: "custom",
+      path: [problem.setting],
+      message: `${problem.setting} ${problem.message}`,
+    });
+  });
+
 const query = z.strictObject({
   from: name.describe("The stream."),
   where: expression.optional().describe("Which events count: those for which this is true."),
@@ -134,15 +183,13 @@ const query = z.strictObject({
     .record(name, expression)
     .optional()
     .describe("Fields computed from an event's others; each may use those above it."),
-  window: z.strictObject(
-    {
-      tumbling: duration(1).describe("Windows of this length, one after the other."),
-      offset: duration(0)
-        .optional()
-        .describe("Shifts windows from their alignment to the epoch. Default: 0s."),
-    },
-    { error: unsupported(["none"], "{ tumbling: 5m } or alike") },
-  ),
+  window,
+  early: duration(1_000)
+    .optional()
+    .describe("Results of windows that are still filling, this often in event time. Default: none."),
+  lateness: duration(0)
+    .optional()
+    .describe("How long after the watermark a window still takes events. Default: the stream's."),
   by: z
     .array(field)
     .max(16, "must have 16 fields at most")

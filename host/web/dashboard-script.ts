@@ -151,6 +151,10 @@ async function rowsOf(query, parameters) {
   if (!answer.ok) return [];
   return (await answer.text()).split("\n").filter(Boolean).map((line) => JSON.parse(line));
 }
+function stepUs(window) {
+  if (window.kind !== "calendar") return window.everyUs ?? window.sizeUs;
+  return window.every * { time: 1, day: 86400e6, week: 604800e6, month: 2678400e6 }[window.unit];
+}
 async function follow(query) {
   feed?.close();
   focus = query.query;
@@ -168,7 +172,7 @@ async function follow(query) {
   feed.addEventListener("open", () => { byId("live").textContent = "live"; });
   feed.addEventListener("error", () => { byId("live").textContent = "reconnecting …"; });
   if (query.watermark === null) return;
-  const back = (windows) => String((Date.parse(query.watermark) - (windows * query.window.sizeUs) / 1000) * 1000);
+  const back = (windows) => String((Date.parse(query.watermark) - (windows * stepUs(query.window)) / 1000) * 1000);
   const newest = await rowsOf(query, { from: back(3), limit: "200" });
   const keys = [...new Set(newest.map((row) => JSON.stringify(row.key)))].slice(0, KEYS);
   for (const key of keys) {

@@ -8,14 +8,14 @@ const CASES = [
   "aggregates",
   "late-within-lateness",
   "having-where-derive",
+  "late-for-some-windows",
+  "sliding-basic",
 ];
 
 /** What the cases need that is not built yet. */
 const NOT_YET: Readonly<Record<string, string>> = {
-  "late-for-some-windows": "sliding windows",
   "session-basic": "session windows",
   "session-bridge": "session windows",
-  "sliding-basic": "sliding windows",
 };
 
 for (const name of CASES) {

@@ -61,8 +61,9 @@ export function encodePlan(plan: QueryPlan): Uint8Array {
     u32(bytes.length);
     parts.push(bytes);
   };
-  i64(plan.window.sizeUs);
-  i64(plan.window.offsetUs);
+  const { window } = plan;
+  i64(window.kind === "calendar" ? window.size : window.sizeUs);
+  i64(window.offsetUs);
   i64(plan.latenessUs);
   u32(plan.select === "*" ? 1 : 0);
   u32(plan.by.length);
@@ -88,6 +89,9 @@ export function encodePlan(plan: QueryPlan): Uint8Array {
     u32(Math.max(0, fields.findIndex(isFieldOf(output))));
     f64(output.parameter ?? 0);
   }
+  i64(window.kind === "tumbling" ? window.sizeUs : window.kind === "sliding" ? window.everyUs : window.every);
+  i64(plan.earlyUs ?? 0);
+  u32(window.kind === "calendar" ? 1 : 0);
   return Buffer.concat(parts);
 }
 

@@ -2,7 +2,7 @@ import type { AggregateName, Output, QueryPlan, ResultRow } from "../messages.ts
 import { boxJson } from "./box.ts";
 
 /** Kinds by the numbers of `assembly/window/trigger.ts`. */
-const KINDS = ["on-time", "late"] as const;
+const KINDS = ["on-time", "late", "early"] as const;
 /** Bytes before the rows: start f64, end f64, kind u32, rows u32. */
 const HEAD_BYTES = 24;
 /** Bytes of a row before its values: key u32, revision u32. */

@@ -1,5 +1,6 @@
 import { MillraceError } from "../errors.ts";
 import type { QueryPlan, ResultRow } from "../messages.ts";
+import { createCalendar, encodePage } from "./calendar.ts";
 import type { BatchHandle } from "./codec.ts";
 import { keyJson } from "./group-key.ts";
 import { type CoreModule, copyIn, copyOut, type Pointer } from "./module.ts";
@@ -14,9 +15,16 @@ interface WindowExports {
   localAggregate(local: number, batch: number): number;
   localLength(local: number): number;
   localMaskLate(local: number, batch: number, wanted: number, length: number, mask: number): void;
+  localMissingTime(local: number, batch: number): bigint;
+  localCover(local: number, page: number): void;
+  localPageCount(local: number): number;
+  localForgetPages(local: number): void;
   localDispose(local: number): void;
   windowsCreate(plan: number): number;
   windowsInput(windows: number, length: number): number;
+  windowsMissingTime(windows: number): bigint;
+  windowsMissingInSnapshot(windows: number): bigint;
+  windowsCover(windows: number, page: number): void;
   windowsMerge(windows: number, watermarkUs: bigint): number;
   windowsLate(windows: number): number;
   windowsLateLength(windows: number): number;
@@ -92,17 +100,28 @@ export interface Windows {
 }
 
 const NO_WINDOW = -(2n ** 63n);
+/** A time that is none: the calendar covers everything. */
+const NO_TIME = -(2n ** 63n);
+/** Pages of the calendar that a local aggregator keeps from batch to batch. */
+const MAX_LOCAL_PAGES = 64;
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 export function createLocal(core: CoreModule, plan: QueryPlan): LocalAggregator {
   const exports = core.exports as unknown as WindowExports;
   const local = withBytes(core, encodePlan(plan), (at) => exports.localCreate(at)) >>> 0;
+  const supply = pageSupply(core, plan, (at) => exports.localCover(local, at));
+  const coverTimes = (batch: BatchHandle): void => {
+    if (exports.localPageCount(local) > MAX_LOCAL_PAGES) exports.localForgetPages(local);
+    supply(() => exports.localMissingTime(local, batch));
+  };
   return {
     aggregate: (batch) => {
+      coverTimes(batch);
       const at = exports.localAggregate(local, batch);
       return copyOut(core, at, exports.localLength(local));
     },
     maskLate: (batch, lateGroups) => {
+      coverTimes(batch);
       const rows = exports.batchRows(batch);
       const mask = exports.allocate(rows + 1);
       withBytes(core, lateGroups, (at) => exports.localMaskLate(local, batch, at, lateGroups.length, mask));
@@ -120,9 +139,11 @@ export function createWindows(core: CoreModule, plan: QueryPlan): Windows {
   const keyText = keyTexts(core, exports, windows, plan);
   const valueWriter = valueWriters(core, exports, windows, plan);
   const input = (bytes: Uint8Array): void => copyIn(core, exports.windowsInput(windows, bytes.length), bytes);
+  const supply = pageSupply(core, plan, (at) => exports.windowsCover(windows, at));
   return {
     merge: (partial, watermarkUs) => {
       input(partial);
+      supply(() => exports.windowsMissingTime(windows));
       const late = exports.windowsMerge(windows, watermarkUs);
       if (late < 0)
         throw new MillraceError("E_PARTIAL_VERSION", `a partial of ${plan.name} has another version`);
@@ -151,6 +172,7 @@ export function createWindows(core: CoreModule, plan: QueryPlan): Windows {
     },
     restore: (snapshot) => {
       input(snapshot);
+      supply(() => exports.windowsMissingInSnapshot(windows));
       if (exports.windowsRestore(windows) !== 0) return;
       throw new MillraceError(
         "E_CHECKPOINT_VERSION",
@@ -164,6 +186,21 @@ export function createWindows(core: CoreModule, plan: QueryPlan): Windows {
       bytes: exports.windowsBytes(windows),
     }),
     dispose: () => exports.windowsDispose(windows),
+  };
+}
+
+/** Hands over the pages of the plan's calendar that a stage says it misses. */
+function pageSupply(
+  core: CoreModule,
+  { window }: QueryPlan,
+  cover: (at: number) => void,
+): (missing: () => bigint) => void {
+  if (window.kind !== "calendar") return () => undefined;
+  const calendar = createCalendar(window);
+  return (missing) => {
+    for (let time = missing(); time !== NO_TIME; time = missing()) {
+      withBytes(core, encodePage(calendar.pageAt(time)), cover);
+    }
   };
 }
 
