@@ -12,6 +12,7 @@ import { withExpressions } from "./core/expression.ts";
 import { type CoreModule, instantiateCore } from "./core/module.ts";
 import { createParser, type Parser } from "./core/parse.ts";
 import { batchTimeRange, maskSkewed } from "./core/rows.ts";
+import { createSummarizer, type SourceSummarizer } from "./core/source-clocks.ts";
 import { Tables } from "./core/tables.ts";
 import { createLocal, type LocalAggregator } from "./core/window.ts";
 import { MillraceError } from "./errors.ts";
@@ -37,6 +38,7 @@ const BLOCK_ZSTD_LEVEL = 1;
 /** One stream as this thread knows it. */
 interface LocalStream {
   readonly parser: Parser;
+  readonly summarizer: SourceSummarizer;
   readonly locals: readonly { readonly queryId: number; readonly local: LocalAggregator }[];
 }
 
@@ -62,9 +64,11 @@ function ingestBodies(task: IngestTask): IngestResult {
   const range = batchTimeRange(core, batch);
   if (range.rows === 0) {
     const stages = { parseNs: Number(parsed - started), aggregateNs: 0, encodeNs: 0, compressNs: 0 };
-    return { outcomes, block: null, skewed: null, partials: [], maxEventUs: null, skewedCount: 0, stages };
+    const nothing = { partials: [], maxEventUs: null, skewedCount: 0, sources: null };
+    return { outcomes, block: null, skewed: null, ...nothing, stages };
   }
   const partials = aggregate(stream, batch);
+  const sources = stream.summarizer.summarize(batch, task.arrivalUs);
   const aggregated = process.hrtime.bigint();
   const encoded = encodeBatch(core, batch, { stream: task.stream });
   const skewedBytes =
@@ -79,8 +83,9 @@ function ingestBodies(task: IngestTask): IngestResult {
     compressNs: Number(process.hrtime.bigint() - encodedAt),
   };
   const { maxEventUs, skewedCount } = range;
-  return moveWith({ outcomes, block, skewed, partials, maxEventUs, skewedCount, stages }, [
+  return moveWith({ outcomes, block, skewed, partials, maxEventUs, skewedCount, sources, stages }, [
     ...buffersOf(partials),
+    sources.buffer,
     block.data.buffer,
     ...(skewed === null ? [] : [skewed.data.buffer]),
   ]);
@@ -93,7 +98,8 @@ export function replay(task: ReplayTask): AggregatedBlock {
     const batch = decodeStored(task.block);
     const { maxEventUs, skewedCount } = batchTimeRange(core, batch);
     const partials = aggregate(stream, batch);
-    return moveWith({ partials, maxEventUs, skewedCount }, buffersOf(partials));
+    const sources = stream.summarizer.summarize(batch, task.arrivalUs);
+    return moveWith({ partials, maxEventUs, skewedCount, sources }, [...buffersOf(partials), sources.buffer]);
   });
 }
 
@@ -147,6 +153,7 @@ function streamOf(name: string, setup: StreamSetup | null): LocalStream {
   }
   if (known !== undefined) {
     known.parser.dispose();
+    known.summarizer.dispose();
     for (const { local } of known.locals) local.dispose();
   }
   const parser = createParser(core, setup.plan);
@@ -155,7 +162,7 @@ function streamOf(name: string, setup: StreamSetup | null): LocalStream {
     queryId: query.id,
     local: withExpressions(core, query, createLocal(core, query), tables),
   }));
-  const stream = { parser, locals };
+  const stream = { parser, summarizer: createSummarizer(core, setup.plan.key), locals };
   streams.set(name, stream);
   return stream;
 }

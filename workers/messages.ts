@@ -180,6 +180,7 @@ export type CommitOperation =
       readonly skewed: StoredBlock | null;
     }
   | { readonly kind: "watermark"; readonly stream: string; readonly timeUs: number | "end" }
+  | ({ readonly kind: "tick" } & Tick)
   | { readonly kind: "results"; readonly rows: readonly ResultRow[] }
   /** The same, as `result-rows.ts` packs them. */
   | { readonly kind: "packed-results"; readonly text: string }
@@ -191,6 +192,17 @@ export type CommitOperation =
       readonly atUs: number;
     }
   | { readonly kind: "checkpoint"; readonly seq: number; readonly state: Uint8Array<ArrayBuffer> };
+
+/**
+ * Says in the log that time went on: sources that have sent nothing since `idleUs` before become idle. A resuming one
+ * stands where a node started: what was silent while the node was away gets its time anew.
+ */
+export interface Tick {
+  readonly stream: string;
+  /** Wall clock, µs since the epoch. */
+  readonly atUs: number;
+  readonly isResume: boolean;
+}
 
 export type CommitOutcome =
   | { readonly kind: "committed"; readonly seq: number }
@@ -209,7 +221,8 @@ export type LogEntry =
       readonly seq: number;
       readonly stream: string;
       readonly timeUs: number | "end";
-    };
+    }
+  | ({ readonly kind: "tick"; readonly seq: number } & Tick);
 
 /** A request body as an ingest worker gets it. */
 export interface IngestBody {
@@ -256,6 +269,8 @@ export interface AggregatedBlock {
   /** Greatest event time that may move the watermark (clock-skewed events may not), or null. */
   readonly maxEventUs: number | null;
   readonly skewedCount: number;
+  /** Its events by source, for the clocks (see `assembly/window/sources.ts`); null when there are none. */
+  readonly sources: Uint8Array<ArrayBuffer> | null;
 }
 
 export interface StageTimes {
@@ -273,20 +288,30 @@ export interface IngestResult extends AggregatedBlock {
   readonly stages: StageTimes;
 }
 
-export interface ReplayTask {
+interface BlockTask {
   readonly stream: string;
   readonly setup: StreamSetup | null;
   readonly block: StoredBlock;
 }
 
+export interface ReplayTask extends BlockTask {
+  readonly arrivalUs: number;
+}
+
 /** Finds again the events of a block that belong to the named windows. */
-export interface LateTask extends ReplayTask {
+export interface LateTask extends BlockTask {
   readonly groups: readonly { readonly queryId: number; readonly lateGroups: Uint8Array<ArrayBuffer> }[];
 }
 
 export interface WindowSetup {
   readonly stream: string;
   readonly boundUs: number;
+  readonly idleUs: number;
+  readonly per: "stream" | "source";
+  /** Candidates for the field that names the source. */
+  readonly key: readonly string[];
+  /** Sources known at most. */
+  readonly maxSources: number;
   readonly queries: readonly QueryPlan[];
 }
 
@@ -296,15 +321,18 @@ export type ApplyEntry =
       readonly kind: "block";
       readonly seq: number;
       readonly stream: string;
+      readonly arrivalUs: number;
       readonly partials: readonly QueryPartial[];
       readonly maxEventUs: number | null;
+      readonly sources: Uint8Array<ArrayBuffer> | null;
     }
   | {
       readonly kind: "watermark";
       readonly seq: number;
       readonly stream: string;
       readonly timeUs: number | "end";
-    };
+    }
+  | ({ readonly kind: "tick"; readonly seq: number } & Tick);
 
 export interface LateGroups {
   readonly seq: number;
@@ -319,6 +347,23 @@ export interface WindowStats {
   readonly bytes: number;
 }
 
+export interface SourceCounts {
+  readonly known: number;
+  /** Not idle. */
+  readonly active: number;
+  /** Events of sources beyond the limit of those known. */
+  readonly untrackedEvents: number;
+}
+
+export interface SkewedDevice {
+  /** The value of the stream's key; null: events without one. */
+  readonly device: string | null;
+  /** Clock-skewed events of it. */
+  readonly events: number;
+  /** Median of event time − arrival over its last events, µs. */
+  readonly medianOffsetUs: number;
+}
+
 export interface ApplyResult {
   /** Result rows as `result-rows.ts` packs them. */
   readonly rows: string;
@@ -328,6 +373,9 @@ export interface ApplyResult {
     readonly stream: string;
     readonly watermarkUs: number | null;
     readonly maxEventUs: number | null;
+    readonly sources: SourceCounts;
+    /** Devices with the most clock-skewed events; null: as before. */
+    readonly skewedDevices: readonly SkewedDevice[] | null;
   }[];
   readonly stats: readonly WindowStats[];
   readonly mergeNs: number;

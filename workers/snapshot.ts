@@ -6,6 +6,8 @@ export interface SnapshotPart {
   readonly stream: string;
   readonly watermarkUs: bigint;
   readonly maxEventUs: bigint;
+  /** The sources' clocks, and the stream's key that they are of; null in checkpoints of version 1. */
+  readonly clocks: { readonly key: readonly string[]; readonly state: Uint8Array } | null;
   readonly queries: readonly {
     readonly name: string;
     readonly signature: string;
@@ -13,7 +15,9 @@ export interface SnapshotPart {
   }[];
 }
 
-const VERSION = 1;
+/** 2 added the sources' clocks. */
+const VERSION = 2;
+const OLDEST_VERSION = 1;
 const SNAPSHOT_ZSTD_LEVEL = 1;
 /** Version, then the lengths of index and whole body, u32 each. */
 const HEADER_BYTES = 12;
@@ -22,6 +26,7 @@ interface IndexPart {
   stream: string;
   watermarkUs: string;
   maxEventUs: string;
+  clocks?: { key: readonly string[]; bytes: number };
   queries: { name: string; signature: string; bytes: number }[];
 }
 
@@ -32,12 +37,16 @@ export function packSnapshot(parts: readonly SnapshotPart[]): Uint8Array<ArrayBu
     stream: part.stream,
     watermarkUs: String(part.watermarkUs),
     maxEventUs: String(part.maxEventUs),
+    ...(part.clocks === null ? {} : { clocks: { key: part.clocks.key, bytes: part.clocks.state.length } }),
     queries: part.queries.map(({ name, signature, state }) => ({ name, signature, bytes: state.length })),
   }));
   const indexBytes = Buffer.from(JSON.stringify(index));
   const body = Buffer.concat([
     indexBytes,
-    ...parts.flatMap((part) => part.queries.map((query) => query.state)),
+    ...parts.flatMap(({ clocks, queries }) => [
+      ...(clocks === null ? [] : [clocks.state]),
+      ...queries.map((query) => query.state),
+    ]),
   ]);
   const packed = codec.compress(body, SNAPSHOT_ZSTD_LEVEL);
   const out = new Uint8Array(HEADER_BYTES + packed.length);
@@ -53,24 +62,29 @@ export function packSnapshot(parts: readonly SnapshotPart[]): Uint8Array<ArrayBu
 export function unpackSnapshot(bytes: Uint8Array): SnapshotPart[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, HEADER_BYTES);
   const version = view.getUint32(0, true);
-  if (version !== VERSION) {
+  if (version < OLDEST_VERSION || version > VERSION) {
     throw new MillraceError(
       "E_CHECKPOINT_VERSION",
-      `the checkpoint has version ${version}, this release reads ${VERSION}; start the release that wrote it`,
+      `the checkpoint has version ${version}, this release reads up to ${VERSION}; start the release that wrote it`,
     );
   }
   const indexLength = view.getUint32(4, true);
   const body = codec.decompress(bytes.subarray(HEADER_BYTES), view.getUint32(8, true));
   const index = JSON.parse(Buffer.from(body.subarray(0, indexLength)).toString()) as IndexPart[];
   let at = indexLength;
+  const take = (length: number): Uint8Array => {
+    at += length;
+    return body.subarray(at - length, at);
+  };
   return index.map((part) => ({
     stream: part.stream,
     watermarkUs: BigInt(part.watermarkUs),
     maxEventUs: BigInt(part.maxEventUs),
-    queries: part.queries.map(({ name, signature, bytes: length }) => {
-      const state = body.subarray(at, at + length);
-      at += length;
-      return { name, signature, state };
-    }),
+    clocks: part.clocks === undefined ? null : { key: part.clocks.key, state: take(part.clocks.bytes) },
+    queries: part.queries.map(({ name, signature, bytes: length }) => ({
+      name,
+      signature,
+      state: take(length),
+    })),
   }));
 }

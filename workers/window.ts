@@ -1,5 +1,6 @@
 import { keepHaving } from "./core/having.ts";
 import { type CoreModule, instantiateCore } from "./core/module.ts";
+import { createSourceClocks, type SourceClock, type SourceClocks } from "./core/source-clocks.ts";
 import { createWindows, type Windows } from "./core/window.ts";
 import type {
   ApplyEntry,
@@ -7,6 +8,7 @@ import type {
   LateGroups,
   QueryPlan,
   ResultRow,
+  SkewedDevice,
   WindowSetup,
   WindowStats,
 } from "./messages.ts";
@@ -22,11 +24,19 @@ interface QueryWindows {
   readonly windows: Windows;
 }
 
+/** Devices with skewed clocks that status and metrics name. */
+const NAMED_DEVICES = 20;
+
 /** One stream's clock and its queries' windows. Invariant: `watermarkUs` never goes back. */
 interface StreamWindows {
   boundUs: bigint;
   watermarkUs: bigint;
   maxEventUs: bigint;
+  isPerSource: boolean;
+  clocks: SourceClocks;
+  key: readonly string[];
+  /** Clock-skewed events when devices with skewed clocks were last named. */
+  namedSkew: number;
   queries: QueryWindows[];
 }
 
@@ -41,9 +51,16 @@ export function configure(setups: readonly WindowSetup[]): void {
       boundUs: 0n,
       watermarkUs: BEFORE_ALL_TIME,
       maxEventUs: BEFORE_ALL_TIME,
+      isPerSource: false,
+      clocks: createSourceClocks(core, setup.key),
+      key: setup.key,
+      namedSkew: 0,
       queries: [],
     };
-    stream.boundUs = BigInt(setup.boundUs);
+    const { boundUs, idleUs, maxSources } = setup;
+    stream.boundUs = BigInt(boundUs);
+    stream.isPerSource = setup.per === "source";
+    stream.clocks.configure({ boundUs, idleUs, maxSources, isPerSource: stream.isPerSource });
     stream.queries = setup.queries.map(
       (plan) =>
         stream.queries.find((query) => query.plan.id === plan.id) ?? {
@@ -69,7 +86,10 @@ export function apply(entries: readonly ApplyEntry[]): ApplyResult {
     const stream = streams.get(entry.stream);
     if (stream !== undefined) {
       if (entry.kind === "block") mergeBlock(stream, entry, late);
-      else stream.watermarkUs = max(stream.watermarkUs, explicitWatermark(stream, entry.timeUs));
+      else if (entry.kind === "tick") {
+        stream.clocks.tick(entry.atUs, entry.isResume);
+        moveWatermark(stream);
+      } else stream.watermarkUs = max(stream.watermarkUs, explicitWatermark(stream, entry.timeUs));
       for (const query of stream.queries) fired.add(query.plan.id, query.windows.fire(stream.watermarkUs));
       touched.add(entry.stream);
     }
@@ -90,6 +110,7 @@ export function snapshot(): { readonly seq: number; readonly state: Uint8Array<A
     stream: name,
     watermarkUs: stream.watermarkUs,
     maxEventUs: stream.maxEventUs,
+    clocks: { key: stream.key, state: stream.clocks.snapshot() },
     queries: stream.queries.map(({ plan, windows }) => ({
       name: plan.name,
       signature: signatureOf(plan),
@@ -108,6 +129,8 @@ export function restore(checkpoint: { readonly seq: number; readonly state: Uint
     if (stream === undefined) continue;
     stream.watermarkUs = part.watermarkUs;
     stream.maxEventUs = part.maxEventUs;
+    const isSameKey = String(part.clocks?.key) === String(stream.key);
+    if (part.clocks !== null && isSameKey) stream.clocks.restore(part.clocks.state);
     for (const saved of part.queries) {
       const query = stream.queries.find((candidate) => candidate.plan.name === saved.name);
       if (query === undefined) continue;
@@ -125,6 +148,30 @@ export function describe(): Pick<ApplyResult, "watermarks" | "stats"> {
   return { watermarks: names.map(clockOf), stats: names.flatMap(statsOf) };
 }
 
+/** The streams where a tick at that time would move the watermark, since sources that hold it back are idle by then. */
+export function idleStreams(nowUs: number): readonly string[] {
+  return [...streams].flatMap(([name, { clocks, watermarkUs }]) =>
+    clocks.wouldMove(nowUs, watermarkUs) ? [name] : [],
+  );
+}
+
+/** What `clocks` tells of a stream's sources. */
+export interface ClockReport {
+  readonly sources: ApplyResult["watermarks"][number]["sources"];
+  /** The device that holds the watermark back; undefined when none does. */
+  readonly slowest: string | null | undefined;
+  /** Those whose clocks are furthest ahead first. */
+  readonly devices: readonly SourceClock[];
+}
+
+/** The skew report: null when there is no such stream. */
+export function clocks(task: { readonly stream: string; readonly limit: number }): ClockReport | null {
+  const stream = streams.get(task.stream);
+  if (stream === undefined) return null;
+  const devices = stream.clocks.top("median-offset", task.limit);
+  return { sources: sourcesOf(stream), slowest: stream.clocks.slowest(), devices };
+}
+
 function mergeBlock(stream: StreamWindows, entry: ApplyEntry & { kind: "block" }, late: LateGroups[]): void {
   const groups: { queryId: number; lateGroups: Uint8Array<ArrayBuffer> }[] = [];
   for (const { queryId, bytes } of entry.partials) {
@@ -135,9 +182,19 @@ function mergeBlock(stream: StreamWindows, entry: ApplyEntry & { kind: "block" }
     if (lateGroups !== null) groups.push({ queryId, lateGroups: lateGroups as Uint8Array<ArrayBuffer> });
   }
   if (groups.length > 0) late.push({ seq: entry.seq, stream: entry.stream, groups });
-  if (entry.maxEventUs === null) return;
-  stream.maxEventUs = max(stream.maxEventUs, BigInt(entry.maxEventUs));
-  stream.watermarkUs = max(stream.watermarkUs, stream.maxEventUs - stream.boundUs);
+  if (entry.sources !== null) {
+    stream.clocks.merge(entry.sources, entry.arrivalUs, stream.watermarkUs);
+    release(entry.sources.buffer);
+  }
+  if (entry.maxEventUs !== null) stream.maxEventUs = max(stream.maxEventUs, BigInt(entry.maxEventUs));
+  moveWatermark(stream);
+}
+
+/** To where the clocks allow it, and never back. */
+function moveWatermark(stream: StreamWindows): void {
+  const { isPerSource, clocks, maxEventUs, boundUs } = stream;
+  if (maxEventUs === BEFORE_ALL_TIME) return;
+  stream.watermarkUs = max(stream.watermarkUs, isPerSource ? clocks.watermarkUs() : maxEventUs - boundUs);
 }
 
 /** "end" closes every open window: the watermark goes to the end of the last one, not to infinity. */
@@ -155,7 +212,30 @@ function clockOf(name: string): ApplyResult["watermarks"][number] {
   const stream = streams.get(name);
   const known = (us: bigint | undefined): number | null =>
     us === undefined || us === BEFORE_ALL_TIME ? null : Number(us);
-  return { stream: name, watermarkUs: known(stream?.watermarkUs), maxEventUs: known(stream?.maxEventUs) };
+  return {
+    stream: name,
+    watermarkUs: known(stream?.watermarkUs),
+    maxEventUs: known(stream?.maxEventUs),
+    sources: stream === undefined ? { known: 0, active: 0, untrackedEvents: 0 } : sourcesOf(stream),
+    skewedDevices: stream === undefined ? null : nameSkewed(stream),
+  };
+}
+
+function sourcesOf({ clocks }: StreamWindows): ApplyResult["watermarks"][number]["sources"] {
+  const { sources, activeSources, untrackedEvents } = clocks.stats();
+  return { known: sources, active: activeSources, untrackedEvents };
+}
+
+/** null when no clock-skewed event has come since the last time. */
+function nameSkewed(stream: StreamWindows): readonly SkewedDevice[] | null {
+  const { skewedEvents } = stream.clocks.stats();
+  if (skewedEvents === stream.namedSkew) return null;
+  stream.namedSkew = skewedEvents;
+  return stream.clocks.top("skewed-events", NAMED_DEVICES).map((source) => ({
+    device: source.device,
+    events: source.skewedEvents,
+    medianOffsetUs: source.medianOffsetUs,
+  }));
 }
 
 function statsOf(name: string): WindowStats[] {

@@ -11,7 +11,7 @@ import type { Engine, StreamState } from "../pipeline/engine.ts";
 import { dashboardPage } from "../web/dashboard-page.ts";
 import { docsPage } from "../web/docs-page.ts";
 import type { Page as WebPage } from "../web/page.ts";
-import { describeNode, describeQuery, describeStream, timeFieldOf } from "./describe.ts";
+import { describeClocks, describeNode, describeQuery, describeStream, timeFieldOf } from "./describe.ts";
 import { describeConfig } from "./describe-config.ts";
 import { addSafetyHeaders, limitReads, refuseOtherSites } from "./guards.ts";
 import { LIVE_HEADERS, LiveFeeds } from "./live.ts";
@@ -80,6 +80,16 @@ function addStateRoutes(app: App, { config, engine, metrics }: AppParts): void {
     await settleInTime(engine, STATE_SETTLE_MS);
     const stream = streamOf(context, engine);
     return stream instanceof Response ? stream : context.json(describeStream(stream));
+  });
+  app.get("/v1/streams/:stream/clocks", async (context) => {
+    await settleInTime(engine, STATE_SETTLE_MS);
+    const stream = streamOf(context, engine);
+    if (stream instanceof Response) return stream;
+    const list = readListQuery(context);
+    if (list instanceof Response) return list;
+    const report = await engine.clocks(stream.config.name, list.limit);
+    if (report === null) return problemResponse(unknownStream(stream.config.name));
+    return context.json(describeClocks(stream, report));
   });
   app.get("/v1/queries", async (context) => {
     await settleInTime(engine, STATE_SETTLE_MS);

@@ -28,6 +28,7 @@ export function describeConfig(config: Config): object {
       maxQueuedBytes: size(limits.maxQueuedBytes),
       maxQueuedRequests: limits.maxQueuedRequests,
       maxStreams: limits.maxStreams,
+      maxSources: limits.maxSources,
       maxLiveClients: limits.maxLiveClients,
       maxConnections: limits.maxConnections,
     },

@@ -1,8 +1,10 @@
+import type { SourceCounts } from "../../workers/messages.ts";
 import { formatTime } from "../../workers/time-format.ts";
+import type { ClockReport } from "../../workers/window.ts";
 import type { Config, StreamConfig } from "../config/config.ts";
 import type { Engine, QueryState, StreamState } from "../pipeline/engine.ts";
 import { describeExpressions } from "./describe-expressions.ts";
-import type { QueryAnswer, StatusAnswer, StreamAnswer } from "./schemas.ts";
+import type { ClocksAnswer, QueryAnswer, StatusAnswer, StreamAnswer } from "./schemas.ts";
 
 const time = (us: number | null): string | null => (us === null ? null : formatTime(us));
 
@@ -19,6 +21,13 @@ export function describeStream(stream: StreamState): StreamAnswer {
     timeUnit: config.time.unit,
     watermark: time(watermarkUs),
     maxEventTime: time(stream.maxEventTimeUs),
+    watermarkPer: config.watermark.per,
+    sources: describeSources(stream.sources),
+    skewedDevices: stream.skewedDevices.map(({ device, events, medianOffsetUs }) => ({
+      device,
+      events,
+      medianOffsetMs: milliseconds(medianOffsetUs),
+    })),
     lagMs: watermarkUs === null ? null : Date.now() - Math.floor(watermarkUs / 1_000),
     rate: stream.rate,
     accepted: stream.accepted,
@@ -30,6 +39,36 @@ export function describeStream(stream: StreamState): StreamAnswer {
     storedBytes: stream.storedBytes,
     priority: config.priority,
   };
+}
+
+/** `GET /v1/streams/{stream}/clocks`: which devices' clocks stand how. */
+export function describeClocks(stream: StreamState, report: ClockReport): ClocksAnswer {
+  const { name, watermark } = stream.config;
+  return {
+    stream: name,
+    watermarkPer: watermark.per,
+    watermark: time(stream.watermarkUs),
+    heldBackBy: report.slowest === undefined ? null : { device: report.slowest },
+    sources: describeSources(report.sources),
+    devices: report.devices.map((source) => ({
+      device: source.device,
+      medianOffsetMs: milliseconds(source.medianOffsetUs),
+      events: source.events,
+      clockSkewed: source.skewedEvents,
+      maxEventTime: time(source.maxEventUs),
+      lastSeen: time(source.lastSeenUs),
+      idle: source.isIdle,
+    })),
+  };
+}
+
+function describeSources({ known, active, untrackedEvents }: SourceCounts): StreamAnswer["sources"] {
+  return { known, active, untracked: untrackedEvents };
+}
+
+/** Medians come from buckets of at least a millisecond. */
+function milliseconds(us: number): number {
+  return Math.round(us / 1_000);
 }
 
 /** The name under which events are given back their time. */

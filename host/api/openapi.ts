@@ -126,6 +126,12 @@ const paths: Readonly<Record<string, object>> = {
   },
   "/v1/streams": read("Streams with schema, rates, watermark, counts", json("StreamList")),
   "/v1/streams/{stream}": read("One stream", json("Stream"), [stream], noStream),
+  "/v1/streams/{stream}/clocks": read(
+    "How the clocks of a stream's devices stand",
+    json("Clocks"),
+    [stream, paging[0]!],
+    { 400: problem("a query parameter is wrong"), ...noStream },
+  ),
   "/v1/streams/{stream}/late": rows(
     "Events set aside as too late or clock-skewed",
     "LateEvent",

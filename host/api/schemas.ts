@@ -13,6 +13,19 @@ const lineError = z.strictObject({
   message: z.string(),
 });
 
+const device = z.string().nullable().describe("the value of the stream's key; null: events without one");
+const medianOffsetMs = z
+  .number()
+  .describe(
+    "median of event time − arrival over the device's last 1,000 to 5,000 events; above 0 its clock is ahead",
+  );
+const sources = z.strictObject({
+  known: count,
+  active: count.describe("not idle"),
+  untracked: count.describe("events of devices beyond limits.maxSources"),
+});
+const watermarkPer = z.enum(["stream", "source"]);
+
 const stream = z.strictObject({
   stream: z.string(),
   schema: z.record(z.string(), fieldType).describe("fields seen or declared; types only ever widen"),
@@ -29,6 +42,11 @@ const stream = z.strictObject({
   timeUnit: z.enum(["auto", "iso", "s", "ms", "us", "ns"]),
   watermark: time.nullable().describe("no earlier event is expected; null before the first event"),
   maxEventTime: time.nullable(),
+  watermarkPer,
+  sources,
+  skewedDevices: z
+    .array(z.strictObject({ device, events: count, medianOffsetMs }))
+    .describe("the devices with the most clock-skewed events, 20 at most"),
   lagMs: z.number().nullable().describe("how far the watermark stands behind the clock"),
   rate: z.number().describe("events a second over the last 10 s"),
   accepted: count,
@@ -56,6 +74,30 @@ const resultValue = z.union([
   ),
   z.strictObject({ bounds: z.array(z.number()), counts: z.array(count) }),
 ]);
+
+const clocks = z.strictObject({
+  stream: z.string(),
+  watermarkPer,
+  watermark: time.nullable(),
+  heldBackBy: z
+    .strictObject({ device })
+    .nullable()
+    .describe("the device whose clock the watermark waits for; null: none, or one watermark for the stream"),
+  sources,
+  devices: z
+    .array(
+      z.strictObject({
+        device,
+        medianOffsetMs,
+        events: count,
+        clockSkewed: count,
+        maxEventTime: time.nullable().describe("without clock skew; null: all of its events had it"),
+        lastSeen: time.nullable().describe("arrival of its last event without clock skew"),
+        idle: z.boolean(),
+      }),
+    )
+    .describe("those furthest ahead first"),
+});
 
 const selectItem = z.strictObject({
   name: z.string(),
@@ -140,6 +182,7 @@ export const schemas = {
   ]),
   WatermarkAnswer: z.strictObject({ watermark: time.nullable() }),
   Stream: stream,
+  Clocks: clocks,
   StreamList: z.strictObject({ streams: z.array(stream) }),
   Query: query,
   QueryList: z.strictObject({ queries: z.array(query) }),
@@ -161,6 +204,7 @@ export const schemas = {
     event: z.record(z.string(), z.unknown()),
     reason: z.enum(["late", "clock-skew"]),
     at: time,
+    applied: time.optional().describe("when windows were corrected by it"),
   }),
   DeadLetter: z.object({
     stream: z.string(),
@@ -187,5 +231,6 @@ export const schemas = {
 
 export type SchemaName = keyof typeof schemas;
 export type StreamAnswer = z.infer<typeof stream>;
+export type ClocksAnswer = z.infer<typeof clocks>;
 export type QueryAnswer = z.infer<typeof query>;
 export type StatusAnswer = z.infer<typeof status>;

@@ -69,7 +69,7 @@ function buildStream(name: string, input: StreamInput): StreamConfig {
     extra: input.extra ?? "keep",
     watermark: {
       boundUs: watermark.bound ?? DEFAULTS.boundUs,
-      per: "stream",
+      per: watermark.per ?? "stream",
       idleUs: watermark.idle ?? DEFAULTS.idleUs,
       maxAheadUs: watermark.maxAhead ?? DEFAULTS.maxAheadUs,
     },
@@ -181,6 +181,7 @@ function buildLimits(input: NonNullable<ConfigFile["limits"]>, refuse: Refuse): 
     maxQueuedBytes,
     maxQueuedRequests: input.maxQueuedRequests ?? DEFAULT_LIMITS.maxQueuedRequests,
     maxStreams: input.maxStreams ?? DEFAULT_LIMITS.maxStreams,
+    maxSources: input.maxSources ?? DEFAULT_LIMITS.maxSources,
     maxLiveClients: input.maxLiveClients ?? DEFAULT_LIMITS.maxLiveClients,
     maxConnections: input.maxConnections ?? DEFAULT_LIMITS.maxConnections,
   };

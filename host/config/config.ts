@@ -38,7 +38,7 @@ export interface StreamConfig {
   readonly extra: "keep" | "drop" | "reject";
   readonly watermark: {
     readonly boundUs: number;
-    readonly per: "stream" | "source" | "key";
+    readonly per: "stream" | "source";
     readonly idleUs: number;
     readonly maxAheadUs: number;
   };
@@ -103,6 +103,8 @@ export interface Limits {
   readonly maxQueuedRequests: number;
   /** Streams that may come into being without configuration. */
   readonly maxStreams: number;
+  /** Devices of a stream whose clocks are known. */
+  readonly maxSources: number;
   /** Open live feeds (SSE). */
   readonly maxLiveClients: number;
   /** Open connections; further ones are closed at once. */

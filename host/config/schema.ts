@@ -98,8 +98,17 @@ const stream = z.strictObject({
   watermark: z
     .strictObject({
       bound: duration(0).optional().describe("How far out of order events may come. Default: 5s."),
-      per: z.literal("stream", { error: unsupported(["source", "key"], "stream") }).optional(),
-      idle: duration(1).optional().describe("A source is idle after this. Default: 60s."),
+      per: z
+        .enum(["stream", "source"], { error: unsupported(["key"], "stream or source") })
+        .optional()
+        .describe(
+          "One watermark for the stream, or the least of its devices' that are not idle. Default: stream.",
+        ),
+      idle: duration(1)
+        .optional()
+        .describe(
+          "With per: source, a device that sends nothing for this long is not waited for. Default: 60s.",
+        ),
       maxAhead: duration(0)
         .optional()
         .describe("An event further in the future never moves the watermark. Default: 5m."),
@@ -227,6 +236,9 @@ const limits = z.strictObject({
   maxStreams: whole(1, 1e6)
     .optional()
     .describe("Streams that may come into being undeclared. Default: 1000."),
+  maxSources: whole(1, 1e6)
+    .optional()
+    .describe("Devices of a stream whose clocks are known. Default: 100000."),
   maxLiveClients: whole(1, 1e5).optional().describe("Open live feeds. Default: 100."),
   maxConnections: whole(1, 1e6)
     .optional()

@@ -166,11 +166,13 @@ export class ApplyLoop {
 
   /** Takes in the clocks and sizes that the window thread reports. */
   remember(result: Pick<ApplyResult, "watermarks" | "stats">): void {
-    for (const { stream: name, watermarkUs, maxEventUs } of result.watermarks) {
+    for (const { stream: name, watermarkUs, maxEventUs, sources, skewedDevices } of result.watermarks) {
       const stream = this.#registry.stream(name);
       if (stream === undefined) continue;
       stream.watermarkUs = watermarkUs;
       stream.maxEventUs = maxEventUs;
+      stream.sources = sources;
+      if (skewedDevices !== null) stream.skewedDevices = skewedDevices;
     }
     for (const stats of result.stats) {
       const query = this.#registry.queryById(stats.queryId);
@@ -213,6 +215,9 @@ function failed(cause: unknown): MillraceError {
 
 function sizeOf(entry: ApplyEntry): number {
   return entry.kind === "block"
-    ? entry.partials.reduce((sum, partial) => sum + partial.bytes.byteLength, 64)
+    ? entry.partials.reduce(
+        (sum, partial) => sum + partial.bytes.byteLength,
+        64 + (entry.sources?.byteLength ?? 0),
+      )
     : 64;
 }

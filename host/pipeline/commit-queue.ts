@@ -54,7 +54,7 @@ export class CommitQueue {
     return this.#senders.length + this.#derived.length;
   }
 
-  /** Resolves once the operation is fsynced. Rejects only blocks and watermarks, whose sender can be told. */
+  /** Resolves once the operation is fsynced. Rejects only blocks, watermarks and ticks, whose sender can be told. */
   push(operation: CommitOperation, bytes: number): Promise<CommitOutcome> {
     return new Promise((settle, fail) => {
       const queue = isSendersOwn(operation) ? this.#senders : this.#derived;
@@ -136,5 +136,5 @@ function takeUpTo(queue: Waiting[], maxBytes: number): Waiting[] {
 }
 
 function isSendersOwn(operation: CommitOperation): boolean {
-  return operation.kind === "block" || operation.kind === "watermark";
+  return operation.kind === "block" || operation.kind === "watermark" || operation.kind === "tick";
 }

@@ -1,4 +1,13 @@
-import type { BodyEncoding, BodyFormat, LineError, ResultRow, SchemaField } from "../../workers/messages.ts";
+import type {
+  BodyEncoding,
+  BodyFormat,
+  LineError,
+  ResultRow,
+  SchemaField,
+  SkewedDevice,
+  SourceCounts,
+} from "../../workers/messages.ts";
+import type { ClockReport } from "../../workers/window.ts";
 import type { QueryConfig, StreamConfig } from "../config/config.ts";
 
 /** One request's body on its way in. The buffer is transferred: the caller must not use it afterwards. */
@@ -39,6 +48,9 @@ export interface StreamState {
   readonly schemaVersion: number;
   readonly watermarkUs: number | null;
   readonly maxEventTimeUs: number | null;
+  readonly sources: SourceCounts;
+  /** The devices with the most clock-skewed events, some 20. */
+  readonly skewedDevices: readonly SkewedDevice[];
   readonly accepted: number;
   readonly deadLettered: number;
   readonly late: number;
@@ -87,6 +99,8 @@ export interface Engine {
   ): Promise<{ readonly watermarkUs: number | null } | null>;
   streams(): readonly StreamState[];
   stream(name: string): StreamState | null;
+  /** The clocks of a stream's sources, those furthest ahead first; null when there is no such stream. */
+  clocks(stream: string, limit: number): Promise<ClockReport | null>;
   queries(): readonly QueryState[];
   query(name: string): QueryState | null;
   status(): EngineStatus;

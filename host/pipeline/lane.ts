@@ -58,8 +58,8 @@ export class Lane {
     );
   }
 
-  replay(stream: RunningStream, block: StoredBlock): Promise<AggregatedBlock> {
-    const task: ReplayTask = { stream: stream.config.name, setup: this.#setupFor(stream), block };
+  replay(stream: RunningStream, block: StoredBlock, arrivalUs: number): Promise<AggregatedBlock> {
+    const task: ReplayTask = { stream: stream.config.name, setup: this.#setupFor(stream), block, arrivalUs };
     return this.#run("replay", task, []);
   }
 

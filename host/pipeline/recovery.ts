@@ -73,11 +73,13 @@ async function replayLog(parts: RecoveryParts, checkpointSeq: number): Promise<n
 async function prepare(parts: RecoveryParts, entry: LogEntry, index: number): Promise<CommittedEntry | null> {
   const stream = parts.registry.stream(entry.stream);
   if (stream === undefined) return null;
-  if (entry.kind === "watermark") {
+  if (entry.kind !== "block") {
     return { entry, block: null, arrivalUs: 0 };
   }
   const lane = parts.lanes[index % parts.lanes.length]!;
-  const { partials, maxEventUs } = await lane.replay(stream, entry.block);
-  const applied: ApplyEntry = { kind: "block", seq: entry.seq, stream: entry.stream, partials, maxEventUs };
-  return { entry: applied, block: entry.block, arrivalUs: entry.arrivalUs };
+  const { seq, arrivalUs } = entry;
+  const { partials, maxEventUs, sources } = await lane.replay(stream, entry.block, arrivalUs);
+  const head = { kind: "block", seq, stream: entry.stream, arrivalUs } as const;
+  const applied: ApplyEntry = { ...head, partials, maxEventUs, sources };
+  return { entry: applied, block: entry.block, arrivalUs };
 }

@@ -1,12 +1,13 @@
 import type { Logger } from "pino";
 import { MillraceError } from "../../workers/errors.ts";
-import type { CommitOutcome, IngestResult } from "../../workers/messages.ts";
+import type { CommitOutcome, IngestResult, Tick } from "../../workers/messages.ts";
 import type { Config } from "../config/config.ts";
 import type { StorageClient } from "../store/storage-client.ts";
 import { ApplyLoop } from "./apply-loop.ts";
 import type { Clock } from "./clock.ts";
 import { CommitQueue } from "./commit-queue.ts";
 import type { Engine, EngineStatus, IngestOutcome, IngestRefusal, IngestRequest } from "./engine.ts";
+import { IdleTicker } from "./idle-ticker.ts";
 import { Intake, type ParsedJob } from "./intake.ts";
 import { Lane } from "./lane.ts";
 import { recover } from "./recovery.ts";
@@ -48,6 +49,7 @@ class Pipeline implements Engine {
   readonly #commits: CommitQueue;
   readonly #apply: ApplyLoop;
   readonly #intake: Intake;
+  readonly #ticker: IdleTicker;
   readonly #startedAtMs = Date.now();
   readonly #stageNs = { parse: 0, aggregate: 0, encode: 0, compress: 0 };
   #checkpointTimer: NodeJS.Timeout | null = null;
@@ -83,6 +85,12 @@ class Pipeline implements Engine {
       (job) => this.#commit(job),
       () => this.#apply.pendingBytes < MAX_PENDING_PARTIAL_BYTES,
     );
+    this.#ticker = new IdleTicker({
+      windows: this.#windows,
+      nowUs: () => clock.nowUs(),
+      tick: (stream, atUs) => this.#tick({ stream, atUs, isResume: false }),
+      onFailure: (cause) => log.warn({ err: cause }, "idle sources were not told; tried again soon"),
+    });
   }
 
   async open(): Promise<void> {
@@ -99,6 +107,9 @@ class Pipeline implements Engine {
     });
     this.#lastSeq = recovered.lastSeq;
     this.#checkpointSeq = recovered.checkpointSeq;
+    await this.#resumeSources();
+    // Not before: what a tick follows in the log must have been applied.
+    for (const { config } of this.#registry.streams()) this.#ticker.watch(config);
     this.#checkpointTimer = setInterval(() => void this.#checkpoint(), this.#config.checkpointEveryMs);
     await this.#refreshSizes();
     this.#isReady = true;
@@ -150,6 +161,24 @@ class Pipeline implements Engine {
     return { watermarkUs: admitted.stream.watermarkUs };
   }
 
+  /** Nobody could reach the node while it was away: active sources get their time anew. */
+  async #resumeSources(): Promise<void> {
+    const waiting = [...this.#registry.streams()].filter(
+      ({ config, sources }) => config.watermark.per === "source" && sources.active > 0,
+    );
+    const atUs = this.#clock.nowUs();
+    await Promise.all(waiting.map(({ config }) => this.#tick({ stream: config.name, atUs, isResume: true })));
+    await this.#apply.settled();
+  }
+
+  async #tick(tick: Tick): Promise<void> {
+    const outcome = await this.#commits.push({ kind: "tick", ...tick }, 32);
+    if (outcome.kind !== "committed") return;
+    this.#lastSeq = outcome.seq;
+    const entry = { kind: "tick", seq: outcome.seq, ...tick } as const;
+    this.#apply.push({ entry, block: null, arrivalUs: tick.atUs });
+  }
+
   streams(): ReturnType<Engine["streams"]> {
     const nowMs = this.#clock.monotonicMs();
     return [...this.#registry.streams()].map((stream) => stream.state(nowMs));
@@ -157,6 +186,10 @@ class Pipeline implements Engine {
 
   stream(name: string): ReturnType<Engine["stream"]> {
     return this.#registry.stream(name)?.state(this.#clock.monotonicMs()) ?? null;
+  }
+
+  clocks(name: string, limit: number): ReturnType<Engine["clocks"]> {
+    return this.#windows.clocks(name, limit);
   }
 
   queries(): ReturnType<Engine["queries"]> {
@@ -204,6 +237,7 @@ class Pipeline implements Engine {
       const message = `${this.#intake.heldRequests} requests were not answered within ${DRAIN_LIMIT_MS / 1_000} s; their senders will send again`;
       throw new MillraceError("E_DRAIN", message);
     }
+    await this.#ticker.close();
     await this.#apply.settled();
     await this.#checkpoint();
     await Promise.all([...this.#lanes.map((lane) => lane.close()), this.#windows.close()]);
@@ -211,9 +245,14 @@ class Pipeline implements Engine {
   }
 
   #configure(stream: RunningStream): Promise<void> {
-    const { name, watermark } = stream.config;
+    const { name, key, watermark } = stream.config;
+    const { boundUs, idleUs, per } = watermark;
+    const { maxSources } = this.#config.limits;
     const queries = stream.queries.map((query) => query.plan);
-    return this.#windows.configure([{ stream: name, boundUs: watermark.boundUs, queries }]);
+    if (this.#isReady) this.#ticker.watch(stream.config);
+    return this.#windows.configure([
+      { stream: name, boundUs, idleUs, per, key: key.fields, maxSources, queries },
+    ]);
   }
 
   #explainUnknown(name: string): string {
@@ -253,13 +292,15 @@ class Pipeline implements Engine {
     stream.count(accepted, bad, result, block?.data.length ?? 0, this.#clock.monotonicMs());
     if (block !== null) {
       stream.learn(block.schema);
-      const { partials, maxEventUs } = result;
+      const { partials, maxEventUs, sources } = result;
       const entry = {
         kind: "block",
         seq: outcome.seq,
         stream: stream.config.name,
+        arrivalUs,
         partials,
         maxEventUs,
+        sources,
       } as const;
       this.#apply.push({ entry, block, arrivalUs });
     }

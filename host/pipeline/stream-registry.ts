@@ -3,6 +3,8 @@ import type {
   QueryPlan,
   ResultRow,
   SchemaField,
+  SkewedDevice,
+  SourceCounts,
   StreamSetup,
   WindowStats,
 } from "../../workers/messages.ts";
@@ -71,6 +73,8 @@ export class RunningStream {
   schemaVersion = 0;
   watermarkUs: number | null = null;
   maxEventUs: number | null = null;
+  sources: SourceCounts = { known: 0, active: 0, untrackedEvents: 0 };
+  skewedDevices: readonly SkewedDevice[] = [];
   duplicates = 0;
 
   constructor(config: StreamConfig, isWritable: boolean) {
@@ -118,6 +122,8 @@ export class RunningStream {
       schemaVersion: this.schemaVersion,
       watermarkUs: this.watermarkUs,
       maxEventTimeUs: this.maxEventUs,
+      sources: this.sources,
+      skewedDevices: this.skewedDevices,
       ...this.counts,
       duplicates: this.duplicates,
       rate: this.rate.perSecond(nowMs),

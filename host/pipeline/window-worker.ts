@@ -1,5 +1,6 @@
 import { Piscina } from "piscina";
 import type { ApplyEntry, ApplyResult, WindowSetup } from "../../workers/messages.ts";
+import type { ClockReport } from "../../workers/window.ts";
 import { workerFile } from "./worker-file.ts";
 
 /** The window thread: the only place that knows of watermarks, firing and revisions. */
@@ -17,9 +18,7 @@ export class WindowWorker {
   }
 
   apply(entries: readonly ApplyEntry[]): Promise<ApplyResult> {
-    const transferList = entries.flatMap((entry) =>
-      entry.kind === "block" ? entry.partials.map((partial) => partial.bytes.buffer) : [],
-    );
+    const transferList = entries.flatMap((entry) => (entry.kind === "block" ? buffersOf(entry) : []));
     return this.#pool.run(entries, { name: "apply", transferList });
   }
 
@@ -36,7 +35,21 @@ export class WindowWorker {
     return this.#pool.run(null, { name: "describe" });
   }
 
+  /** The streams where a tick at that time would move the watermark. */
+  idleStreams(nowUs: number): Promise<readonly string[]> {
+    return this.#pool.run(nowUs, { name: "idleStreams" });
+  }
+
+  clocks(stream: string, limit: number): Promise<ClockReport | null> {
+    return this.#pool.run({ stream, limit }, { name: "clocks" });
+  }
+
   close(): Promise<void> {
     return this.#pool.destroy();
   }
+}
+
+function buffersOf({ partials, sources }: ApplyEntry & { kind: "block" }): ArrayBuffer[] {
+  const buffers = partials.map((partial) => partial.bytes.buffer);
+  return sources === null ? buffers : [...buffers, sources.buffer];
 }

@@ -63,6 +63,8 @@ export class MemoryEngine implements Engine {
         schemaVersion: 2,
         watermarkUs: this.watermarkUs,
         maxEventTimeUs: this.watermarkUs,
+        sources: { known: 2, active: 1, untrackedEvents: 0 },
+        skewedDevices: [],
         accepted: 3,
         deadLettered: 1,
         late: 0,
@@ -77,6 +79,16 @@ export class MemoryEngine implements Engine {
 
   stream(name: string): StreamState | null {
     return this.streams().find(({ config }) => config.name === name) ?? null;
+  }
+
+  clocks(name: string): ReturnType<Engine["clocks"]> {
+    if (name !== KNOWN) return Promise.resolve(null);
+    const m1 = { device: "m1", maxEventUs: 1_000_000, lastSeenUs: 2_000_000, events: 3, skewedEvents: 0 };
+    return Promise.resolve({
+      sources: { known: 2, active: 1, untrackedEvents: 0 },
+      slowest: "m1",
+      devices: [{ ...m1, medianOffsetUs: -1_000_000, isIdle: false }],
+    });
   }
 
   queries(): readonly QueryState[] {

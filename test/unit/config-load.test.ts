@@ -62,7 +62,7 @@ streams:
     time: { field: ts, unit: ms }
     fields: { temp: float, rpm: int, on: bool, state: string }
     extra: reject
-    watermark: { bound: 1500ms, per: stream, idle: 2m, maxAhead: 36500d }
+    watermark: { bound: 1500ms, per: source, idle: 2m, maxAhead: 36500d }
     lateness: 0s
     priority: 0
 queries:
@@ -74,7 +74,7 @@ queries:
 checkpoint: { every: 10s }
 durability: { groupCommit: 2ms }
 workers: { ingest: 3 }
-limits: { maxBody: 32MiB, maxQueuedBytes: 1GiB, maxQueuedRequests: 7, maxStreams: 8, maxLiveClients: 9, maxConnections: 10 }
+limits: { maxBody: 32MiB, maxQueuedBytes: 1GiB, maxQueuedRequests: 7, maxStreams: 8, maxSources: 10, maxLiveClients: 9, maxConnections: 11 }
 `);
   assert.equal(config.node.id, "press-hall-3");
   assert.equal(config.dataDir, "/var/lib/millrace");
@@ -83,7 +83,7 @@ limits: { maxBody: 32MiB, maxQueuedBytes: 1GiB, maxQueuedRequests: 7, maxStreams
   assert.deepEqual([config.checkpointEveryMs, config.groupCommitMs, config.ingestWorkers], [10_000, 2, 3]);
   const { maxBodyBytes, maxQueuedBytes, ...counts } = config.limits;
   assert.deepEqual([maxBodyBytes, maxQueuedBytes], [32 * 1024 ** 2, 1024 ** 3]);
-  assert.deepEqual(counts, { maxQueuedRequests: 7, maxStreams: 8, maxLiveClients: 9, maxConnections: 10 });
+  assert.deepEqual(counts, { maxQueuedRequests: 7, maxStreams: 8, maxSources: 10, maxLiveClients: 9, maxConnections: 11 });
 
   const stream = config.streams.get("machines");
   const query = config.queries.get("temp_5m");
@@ -103,6 +103,8 @@ limits: { maxBody: 32MiB, maxQueuedBytes: 1GiB, maxQueuedRequests: 7, maxStreams
     maxAheadUs: 36_500 * 86_400 * SECOND_US,
   });
   assert.equal(stream.priority, 0);
+  const { per, idleUs } = stream.watermark;
+  assert.deepEqual([per, idleUs], ["source", 120 * SECOND_US]);
   assert.deepEqual(queryPlan(query, stream, 4), {
     id: 4,
     name: "temp_5m",
@@ -180,8 +182,8 @@ test("what this release cannot do is said, never ignored", () => {
   assert.deepEqual(problems(`${STREAM}queries:\n  q: { from: s, window: none, select: { n: count() } }`), [
     "test.yaml:4: queries.q.window: `none` is not supported by this release; write { tumbling: 5m } or alike",
   ]);
-  assert.deepEqual(problems("streams:\n  s:\n    watermark: { per: source }"), [
-    "test.yaml:3: streams.s.watermark.per: `source` is not supported by this release; write stream",
+  assert.deepEqual(problems("streams:\n  s:\n    watermark: { per: key }"), [
+    "test.yaml:3: streams.s.watermark.per: `key` is not supported by this release; write stream or source",
   ]);
 });
 

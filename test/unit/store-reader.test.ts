@@ -176,19 +176,22 @@ test("late blocks, dead letters and losses are listed by stream and from a posit
     makeBlockOperation({ stream: "doors", deadLetters, skewed: block }),
     { kind: "late", stream: "machines", sourceSeq: 1, block, atUs: 9 },
   );
-  const late = (fromSeq: number, limit = 10) =>
-    reader.late("machines", fromSeq, limit).map(({ sourceSeq, reason }) => [sourceSeq, reason]);
+  const late = (fromId: number, limit = 10) =>
+    reader.late("machines", fromId, limit).map(({ sourceSeq, reason }) => [sourceSeq, reason]);
   assert.deepEqual(late(0), [
     [1, "clock-skew"],
     [1, "late"],
   ]);
   assert.deepEqual(late(0, 1), [[1, "clock-skew"]]);
-  assert.deepEqual(late(2), []);
+  assert.deepEqual(late(2), [[1, "late"]]);
+  assert.deepEqual(late(4), []);
   assert.deepEqual(reader.late("machines", 0, 10)[1], {
+    id: 3,
     sourceSeq: 1,
     reason: "late",
     atUs: 9,
-    block: { ...block, minUs: 0, maxUs: 0, schema: [] },
+    appliedUs: null,
+    block: { ...block, schema: [] },
   });
   const letters = (stream: string | null, afterId: number) =>
     reader.deadLetters(stream, afterId, 3).map((letter) => [letter.id, letter.stream, letter.line]);

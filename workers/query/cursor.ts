@@ -33,11 +33,8 @@ export const RESULT_CURSOR: CursorForm<ResultCursor> = form(
 
 export const LATE_CURSOR: CursorForm<LateCursor> = form(
   "l",
-  ({ sourceSeq, reason, row }) => [sourceSeq, reason, row],
-  ([sourceSeq, reason, row]) =>
-    isInteger(sourceSeq) && isInteger(row) && (reason === "late" || reason === "clock-skew")
-      ? { sourceSeq, reason, row }
-      : null,
+  ({ id, row }) => [id, row],
+  ([id, row]) => (isInteger(id) && isInteger(row) ? { id, row } : null),
 );
 
 export const ID_CURSOR: CursorForm<number> = form(

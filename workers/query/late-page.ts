@@ -13,21 +13,24 @@ import {
 
 /** `Reader` is one. */
 export interface LateStore {
-  late(stream: string, fromSeq: number, limit: number): readonly LateBlock[];
+  late(stream: string, fromId: number, limit: number): readonly LateBlock[];
 }
 
-/** Blocks in memory together. More than the two that one source may leave, so that every read gets further. */
+/** Blocks in memory together. */
 const CHUNK_BLOCKS = 8;
 
-/** A page of the late side output, in the order of the blocks the events came with. */
+/**
+ * A page of the late side output, in the order in which events were set aside: who reads on from the last page's end
+ * misses none.
+ */
 export function readLate(store: LateStore, opener: BlockOpener, task: LateTask): Page<LateCursor> {
-  const { stream, timeField, limit } = task;
+  const { stream, timeField, limit, after } = task;
   const lines: string[] = [];
   const skippedBlocks: SkippedBlock[] = [];
-  let last = task.after;
+  let last = after;
   let characters = 0;
-  for (const late of lateBlocks(store, stream, task.after)) {
-    const { sourceSeq, reason, block } = late;
+  for (const late of lateBlocks(store, stream, after?.id ?? 0)) {
+    const { id, sourceSeq, reason, appliedUs, block } = late;
     const opened = opener.open(block);
     if (opened.kind === "unreadable") {
       const { code, message } = opened;
@@ -35,48 +38,28 @@ export function readLate(store: LateStore, opener: BlockOpener, task: LateTask):
       continue;
     }
     const write = createEventWriter(opened.rows, timeField);
-    const end = `,"reason":"${reason}","at":"${formatTime(late.atUs)}"}`;
-    for (let row = firstRow(late, task.after); row < opened.rows.rows; row++) {
+    const applied = appliedUs === null ? "" : `,"applied":"${formatTime(appliedUs)}"`;
+    const end = `,"reason":"${reason}","at":"${formatTime(late.atUs)}"${applied}}`;
+    for (let row = after?.id === id ? after.row + 1 : 0; row < opened.rows.rows; row++) {
       if (lines.length >= limit || characters >= MAX_PAGE_CHARACTERS) {
         return { ndjson: encodeLines(lines), next: last, skippedBlocks };
       }
       const json = `{"event":${write(row)}${end}`;
       lines.push(json);
       characters += json.length;
-      last = { sourceSeq, reason, row };
+      last = { id, row };
     }
   }
   return { ndjson: encodeLines(lines), next: null, skippedBlocks };
 }
 
-/** Blocks from the cursor's own on, a few at a time. */
-function* lateBlocks(
-  store: LateStore,
-  stream: string,
-  after: LateCursor | null,
-): Generator<LateBlock, void, void> {
-  let fromSeq = after?.sourceSeq ?? 0;
-  let passed: { readonly sourceSeq: number; readonly reason: string } | null = null;
+/** Blocks from an id on, a few at a time. */
+function* lateBlocks(store: LateStore, stream: string, fromId: number): Generator<LateBlock, void, void> {
+  let nextId = fromId;
   while (true) {
-    const chunk = store.late(stream, fromSeq, CHUNK_BLOCKS);
-    for (const block of chunk) {
-      if (passed !== null && !isBehind(block, passed)) continue;
-      passed = block;
-      if (after === null || block.reason === after.reason || isBehind(block, after)) yield block;
-    }
+    const chunk = store.late(stream, nextId, CHUNK_BLOCKS);
+    yield* chunk;
     if (chunk.length < CHUNK_BLOCKS) return;
-    fromSeq = chunk.at(-1)!.sourceSeq;
+    nextId = chunk.at(-1)!.id + 1;
   }
-}
-
-/** The order of the side output: by source, then by the reason's text. */
-function isBehind(
-  a: { readonly sourceSeq: number; readonly reason: string },
-  b: { readonly sourceSeq: number; readonly reason: string },
-): boolean {
-  return a.sourceSeq > b.sourceSeq || (a.sourceSeq === b.sourceSeq && a.reason > b.reason);
-}
-
-function firstRow({ sourceSeq, reason }: LateBlock, after: LateCursor | null): number {
-  return after !== null && sourceSeq === after.sourceSeq && reason === after.reason ? after.row + 1 : 0;
 }

@@ -17,8 +17,8 @@ export interface EventCursor extends EventPosition {
 
 /** The last late event given out. */
 export interface LateCursor {
-  readonly sourceSeq: number;
-  readonly reason: "late" | "clock-skew";
+  /** Of its block in the side output. */
+  readonly id: number;
   readonly row: number;
 }
 

@@ -34,5 +34,8 @@ export function readLog(sql: Statements, afterSeq: number, maxBytes: number): Lo
   }[];
   for (const { seq, stream, timeUs } of marks)
     entries.push({ kind: "watermark", seq, stream, timeUs: timeUs ?? "end" });
+  type TickRow = { seq: number; stream: string; atUs: number; isResume: number };
+  for (const { isResume, ...tick } of sql.logTicks.all(afterSeq, upToSeq) as TickRow[])
+    entries.push({ kind: "tick", ...tick, isResume: isResume !== 0 });
   return entries.sort((a, b) => a.seq - b.seq);
 }

@@ -102,4 +102,32 @@ export const MIGRATIONS: readonly string[] = [
   `,
   // A window that was shown and is no more: sessions grow together.
   "ALTER TABLE results ADD COLUMN retracted INTEGER NOT NULL DEFAULT 0",
+  `
+  CREATE TABLE ticks (
+    seq INTEGER PRIMARY KEY,
+    stream_id INTEGER NOT NULL REFERENCES streams(id),
+    at_us INTEGER NOT NULL,
+    is_resume INTEGER NOT NULL
+  );
+  CREATE TABLE late_events (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    source_seq INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    stream_id INTEGER NOT NULL REFERENCES streams(id),
+    at_us INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    min_us INTEGER,
+    max_us INTEGER,
+    codec TEXT NOT NULL,
+    encoded_bytes INTEGER NOT NULL,
+    data BLOB NOT NULL,
+    applied_us INTEGER,
+    UNIQUE (source_seq, reason)
+  );
+  INSERT INTO late_events (source_seq, reason, stream_id, at_us, count, codec, encoded_bytes, data)
+    SELECT source_seq, reason, stream_id, at_us, count, codec, encoded_bytes, data FROM late ORDER BY rowid;
+  DROP TABLE late;
+  CREATE INDEX late_by_stream ON late_events (stream_id, id);
+  CREATE INDEX late_unapplied ON late_events (stream_id, id) WHERE applied_us IS NULL;
+  `,
 ];

@@ -34,9 +34,13 @@ export interface ResultFilter {
 }
 
 export interface LateBlock {
+  /** Grows in the order in which blocks were set aside. */
+  readonly id: number;
   readonly sourceSeq: number;
   readonly reason: "late" | "clock-skew";
   readonly atUs: number;
+  /** When the windows were corrected by it; null: not yet. */
+  readonly appliedUs: number | null;
   readonly block: StoredBlock;
 }
 
@@ -139,20 +143,9 @@ export class Reader {
     return rows.map(({ retracted, ...row }) => (retracted === 0 ? row : { ...row, retracted: true }));
   }
 
-  /** Blocks of the late side output in the order they were set aside, from a source seq on. Their times are 0. */
-  late(stream: string, fromSeq: number, limit: number): LateBlock[] {
-    type Row = BlockRow & { sourceSeq: number; reason: LateBlock["reason"]; atUs: number };
-    const rows = this.#prepare(
-      "SELECT source_seq AS sourceSeq, reason, at_us AS atUs, count, 0 AS min_us, 0 AS max_us, codec, encoded_bytes," +
-        " data FROM late WHERE stream_id = (SELECT id FROM streams WHERE name = ?) AND source_seq >= ?" +
-        " ORDER BY source_seq, reason LIMIT ?",
-    ).all(stream, fromSeq, limit) as Row[];
-    return rows.map((row) => ({
-      sourceSeq: row.sourceSeq,
-      reason: row.reason,
-      atUs: row.atUs,
-      block: storedBlock(row),
-    }));
+  /** Blocks of the late side output in the order they were set aside, from an id on. Their times are 0 where unknown. */
+  late(stream: string, fromId: number, limit: number): LateBlock[] {
+    return this.#lateBlocks("id >= @fromId", { stream, fromId, limit });
   }
 
   deadLetters(stream: string | null, afterId: number, limit: number): DeadLetterRow[] {
@@ -172,6 +165,19 @@ export class Reader {
 
   close(): void {
     this.#db.close();
+  }
+
+  #lateBlocks(condition: string, parameters: Readonly<Record<string, unknown>>): LateBlock[] {
+    type Row = BlockRow & Omit<LateBlock, "block">;
+    const rows = this.#prepare(
+      "SELECT id, source_seq AS sourceSeq, reason, at_us AS atUs, applied_us AS appliedUs, count," +
+        " coalesce(min_us, 0) AS min_us, coalesce(max_us, 0) AS max_us, codec, encoded_bytes, data FROM late_events" +
+        ` WHERE stream_id = (SELECT id FROM streams WHERE name = @stream) AND ${condition} ORDER BY id LIMIT @limit`,
+    ).all(parameters) as Row[];
+    return rows.map((row) => {
+      const { id, sourceSeq, reason, atUs, appliedUs } = row;
+      return { id, sourceSeq, reason, atUs, appliedUs, block: storedBlock(row) };
+    });
   }
 
   #prepare(sql: string): Statement<unknown[]> {

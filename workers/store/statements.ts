@@ -42,6 +42,8 @@ const SQL = {
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
   insertWatermark: "INSERT INTO watermarks (seq, stream_id, time_us) VALUES (?, ?, ?)",
 
+  insertTick: "INSERT INTO ticks (seq, stream_id, at_us, is_resume) VALUES (?, ?, ?, ?)",
+
   insertKey:
     "INSERT INTO idempotency (stream_id, key, at_us, accepted, dead_lettered) VALUES (?, ?, ?, ?, ?)" +
     " ON CONFLICT DO NOTHING",
@@ -66,14 +68,16 @@ const SQL = {
     "INSERT INTO query_spans (query, longest_us) VALUES (?, ?) ON CONFLICT DO UPDATE SET longest_us = max(longest_us, excluded.longest_us)",
 
   insertLate:
-    "INSERT INTO late (source_seq, reason, stream_id, at_us, count, codec, encoded_bytes, data)" +
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+    "INSERT INTO late_events (source_seq, reason, stream_id, at_us, count, min_us, max_us, codec, encoded_bytes, data)" +
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+  markApplied: "UPDATE late_events SET applied_us = ? WHERE id = ? AND applied_us IS NULL",
 
   insertCheckpoint: "INSERT OR REPLACE INTO checkpoints (seq, at_us, state) VALUES (?, ?, ?)",
   dropCheckpoints:
     "DELETE FROM checkpoints WHERE seq NOT IN (SELECT seq FROM checkpoints ORDER BY seq DESC LIMIT ?)",
   // A replay starts at the oldest checkpoint kept at the earliest, so older marks are never read again.
   dropWatermarks: "DELETE FROM watermarks WHERE seq <= (SELECT min(seq) FROM checkpoints)",
+  dropTicks: "DELETE FROM ticks WHERE seq <= (SELECT min(seq) FROM checkpoints)",
   lastCheckpoint: "SELECT seq, state FROM checkpoints ORDER BY seq DESC LIMIT 1",
   oldestCheckpoint: "SELECT coalesce(min(seq), 0) AS seq FROM checkpoints",
 
@@ -83,6 +87,9 @@ const SQL = {
   logWatermarks:
     "SELECT seq, s.name AS stream, time_us AS timeUs FROM watermarks w JOIN streams s ON s.id = w.stream_id" +
     " WHERE seq > ? AND seq <= ? ORDER BY seq",
+  logTicks:
+    "SELECT seq, s.name AS stream, at_us AS atUs, is_resume AS isResume FROM ticks t" +
+    " JOIN streams s ON s.id = t.stream_id WHERE seq > ? AND seq <= ? ORDER BY seq",
 
   smallBlocks:
     "SELECT seq, stored_bytes AS bytes FROM blocks WHERE stream_id = ? AND seq <= ? AND stored_bytes < ? ORDER BY seq",

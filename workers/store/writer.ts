@@ -97,6 +97,8 @@ export class Writer {
         return this.#writeBlock(operation, nowUs);
       case "watermark":
         return this.#writeWatermark(operation);
+      case "tick":
+        return this.#writeTick(operation);
       case "results":
         return this.#writeResults(operation.rows);
       case "packed-results":
@@ -151,6 +153,12 @@ export class Writer {
     return { kind: "committed", seq };
   }
 
+  #writeTick({ stream, atUs, isResume }: Operation<"tick">): CommitOutcome {
+    const seq = this.#counters.nextSeq++;
+    this.#sql.insertTick.run(seq, this.#streams.entry(stream).id, atUs, Number(isResume));
+    return { kind: "committed", seq };
+  }
+
   /**
    * A row of the same window, key and revision is written over: a replay writes the same again. CPU time of 10,000
    * rows: 23 ms one by one, 27 ms by twenties, 17.5 ms by twenties and sorted.
@@ -189,13 +197,15 @@ export class Writer {
     block: StoredBlock,
     atUs: number,
   ): CommitOutcome {
-    const { count, codec, encodedBytes, data } = block;
+    const { count, minUs, maxUs, codec, encodedBytes, data } = block;
     const written = this.#sql.insertLate.run(
       sourceSeq,
       reason,
       stream.id,
       atUs,
       count,
+      minUs,
+      maxUs,
       codec,
       encodedBytes,
       data,
@@ -210,6 +220,7 @@ export class Writer {
     this.#sql.insertCheckpoint.run(seq, nowUs, state);
     this.#sql.dropCheckpoints.run(CHECKPOINTS_KEPT);
     this.#sql.dropWatermarks.run();
+    this.#sql.dropTicks.run();
     return { kind: "committed", seq };
   }
 

@@ -1,0 +1,145 @@
+import { Batch, FLAG_CLOCK_SKEW } from "../batch/batch";
+import { ByteBuffer } from "../memory/bytes";
+import { Dictionary } from "../memory/dictionary";
+import { countCandidates, directColumn, findKeyColumns, writeKey } from "./group-key";
+import { OffsetSketch, SKETCH_BYTES } from "./offset-sketch";
+import { Plan } from "./plan";
+
+/** What a batch says of one source: one value of the stream's key. Its offsets' sketch stands behind it. */
+@unmanaged
+class SourceRow {
+  /** Greatest event time (µs) of the events without clock skew; `NO_TIME` when there are none. */
+  maxTime: i64;
+  /** Events, those with clock skew among them. */
+  events: u32;
+  skewed: u32;
+
+  @inline get sketch(): OffsetSketch {
+    return changetype<OffsetSketch>(changetype<usize>(this) + offsetof<SourceRow>());
+  }
+}
+
+const ROW_SIZE: u32 = offsetof<SourceRow>() + SKETCH_BYTES;
+const UNSEEN: u32 = 0xffffffff;
+export const NO_TIME: i64 = i64.MIN_VALUE;
+
+/**
+ * Version of the summary, in the order it is read; it is only passed between threads of one process, never stored.
+ *
+ *   version u32, sources u32, then each:
+ *     key length u32, key (see group-key.ts), greatest event time i64, events u32, skewed u32, sketch
+ */
+export const SOURCES_VERSION: u32 = 1;
+
+/**
+ * The local stage of the clocks: a batch's events by source. Cost: a look-up of the key a row (none when it is a text
+ * column), and one bucket.
+ */
+@unmanaged
+export class Sources {
+  /** Its only slot is the stream's key. */
+  plan: Plan;
+  columns: usize;
+  keys: Dictionary;
+  scratch: ByteBuffer;
+  keyOfText: ByteBuffer; // u32 by text id
+  rows: ByteBuffer; // SourceRow by number
+  out: ByteBuffer;
+
+  static create(plan: Plan): Sources {
+    const self = changetype<Sources>(heap.alloc(offsetof<Sources>()));
+    self.plan = plan;
+    self.columns = heap.alloc(countCandidates(plan) * sizeof<usize>() + 1);
+    self.keys = Dictionary.create();
+    self.scratch = ByteBuffer.create(256);
+    self.keyOfText = ByteBuffer.create(1024);
+    self.rows = ByteBuffer.create(ROW_SIZE * 8);
+    self.out = ByteBuffer.create(1024);
+    return self;
+  }
+
+  dispose(): void {
+    heap.free(this.columns);
+    this.keys.dispose();
+    this.scratch.dispose();
+    this.keyOfText.dispose();
+    this.rows.dispose();
+    this.out.dispose();
+    this.plan.dispose();
+    heap.free(changetype<usize>(this));
+  }
+
+  /** Summarizes a sealed batch that arrived at `arrivalUs`; `out` then holds the summary. */
+  summarize(batch: Batch, arrivalUs: i64): void {
+    this.keys.reset();
+    this.rows.reset();
+    findKeyColumns(this.plan, batch, this.columns);
+    const direct = directColumn(this.plan, this.columns);
+    const isDirect = changetype<usize>(direct) != 0;
+    if (isDirect) this.prepareTexts(direct.dictionary.count);
+    const times = batch.times;
+    const flags = batch.flags;
+    for (let row: u32 = 0; row < batch.rows; row++) {
+      let source: u32 = UNSEEN;
+      if (isDirect) {
+        const place = this.keyOfText.data + (<usize>load<u32>(direct.cell(row)) << 2);
+        source = load<u32>(place);
+        if (source == UNSEEN) {
+          source = this.internRow(row);
+          store<u32>(place, source);
+        }
+      } else source = this.internRow(row);
+      const entry = this.row(source);
+      const time = load<i64>(times + (<usize>row << 3));
+      if (load<u8>(flags + row) & FLAG_CLOCK_SKEW) entry.skewed++;
+      else if (time > entry.maxTime) entry.maxTime = time;
+      entry.events++;
+      entry.sketch.add(time - arrivalUs);
+    }
+    this.write();
+  }
+
+  @inline private row(index: u32): SourceRow {
+    return changetype<SourceRow>(this.rows.data + <usize>index * ROW_SIZE);
+  }
+
+  private prepareTexts(count: u32): void {
+    this.keyOfText.reset();
+    memory.fill(this.keyOfText.reserve(count << 2), 0xff, <usize>count << 2);
+  }
+
+  private internRow(row: u32): u32 {
+    this.scratch.reset();
+    writeKey(this.scratch, this.plan, this.columns, row);
+    const before = this.keys.count;
+    const source = this.keys.intern(this.scratch.data, this.scratch.length);
+    if (this.keys.count == before) return source;
+    this.rows.reserve(ROW_SIZE);
+    this.rows.length += ROW_SIZE;
+    const entry = this.row(source);
+    entry.maxTime = NO_TIME;
+    entry.events = 0;
+    entry.skewed = 0;
+    entry.sketch.clear();
+    return source;
+  }
+
+  private write(): void {
+    const out = this.out;
+    out.reset();
+    out.u32(SOURCES_VERSION);
+    out.u32(this.keys.count);
+    for (let source: u32 = 0; source < this.keys.count; source++) {
+      const entry = this.row(source);
+      const keyLength = this.keys.length(source);
+      out.u32(keyLength);
+      out.append(this.keys.pointer(source), keyLength);
+      out.u64(entry.maxTime);
+      out.u32(entry.events);
+      out.u32(entry.skewed);
+      const bytes = entry.sketch.writtenBytes;
+      entry.sketch.write(out.reserve(bytes));
+      out.length += bytes;
+    }
+  }
+}

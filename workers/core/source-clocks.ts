@@ -1,0 +1,217 @@
+import { MillraceError } from "../errors.ts";
+import type { QueryPlan } from "../messages.ts";
+import type { BatchHandle } from "./codec.ts";
+import { keyJson } from "./group-key.ts";
+import { type CoreModule, copyIn, copyOut } from "./module.ts";
+import { encodePlan } from "./window-plan.ts";
+
+interface ClockExports {
+  allocate(length: number): number;
+  release(pointer: number): void;
+  sourcesCreate(plan: number): number;
+  sourcesSummarize(sources: number, batch: number, arrivalUs: bigint): number;
+  sourcesLength(sources: number): number;
+  sourcesDispose(sources: number): void;
+  clocksCreate(): number;
+  clocksConfigure(clocks: number, boundUs: bigint, idleUs: bigint, isPerSource: number, limit: number): void;
+  clocksInput(clocks: number, length: number): number;
+  clocksMerge(clocks: number, arrivalUs: bigint, watermarkUs: bigint): number;
+  clocksTick(clocks: number, atUs: bigint, isResume: number): void;
+  clocksWatermark(clocks: number): bigint;
+  clocksWouldMove(clocks: number, atUs: bigint, watermarkUs: bigint): number;
+  clocksSlowest(clocks: number): number;
+  clocksCount(clocks: number): number;
+  clocksActiveCount(clocks: number): number;
+  clocksUntracked(clocks: number): number;
+  clocksSkewedEvents(clocks: number): number;
+  clocksBytes(clocks: number): number;
+  clocksKey(clocks: number, source: number): number;
+  clocksKeyLength(clocks: number, source: number): number;
+  clocksMaxTime(clocks: number, source: number): bigint;
+  clocksLastSeen(clocks: number, source: number): bigint;
+  clocksEvents(clocks: number, source: number): number;
+  clocksSkewed(clocks: number, source: number): number;
+  clocksMedian(clocks: number, source: number): number;
+  clocksIsActive(clocks: number, source: number): number;
+  clocksSnapshot(clocks: number): number;
+  clocksOutputLength(clocks: number): number;
+  clocksRestore(clocks: number): number;
+  clocksDispose(clocks: number): void;
+}
+
+/** The local stage of the clocks: a batch in, its events by source out. */
+export interface SourceSummarizer {
+  /** `arrivalUs`: when the batch arrived, µs since the epoch. */
+  summarize(batch: BatchHandle, arrivalUs: number): Uint8Array<ArrayBuffer>;
+  dispose(): void;
+}
+
+export interface ClockSettings {
+  readonly boundUs: number;
+  readonly idleUs: number;
+  readonly isPerSource: boolean;
+  /** Sources known at most. */
+  readonly maxSources: number;
+}
+
+/** One source as it stands. Times in µs. */
+export interface SourceClock {
+  /** The value of the stream's key as text; null for events without one. */
+  readonly device: string | null;
+  /** Greatest event time without clock skew; null before the first. */
+  readonly maxEventUs: number | null;
+  /** Arrival of its last event without clock skew. */
+  readonly lastSeenUs: number | null;
+  readonly events: number;
+  readonly skewedEvents: number;
+  /** Median of event time − arrival over its last events: above 0 the clock is ahead. */
+  readonly medianOffsetUs: number;
+  readonly isIdle: boolean;
+}
+
+export interface ClockStats {
+  readonly sources: number;
+  readonly activeSources: number;
+  /** Events of sources beyond the limit. */
+  readonly untrackedEvents: number;
+  /** Grows with every event that has clock skew. */
+  readonly skewedEvents: number;
+  readonly bytes: number;
+}
+
+/** The clocks of a stream's sources, see `assembly/window/source-clocks.ts`. */
+export interface SourceClocks {
+  configure(settings: ClockSettings): void;
+  /** @throws E_PARTIAL_VERSION */
+  merge(summary: Uint8Array, arrivalUs: number, watermarkUs: bigint): void;
+  /** Log time goes on. A resuming tick gives active sources their time anew, for the node was away. */
+  tick(atUs: number, isResume: boolean): void;
+  /** What the sources allow the stream's watermark to be; the least int64 before the first event. */
+  watermarkUs(): bigint;
+  /** Whether a tick at that time would move the watermark. */
+  wouldMove(atUs: number, watermarkUs: bigint): boolean;
+  stats(): ClockStats;
+  /** The device that holds the watermark back; undefined when none does. */
+  slowest(): string | null | undefined;
+  /** The sources that are greatest by a figure and above its floor, the greatest first. Cost: a look at every source. */
+  top(by: "median-offset" | "skewed-events", limit: number): SourceClock[];
+  snapshot(): Uint8Array<ArrayBuffer>;
+  /** @throws E_CHECKPOINT_VERSION, with the state as it was, when it is of another release or damaged. */
+  restore(snapshot: Uint8Array): void;
+  dispose(): void;
+}
+
+const NO_TIME = -(2n ** 63n);
+
+function exportsOf(core: CoreModule): ClockExports {
+  return core.exports as unknown as ClockExports;
+}
+
+/** `key`: the candidates for the stream's key. */
+export function createSummarizer(core: CoreModule, key: readonly string[]): SourceSummarizer {
+  const wasm = exportsOf(core);
+  const plan = encodePlan(keyPlan(key));
+  const at = wasm.allocate(plan.length + 16) >>> 0;
+  copyIn(core, at, plan);
+  const sources = wasm.sourcesCreate(at) >>> 0;
+  wasm.release(at);
+  return {
+    summarize: (batch, arrivalUs) => {
+      const out = wasm.sourcesSummarize(sources, batch, BigInt(Math.trunc(arrivalUs)));
+      return copyOut(core, out, wasm.sourcesLength(sources));
+    },
+    dispose: () => wasm.sourcesDispose(sources),
+  };
+}
+
+/** What of a plan the core reads to find a row's key. */
+function keyPlan(key: readonly string[]): QueryPlan {
+  return {
+    id: 0,
+    name: "",
+    stream: "",
+    window: { kind: "tumbling", sizeUs: 1, offsetUs: 0 },
+    latenessUs: 0,
+    by: [key],
+    select: [],
+  };
+}
+
+export function createSourceClocks(core: CoreModule, key: readonly string[]): SourceClocks {
+  const wasm = exportsOf(core);
+  const clocks = wasm.clocksCreate() >>> 0;
+  const input = (bytes: Uint8Array): void => copyIn(core, wasm.clocksInput(clocks, bytes.length), bytes);
+  const deviceOf = (source: number): string | null =>
+    deviceText(copyOut(core, wasm.clocksKey(clocks, source), wasm.clocksKeyLength(clocks, source)), key);
+  const describe = (source: number): SourceClock => ({
+    device: deviceOf(source),
+    maxEventUs: known(wasm.clocksMaxTime(clocks, source)),
+    lastSeenUs: known(wasm.clocksLastSeen(clocks, source)),
+    events: wasm.clocksEvents(clocks, source),
+    skewedEvents: wasm.clocksSkewed(clocks, source),
+    medianOffsetUs: wasm.clocksMedian(clocks, source),
+    isIdle: wasm.clocksIsActive(clocks, source) === 0,
+  });
+  return {
+    configure: ({ boundUs, idleUs, isPerSource, maxSources }) =>
+      wasm.clocksConfigure(clocks, BigInt(boundUs), BigInt(idleUs), Number(isPerSource), maxSources),
+    merge: (summary, arrivalUs, watermarkUs) => {
+      input(summary);
+      if (wasm.clocksMerge(clocks, BigInt(Math.trunc(arrivalUs)), watermarkUs) !== 0) return;
+      throw new MillraceError("E_PARTIAL_VERSION", "a summary of sources has another version");
+    },
+    tick: (atUs, isResume) => wasm.clocksTick(clocks, BigInt(Math.trunc(atUs)), Number(isResume)),
+    watermarkUs: () => wasm.clocksWatermark(clocks),
+    wouldMove: (atUs, watermarkUs) =>
+      wasm.clocksWouldMove(clocks, BigInt(Math.trunc(atUs)), watermarkUs) !== 0,
+    stats: () => ({
+      sources: wasm.clocksCount(clocks),
+      activeSources: wasm.clocksActiveCount(clocks),
+      untrackedEvents: wasm.clocksUntracked(clocks),
+      skewedEvents: wasm.clocksSkewedEvents(clocks),
+      bytes: wasm.clocksBytes(clocks),
+    }),
+    slowest: () => {
+      const source = wasm.clocksSlowest(clocks);
+      return source < 0 ? undefined : deviceOf(source);
+    },
+    top: (by, limit) => {
+      const read = by === "skewed-events" ? wasm.clocksSkewed : wasm.clocksMedian;
+      const figures = Float64Array.from({ length: wasm.clocksCount(clocks) }, (_, source) =>
+        read(clocks, source),
+      );
+      const wanted = figures.keys().filter((source) => by !== "skewed-events" || figures[source]! > 0);
+      // NaN, of a source that has sent nothing countable, stands last.
+      const rank = (source: number): number =>
+        Number.isNaN(figures[source]!) ? -Infinity : figures[source]!;
+      return [...wanted]
+        .sort((a, b) => rank(b) - rank(a) || a - b)
+        .slice(0, limit)
+        .map(describe);
+    },
+    snapshot: () => {
+      const at = wasm.clocksSnapshot(clocks);
+      return copyOut(core, at, wasm.clocksOutputLength(clocks));
+    },
+    restore: (snapshot) => {
+      input(snapshot);
+      if (wasm.clocksRestore(clocks) !== 0) return;
+      throw new MillraceError(
+        "E_CHECKPOINT_VERSION",
+        "the saved clocks of sources are damaged, or of another release",
+      );
+    },
+    dispose: () => wasm.clocksDispose(clocks),
+  };
+}
+
+function known(us: bigint): number | null {
+  return us === NO_TIME ? null : Number(us);
+}
+
+/** The key's value as a person knows the device: a text as it is, anything else as JSON. */
+function deviceText(bytes: Uint8Array<ArrayBuffer>, key: readonly string[]): string | null {
+  const [value] = Object.values(JSON.parse(keyJson(bytes, [key])) as Record<string, unknown>);
+  if (value === undefined || value === null) return null;
+  return typeof value === "string" ? value : JSON.stringify(value);
+}
