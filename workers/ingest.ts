@@ -12,7 +12,12 @@ import { withExpressions } from "./core/expression.ts";
 import { type CoreModule, instantiateCore } from "./core/module.ts";
 import { createParser, type Parser } from "./core/parse.ts";
 import { batchTimeRange, maskSkewed } from "./core/rows.ts";
-import { createSummarizer, type SourceSummarizer } from "./core/source-clocks.ts";
+import {
+  ALL_ROWS,
+  createSummarizer,
+  REPORT_SAMPLE_ROWS,
+  type SourceSummarizer,
+} from "./core/source-clocks.ts";
 import { Tables } from "./core/tables.ts";
 import { createLocal, type LocalAggregator } from "./core/window.ts";
 import { MillraceError } from "./errors.ts";
@@ -162,7 +167,9 @@ function streamOf(name: string, setup: StreamSetup | null): LocalStream {
     queryId: query.id,
     local: withExpressions(core, query, createLocal(core, query), tables),
   }));
-  const stream = { parser, summarizer: createSummarizer(core, setup.plan.key), locals };
+  const sampleRows = setup.isPerSource ? ALL_ROWS : REPORT_SAMPLE_ROWS;
+  const summarizer = createSummarizer(core, setup.plan.key, sampleRows);
+  const stream = { parser, summarizer, locals };
   streams.set(name, stream);
   return stream;
 }

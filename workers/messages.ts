@@ -235,6 +235,8 @@ export interface IngestBody {
 export interface StreamSetup {
   readonly plan: StreamPlan;
   readonly queries: readonly QueryPlan[];
+  /** Sources have watermarks of their own, so every event of theirs must be looked at. */
+  readonly isPerSource: boolean;
   /** The stream's known schema, so that every worker widens alike. */
   readonly schema: readonly SchemaField[];
 }

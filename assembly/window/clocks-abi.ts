@@ -10,8 +10,8 @@ export function sourcesCreate(plan: usize): Sources {
 }
 
 /** The summary's address; its length is `sourcesLength`. */
-export function sourcesSummarize(sources: Sources, batch: Batch, arrivalUs: i64): usize {
-  sources.summarize(batch, arrivalUs);
+export function sourcesSummarize(sources: Sources, batch: Batch, arrivalUs: i64, sampleRows: u32): usize {
+  sources.summarize(batch, arrivalUs, sampleRows);
   return sources.out.data;
 }
 

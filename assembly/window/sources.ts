@@ -1,4 +1,4 @@
-import { Batch, FLAG_CLOCK_SKEW } from "../batch/batch";
+import { Batch, Column, FLAG_CLOCK_SKEW } from "../batch/batch";
 import { ByteBuffer } from "../memory/bytes";
 import { Dictionary } from "../memory/dictionary";
 import { countCandidates, directColumn, findKeyColumns, writeKey } from "./group-key";
@@ -33,7 +33,8 @@ export const SOURCES_VERSION: u32 = 1;
 
 /**
  * The local stage of the clocks: a batch's events by source. Cost: a look-up of the key a row (none when it is a text
- * column), and one bucket.
+ * column), and one bucket; that of a sample, when the clocks are only reported: then rows at random and all with clock
+ * skew are looked at.
  */
 @unmanaged
 export class Sources {
@@ -44,6 +45,8 @@ export class Sources {
   scratch: ByteBuffer;
   keyOfText: ByteBuffer; // u32 by text id
   rows: ByteBuffer; // SourceRow by number
+  /** State of the random choice of a sample: Marsaglia, "Xorshift RNGs", 2003. */
+  random: u32;
   out: ByteBuffer;
 
   static create(plan: Plan): Sources {
@@ -54,6 +57,7 @@ export class Sources {
     self.scratch = ByteBuffer.create(256);
     self.keyOfText = ByteBuffer.create(1024);
     self.rows = ByteBuffer.create(ROW_SIZE * 8);
+    self.random = 2463534242;
     self.out = ByteBuffer.create(1024);
     return self;
   }
@@ -69,34 +73,56 @@ export class Sources {
     heap.free(changetype<usize>(this));
   }
 
-  /** Summarizes a sealed batch that arrived at `arrivalUs`; `out` then holds the summary. */
-  summarize(batch: Batch, arrivalUs: i64): void {
+  /**
+   * Summarizes a sealed batch that arrived at `arrivalUs`; `out` then holds the summary. A larger batch than `sampleRows`
+   * is summarized from about so many of its rows.
+   */
+  summarize(batch: Batch, arrivalUs: i64, sampleRows: u32): void {
     this.keys.reset();
     this.rows.reset();
     findKeyColumns(this.plan, batch, this.columns);
     const direct = directColumn(this.plan, this.columns);
-    const isDirect = changetype<usize>(direct) != 0;
-    if (isDirect) this.prepareTexts(direct.dictionary.count);
-    const times = batch.times;
-    const flags = batch.flags;
-    for (let row: u32 = 0; row < batch.rows; row++) {
-      let source: u32 = UNSEEN;
-      if (isDirect) {
-        const place = this.keyOfText.data + (<usize>load<u32>(direct.cell(row)) << 2);
-        source = load<u32>(place);
-        if (source == UNSEEN) {
-          source = this.internRow(row);
-          store<u32>(place, source);
-        }
-      } else source = this.internRow(row);
-      const entry = this.row(source);
-      const time = load<i64>(times + (<usize>row << 3));
-      if (load<u8>(flags + row) & FLAG_CLOCK_SKEW) entry.skewed++;
-      else if (time > entry.maxTime) entry.maxTime = time;
-      entry.events++;
-      entry.sketch.add(time - arrivalUs);
+    if (changetype<usize>(direct) != 0) this.prepareTexts(direct.dictionary.count);
+    if (batch.rows <= sampleRows) {
+      for (let row: u32 = 0; row < batch.rows; row++) this.take(batch, direct, row, arrivalUs);
+    } else {
+      const stride = batch.rows / max<u32>(sampleRows, 1);
+      let next = this.step(stride) >> 1;
+      for (let row: u32 = 0; row < batch.rows; row++) {
+        const isChosen = row == next;
+        if (isChosen) next += this.step(stride);
+        if (isChosen || load<u8>(batch.flags + row) & FLAG_CLOCK_SKEW) this.take(batch, direct, row, arrivalUs);
+      }
     }
     this.write();
+  }
+
+  /** A random number from 1 on with this mean: a fixed one could miss a device that sends in step with it. */
+  private step(mean: u32): u32 {
+    let x = this.random;
+    x ^= x << 13;
+    x ^= x >> 17;
+    x ^= x << 5;
+    this.random = x;
+    return 1 + (x % (mean * 2 - 1));
+  }
+
+  @inline private take(batch: Batch, direct: Column, row: u32, arrivalUs: i64): void {
+    let source: u32 = UNSEEN;
+    if (changetype<usize>(direct) != 0) {
+      const place = this.keyOfText.data + (<usize>load<u32>(direct.cell(row)) << 2);
+      source = load<u32>(place);
+      if (source == UNSEEN) {
+        source = this.internRow(row);
+        store<u32>(place, source);
+      }
+    } else source = this.internRow(row);
+    const entry = this.row(source);
+    const time = load<i64>(batch.times + (<usize>row << 3));
+    if (load<u8>(batch.flags + row) & FLAG_CLOCK_SKEW) entry.skewed++;
+    else if (time > entry.maxTime) entry.maxTime = time;
+    entry.events++;
+    entry.sketch.add(time - arrivalUs);
   }
 
   @inline private row(index: u32): SourceRow {

@@ -22,7 +22,7 @@ export function describeStream(stream: StreamState): StreamAnswer {
     watermark: time(watermarkUs),
     maxEventTime: time(stream.maxEventTimeUs),
     watermarkPer: config.watermark.per,
-    sources: describeSources(stream.sources),
+    sources: describeSources(config, stream.sources),
     skewedDevices: stream.skewedDevices.map(({ device, events, medianOffsetUs }) => ({
       device,
       events,
@@ -49,21 +49,24 @@ export function describeClocks(stream: StreamState, report: ClockReport): Clocks
     watermarkPer: watermark.per,
     watermark: time(stream.watermarkUs),
     heldBackBy: report.slowest === undefined ? null : { device: report.slowest },
-    sources: describeSources(report.sources),
+    sources: describeSources(stream.config, report.sources),
     devices: report.devices.map((source) => ({
       device: source.device,
       medianOffsetMs: milliseconds(source.medianOffsetUs),
-      events: source.events,
+      samples: source.samples,
       clockSkewed: source.skewedEvents,
       maxEventTime: time(source.maxEventUs),
       lastSeen: time(source.lastSeenUs),
-      idle: source.isIdle,
+      idle: watermark.per === "source" ? source.isIdle : null,
     })),
   };
 }
 
-function describeSources({ known, active, untrackedEvents }: SourceCounts): StreamAnswer["sources"] {
-  return { known, active, untracked: untrackedEvents };
+function describeSources(
+  { watermark }: StreamConfig,
+  { known, active, untrackedEvents }: SourceCounts,
+): StreamAnswer["sources"] {
+  return { known, active: watermark.per === "source" ? active : null, untracked: untrackedEvents };
 }
 
 /** Medians come from buckets of at least a millisecond. */

@@ -17,11 +17,11 @@ const device = z.string().nullable().describe("the value of the stream's key; nu
 const medianOffsetMs = z
   .number()
   .describe(
-    "median of event time − arrival over the device's last 1,000 to 5,000 events; above 0 its clock is ahead",
+    "median of event time − arrival over the device's last events (1,000 to 5,000); above 0 its clock is ahead",
   );
 const sources = z.strictObject({
   known: count,
-  active: count.describe("not idle"),
+  active: count.nullable().describe("not idle; null: one watermark for the stream waits for none"),
   untracked: count.describe("events of devices beyond limits.maxSources"),
 });
 const watermarkPer = z.enum(["stream", "source"]);
@@ -89,11 +89,13 @@ const clocks = z.strictObject({
       z.strictObject({
         device,
         medianOffsetMs,
-        events: count,
+        samples: count.describe(
+          "its events that were looked at: all with watermarks per source, else a sample",
+        ),
         clockSkewed: count,
-        maxEventTime: time.nullable().describe("without clock skew; null: all of its events had it"),
+        maxEventTime: time.nullable().describe("of those looked at without clock skew; null: there was none"),
         lastSeen: time.nullable().describe("arrival of its last event without clock skew"),
-        idle: z.boolean(),
+        idle: z.boolean().nullable().describe("null: one watermark for the stream waits for none"),
       }),
     )
     .describe("those furthest ahead first"),

@@ -95,6 +95,7 @@ export class RunningStream {
     return {
       plan: streamPlan(this.config),
       queries: this.queries.map((query) => query.plan),
+      isPerSource: this.config.watermark.per === "source",
       schema: this.schema,
     };
   }

@@ -269,3 +269,31 @@ test("offsets of every size give one median whatever their order and batches", (
     { numRuns: 200 },
   );
 });
+
+test("a sample has every event with clock skew, and of the others about as many as it should", () => {
+  const lane = createSummarizer(core, KEY, 100);
+  const clocks = makeClocks(50);
+  const events = Array.from({ length: 10_000 }, (_, row) => ({
+    source: `d${row % 20}`,
+    timeUs: row % 20 === 7 ? 3_600_000_000 : 5_000_000,
+    isSkewed: row % 20 === 7,
+  }));
+  for (let batch = 0; batch < 20; batch++) {
+    clocks.merge(
+      withEvents(core, events, (handle) => lane.summarize(handle, 0)),
+      0,
+      BEFORE_ALL,
+    );
+  }
+  const [skewed, ...others] = clocks.top("median-offset", 100);
+  assert.deepEqual([skewed?.device, skewed?.skewedEvents, others.length], ["d7", 10_000, 19]);
+  const samples = others.reduce((sum, source) => sum + source.samples, 0);
+  assert.ok(samples > 1_500 && samples < 2_500, `${samples} samples`);
+  for (const { medianOffsetUs } of others) assert.ok(Math.abs(medianOffsetUs - 5_000_000) < 200_000);
+  assert.deepEqual(
+    clocks.top("skewed-events", 100).map(({ device }) => device),
+    ["d7"],
+  );
+  clocks.dispose();
+  lane.dispose();
+});

@@ -83,7 +83,7 @@ export class MemoryEngine implements Engine {
 
   clocks(name: string): ReturnType<Engine["clocks"]> {
     if (name !== KNOWN) return Promise.resolve(null);
-    const m1 = { device: "m1", maxEventUs: 1_000_000, lastSeenUs: 2_000_000, events: 3, skewedEvents: 0 };
+    const m1 = { device: "m1", maxEventUs: 1_000_000, lastSeenUs: 2_000_000, samples: 3, skewedEvents: 0 };
     return Promise.resolve({
       sources: { known: 2, active: 1, untrackedEvents: 0 },
       slowest: "m1",

@@ -9,7 +9,7 @@ interface ClockExports {
   allocate(length: number): number;
   release(pointer: number): void;
   sourcesCreate(plan: number): number;
-  sourcesSummarize(sources: number, batch: number, arrivalUs: bigint): number;
+  sourcesSummarize(sources: number, batch: number, arrivalUs: bigint, sampleRows: number): number;
   sourcesLength(sources: number): number;
   sourcesDispose(sources: number): void;
   clocksCreate(): number;
@@ -39,6 +39,10 @@ interface ClockExports {
   clocksDispose(clocks: number): void;
 }
 
+/** Rows of a batch that are enough to report on clocks from; watermarks per source need them all. */
+export const REPORT_SAMPLE_ROWS = 256;
+export const ALL_ROWS = 0xffffffff;
+
 /** The local stage of the clocks: a batch in, its events by source out. */
 export interface SourceSummarizer {
   /** `arrivalUs`: when the batch arrived, µs since the epoch. */
@@ -62,9 +66,10 @@ export interface SourceClock {
   readonly maxEventUs: number | null;
   /** Arrival of its last event without clock skew. */
   readonly lastSeenUs: number | null;
-  readonly events: number;
+  /** Its events that were looked at. */
+  readonly samples: number;
   readonly skewedEvents: number;
-  /** Median of event time − arrival over its last events: above 0 the clock is ahead. */
+  /** Median of event time − arrival over the last of these: above 0 the clock is ahead. */
   readonly medianOffsetUs: number;
   readonly isIdle: boolean;
 }
@@ -107,8 +112,12 @@ function exportsOf(core: CoreModule): ClockExports {
   return core.exports as unknown as ClockExports;
 }
 
-/** `key`: the candidates for the stream's key. */
-export function createSummarizer(core: CoreModule, key: readonly string[]): SourceSummarizer {
+/** `key`: the candidates for the stream's key. `sampleRows`: of larger batches about so many rows are looked at. */
+export function createSummarizer(
+  core: CoreModule,
+  key: readonly string[],
+  sampleRows = ALL_ROWS,
+): SourceSummarizer {
   const wasm = exportsOf(core);
   const plan = encodePlan(keyPlan(key));
   const at = wasm.allocate(plan.length + 16) >>> 0;
@@ -117,7 +126,7 @@ export function createSummarizer(core: CoreModule, key: readonly string[]): Sour
   wasm.release(at);
   return {
     summarize: (batch, arrivalUs) => {
-      const out = wasm.sourcesSummarize(sources, batch, BigInt(Math.trunc(arrivalUs)));
+      const out = wasm.sourcesSummarize(sources, batch, BigInt(Math.trunc(arrivalUs)), sampleRows);
       return copyOut(core, out, wasm.sourcesLength(sources));
     },
     dispose: () => wasm.sourcesDispose(sources),
@@ -147,7 +156,7 @@ export function createSourceClocks(core: CoreModule, key: readonly string[]): So
     device: deviceOf(source),
     maxEventUs: known(wasm.clocksMaxTime(clocks, source)),
     lastSeenUs: known(wasm.clocksLastSeen(clocks, source)),
-    events: wasm.clocksEvents(clocks, source),
+    samples: wasm.clocksEvents(clocks, source),
     skewedEvents: wasm.clocksSkewed(clocks, source),
     medianOffsetUs: wasm.clocksMedian(clocks, source),
     isIdle: wasm.clocksIsActive(clocks, source) === 0,
