@@ -69,11 +69,12 @@ function ingestBodies(task: IngestTask): IngestResult {
   const range = batchTimeRange(core, batch);
   if (range.rows === 0) {
     const stages = { parseNs: Number(parsed - started), aggregateNs: 0, encodeNs: 0, compressNs: 0 };
-    const nothing = { partials: [], maxEventUs: null, skewedCount: 0, sources: null };
+    const nothing = { partials: [], maxEventUs: null, skewedCount: 0, sources: null, timeSources: [] };
     return { outcomes, block: null, skewed: null, ...nothing, stages };
   }
   const partials = aggregate(stream, batch);
   const sources = stream.summarizer.summarize(batch, task.arrivalUs);
+  const timeSources = stream.parser.timeSources();
   const aggregated = process.hrtime.bigint();
   const encoded = encodeBatch(core, batch, { stream: task.stream });
   const skewedBytes =
@@ -88,7 +89,7 @@ function ingestBodies(task: IngestTask): IngestResult {
     compressNs: Number(process.hrtime.bigint() - encodedAt),
   };
   const { maxEventUs, skewedCount } = range;
-  return moveWith({ outcomes, block, skewed, partials, maxEventUs, skewedCount, sources, stages }, [
+  return moveWith({ outcomes, block, skewed, partials, maxEventUs, skewedCount, sources, timeSources, stages }, [
     ...buffersOf(partials),
     sources.buffer,
     block.data.buffer,

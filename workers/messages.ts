@@ -178,6 +178,8 @@ export type CommitOperation =
       readonly unkeptDeadLetters: number;
       /** Events whose time is beyond maxAhead: also in `block`, flagged, and kept in the side output. */
       readonly skewed: StoredBlock | null;
+      /** The fields that gave its events their times; null: their arrival did. */
+      readonly timeSources?: readonly (string | null)[];
     }
   | { readonly kind: "watermark"; readonly stream: string; readonly timeUs: number | "end" }
   | ({ readonly kind: "tick" } & Tick)
@@ -189,6 +191,14 @@ export type CommitOperation =
       readonly stream: string;
       readonly sourceSeq: number;
       readonly block: StoredBlock;
+      readonly atUs: number;
+    }
+  /** Windows corrected by late events: new revisions, and the late blocks whose events are all in them. */
+  | {
+      readonly kind: "correction";
+      readonly stream: string;
+      readonly rows: readonly ResultRow[];
+      readonly lateIds: readonly number[];
       readonly atUs: number;
     }
   | { readonly kind: "checkpoint"; readonly seq: number; readonly state: Uint8Array<ArrayBuffer> };
@@ -284,6 +294,8 @@ export interface StageTimes {
 
 export interface IngestResult extends AggregatedBlock {
   readonly outcomes: readonly BodyOutcome[];
+  /** The fields that gave events their times; null: their arrival did. */
+  readonly timeSources: readonly (string | null)[];
   /** null when no line was good. */
   readonly block: StoredBlock | null;
   readonly skewed: StoredBlock | null;

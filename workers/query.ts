@@ -2,6 +2,8 @@ import { MillraceError } from "./errors.ts";
 import type { StoredBlock } from "./messages.ts";
 import { moveWith, releaseBytes } from "./move.ts";
 import { BlockDecoder } from "./query/block-decoder.ts";
+import { explainRefusal } from "./query/correctable.ts";
+import { type Correction, type CorrectionTask, Corrector } from "./query/correction.ts";
 import { type CursorForm, EVENT_CURSOR, ID_CURSOR, LATE_CURSOR, RESULT_CURSOR } from "./query/cursor.ts";
 import { readEvents } from "./query/events.ts";
 import { readLate } from "./query/late-page.ts";
@@ -23,7 +25,8 @@ export interface Page extends Omit<tasks.Page<unknown>, "next"> {
   readonly next: string | null;
 }
 
-const decoder = new BlockDecoder(await portableCodec());
+const codec = await portableCodec();
+const decoder = new BlockDecoder(codec);
 let reader: Reader | null = null;
 
 /** Opens the database for reading. The storage thread makes it, so it must be there. */
@@ -65,6 +68,33 @@ export function compact({ blocks, stream }: tasks.MergeTask): StoredBlock | task
   return "failure" in merged ? merged : moveWith(merged, [merged.data.buffer]);
 }
 
+/** A step of correcting windows by late events: what is to be written, and the queries that were left alone. */
+export interface CorrectionStep extends Correction {
+  readonly refused: readonly { readonly query: string; readonly reason: string }[];
+}
+
+/**
+ * Computes windows of late events anew. While a query is left alone, no late block counts as done: its windows still
+ * lack the events.
+ */
+export function correct(task: CorrectionTask): CorrectionStep | tasks.QueryFailure {
+  return expected(() => {
+    const store = openReader();
+    return store.atOneMoment(() => {
+      const types = store.typesByField(task.stream);
+      const refused = task.plans.flatMap((plan) => {
+        const reason = explainRefusal(plan, types);
+        return reason === null ? [] : [{ query: plan.name, reason }];
+      });
+      const plans = task.plans.filter(({ name }) => !refused.some(({ query }) => query === name));
+      const correction = new Corrector(store, codec, { ...task, plans }).run();
+      return refused.length === 0
+        ? { ...correction, refused }
+        : { ...correction, refused, lateIds: [], events: 0 };
+    });
+  });
+}
+
 export function close(): void {
   reader?.close();
   reader = null;
@@ -76,11 +106,16 @@ function page<Cursor>(
   read: (store: Reader, after: Cursor | null) => tasks.Page<Cursor>,
 ): Page | tasks.QueryFailure {
   return expected(() => {
-    if (reader === null) throw new MillraceError("E_STORE_CLOSED", "the store is not open for reading");
+    const store = openReader();
     if (!(limit >= 1)) throw new MillraceError("E_LIMIT", `limit is ${limit}; a page has at least one row`);
-    const { ndjson, next, skippedBlocks } = read(reader, after === null ? null : form.decode(after));
+    const { ndjson, next, skippedBlocks } = read(store, after === null ? null : form.decode(after));
     return { ndjson, next: next === null ? null : form.encode(next), skippedBlocks };
   });
+}
+
+function openReader(): Reader {
+  if (reader === null) throw new MillraceError("E_STORE_CLOSED", "the store is not open for reading");
+  return reader;
 }
 
 /** Runs it; an error with a code becomes a value. */

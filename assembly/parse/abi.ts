@@ -139,6 +139,11 @@ export function parserFinish(parser: Parser): Batch {
   return parser.finish();
 }
 
+/** What gave the rows' times: see `MARK_ARRIVAL` and `timeMark`. */
+export function parserMarks(parser: Parser): u32 {
+  return parser.batchMarks;
+}
+
 export function parserBatch(parser: Parser): Batch {
   return parser.batch;
 }

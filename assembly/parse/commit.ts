@@ -3,7 +3,7 @@ import { writeDouble, writeInteger } from "../codec/numbers";
 import { widenColumn, widerOf } from "../codec/widen";
 import { appendExtra } from "./extra";
 import { ExtraPolicy, MAX_COLUMNS, NOT_A_TIME, Plan } from "./field";
-import { MARK_KEY, MARK_TIME } from "./key";
+import { MARK_KEY, MARK_TIME, timeMark } from "./key";
 import { decimalExponent, isNegative, mantissa, readNumber } from "./number";
 import { Parser } from "./parser";
 import { failAt, failWith, Problem } from "./problem";
@@ -33,7 +33,7 @@ export function commitMembers(parser: Parser): bool {
     faultyMember = timeIndex;
     if (!readTime(memberAt(timeIndex), plan.unit)) return fail(Problem.Time, memberAt(timeIndex).raw);
     parser.rowTimeUs = timeUs;
-    parser.rowMarks = MARK_TIME;
+    parser.rowMarks = MARK_TIME | timeMark(memberAt(timeIndex).field.timeRank);
   }
   let newColumns: u32 = 0;
   for (let i: u32 = 0; i < memberCount; i++) {

@@ -50,7 +50,7 @@ export class Key {
   serial: u32;
   /** The field's column, when it has one. */
   column: usize;
-  /** Marks that a value here sets: see `MARK_KEY` and `MARK_TIME`. */
+  /** Marks that a value here sets: see `MARK_KEY`, `MARK_TIME` and `timeMark`. */
   marks: u32;
   /** Arrays go to the extra column (Extra), are dropped (Drop), or are for the full reader (Other). */
   arrayRole: Role;
@@ -72,6 +72,16 @@ export class Key {
 
 export const MARK_KEY: u32 = 1;
 export const MARK_TIME: u32 = 2;
+/** Of rows whose time is that of their arrival. */
+export const MARK_ARRIVAL: u32 = 4;
+const TIME_MARKS_SHIFT: u32 = 8;
+const MAX_TIME_MARKS: u32 = 16;
+
+/** Says which of the candidates gave the time; from the 16th on they share a mark. */
+@inline
+export function timeMark(rank: u32): u32 {
+  return 1 << (TIME_MARKS_SHIFT + min<u32>(rank, MAX_TIME_MARKS - 1));
+}
 
 /** An entry of the table for keys of up to 7 bytes, with all that is needed to know what comes after the key. */
 @unmanaged

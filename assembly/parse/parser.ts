@@ -2,7 +2,7 @@ import { Batch, Column, ColumnType, FLAG_CLOCK_SKEW } from "../batch/batch";
 import { ByteBuffer } from "../memory/bytes";
 import { Dictionary } from "../memory/dictionary";
 import { NOT_A_TIME, Plan } from "./field";
-import { Key, KeySet, MARK_KEY, MARK_TIME, QuickKey, Role, roleOfExtra, roleOfField } from "./key";
+import { Key, KeySet, MARK_ARRIVAL, MARK_KEY, MARK_TIME, QuickKey, Role, roleOfExtra, roleOfField, timeMark } from "./key";
 import { FEED_IN_LINE } from "./value";
 
 const FIRST_ROWS: u32 = 1024;
@@ -41,6 +41,8 @@ export class Parser {
   serial: u32;
   rowTimeUs: i64;
   rowMarks: u32;
+  /** Marks of all rows since the batch began. */
+  batchMarks: u32;
   /** `FEED_IN_DOCUMENT` or `FEED_IN_LINE`. */
   lineFeed: u32;
   /** How often the guess of the next key failed lately. */
@@ -61,6 +63,7 @@ export class Parser {
     self.arrivalUs = 0;
     self.latestUs = i64.MAX_VALUE;
     self.serial = 0;
+    self.batchMarks = 0;
     self.lineFeed = FEED_IN_LINE;
     self.failedGuesses = 0;
     self.missesKey = 0;
@@ -74,6 +77,7 @@ export class Parser {
     emptyBatch(this.batch);
     this.inputBytes = 0;
     this.arrivalUs = arrivalUs;
+    this.batchMarks = 0;
     const ahead = this.plan.maxAheadUs;
     this.latestUs = ahead > i64.MAX_VALUE - max<i64>(arrivalUs, 0) ? i64.MAX_VALUE : arrivalUs + ahead;
   }
@@ -116,11 +120,14 @@ export class Parser {
   @inline endRow(extraBytes: u32): bool {
     const plan = this.plan;
     let time = this.rowTimeUs;
-    if ((this.rowMarks & MARK_TIME) == 0) {
+    let marks = this.rowMarks;
+    if ((marks & MARK_TIME) == 0) {
       if (plan.isTimeDeclared) return false;
       time = this.arrivalUs;
+      marks |= MARK_ARRIVAL;
     }
-    if (plan.isKeyDeclared && (this.rowMarks & MARK_KEY) == 0) return false;
+    if (plan.isKeyDeclared && (marks & MARK_KEY) == 0) return false;
+    this.batchMarks |= marks;
     const batch = this.batch;
     const row = batch.rows;
     store<i64>(batch.times + (<usize>row << 3), time);
@@ -149,6 +156,7 @@ export class Parser {
     key.column = isField ? field.column : 0;
     key.timeRank = isField ? field.timeRank : NOT_A_TIME;
     key.marks = isField && field.isKey ? MARK_KEY : 0;
+    if (isField && field.timeRank != NOT_A_TIME) key.marks |= timeMark(field.timeRank);
     const isStrict = isField && (field.declaredType != ColumnType.Null || field.timeRank != NOT_A_TIME || field.isKey);
     key.arrayRole = isStrict ? Role.Other : extraRole;
   }

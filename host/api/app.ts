@@ -14,6 +14,7 @@ import type { Page as WebPage } from "../web/page.ts";
 import { describeClocks, describeNode, describeQuery, describeStream, timeFieldOf } from "./describe.ts";
 import { describeConfig } from "./describe-config.ts";
 import { addSafetyHeaders, limitReads, refuseOtherSites } from "./guards.ts";
+import { lateApply } from "./late-apply.ts";
 import { LIVE_HEADERS, LiveFeeds } from "./live.ts";
 import { answerNotFound } from "./not-found.ts";
 import { openApiDocument } from "./openapi.ts";
@@ -61,13 +62,14 @@ export function createApp(parts: AppParts): App {
 }
 
 /** What clients send. */
-function addInputRoutes(app: App, { config, engine, metrics }: AppParts): void {
+function addInputRoutes(app: App, { config, engine, reads, metrics }: AppParts): void {
   const bodies = new BodyReader({ maxHeldBytes: config.limits.maxQueuedBytes });
   metrics.watchBodies(() => bodies.heldBytes);
   app.post("/v1/streams/:stream/events", (context) =>
     postEvents(context, { config, engine, bodies, metrics }),
   );
   app.post("/v1/streams/:stream/watermark", (context) => postWatermark(context, { engine, bodies }));
+  app.post("/v1/streams/:stream/late/apply", lateApply({ engine, reads, bodies }));
 }
 
 /** What the pipeline knows by itself. It answers even when windows stand still: that is when one looks. */

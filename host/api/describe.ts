@@ -18,6 +18,10 @@ export function describeStream(stream: StreamState): StreamAnswer {
     ...describeKey(stream),
     timeField: timeFieldOf(config),
     timeSource: config.time.isDeclared ? "declared" : "found-or-arrival",
+    timeFound: {
+      fields: stream.timeSources.filter((source) => source !== null),
+      arrival: stream.timeSources.includes(null),
+    },
     timeUnit: config.time.unit,
     watermark: time(watermarkUs),
     maxEventTime: time(stream.maxEventTimeUs),

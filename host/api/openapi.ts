@@ -138,6 +138,19 @@ const paths: Readonly<Record<string, object>> = {
     [stream],
     noStream,
   ),
+  "/v1/streams/{stream}/late/apply": {
+    post: {
+      summary: "Correct the windows that late events belong to; answered once the new revisions are durable",
+      parameters: [stream],
+      requestBody: { required: false, content: json("LateApplyRequest") },
+      responses: {
+        200: ok("what was corrected", json("LateApplyAnswer")),
+        400: problem("bad request"),
+        ...noStream,
+        503: problem("windows lag behind; see Retry-After"),
+      },
+    },
+  },
   "/v1/queries": read("Queries, their definition and state", json("QueryList")),
   "/v1/queries/{query}": read("One query", json("Query"), [query], noQuery),
   "/v1/queries/{query}/results": rows(

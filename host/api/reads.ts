@@ -1,3 +1,6 @@
+import type { CorrectionTask } from "../../workers/query/correction.ts";
+import type { CorrectionStep } from "../../workers/query.ts";
+
 /** A page of NDJSON, and where the next one starts. */
 export interface Page {
   readonly ndjson: Uint8Array;
@@ -53,4 +56,6 @@ export interface HistoryReads {
   late(request: LateRequest): Promise<Page>;
   deadLetters(request: ListRequest): Promise<Page>;
   losses(request: ListRequest): Promise<Page>;
+  /** A step of correcting windows by late events; writes nothing. */
+  correct(task: CorrectionTask): Promise<CorrectionStep>;
 }

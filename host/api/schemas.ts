@@ -39,6 +39,11 @@ const stream = z.strictObject({
   timeSource: z
     .enum(["declared", "found-or-arrival"])
     .describe("found-or-arrival: the first of ts, timestamp, time that an event has, else its arrival"),
+  timeFound: z
+    .strictObject({ fields: z.array(z.string()), arrival: z.boolean() })
+    .describe(
+      "the fields that gave events their times so far, and whether any had none and took its arrival",
+    ),
   timeUnit: z.enum(["auto", "iso", "s", "ms", "us", "ns"]),
   watermark: time.nullable().describe("no earlier event is expected; null before the first event"),
   maxEventTime: time.nullable(),
@@ -161,6 +166,17 @@ const status = z.strictObject({
   memory: z.strictObject({ rssBytes: count }),
 });
 
+const lateApplyAnswer = z.strictObject({
+  applied: count.describe("late events that are in their windows now and were not marked so before"),
+  revisions: count.describe("result rows written: windows whose values changed"),
+  waiting: count.describe("clock-skewed events left for later: some of their windows are still open"),
+  unreadable: count.describe("late events left alone since a block of their windows cannot be read"),
+  refused: z
+    .array(z.strictObject({ query: z.string(), reason: z.string() }))
+    .describe("queries that were left alone; while there are any, no event counts as applied"),
+  next: count.nullable().describe("where to go on: send it as `after`; null: all are done"),
+});
+
 export const schemas = {
   IngestAnswer: z.strictObject({
     accepted: count.describe("events that are durable"),
@@ -183,6 +199,11 @@ export const schemas = {
     z.strictObject({ end: z.literal(true).describe("closes every open window") }),
   ]),
   WatermarkAnswer: z.strictObject({ watermark: time.nullable() }),
+  LateApplyRequest: z.strictObject({
+    clockSkew: z.boolean().optional().describe("also take in clock-skewed events; default false"),
+    after: count.optional().describe("`next` of the answer before"),
+  }),
+  LateApplyAnswer: lateApplyAnswer,
   Stream: stream,
   Clocks: clocks,
   StreamList: z.strictObject({ streams: z.array(stream) }),
@@ -234,5 +255,6 @@ export const schemas = {
 export type SchemaName = keyof typeof schemas;
 export type StreamAnswer = z.infer<typeof stream>;
 export type ClocksAnswer = z.infer<typeof clocks>;
+export type LateApplyAnswer = z.infer<typeof lateApplyAnswer>;
 export type QueryAnswer = z.infer<typeof query>;
 export type StatusAnswer = z.infer<typeof status>;

@@ -106,11 +106,22 @@ function addReaders(program: Command): void {
     .action(async (name, options) => (await import("./tail.ts")).tail(name, options));
   program
     .command("late <stream>")
-    .description("list events that came too late, or from a clock that is ahead")
+    .description(
+      "list events that came too late, or from a clock that is ahead; --apply corrects their windows",
+    )
+    .option("--apply", "correct the windows that late events belong to")
+    .option("--clock-skew", "with --apply: also take in events from clocks that are ahead")
     .addOption(limit())
     .addOption(url())
     .addOption(json())
     .action(async (stream, options) => (await import("./late.ts")).late(stream, options));
+  program
+    .command("clocks <stream>")
+    .description("list devices by how far their clocks are ahead of the node's")
+    .addOption(limit())
+    .addOption(url())
+    .addOption(json())
+    .action(async (stream, options) => (await import("./clocks.ts")).clocks(stream, options));
   for (const [name, what] of [
     ["dlq", "list lines that could not be taken, and why"],
     ["losses", "list what was given up"],

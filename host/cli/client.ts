@@ -49,10 +49,21 @@ export class NodeClient {
     }
   }
 
-  async get(path: string, signal: AbortSignal | null = null): Promise<Response> {
+  get(path: string, signal: AbortSignal | null = null): Promise<Response> {
+    return this.#ask(path, { signal });
+  }
+
+  /** Sends an object as JSON. */
+  async post(path: string, body: object): Promise<unknown> {
+    const headers = { "content-type": "application/json" };
+    return (await this.#ask(path, { method: "POST", headers, body: JSON.stringify(body) })).json();
+  }
+
+  async #ask(path: string, options: RequestInit): Promise<Response> {
+    const { signal } = options;
     let response: Response;
     try {
-      response = await fetch(`${this.url}${path}`, { signal });
+      response = await fetch(`${this.url}${path}`, options);
     } catch (cause) {
       throw signal?.aborted === true ? cause : unreachable(this.url, cause);
     }

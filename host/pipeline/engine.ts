@@ -2,6 +2,7 @@ import type {
   BodyEncoding,
   BodyFormat,
   LineError,
+  QueryPlan,
   ResultRow,
   SchemaField,
   SkewedDevice,
@@ -51,6 +52,8 @@ export interface StreamState {
   readonly sources: SourceCounts;
   /** The devices with the most clock-skewed events, some 20. */
   readonly skewedDevices: readonly SkewedDevice[];
+  /** The fields that gave events their times so far, and null where their arrival did. */
+  readonly timeSources: readonly (string | null)[];
   readonly accepted: number;
   readonly deadLettered: number;
   readonly late: number;
@@ -103,6 +106,10 @@ export interface Engine {
   clocks(stream: string, limit: number): Promise<ClockReport | null>;
   queries(): readonly QueryState[];
   query(name: string): QueryState | null;
+  /** The definitions of a stream's queries as the window engine has them. */
+  plans(stream: string): readonly QueryPlan[];
+  /** Writes corrected results and marks the late events that are in them, in one transaction, and publishes them. */
+  correct(stream: string, rows: readonly ResultRow[], lateIds: readonly number[]): Promise<void>;
   status(): EngineStatus;
   /** Calls `listener` for each durable result row of the query; returns the way to stop. */
   subscribe(query: string, listener: (rows: readonly ResultRow[]) => void): () => void;

@@ -29,6 +29,7 @@ export async function recover(parts: RecoveryParts): Promise<{ lastSeq: number; 
   for (const stored of opened.streams) {
     const stream = registry.recall(stored.stream);
     stream.learn(stored.schema);
+    stream.learnTimes(stored.timeSources);
     stream.schemaVersion = stored.schemaVersion;
     Object.assign(stream.counts, stored.counts);
   }

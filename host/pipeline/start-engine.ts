@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import { MillraceError } from "../../workers/errors.ts";
-import type { CommitOutcome, IngestResult, Tick } from "../../workers/messages.ts";
+import type { CommitOutcome, IngestResult, ResultRow, Tick } from "../../workers/messages.ts";
 import type { Config } from "../config/config.ts";
 import type { StorageClient } from "../store/storage-client.ts";
 import { ApplyLoop } from "./apply-loop.ts";
@@ -216,6 +216,18 @@ class Pipeline implements Engine {
     };
   }
 
+  plans(name: string): ReturnType<Engine["plans"]> {
+    return this.#registry.stream(name)?.queries.map(({ plan }) => plan) ?? [];
+  }
+
+  async correct(stream: string, rows: readonly ResultRow[], lateIds: readonly number[]): Promise<void> {
+    const atUs = this.#clock.nowUs();
+    const bytes = rows.reduce((sum, { key, values }) => sum + key.length + values.length, 0);
+    await this.#commits.push({ kind: "correction", stream, rows, lateIds, atUs }, bytes);
+    for (const [name, own] of Map.groupBy(rows, ({ query }) => query))
+      this.#registry.query(name)?.publish(own);
+  }
+
   subscribe(name: string, listener: Parameters<Engine["subscribe"]>[1]): () => void {
     const listeners = this.#registry.query(name)?.listeners;
     listeners?.add(listener);
@@ -282,6 +294,7 @@ class Pipeline implements Engine {
       deadLetters,
       unkeptDeadLetters: bad - deadLetters.length,
       skewed,
+      timeSources: result.timeSources,
     } as const;
     const outcome = await this.#commits.push(operation, block?.data.length ?? 256);
     if (outcome.kind === "duplicate") {
@@ -292,6 +305,7 @@ class Pipeline implements Engine {
     stream.count(accepted, bad, result, block?.data.length ?? 0, this.#clock.monotonicMs());
     if (block !== null) {
       stream.learn(block.schema);
+      stream.learnTimes(result.timeSources);
       const { partials, maxEventUs, sources } = result;
       const entry = {
         kind: "block",

@@ -30,6 +30,13 @@ export class RunningQuery {
     this.plan = plan;
   }
 
+  /** Counts rows that came of late events, and tells who listens. */
+  publish(rows: readonly ResultRow[]): void {
+    this.results += rows.length;
+    for (const row of rows) if (row.revision > 0) this.revisions++;
+    for (const listener of this.listeners) listener(rows);
+  }
+
   state(): QueryState {
     return {
       config: this.config,
@@ -76,6 +83,8 @@ export class RunningStream {
   sources: SourceCounts = { known: 0, active: 0, untrackedEvents: 0 };
   skewedDevices: readonly SkewedDevice[] = [];
   duplicates = 0;
+  /** The fields that gave events their times, and null where their arrival did. */
+  timeSources: readonly (string | null)[] = [];
 
   constructor(config: StreamConfig, isWritable: boolean) {
     this.config = config;
@@ -89,6 +98,11 @@ export class RunningStream {
     this.schema = merged;
     this.schemaVersion++;
     return true;
+  }
+
+  learnTimes(sources: readonly (string | null)[]): void {
+    if (sources.every((source) => this.timeSources.includes(source))) return;
+    this.timeSources = [...new Set([...this.timeSources, ...sources])];
   }
 
   setup(): StreamSetup {
@@ -125,6 +139,7 @@ export class RunningStream {
       maxEventTimeUs: this.maxEventUs,
       sources: this.sources,
       skewedDevices: this.skewedDevices,
+      timeSources: this.timeSources,
       ...this.counts,
       duplicates: this.duplicates,
       rate: this.rate.perSecond(nowMs),

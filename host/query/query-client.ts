@@ -1,8 +1,16 @@
 import { Piscina } from "piscina";
 import { MillraceError } from "../../workers/errors.ts";
 import type { StoredBlock } from "../../workers/messages.ts";
+import type { CorrectionTask } from "../../workers/query/correction.ts";
 import type { QueryFailure } from "../../workers/query/tasks.ts";
-import type { EventsTask, LateTask, ListTask, Page, ResultsTask } from "../../workers/query.ts";
+import type {
+  CorrectionStep,
+  EventsTask,
+  LateTask,
+  ListTask,
+  Page,
+  ResultsTask,
+} from "../../workers/query.ts";
 import type { HistoryReads } from "../api/reads.ts";
 import { workerFile } from "../pipeline/worker-file.ts";
 
@@ -66,6 +74,11 @@ export class QueryClient implements HistoryReads {
 
   losses(task: ListTask): Promise<Page> {
     return this.#page("losses", task);
+  }
+
+  /** A step of correcting windows by late events; writes nothing. Results that live windows gave must be durable. */
+  correct(task: CorrectionTask): Promise<CorrectionStep> {
+    return this.#run("correct", task);
   }
 
   /** One block with the events of several, in their order. @throws MillraceError when one of them cannot be read. */

@@ -16,7 +16,9 @@ import type {
   StreamState,
 } from "../../host/pipeline/engine.ts";
 import { MillraceError } from "../../workers/errors.ts";
-import type { ResultRow } from "../../workers/messages.ts";
+import type { QueryPlan, ResultRow } from "../../workers/messages.ts";
+import type { CorrectionTask } from "../../workers/query/correction.ts";
+import type { CorrectionStep } from "../../workers/query.ts";
 
 export const KNOWN = "machines";
 
@@ -24,6 +26,7 @@ export const KNOWN = "machines";
 export class MemoryEngine implements Engine {
   readonly requests: { readonly request: IngestRequest; readonly text: string }[] = [];
   readonly watermarks: { readonly stream: string; readonly time: number | "end" }[] = [];
+  readonly corrections: { readonly rows: readonly ResultRow[]; readonly lateIds: readonly number[] }[] = [];
   readonly listeners = new Set<(rows: readonly ResultRow[]) => void>();
   refusal: IngestRefusal | null = null;
   outcome: IngestOutcome | null = null;
@@ -65,6 +68,7 @@ export class MemoryEngine implements Engine {
         maxEventTimeUs: this.watermarkUs,
         sources: { known: 2, active: 1, untrackedEvents: 0 },
         skewedDevices: [],
+        timeSources: ["ts", null],
         accepted: 3,
         deadLettered: 1,
         late: 0,
@@ -99,6 +103,15 @@ export class MemoryEngine implements Engine {
 
   query(name: string): QueryState | null {
     return this.queries().find(({ config }) => config.name === name) ?? null;
+  }
+
+  plans(): readonly QueryPlan[] {
+    return [];
+  }
+
+  correct(_: string, rows: readonly ResultRow[], lateIds: readonly number[]): Promise<void> {
+    this.corrections.push({ rows, lateIds });
+    return Promise.resolve();
   }
 
   status(): EngineStatus {
@@ -144,7 +157,15 @@ export class MemoryReads implements HistoryReads {
     readonly request: Partial<EventsRequest & ResultsRequest & ListRequest>;
   }[] = [];
   next: string | null = null;
+  /** What `correct` gives, step by step; after the last, nothing is left. */
+  readonly corrections: CorrectionStep[] = [];
+  readonly correctionTasks: CorrectionTask[] = [];
 
+  correct = (task: CorrectionTask): Promise<CorrectionStep> => {
+    this.correctionTasks.push(task);
+    const nothing = { rows: [], lateIds: [], events: 0, waitingEvents: 0, unreadableEvents: 0 };
+    return Promise.resolve(this.corrections.shift() ?? { ...nothing, nextId: null, refused: [] });
+  };
   events = (request: EventsRequest): Promise<Page> => this.#page("events", request);
   results = (request: ResultsRequest): Promise<Page> => this.#page("results", request);
   late: HistoryReads["late"] = (request) => this.#page("late", request);

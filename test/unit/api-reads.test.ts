@@ -165,6 +165,7 @@ test("answers have the form that the OpenAPI document promises, and it names eve
   for (const [path, name] of [
     ["/v1/streams", "StreamList"],
     [`/v1/streams/${KNOWN}`, "Stream"],
+    [`/v1/streams/${KNOWN}/clocks`, "Clocks"],
     ["/v1/queries", "QueryList"],
     [`/v1/queries/${QUERY}`, "Query"],
     ["/v1/status", "Status"],
@@ -196,7 +197,7 @@ test("answers have the form that the OpenAPI document promises, and it names eve
       if (path.endsWith("/live")) continue;
       const answer = await fetch(url + real, {
         method,
-        ...(method === "post" ? { body: Buffer.from('{"end":true}') } : {}),
+        ...(method === "post" ? { body: Buffer.from(path.endsWith("/apply") ? "{}" : '{"end":true}') } : {}),
       });
       assert.equal(answer.status, 200, `${method} ${real}`);
       const type = (answer.headers.get("content-type") ?? "").split(";")[0] ?? "";
@@ -222,6 +223,7 @@ test("a stream tells which key and time are in use", async (context) => {
     ],
     [{ device: "string", temp: "float" }, "device", "found", "ts", "found-or-arrival", null, null],
   );
+  assert.deepEqual(fresh.timeFound, { fields: ["ts"], arrival: true });
   engine.watermarkUs = 1_767_225_600_000_000;
   const later = await stream();
   assert.equal(later.watermark, "2026-01-01T00:00:00.000Z");

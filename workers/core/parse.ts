@@ -20,6 +20,8 @@ export interface Parser {
   parse(format: BodyFormat, body: Uint8Array): ParseOutcome;
   /** The batch, to be read until the next `begin` of any parser of the same module. */
   finish(): BatchHandle;
+  /** The fields that gave event times since `begin`, and null where that was the arrival. */
+  timeSources(): (string | null)[];
   /** Adopts the types of a schema inferred elsewhere: columns widen to it. Fields that the plan does not take are passed over. */
   setSchema(fields: readonly SchemaField[]): void;
   /** The fields that have columns, in the order of first appearance. */
@@ -49,6 +51,7 @@ interface ParseExports {
   parseInput(parser: number, length: number): number;
   parseBody(parser: number, format: number, length: number): number;
   parserFinish(parser: number): number;
+  parserMarks(parser: number): number;
   parserBatch(parser: number): number;
   parserDispose(parser: number): void;
 }
@@ -65,6 +68,10 @@ const FAULT_WORDS = 8;
 const COLUMN_TYPE = 0;
 const COLUMN_NAME = 2;
 const COLUMN_NAME_LENGTH = 3;
+
+/** `MARK_ARRIVAL` and the first `timeMark` of the core. */
+const MARK_ARRIVAL = 4;
+const TIME_MARKS_SHIFT = 8;
 
 /** A bad line's text is kept up to this many bytes. */
 const MAX_TEXT_BYTES = 16 << 10;
@@ -92,7 +99,8 @@ export function createParser(core: CoreModule, plan: StreamPlan): Parser {
     use(at, bytes.length);
     wasm.release(at);
   };
-  for (const path of plan.time.fields) withPath(path, (at, length) => wasm.parserAddTime(parser, at, length));
+  const timeFields = [...new Set(plan.time.fields)];
+  for (const path of timeFields) withPath(path, (at, length) => wasm.parserAddTime(parser, at, length));
   for (const path of plan.key) withPath(path, (at, length) => wasm.parserAddKey(parser, at, length));
   for (const { name, type } of plan.fields ?? []) {
     withPath(name, (at, length) => wasm.parserAddField(parser, at, length, TYPE_NUMBERS[type]));
@@ -106,6 +114,11 @@ export function createParser(core: CoreModule, plan: StreamPlan): Parser {
       return readOutcome(core, wasm.parseBody(parser, FORMATS[format], body.length));
     },
     finish: () => wasm.parserFinish(parser) >>> 0,
+    timeSources: () => {
+      const marks = wasm.parserMarks(parser);
+      const found = timeFields.filter((_, rank) => marks & (1 << (TIME_MARKS_SHIFT + rank)));
+      return marks & MARK_ARRIVAL ? [...found, null] : found;
+    },
     setSchema: (fields) => {
       for (const { name, type } of fields) {
         withPath(name, (at, length) => wasm.parserWiden(parser, at, length, TYPE_NUMBERS[type]));

@@ -1,5 +1,5 @@
 import type { BatchHandle } from "./codec.ts";
-import { type CoreModule, copyOut } from "./module.ts";
+import { type CoreModule, copyIn, copyOut } from "./module.ts";
 
 const NO_TIME = -(2n ** 63n);
 const FLAG_CLOCK_SKEW = 1;
@@ -27,6 +27,11 @@ export function batchTimeRange(
     skewedCount: summary.getUint32(8, true),
     maxEventUs: maxTime === NO_TIME ? null : Number(maxTime),
   };
+}
+
+/** Says of every row whether it is left out as if it had clock skew: one byte a row, 0 where it counts. */
+export function setSkewed(core: CoreModule, batch: BatchHandle, flags: Uint8Array): void {
+  copyIn(core, exportsOf(core).batchFlags(batch), flags);
 }
 
 /** One byte a row: 1 where the event is clock-skewed. */

@@ -128,6 +128,7 @@ export const MIGRATIONS: readonly string[] = [
     SELECT source_seq, reason, stream_id, at_us, count, codec, encoded_bytes, data FROM late ORDER BY rowid;
   DROP TABLE late;
   CREATE INDEX late_by_stream ON late_events (stream_id, id);
+  ALTER TABLE streams ADD COLUMN time_sources TEXT NOT NULL DEFAULT '[]';
   CREATE INDEX late_unapplied ON late_events (stream_id, id) WHERE applied_us IS NULL;
   `,
 ];

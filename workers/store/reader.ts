@@ -1,5 +1,5 @@
 import type { Statement } from "better-sqlite3";
-import type { ResultRow, StoredBlock } from "../messages.ts";
+import type { FieldType, ResultRow, SchemaField, StoredBlock } from "../messages.ts";
 import { type BlockRow, storedBlock } from "./block-row.ts";
 import { type Connection, openForReading } from "./database.ts";
 
@@ -42,6 +42,12 @@ export interface LateBlock {
   /** When the windows were corrected by it; null: not yet. */
   readonly appliedUs: number | null;
   readonly block: StoredBlock;
+}
+
+export interface LatestResult {
+  readonly revision: number;
+  /** JSON text. */
+  readonly values: string;
 }
 
 export interface DeadLetterRow {
@@ -146,6 +152,49 @@ export class Reader {
   /** Blocks of the late side output in the order they were set aside, from an id on. Their times are 0 where unknown. */
   late(stream: string, fromId: number, limit: number): LateBlock[] {
     return this.#lateBlocks("id >= @fromId", { stream, fromId, limit });
+  }
+
+  /** Blocks of the late side output that windows were not corrected by yet, behind an id. */
+  lateToApply(stream: string, afterId: number, includesSkewed: boolean, limit: number): LateBlock[] {
+    const reasons = includesSkewed ? "" : " AND reason = 'late'";
+    return this.#lateBlocks(`applied_us IS NULL AND id > @afterId${reasons}`, { stream, afterId, limit });
+  }
+
+  /** Blocks of clock-skewed events that windows were corrected by, as far as they may be of [fromUs, toUs). */
+  appliedSkew(stream: string, fromUs: number, toUs: number): LateBlock[] {
+    const isNear = "(min_us IS NULL OR (max_us >= @fromUs AND min_us < @toUs))";
+    const condition = `reason = 'clock-skew' AND applied_us IS NOT NULL AND ${isNear}`;
+    return this.#lateBlocks(condition, { stream, fromUs, toUs, limit: -1 });
+  }
+
+  /** The latest revision of one window of one key, or null. */
+  latestResult(row: Pick<ResultRow, "query" | "startUs" | "key" | "endUs">): LatestResult | null {
+    const latest = this.#prepare(
+      "SELECT revision, value AS 'values' FROM results WHERE query = ? AND start_us = ? AND key = ? AND end_us = ?" +
+        " ORDER BY revision DESC LIMIT 1",
+    ).get(row.query, row.startUs, row.key, row.endUs);
+    return (latest as LatestResult | undefined) ?? null;
+  }
+
+  /** Every type that a field of the stream has had. */
+  typesByField(stream: string): ReadonlyMap<string, ReadonlySet<FieldType>> {
+    const versions = this.#prepare(
+      "SELECT fields FROM schemas WHERE stream_id = (SELECT id FROM streams WHERE name = ?)",
+    ).all(stream) as { fields: string }[];
+    const types = new Map<string, Set<FieldType>>();
+    for (const { fields } of versions) {
+      for (const { name, type } of JSON.parse(fields) as SchemaField[]) {
+        const known = types.get(name);
+        if (known === undefined) types.set(name, new Set([type]));
+        else known.add(type);
+      }
+    }
+    return types;
+  }
+
+  /** What is read within sees the store as it is at one moment. Keep it short: the write-ahead log grows meanwhile. */
+  atOneMoment<T>(read: () => T): T {
+    return this.#db.transaction(read)();
   }
 
   deadLetters(stream: string | null, afterId: number, limit: number): DeadLetterRow[] {

@@ -24,15 +24,17 @@ const SQL = {
     "SELECT next_seq AS nextSeq, dead_letters AS deadLetters, idempotency_keys AS idempotencyKeys FROM counters",
   writeCounters: "UPDATE counters SET next_seq = ?, dead_letters = ?, idempotency_keys = ?",
 
-  allStreams: "SELECT id, name, schema_version AS schemaVersion, schema FROM streams",
+  allStreams:
+    "SELECT id, name, schema_version AS schemaVersion, schema, time_sources AS timeSources FROM streams",
   insertStream: "INSERT INTO streams (name) VALUES (?)",
   insertSchema: "INSERT INTO schemas (stream_id, version, fields, since_seq) VALUES (?, ?, ?, ?)",
   updateSchema: "UPDATE streams SET schema_version = ?, schema = ? WHERE id = ?",
+  updateTimeSources: "UPDATE streams SET time_sources = ? WHERE id = ?",
   countBlock: "UPDATE streams SET accepted = accepted + ?, dead_lettered = dead_lettered + ? WHERE id = ?",
   countLate: "UPDATE streams SET late = late + ? WHERE id = ?",
   countSkewed: "UPDATE streams SET clock_skewed = clock_skewed + ? WHERE id = ?",
   describeStreams:
-    "SELECT name AS stream, schema_version AS schemaVersion, schema, accepted, dead_lettered AS deadLettered, late," +
+    "SELECT name AS stream, schema_version AS schemaVersion, schema, time_sources AS timeSources, accepted, dead_lettered AS deadLettered, late," +
     " clock_skewed AS clockSkewed, (SELECT count(*) FROM blocks WHERE stream_id = s.id) AS blocks," +
     " (SELECT coalesce(sum(stored_bytes), 0) FROM blocks WHERE stream_id = s.id) AS storedBytes" +
     " FROM streams s ORDER BY id",

@@ -8,6 +8,8 @@ export interface StoredStream {
   /** 0 while no event was stored; one more each time a field is added or widened. */
   readonly schemaVersion: number;
   readonly schema: readonly SchemaField[];
+  /** The fields that gave events their times, and null where their arrival did. */
+  readonly timeSources: readonly (string | null)[];
   readonly counts: {
     readonly accepted: number;
     readonly deadLettered: number;
@@ -24,6 +26,7 @@ export interface StreamEntry {
   readonly name: string;
   schemaVersion: number;
   schema: readonly SchemaField[];
+  timeSources: readonly (string | null)[];
 }
 
 /** The streams by name, and their schemas by version. Mirrors the table: `reload` after a rollback. */
@@ -43,9 +46,14 @@ export class StreamTable {
       name: string;
       schemaVersion: number;
       schema: string;
+      timeSources: string;
     }[];
     for (const row of rows) {
-      this.#byName.set(row.name, { ...row, schema: JSON.parse(row.schema) as SchemaField[] });
+      this.#byName.set(row.name, {
+        ...row,
+        schema: JSON.parse(row.schema) as SchemaField[],
+        timeSources: JSON.parse(row.timeSources) as (string | null)[],
+      });
     }
   }
 
@@ -58,7 +66,7 @@ export class StreamTable {
     const known = this.#byName.get(name);
     if (known !== undefined) return known;
     const id = Number(this.#sql.insertStream.run(name).lastInsertRowid);
-    const entry: StreamEntry = { id, name, schemaVersion: 0, schema: [] };
+    const entry: StreamEntry = { id, name, schemaVersion: 0, schema: [], timeSources: [] };
     this.#byName.set(name, entry);
     return entry;
   }
@@ -74,13 +82,27 @@ export class StreamTable {
     this.#sql.updateSchema.run(entry.schemaVersion, text, entry.id);
   }
 
+  /** Takes in where a block's events had their times from. */
+  learnTimes(entry: StreamEntry, sources: readonly (string | null)[]): void {
+    const fresh = sources.filter((source) => !entry.timeSources.includes(source));
+    if (fresh.length === 0) return;
+    entry.timeSources = [...entry.timeSources, ...fresh];
+    this.#sql.updateTimeSources.run(JSON.stringify(entry.timeSources), entry.id);
+  }
+
   describe(): StoredStream[] {
-    type Row = Omit<StoredStream, "schema" | "counts"> & { schema: string } & StoredStream["counts"];
-    return (this.#sql.describeStreams.all() as Row[]).map(({ stream, schemaVersion, schema, ...counts }) => ({
-      stream,
-      schemaVersion,
-      schema: JSON.parse(schema) as SchemaField[],
-      counts,
-    }));
+    type Row = Pick<StoredStream, "stream" | "schemaVersion"> & {
+      schema: string;
+      timeSources: string;
+    } & StoredStream["counts"];
+    return (this.#sql.describeStreams.all() as Row[]).map(
+      ({ stream, schemaVersion, schema, timeSources, ...counts }) => ({
+        stream,
+        schemaVersion,
+        schema: JSON.parse(schema) as SchemaField[],
+        timeSources: JSON.parse(timeSources) as (string | null)[],
+        counts,
+      }),
+    );
   }
 }

@@ -107,6 +107,9 @@ export class Writer {
         const { stream, sourceSeq, block, atUs } = operation;
         return this.#writeLate(this.#streams.entry(stream), sourceSeq, "late", block, atUs);
       }
+      case "correction":
+        for (const id of operation.lateIds) this.#sql.markApplied.run(operation.atUs, id);
+        return this.#writeResults(operation.rows);
       case "checkpoint":
         return this.#writeCheckpoint(operation, nowUs);
     }
@@ -132,6 +135,7 @@ export class Writer {
     if (block !== null) {
       insertBlock(this.#sql, { seq, streamId: stream.id, arrivalUs }, block);
       this.#streams.widen(stream, block.schema, seq);
+      this.#streams.learnTimes(stream, operation.timeSources ?? []);
     }
     for (const { line, path, code, message, text } of deadLetters) {
       this.#sql.insertDeadLetter.run(stream.id, arrivalUs, line, path, code, message, text);

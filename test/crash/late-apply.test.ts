@@ -1,0 +1,192 @@
+import assert from "node:assert/strict";
+import { type TestContext, test } from "node:test";
+import { HttpClient, type Result } from "../support/http-client.ts";
+import { NodeProcess } from "../support/node-process.ts";
+import { computeWindows, windowId } from "../support/oracle.ts";
+import { Random } from "../support/random.ts";
+
+const CONFIG = `
+checkpoint: { every: 10s }
+streams:
+  machines:
+    key: device
+    time: { field: ts, unit: ms }
+    watermark: { bound: 0s, maxAhead: 36500d }
+    lateness: 0s
+queries:
+  small:
+    from: machines
+    window: { tumbling: 10s }
+    by: [device]
+    select: { n: count(), total: sum(v), high: max(v), end: last(v) }
+  large:
+    from: machines
+    window: { tumbling: 1m, offset: 7s }
+    by: []
+    select: { n: count(), total: sum(v) }
+`;
+
+interface Applied {
+  readonly applied: number;
+  readonly revisions: number;
+  readonly waiting: number;
+  readonly refused: readonly object[];
+  readonly next: number | null;
+}
+
+interface Event {
+  readonly device: string;
+  readonly ts: number;
+  readonly v: number;
+}
+
+async function start(context: TestContext, config = CONFIG): Promise<[NodeProcess, HttpClient]> {
+  const node = new NodeProcess({ config }, context);
+  const client = new HttpClient(() => node.url);
+  context.after(() => client.close());
+  await node.start();
+  return [node, client];
+}
+
+async function applyLate(client: HttpClient, body: object = {}): Promise<Applied> {
+  const answer = await client.request("POST", "/v1/streams/machines/late/apply", JSON.stringify(body));
+  assert.equal(answer.status, 200, answer.text);
+  return JSON.parse(answer.text) as Applied;
+}
+
+const idOf = ({ key, window }: Result): string =>
+  windowId(String(key.device ?? "all"), Date.parse(window.start) * 1_000);
+
+/** The latest results of both queries are those of all events. */
+async function checkAll(client: HttpClient, events: readonly Event[]): Promise<void> {
+  const asked = events.map(({ device, ts, v }) => ({ key: device, timeUs: ts * 1_000, value: v }));
+  const small = computeWindows(asked, 10_000_000).map((window) => [
+    windowId(window.key, window.startUs),
+    { n: window.events, total: window.sum, high: window.max, end: window.last },
+  ]);
+  const all = asked.map((event) => ({ ...event, key: "all" }));
+  const large = computeWindows(all, 60_000_000, 7_000_000).map((window) => [
+    windowId(window.key, window.startUs),
+    { n: window.events, total: window.sum },
+  ]);
+  for (const [query, expected] of [
+    ["small", small],
+    ["large", large],
+  ] as const) {
+    const found = (await client.results(query)).map((row) => [idOf(row), row.values]);
+    assert.deepEqual(Object.fromEntries(found), Object.fromEntries(expected), query);
+    assert.equal(found.length, expected.length, query);
+  }
+}
+
+test("late events are applied: each window as if nothing had been late, whatever crashes come between", async (context) => {
+  const random = Random.fromEnvironment();
+  context.diagnostic(`MILLRACE_SEED=${random.seed}`);
+  const [node, client] = await start(context);
+  const events: Event[] = [];
+  let nowMs = Date.UTC(2026, 0, 1);
+  for (let round = 0; round < 8; round++) {
+    const batch = Array.from({ length: random.integer(1, 40) }, () => {
+      nowMs += random.integer(0, 3_000);
+      const agoMs = random.chance(0.3) ? random.integer(0, 200_000) : 0;
+      return { device: `m${random.integer(0, 4)}`, ts: nowMs - agoMs, v: random.integer(-50, 50) };
+    });
+    events.push(...batch);
+    await client.send("machines", batch);
+    if (random.chance(0.3)) await node.restart(random.chance(0.5) ? "SIGKILL" : "SIGTERM");
+    if (random.chance(0.3)) await applyLate(client);
+  }
+  await client.watermark("machines", { end: true });
+  const late = await client.late("machines");
+  assert.ok(late.length > 0, "some events were late");
+  await applyLate(client);
+  await checkAll(client, events);
+  const rows = await client.results("small", { revisions: "all" });
+  assert.ok(rows.some(({ kind, revision }) => kind === "late" && revision > 0));
+
+  // Again: nothing changes, also not after the log was replayed.
+  const again = await applyLate(client);
+  assert.deepEqual(again, { applied: 0, revisions: 0, waiting: 0, unreadable: 0, refused: [], next: null });
+  await node.restart("SIGKILL");
+  assert.deepEqual((await applyLate(client)).revisions, 0);
+  assert.deepEqual(await client.results("small", { revisions: "all" }), rows);
+  const marked = await client.request("GET", "/v1/streams/machines/late?limit=100000");
+  const lines = marked.text.split("\n").filter((line) => line !== "");
+  assert.equal(lines.length, late.length);
+  for (const line of lines) assert.match(line, /"applied":"20/);
+});
+
+test("the same, killed while late events are applied", async (context) => {
+  const random = Random.fromEnvironment();
+  context.diagnostic(`MILLRACE_SEED=${random.seed}`);
+  const [node, client] = await start(context);
+  const startMs = Date.UTC(2026, 0, 1);
+  const events = Array.from({ length: 400 }, (_, n) => ({
+    device: `m${n % 7}`,
+    ts: startMs + random.integer(0, 600_000),
+    v: n,
+  }));
+  await client.send("machines", [{ device: "m0", ts: startMs + 3_600_000, v: 1 }]);
+  for (let at = 0; at < events.length; at += 5) await client.send("machines", events.slice(at, at + 5));
+  await client.watermark("machines", { end: true });
+  for (let kill = 0; kill < 2; kill++) {
+    const applying = applyLate(client).catch(() => null);
+    await new Promise((resolve) => setTimeout(resolve, random.integer(0, 60)));
+    await node.restart("SIGKILL");
+    await applying;
+  }
+  await applyLate(client);
+  await checkAll(client, [{ device: "m0", ts: startMs + 3_600_000, v: 1 }, ...events]);
+  for (const { revision } of await client.results("small", { revisions: "all" })) assert.ok(revision <= 1);
+});
+
+test("clock-skewed events stay out unless asked for, wait for their windows to close, and then stay in", async (context) => {
+  const [node, client] = await start(
+    context,
+    CONFIG.replace("36500d", "5m").replaceAll("unit: ms", "unit: auto"),
+  );
+  const nowMs = Date.now();
+  const aheadMs = nowMs + 3_600_000;
+  await client.send("machines", [
+    { device: "m1", ts: nowMs, v: 1 },
+    { device: "m2", ts: aheadMs, v: 2 },
+  ]);
+  assert.deepEqual(await applyLate(client), {
+    applied: 0,
+    revisions: 0,
+    waiting: 0,
+    unreadable: 0,
+    refused: [],
+    next: null,
+  });
+  assert.equal((await applyLate(client, { clockSkew: true })).waiting, 1);
+  await client.watermark("machines", { time: (aheadMs + 120_000) * 1_000 });
+  assert.deepEqual(
+    (await client.results("small")).map(({ key }) => key.device),
+    ["m1"],
+  );
+  const { applied, revisions, waiting } = await applyLate(client, { clockSkew: true });
+  assert.deepEqual([applied, revisions, waiting], [1, 2, 0]);
+  // A late event of the same window must not throw the skewed one out again.
+  await client.send("machines", [{ device: "m2", ts: nowMs, v: 5 }]);
+  await node.restart("SIGTERM");
+  assert.equal((await applyLate(client)).applied, 1);
+  await applyLate(client, { clockSkew: true });
+  const rows = await client.results("small");
+  assert.deepEqual(rows.map(({ key, values }) => [key.device, values.n, values.total]).toSorted(), [
+    ["m1", 1, 1],
+    ["m2", 1, 2],
+    ["m2", 1, 5],
+  ]);
+});
+
+test("where a field became a text, its query is left alone and says so", async (context) => {
+  const [, client] = await start(context);
+  const startMs = Date.UTC(2026, 0, 1);
+  await client.send("machines", [{ device: "m1", ts: startMs, v: 1 }]);
+  await client.send("machines", [{ device: "m1", ts: startMs + 600_000, v: "none" }]);
+  await client.send("machines", [{ device: "m1", ts: startMs + 1, v: 3 }]);
+  const { applied, revisions, refused } = await applyLate(client);
+  assert.deepEqual([applied, revisions, refused.length], [0, 0, 2]);
+  assert.match(JSON.stringify(refused), /field v became a text/);
+});

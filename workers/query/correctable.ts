@@ -1,0 +1,28 @@
+import type { FieldType, QueryPlan } from "../messages.ts";
+
+/** Why the windows of a query cannot be computed anew from stored events; null when they can. */
+export function explainRefusal(
+  plan: QueryPlan,
+  types: ReadonlyMap<string, ReadonlySet<FieldType>>,
+): string | null {
+  if (plan.window.kind !== "tumbling")
+    return `windows of kind ${plan.window.kind} are not corrected by this release`;
+  // Where blocks are merged, a column takes the wider type: as a text, a number no longer counts, or is another key.
+  const changed = fieldsOf(plan, types).find((field) => {
+    const had = types.get(field);
+    return had?.has("string") === true && had.size > 1;
+  });
+  return changed === undefined
+    ? null
+    : `field ${changed} became a text after it had been something else, so its stored values may differ`;
+}
+
+/** The fields that results depend on. */
+function fieldsOf(
+  { by, select }: QueryPlan,
+  types: ReadonlyMap<string, ReadonlySet<FieldType>>,
+): readonly string[] {
+  const keys = by.flat();
+  if (select === "*") return [...keys, ...types.keys()];
+  return [...keys, ...select.flatMap(({ field }) => (field === null ? [] : [field]))];
+}
