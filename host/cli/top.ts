@@ -22,6 +22,11 @@ interface Status {
     readonly deadLettered: number;
     readonly clockSkewed: number;
     readonly storedBytes: number;
+    readonly skewedDevices: readonly {
+      readonly device: string | null;
+      readonly events: number;
+      readonly medianOffsetMs: number;
+    }[];
   }[];
   readonly queries: readonly {
     readonly query: string;
@@ -38,6 +43,8 @@ interface Status {
 }
 
 const INTERVAL_MS = 1_000;
+/** Devices of a stream that are named. */
+const SKEWED_SHOWN = 5;
 const CLEAR_SCREEN = "\u{1b}[H\u{1b}[2J";
 
 /** `millrace top`: what the node does, redrawn every second; once, where stdout is no terminal. */
@@ -72,6 +79,7 @@ function draw({ node, streams, queries, queue, store, checkpoint, memory }: Stat
         formatBytes(stream.storedBytes),
       ]),
     ]),
+    ...drawSkewed(streams),
     "",
     ...alignRows([
       ["QUERY", "KEYS", "OPEN WINDOWS", "RESULTS", "STATE", "WATERMARK"],
@@ -85,6 +93,20 @@ function draw({ node, streams, queries, queue, store, checkpoint, memory }: Stat
       ]),
     ]),
   ].join("\n");
+}
+
+/** Devices whose events were set aside since their clock is ahead; nothing when there are none. */
+function drawSkewed(streams: Status["streams"]): string[] {
+  const rows = streams.flatMap(({ stream, skewedDevices }) =>
+    skewedDevices
+      .slice(0, SKEWED_SHOWN)
+      .map(({ device, events, medianOffsetMs }) => [
+        `${stream}: ${device ?? "-"}`,
+        formatAge(medianOffsetMs),
+        formatCount(events),
+      ]),
+  );
+  return rows.length === 0 ? [] : ["", ...alignRows([["SKEWED CLOCK", "OFFSET", "SET ASIDE"], ...rows])];
 }
 
 /** The first column to the left, figures to the right. */

@@ -1,6 +1,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { Config } from "../config/config.ts";
 import type { Engine, EngineStatus, StreamState } from "../pipeline/engine.ts";
+import { registerClocks } from "./clock-metrics.ts";
 
 export interface Metrics {
   /** The Prometheus text format. */
@@ -25,6 +26,7 @@ export function createMetrics({ config, engine }: { config: Config; engine: Engi
   const registers = [registry];
   collectDefaultMetrics({ register: registry, prefix: "millrace_" });
   registerStreams(registers, engine);
+  registerClocks(registers, engine);
   registerQueries(registers, engine);
   registerNode(registers, engine);
   const limit = new Gauge({

@@ -15,6 +15,7 @@ const body = `<header>
 </section>
 <h2>Streams</h2>
 <section id="streams" class="cards"></section>
+<p id="skewed" class="warn" hidden></p>
 <p id="empty" hidden>No events yet. Send one: <code id="curl"></code></p>
 <h2>Windows</h2>
 <section id="windows">

@@ -106,6 +106,14 @@ function showStream(stream) {
     ...(stream.deadLettered > 0 ? [fact("dead letters", short(stream.deadLettered), "bad")] : []),
   );
 }
+function showSkewed(streams) {
+  const devices = streams.flatMap((stream) => stream.skewedDevices.map((device) => ({ ...device, stream: stream.stream })));
+  const line = byId("skewed");
+  line.hidden = devices.length === 0;
+  const name = (device) => (device.device ?? "without a name") + " (" + span(device.medianOffsetMs) + ")";
+  line.textContent = "Devices with skewed clocks: " + devices.slice(0, 8).map(name).join(", ") + (devices.length > 8 ? " …" : "");
+  line.title = devices.map((device) => device.stream + ": " + name(device) + ", " + device.events + " events set aside").join("\n");
+}
 function showNode(status) {
   const { node, queue, store, checkpoint, memory } = status;
   byId("node").textContent = node.id;
@@ -254,6 +262,7 @@ async function poll() {
     if (!answer.ok) throw new Error(String(answer.status));
     const status = await answer.json();
     showNode(status);
+    showSkewed(status.streams);
     for (const stream of status.streams.slice(0, 60)) showStream(stream);
     byId("empty").hidden = status.streams.some((stream) => stream.accepted > 0);
     showQueries(status.queries);

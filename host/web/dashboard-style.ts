@@ -23,6 +23,7 @@ dl{margin:0}#gauges{display:grid;grid-template-columns:auto auto;gap:.15rem 1rem
 .card h3{display:flex;justify-content:space-between;gap:1rem;margin:0 0 .3rem;font-size:1rem}.card h3 span:first-child{overflow:hidden;text-overflow:ellipsis}.card h3 span:last-child{color:var(--water);white-space:nowrap}
 .card svg{width:100%;height:3.2rem;display:block}
 .lag{display:flex;justify-content:space-between;margin:.6rem 0 .2rem;font-size:.85rem;color:var(--soft)}
+#skewed{color:var(--warn)}
 .bar{height:.35rem;border-radius:.2rem;background:var(--line);overflow:hidden}.bar i{display:block;height:100%;border-radius:.2rem;background:var(--good)}.bar.warn i{background:var(--warn)}.bar.bad i{background:var(--bad)}
 .facts{display:flex;flex-wrap:wrap;gap:.3rem 1.1rem;margin-top:.7rem;font-size:.85rem;color:var(--soft)}.facts b{color:var(--text);font-weight:600}.facts .bad b{color:var(--bad)}.facts .warn b{color:var(--warn)}
 #windows{padding:1rem 1.2rem}

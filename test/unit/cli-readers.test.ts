@@ -79,6 +79,54 @@ test("late, dlq and losses print what the node lists", async (context) => {
   assert.match(standIn.requests[1]?.path ?? "", /stream=s/);
 });
 
+test("late --apply goes on until all is applied, adds up, and says what was left alone", async (context) => {
+  const answers: object[] = [
+    { applied: 1_200, revisions: 3, waiting: 0, unreadable: 0, refused: [], next: 7 },
+    { applied: 34, revisions: 1, waiting: 2, unreadable: 0, refused: [], next: null },
+  ];
+  const standIn = await StandIn.start((_, index) => ({ body: JSON.stringify(answers[index % 2]) }), context);
+  const run = await millrace(["late", "s", "--apply", "--clock-skew", "--url", standIn.url]);
+  assert.deepEqual([run.code, run.stdout], [0, "1,234 late events applied, 4 results revised\n"]);
+  assert.match(run.stderr, /2 events wait/);
+  assert.deepEqual(
+    standIn.requests.map(({ method, path, body }) => [method, path, JSON.parse(body)]),
+    [
+      ["POST", "/v1/streams/s/late/apply", { clockSkew: true }],
+      ["POST", "/v1/streams/s/late/apply", { clockSkew: true, after: 7 }],
+    ],
+  );
+  const json = await millrace(["late", "s", "--apply", "--json", "--url", standIn.url]);
+  assert.deepEqual(JSON.parse(json.stdout), {
+    applied: 1_234,
+    revisions: 4,
+    waiting: 2,
+    unreadable: 0,
+    refused: [],
+  });
+  const refused = [{ query: "q", reason: "windows of kind session are not corrected by this release" }];
+  answers.splice(0, 2, { ...answers[1], refused }, { ...answers[1], refused });
+  const partial = await millrace(["late", "s", "--apply", "--url", standIn.url]);
+  assert.equal(partial.code, 1);
+  assert.match(partial.stderr, /query q was left alone: windows of kind session/);
+});
+
+test("clocks lists devices", async (context) => {
+  const devices = [
+    { device: "press-9", medianOffsetMs: 720_000, samples: 3 },
+    { device: "press-1", medianOffsetMs: -40, samples: 9 },
+  ];
+  const standIn = await StandIn.start(() => ({ body: JSON.stringify({ stream: "s", devices }) }), context);
+  const run = await millrace(["clocks", "s", "--limit", "5", "--url", standIn.url]);
+  assert.deepEqual(
+    run.stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as object),
+    devices,
+  );
+  assert.equal(standIn.requests[0]?.path, "/v1/streams/s/clocks?limit=5");
+});
+
 test("an answer of the node's is passed on", async (context) => {
   const standIn = await StandIn.start(
     () => ({ status: 404, body: '{"detail":"there is no query q"}' }),
@@ -102,6 +150,7 @@ test("top prints once where there is no terminal", async (context) => {
         deadLettered: 2,
         clockSkewed: 3,
         storedBytes: 2048,
+        skewedDevices: [{ device: "press-9", events: 3, medianOffsetMs: 720_000 }],
       },
     ],
     queries: [{ query: "s_1m", keys: 4, openGroups: 5, results: 6, stateBytes: 1024, watermark: null }],
@@ -115,6 +164,7 @@ test("top prints once where there is no terminal", async (context) => {
   assert.equal(text.code, 0, text.stderr);
   assert.match(text.stdout, /^hall: ready/);
   assert.match(text.stdout, /^s +12 +1,234 +5 s +1 +2 +3 +2\.0 KiB$/m);
+  assert.match(text.stdout, /^s: press-9 +12 min +3$/m);
   assert.deepEqual(JSON.parse((await millrace(["top", "--json", "--url", standIn.url])).stdout), status);
 });
 

@@ -61,6 +61,47 @@ test("a database of a later release is refused, and left alone", (context) => {
   assert.throws(() => Store.open(dir), hasCode("E_STORE_NEWER", /later release/));
 });
 
+test("a database of the first release keeps its late events in the order they were set aside", (context) => {
+  const dir = makeTempDir(context);
+  const db = new Database(databaseFile(dir));
+  db.exec(MIGRATIONS[0]!);
+  db.exec("INSERT INTO streams (id, name) VALUES (1, 'machines')");
+  const insert = db.prepare("INSERT INTO late VALUES (?, ?, 1, ?, 2, 'none', 3, ?)");
+  for (const [seq, reason] of [
+    [7, "late"],
+    [3, "clock-skew"],
+    [3, "late"],
+  ])
+    insert.run(seq, reason, NOW_US, Buffer.from("abc"));
+  db.pragma("user_version = 1");
+  db.close();
+  const store = Store.open(dir);
+  context.after(() => store.close());
+  assert.deepEqual(store.recovered.streams[0]?.timeSources, []);
+  const reader = new Reader(dir);
+  const rows = reader.late("machines", 0, 10);
+  const unapplied = reader.lateToApply("machines", 1, true, 10);
+  reader.close();
+  assert.deepEqual(
+    rows.map(({ id, sourceSeq, reason, appliedUs, block }) => [
+      id,
+      sourceSeq,
+      reason,
+      appliedUs,
+      block.count,
+    ]),
+    [
+      [1, 7, "late", null, 2],
+      [2, 3, "clock-skew", null, 2],
+      [3, 3, "late", null, 2],
+    ],
+  );
+  assert.deepEqual(
+    unapplied.map(({ id }) => id),
+    [2, 3],
+  );
+});
+
 test("what is no database is refused with what to do, and left alone", (context) => {
   const dir = makeTempDir(context);
   const text = "this is a text file, not a database\n".repeat(1_000);

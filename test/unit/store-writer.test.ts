@@ -324,6 +324,65 @@ test("the two newest checkpoints are kept, the newest is recovered, older waterm
   assert.deepEqual(log(fixture), [{ kind: "watermark", seq: 3, stream: "machines", timeUs: 3 }]);
 });
 
+test("ticks stand in the log in their place, page by page, and go with the checkpoint that has them", (context) => {
+  const fixture = new StoreFixture(context);
+  const tick = (atUs: number, isResume: boolean) =>
+    ({ kind: "tick", stream: "machines", atUs, isResume }) as const;
+  const block = makeBlock({ data: new Uint8Array(100) });
+  fixture.commit(
+    tick(5, true),
+    makeBlockOperation({ block }),
+    tick(6, false),
+    makeBlockOperation({ block }),
+    tick(7, false),
+  );
+  const page = (afterSeq: number) =>
+    log(fixture, { afterSeq, maxBytes: 50 }).map(({ seq, kind }) => [seq, kind]);
+  assert.deepEqual(page(0), [
+    [1, "tick"],
+    [2, "block"],
+  ]);
+  assert.deepEqual(page(2), [
+    [3, "tick"],
+    [4, "block"],
+  ]);
+  assert.deepEqual(log(fixture, { afterSeq: 4, maxBytes: 50 }), [{ ...tick(7, false), seq: 5 }]);
+  for (const seq of [3, 5]) fixture.commit({ kind: "checkpoint", seq, state: new Uint8Array(1) });
+  fixture.reopen();
+  assert.deepEqual(
+    log(fixture).map(({ seq, kind }) => [seq, kind]),
+    [
+      [2, "block"],
+      [4, "block"],
+      [5, "tick"],
+    ],
+  );
+});
+
+test("a correction writes its results and marks its late events once, in one", (context) => {
+  const fixture = new StoreFixture(context);
+  fixture.commit(makeBlockOperation({ skewed: makeBlock({ minUs: 10, maxUs: 20 }) }));
+  fixture.commit({ kind: "late", stream: "machines", sourceSeq: 1, block: makeBlock(), atUs: 9 });
+  fixture.commit({ kind: "results", rows: [makeResult()] });
+  const reader = new Reader(fixture.dir);
+  context.after(() => reader.close());
+  const row = makeResult({ revision: 1, kind: "late", values: '{"n":6}' });
+  const ids = (includesSkewed: boolean) =>
+    reader.lateToApply("machines", 0, includesSkewed, 9).map(({ id }) => id);
+  assert.deepEqual([ids(true), ids(false), reader.appliedSkew("machines", 0, 100)], [[1, 2], [2], []]);
+  for (const atUs of [50, 60])
+    fixture.commit({ kind: "correction", stream: "machines", rows: [row], lateIds: [1, 2], atUs });
+  assert.deepEqual(ids(true), []);
+  assert.deepEqual(
+    reader.late("machines", 0, 9).map(({ appliedUs }) => appliedUs),
+    [50, 50],
+  );
+  assert.deepEqual(reader.latestResult(row), { revision: 1, values: '{"n":6}' });
+  assert.equal(reader.latestResult({ ...row, key: "{}" }), null);
+  const near = (fromUs: number, toUs: number) => reader.appliedSkew("machines", fromUs, toUs).length;
+  assert.deepEqual([near(0, 10), near(0, 11), near(20, 30), near(21, 30)], [0, 1, 1, 0]);
+});
+
 test("an empty checkpoint and an empty block are something, not nothing", (context) => {
   const fixture = new StoreFixture(context);
   const block = makeBlock({ data: new Uint8Array(0), count: 0 });
