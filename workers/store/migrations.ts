@@ -109,7 +109,8 @@ export const MIGRATIONS: readonly string[] = [
     at_us INTEGER NOT NULL,
     is_resume INTEGER NOT NULL
   );
-  CREATE TABLE late_events (
+  ALTER TABLE late RENAME TO late_before;
+  CREATE TABLE late (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     source_seq INTEGER NOT NULL,
     reason TEXT NOT NULL,
@@ -124,11 +125,11 @@ export const MIGRATIONS: readonly string[] = [
     applied_us INTEGER,
     UNIQUE (source_seq, reason)
   );
-  INSERT INTO late_events (source_seq, reason, stream_id, at_us, count, codec, encoded_bytes, data)
-    SELECT source_seq, reason, stream_id, at_us, count, codec, encoded_bytes, data FROM late ORDER BY rowid;
-  DROP TABLE late;
-  CREATE INDEX late_by_stream ON late_events (stream_id, id);
+  INSERT INTO late (source_seq, reason, stream_id, at_us, count, codec, encoded_bytes, data)
+    SELECT source_seq, reason, stream_id, at_us, count, codec, encoded_bytes, data FROM late_before ORDER BY rowid;
+  DROP TABLE late_before;
+  CREATE INDEX late_by_stream ON late (stream_id, id);
   ALTER TABLE streams ADD COLUMN time_sources TEXT NOT NULL DEFAULT '[]';
-  CREATE INDEX late_unapplied ON late_events (stream_id, id) WHERE applied_us IS NULL;
+  CREATE INDEX late_unapplied ON late (stream_id, id) WHERE applied_us IS NULL;
   `,
 ];

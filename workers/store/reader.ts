@@ -220,7 +220,7 @@ export class Reader {
     type Row = BlockRow & Omit<LateBlock, "block">;
     const rows = this.#prepare(
       "SELECT id, source_seq AS sourceSeq, reason, at_us AS atUs, applied_us AS appliedUs, count," +
-        " coalesce(min_us, 0) AS min_us, coalesce(max_us, 0) AS max_us, codec, encoded_bytes, data FROM late_events" +
+        " coalesce(min_us, 0) AS min_us, coalesce(max_us, 0) AS max_us, codec, encoded_bytes, data FROM late" +
         ` WHERE stream_id = (SELECT id FROM streams WHERE name = @stream) AND ${condition} ORDER BY id LIMIT @limit`,
     ).all(parameters) as Row[];
     return rows.map((row) => {

@@ -70,9 +70,9 @@ const SQL = {
     "INSERT INTO query_spans (query, longest_us) VALUES (?, ?) ON CONFLICT DO UPDATE SET longest_us = max(longest_us, excluded.longest_us)",
 
   insertLate:
-    "INSERT INTO late_events (source_seq, reason, stream_id, at_us, count, min_us, max_us, codec, encoded_bytes, data)" +
+    "INSERT INTO late (source_seq, reason, stream_id, at_us, count, min_us, max_us, codec, encoded_bytes, data)" +
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-  markApplied: "UPDATE late_events SET applied_us = ? WHERE id = ? AND applied_us IS NULL",
+  markApplied: "UPDATE late SET applied_us = ? WHERE id = ? AND applied_us IS NULL",
 
   insertCheckpoint: "INSERT OR REPLACE INTO checkpoints (seq, at_us, state) VALUES (?, ?, ?)",
   dropCheckpoints:
