@@ -24,9 +24,6 @@ interface QueryWindows {
   readonly windows: Windows;
 }
 
-/** Devices with skewed clocks that status and metrics name. */
-const NAMED_DEVICES = 20;
-
 /** One stream's clock and its queries' windows. Invariant: `watermarkUs` never goes back. */
 interface StreamWindows {
   boundUs: bigint;
@@ -168,7 +165,7 @@ export interface ClockReport {
 export function clocks(task: { readonly stream: string; readonly limit: number }): ClockReport | null {
   const stream = streams.get(task.stream);
   if (stream === undefined) return null;
-  const devices = stream.clocks.top("median-offset", task.limit);
+  const devices = stream.clocks.furthestAhead(task.limit);
   return { sources: sourcesOf(stream), slowest: stream.clocks.slowest(), devices };
 }
 
@@ -231,7 +228,7 @@ function nameSkewed(stream: StreamWindows): readonly SkewedDevice[] | null {
   const { skewedEvents } = stream.clocks.stats();
   if (skewedEvents === stream.namedSkew) return null;
   stream.namedSkew = skewedEvents;
-  return stream.clocks.top("skewed-events", NAMED_DEVICES).map((source) => ({
+  return stream.clocks.mostSkewed().map((source) => ({
     device: source.device,
     events: source.skewedEvents,
     medianOffsetUs: source.medianOffsetUs,

@@ -79,6 +79,7 @@ export function readClocks(clocks: SourceClocks): bool {
     source.earlierMedian = load<f64>(at, 32);
     at = source.sketch.mergeFrom(at + SOURCE_FIXED_BYTES);
     if (i < active) clocks.activate(number);
+    if (source.skewed != 0) clocks.name(number);
   }
   return true;
 }

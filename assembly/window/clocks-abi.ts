@@ -115,6 +115,21 @@ export function clocksIsActive(clocks: SourceClocks, source: u32): bool {
   return clocks.source(source).isActive != 0;
 }
 
+/** The medians of all sources: f64 each. */
+export function clocksMedians(clocks: SourceClocks): usize {
+  clocks.writeMedians();
+  return clocks.out.data;
+}
+
+/** How many sources with clock skew are named. */
+export function clocksNamedCount(clocks: SourceClocks): u32 {
+  return clocks.named.length >> 2;
+}
+
+export function clocksNamed(clocks: SourceClocks, index: u32): u32 {
+  return load<u32>(clocks.named.data + (index << 2));
+}
+
 /** The snapshot's address; its length is `clocksOutputLength`. */
 export function clocksSnapshot(clocks: SourceClocks): usize {
   writeClocks(clocks, clocks.out);

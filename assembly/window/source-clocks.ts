@@ -8,6 +8,8 @@ const NONE: u32 = 0xffffffff;
 const GENERATION_EVENTS: u32 = 4096;
 /** … which counts as soon as it has so many; until then the one before it tells. */
 const ENOUGH_EVENTS: u32 = 1024;
+/** Sources with clock skew that are named. */
+const MAX_NAMED: u32 = 20;
 
 /** One source. Its sketch stands behind it. Times in µs. */
 @unmanaged
@@ -71,6 +73,8 @@ export class SourceClocks {
   first: u32;
   last: u32;
   activeCount: u32;
+  /** The sources with the most clock-skewed events, in no order: u32 each. Counts only grow, so this stays exact. */
+  named: ByteBuffer;
   /** What to merge or restore: the host writes it here. */
   input: ByteBuffer;
   out: ByteBuffer;
@@ -84,6 +88,7 @@ export class SourceClocks {
     self.keys = Dictionary.create();
     self.sources = ByteBuffer.create(SOURCE_SIZE * 8);
     self.heap = ByteBuffer.create(64);
+    self.named = ByteBuffer.create(MAX_NAMED << 2);
     self.input = ByteBuffer.create(1024);
     self.out = ByteBuffer.create(1024);
     self.clear();
@@ -101,6 +106,7 @@ export class SourceClocks {
     this.first = NONE;
     this.last = NONE;
     this.activeCount = 0;
+    this.named.reset();
   }
 
   /** Changes the settings; the clocks stay. */
@@ -223,7 +229,10 @@ export class SourceClocks {
     const source = this.source(number);
     const skewed = load<u32>(row, 12);
     source.events += load<u32>(row, 8);
-    source.skewed += skewed;
+    if (skewed != 0) {
+      source.skewed += skewed;
+      this.name(number);
+    }
     const sketch = source.sketch;
     if (sketch.total >= GENERATION_EVENTS) {
       source.earlierMedian = sketch.median();
@@ -235,6 +244,25 @@ export class SourceClocks {
     source.lastSeen = this.logTime;
     this.activate(number);
     return end;
+  }
+
+  /** Takes a source among the named ones when it has enough events with clock skew. */
+  name(number: u32): void {
+    const named = this.named;
+    let least: usize = 0;
+    for (let at = named.data; at < named.data + named.length; at += 4) {
+      const other = load<u32>(at);
+      if (other == number) return;
+      if (least == 0 || this.source(other).skewed < this.source(load<u32>(least)).skewed) least = at;
+    }
+    if (named.length < MAX_NAMED << 2) named.u32(number);
+    else if (this.source(number).skewed > this.source(load<u32>(least)).skewed) store<u32>(least, number);
+  }
+
+  /** Writes every source's median to `out`: f64 each. */
+  writeMedians(): void {
+    this.out.reset();
+    for (let number: u32 = 0; number < this.keys.count; number++) this.out.f64(this.source(number).median());
   }
 
   /** To the end of the list, and into the heap or to its place there. */
@@ -338,6 +366,7 @@ export class SourceClocks {
     this.activeCount = 0;
     this.first = NONE;
     this.last = NONE;
+    this.named.reset();
     for (let number = first; number != NONE; ) {
       const old = changetype<Source>(oldSources.data + <usize>number * SOURCE_SIZE);
       const next = old.after;
@@ -361,6 +390,7 @@ export class SourceClocks {
     source.heapAt = NONE;
     source.isActive = 0;
     if (isActive) this.activate(number);
+    if (source.skewed != 0) this.name(number);
   }
 
   /** Bytes of memory. */
@@ -374,6 +404,7 @@ export class SourceClocks {
     this.keys.dispose();
     this.sources.dispose();
     this.heap.dispose();
+    this.named.dispose();
     this.input.dispose();
     this.out.dispose();
     heap.free(changetype<usize>(this));

@@ -3,7 +3,7 @@ import type { Context } from "hono";
 import type { BodyReader } from "../ingest/body.ts";
 import { refuseUnread } from "../ingest/refuse-unread.ts";
 import type { Engine } from "../pipeline/engine.ts";
-import { badStreamName, isStreamName, type Problem, unknownStream } from "./problem.ts";
+import { badStreamName, isStreamName, type Problem, unavailable, unknownStream } from "./problem.ts";
 import type { HistoryReads } from "./reads.ts";
 import { type LateApplyAnswer, schemas } from "./schemas.ts";
 import { settleInTime } from "./settle.ts";
@@ -31,6 +31,8 @@ export function lateApply({ engine, reads, bodies }: LateApplyParts): Handler {
     const refuse = (problem: Problem): Response => refuseUnread(incoming, problem, MAX_BYTES);
     const stream = context.req.param("stream") ?? "";
     if (!isStreamName(stream)) return refuse(badStreamName);
+    const full = engine.admits(0);
+    if (full?.kind === "overloaded") return refuse(unavailable(full));
     const read = await bodies.read(incoming, MAX_BYTES);
     const parsed =
       read.kind === "read" ? schemas.LateApplyRequest.safeParse(parseJson(read.body)) : undefined;

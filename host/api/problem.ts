@@ -1,4 +1,5 @@
 import type { LineError } from "../../workers/messages.ts";
+import type { IngestRefusal } from "../pipeline/engine.ts";
 
 /** An error answer of RFC 9457, `application/problem+json`. */
 export interface Problem {
@@ -34,6 +35,13 @@ export function unknownStream(name: string): Problem {
 export function unknownQuery(name: string): Problem {
   const detail = `there is no query ${name}; GET /v1/queries lists them`;
   return { status: 404, code: "E_UNKNOWN_QUERY", title: "Unknown query", detail };
+}
+
+/** The node takes nothing at the moment. */
+export function unavailable(refusal: IngestRefusal & { kind: "overloaded" }): Problem {
+  const { status, detail, retryAfterSeconds } = refusal;
+  const headers = { "retry-after": String(retryAfterSeconds) };
+  return { status, code: "E_UNAVAILABLE", title: "Unavailable", detail, headers };
 }
 
 export const badStreamName: Problem = {

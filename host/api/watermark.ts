@@ -4,7 +4,7 @@ import { formatTime } from "../../workers/time-format.ts";
 import type { BodyReader } from "../ingest/body.ts";
 import { refuseUnread } from "../ingest/refuse-unread.ts";
 import type { Engine } from "../pipeline/engine.ts";
-import { badStreamName, isStreamName, type Problem, unknownStream } from "./problem.ts";
+import { badStreamName, isStreamName, type Problem, unavailable, unknownStream } from "./problem.ts";
 import { schemas } from "./schemas.ts";
 import { settleInTime } from "./settle.ts";
 import { parseTime } from "./times.ts";
@@ -26,16 +26,7 @@ export async function postWatermark(
   const stream = context.req.param("stream") ?? "";
   if (!isStreamName(stream)) return refuse(badStreamName);
   const full = engine.admits(0);
-  if (full?.kind === "overloaded") {
-    const headers = { "retry-after": String(full.retryAfterSeconds) };
-    return refuse({
-      status: full.status,
-      code: "E_UNAVAILABLE",
-      title: "Unavailable",
-      detail: full.detail,
-      headers,
-    });
-  }
+  if (full?.kind === "overloaded") return refuse(unavailable(full));
   const read = await bodies.read(incoming, MAX_BYTES);
   const parsed = read.kind === "read" ? schemas.WatermarkRequest.safeParse(parseJson(read.body)) : null;
   if (parsed === null || !parsed.success) {

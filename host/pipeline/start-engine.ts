@@ -167,7 +167,14 @@ class Pipeline implements Engine {
       ({ config, sources }) => config.watermark.per === "source" && sources.active > 0,
     );
     const atUs = this.#clock.nowUs();
-    await Promise.all(waiting.map(({ config }) => this.#tick({ stream: config.name, atUs, isResume: true })));
+    try {
+      await Promise.all(
+        waiting.map(({ config }) => this.#tick({ stream: config.name, atUs, isResume: true })),
+      );
+    } catch (cause) {
+      // A full disk, say, must not keep the node from serving what it has.
+      this.#log.warn({ err: cause }, "sources that were active may become idle before their time");
+    }
     await this.#apply.settled();
   }
 

@@ -230,7 +230,7 @@ function medianOf(batches: readonly (readonly number[])[]): number {
       BEFORE_ALL,
     );
   }
-  const [device] = clocks.top("median-offset", 1);
+  const [device] = clocks.furthestAhead(1);
   clocks.dispose();
   lane.dispose();
   return device!.medianOffsetUs;
@@ -285,15 +285,58 @@ test("a sample has every event with clock skew, and of the others about as many 
       BEFORE_ALL,
     );
   }
-  const [skewed, ...others] = clocks.top("median-offset", 100);
+  const [skewed, ...others] = clocks.furthestAhead(100);
   assert.deepEqual([skewed?.device, skewed?.skewedEvents, others.length], ["d7", 10_000, 19]);
   const samples = others.reduce((sum, source) => sum + source.samples, 0);
   assert.ok(samples > 1_500 && samples < 2_500, `${samples} samples`);
   for (const { medianOffsetUs } of others) assert.ok(Math.abs(medianOffsetUs - 5_000_000) < 200_000);
   assert.deepEqual(
-    clocks.top("skewed-events", 100).map(({ device }) => device),
+    clocks.mostSkewed().map(({ device }) => device),
     ["d7"],
   );
   clocks.dispose();
   lane.dispose();
+});
+
+test("the sources with the most clock skew are named, whatever is forgotten and restarted in between", () => {
+  const rounds = fc.array(
+    fc.tuple(
+      fc.array(
+        fc.nat(59).map((n) => ({ source: `d${n % 7}-${n}`, timeUs: 0, isSkewed: true })),
+        { maxLength: 40 },
+      ),
+      fc.boolean(),
+    ),
+    { maxLength: 12 },
+  );
+  fc.assert(
+    fc.property(rounds, (batches) => {
+      const lane = createSummarizer(core, KEY, 1);
+      let clocks = makeClocks(100);
+      const counts = new Map<string, number>();
+      for (const [events, isRestarted] of batches) {
+        for (const { source } of events) counts.set(source, (counts.get(source) ?? 0) + 1);
+        clocks.merge(
+          withEvents(core, events, (batch) => lane.summarize(batch, 0)),
+          0,
+          BEFORE_ALL,
+        );
+        if (isRestarted) clocks = restarted(clocks, 100);
+      }
+      const named = clocks.mostSkewed();
+      for (const { device, skewedEvents } of named) assert.equal(skewedEvents, counts.get(device ?? ""));
+      const expected = [...counts.values()].toSorted((a, b) => b - a).slice(0, 20);
+      assert.deepEqual(
+        named.map(({ skewedEvents }) => skewedEvents),
+        expected,
+      );
+      assert.equal(
+        clocks.stats().skewedEvents,
+        [...counts.values()].reduce((sum, n) => sum + n, 0),
+      );
+      clocks.dispose();
+      lane.dispose();
+    }),
+    { numRuns: 200 },
+  );
 });

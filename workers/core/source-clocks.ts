@@ -33,6 +33,9 @@ interface ClockExports {
   clocksSkewed(clocks: number, source: number): number;
   clocksMedian(clocks: number, source: number): number;
   clocksIsActive(clocks: number, source: number): number;
+  clocksMedians(clocks: number): number;
+  clocksNamedCount(clocks: number): number;
+  clocksNamed(clocks: number, index: number): number;
   clocksSnapshot(clocks: number): number;
   clocksOutputLength(clocks: number): number;
   clocksRestore(clocks: number): number;
@@ -98,8 +101,10 @@ export interface SourceClocks {
   stats(): ClockStats;
   /** The device that holds the watermark back; undefined when none does. */
   slowest(): string | null | undefined;
-  /** The sources that are greatest by a figure and above its floor, the greatest first. Cost: a look at every source. */
-  top(by: "median-offset" | "skewed-events", limit: number): SourceClock[];
+  /** The sources whose clocks are furthest ahead, the furthest first. Cost: a look at every source. */
+  furthestAhead(limit: number): SourceClock[];
+  /** The sources with the most clock-skewed events, 20 at most, the most first. */
+  mostSkewed(): SourceClock[];
   snapshot(): Uint8Array<ArrayBuffer>;
   /** @throws E_CHECKPOINT_VERSION, with the state as it was, when it is of another release or damaged. */
   restore(snapshot: Uint8Array): void;
@@ -184,20 +189,20 @@ export function createSourceClocks(core: CoreModule, key: readonly string[]): So
       const source = wasm.clocksSlowest(clocks);
       return source < 0 ? undefined : deviceOf(source);
     },
-    top: (by, limit) => {
-      const read = by === "skewed-events" ? wasm.clocksSkewed : wasm.clocksMedian;
-      const figures = Float64Array.from({ length: wasm.clocksCount(clocks) }, (_, source) =>
-        read(clocks, source),
-      );
-      const wanted = figures.keys().filter((source) => by !== "skewed-events" || figures[source]! > 0);
-      // NaN, of a source that has sent nothing countable, stands last.
-      const rank = (source: number): number =>
-        Number.isNaN(figures[source]!) ? -Infinity : figures[source]!;
-      return [...wanted]
-        .sort((a, b) => rank(b) - rank(a) || a - b)
+    furthestAhead: (limit) => {
+      const at = wasm.clocksMedians(clocks) >>> 0;
+      const medians = new Float64Array(copyOut(core, at, wasm.clocksCount(clocks) * 8).buffer);
+      const least = medians.toSorted().at(-limit) ?? -Infinity;
+      return [...medians.keys()]
+        .filter((source) => medians[source]! >= least)
+        .sort((a, b) => medians[b]! - medians[a]! || a - b)
         .slice(0, limit)
         .map(describe);
     },
+    mostSkewed: () =>
+      Array.from({ length: wasm.clocksNamedCount(clocks) }, (_, index) => wasm.clocksNamed(clocks, index))
+        .map(describe)
+        .sort((a, b) => b.skewedEvents - a.skewedEvents),
     snapshot: () => {
       const at = wasm.clocksSnapshot(clocks);
       return copyOut(core, at, wasm.clocksOutputLength(clocks));

@@ -1,11 +1,12 @@
 import type { FieldType, QueryPlan } from "../messages.ts";
+import { timesOfWindow } from "./late-groups.ts";
 
 /** Why the windows of a query cannot be computed anew from stored events; null when they can. */
 export function explainRefusal(
   plan: QueryPlan,
   types: ReadonlyMap<string, ReadonlySet<FieldType>>,
 ): string | null {
-  if (plan.window.kind !== "tumbling")
+  if (timesOfWindow(plan, 0) === null)
     return `windows of kind ${plan.window.kind} are not corrected by this release`;
   // Where blocks are merged, a column takes the wider type: as a text, a number no longer counts, or is another key.
   const changed = fieldsOf(plan, types).find((field) => {

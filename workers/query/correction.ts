@@ -6,7 +6,7 @@ import { MillraceError } from "../errors.ts";
 import type { QueryPlan, ResultRow, StoredBlock } from "../messages.ts";
 import type { BlockRange, LateBlock, LatestResult } from "../store/reader.ts";
 import type { Codec } from "../zstd.ts";
-import { joinRanges, type TimeRange, timesOfGroups } from "./late-groups.ts";
+import { LateGroups, type TimeRange } from "./late-groups.ts";
 
 /** What a correction reads from: `Reader` is one. */
 export interface CorrectionStore {
@@ -43,9 +43,10 @@ export interface Correction {
   readonly nextId: number | null;
 }
 
-/** Late blocks looked at together: their windows' blocks are read once. */
+/** Late blocks looked at together: their windows' blocks are read once … */
 const CHUNK_BLOCKS = 256;
-const CHUNK_EVENTS = 100_000;
+/** … unless those hold so many events: then there are fewer in a step, so that it holds up no other reader for long. */
+const STEP_EVENTS = 2_000_000;
 const BEFORE_ALL = -(2n ** 63n);
 /** Behind the end of every window. */
 const AFTER_ALL = 2n ** 62n;
@@ -55,8 +56,7 @@ interface Redo {
   readonly plan: QueryPlan;
   readonly local: LocalAggregator;
   readonly windows: Windows;
-  groups: Uint8Array<ArrayBuffer>;
-  ranges: readonly TimeRange[];
+  readonly groups: LateGroups;
 }
 
 /**
@@ -64,7 +64,7 @@ interface Redo {
  * keys, with no watermark and then the end of all, and what differs from the latest stored result is a new revision. So a
  * second run changes nothing, and one that is cut off is simply run again.
  *
- * To be called at one moment of the store, after all that is in it has been applied.
+ * To be called at one moment of the store, after all that the watermark has closed is stored.
  */
 export class Corrector {
   readonly #store: CorrectionStore;
@@ -72,58 +72,62 @@ export class Corrector {
   readonly #task: CorrectionTask;
   readonly #core: CoreModule = instantiateCore();
   readonly #batch: BatchHandle = newBatch(this.#core);
+  readonly #redos: readonly Redo[];
+  /** Stored blocks that hold events of the groups, or may; by seq, with how many events. */
+  readonly #needed = new Map<number, number>();
+  readonly #skewed = new Map<number, StoredBlock>();
 
   constructor(store: CorrectionStore, codec: Codec, task: CorrectionTask) {
     this.#store = store;
     this.#codec = codec;
     this.#task = task;
+    this.#redos = task.plans.map((plan) => ({
+      plan,
+      local: createLocal(this.#core, plan),
+      windows: createWindows(this.#core, plan),
+      groups: new LateGroups(plan),
+    }));
   }
 
   run(): Correction {
     const { stream, afterId, includesSkewed } = this.#task;
     const found = this.#store.lateToApply(stream, afterId, includesSkewed, CHUNK_BLOCKS);
-    const chunk = cut(found);
-    const nextId = chunk.length < CHUNK_BLOCKS && chunk.length === found.length ? null : chunk.at(-1)!.id;
-    const redos = this.#task.plans.map((plan) => this.#begin(plan));
     let waitingEvents = 0;
     let unreadableEvents = 0;
+    let nextId = found.length < CHUNK_BLOCKS ? null : found.at(-1)!.id;
     const taken: LateBlock[] = [];
-    for (const late of chunk) {
-      const outcome = this.#takeLate(late, redos);
+    for (const [index, late] of found.entries()) {
+      const outcome = this.#takeLate(late);
       if (outcome === "taken") taken.push(late);
       else if (outcome === "waits") waitingEvents += late.block.count;
       else unreadableEvents += late.block.count;
+      if (index === found.length - 1 || sum(this.#needed.values()) < STEP_EVENTS) continue;
+      nextId = late.id;
+      break;
     }
-    const events = countOf(taken);
-    if (!this.#readBlocks(redos, taken)) {
+    const events = sum(taken.map(({ block }) => block.count));
+    if (!this.#readBlocks()) {
       unreadableEvents += events;
       return { rows: [], lateIds: [], events: 0, waitingEvents, unreadableEvents, nextId };
     }
-    const rows = redos.flatMap(({ windows }) => windows.fire(AFTER_ALL));
+    const rows = this.#redos.flatMap(({ windows }) => windows.fire(AFTER_ALL));
     const lateIds = taken.map(({ id }) => id);
     return { rows: this.#revise(rows), lateIds, events, waitingEvents, unreadableEvents, nextId };
   }
 
-  #begin(plan: QueryPlan): Redo {
-    return {
-      plan,
-      local: createLocal(this.#core, plan),
-      windows: createWindows(this.#core, plan),
-      groups: new Uint8Array(0),
-      ranges: [],
-    };
-  }
-
-  /** Notes the closed groups that a late block's events belong to. */
-  #takeLate(late: LateBlock, redos: readonly Redo[]): "taken" | "waits" | "unreadable" {
-    if (!this.#open(late.block)) return "unreadable";
+  /** Notes the closed groups that a late block's events belong to, and the stored blocks with events of these. */
+  #takeLate({ id, reason, block }: LateBlock): "taken" | "waits" | "unreadable" {
+    if (!this.#open(block)) return "unreadable";
     this.#unskew();
-    const found = redos.map((redo) => ({ redo, ...this.#probe(redo) }));
+    const found = this.#redos.map((redo) => ({ redo, ...this.#probe(redo) }));
     // An event that is late for one query may have counted in the longer windows of another. Skewed ones never count.
-    if (late.reason === "clock-skew" && found.some(({ isOpen }) => isOpen)) return "waits";
+    if (reason === "clock-skew") {
+      if (found.some(({ isOpen }) => isOpen)) return "waits";
+      this.#skewed.set(id, block);
+    }
     for (const { redo, lateGroups } of found) {
       if (lateGroups === null) continue;
-      redo.groups = Buffer.concat([redo.groups, lateGroups]) as Uint8Array<ArrayBuffer>;
+      for (const range of redo.groups.add(lateGroups)) this.#need(range);
     }
     return "taken";
   }
@@ -137,36 +141,35 @@ export class Corrector {
     return { lateGroups, isOpen };
   }
 
-  /** Merges every stored event of the noted groups. @returns false when a block that may hold some cannot be read. */
-  #readBlocks(redos: readonly Redo[], taken: readonly LateBlock[]): boolean {
+  #need({ fromUs, toUs }: TimeRange): void {
     const { stream } = this.#task;
-    for (const redo of redos) redo.ranges = timesOfGroups(redo.plan, redo.groups) ?? [];
-    const seqs = new Set<number>();
-    const skewed = new Map<number, LateBlock>();
-    for (const late of taken) if (late.reason === "clock-skew") skewed.set(late.id, late);
-    for (const { fromUs, toUs } of joinRanges(redos.flatMap(({ ranges }) => ranges))) {
-      for (const { seq } of this.#store.blocksOverlapping(stream, fromUs, toUs)) seqs.add(seq);
-      for (const late of this.#store.appliedSkew(stream, fromUs, toUs)) skewed.set(late.id, late);
-    }
-    for (const seq of [...seqs].toSorted((a, b) => a - b)) {
+    for (const { seq, count } of this.#store.blocksOverlapping(stream, fromUs, toUs))
+      this.#needed.set(seq, count);
+    for (const { id, block } of this.#store.appliedSkew(stream, fromUs, toUs)) this.#skewed.set(id, block);
+  }
+
+  /** Merges every stored event of the noted groups. @returns false when a block that may hold some cannot be read. */
+  #readBlocks(): boolean {
+    for (const seq of [...this.#needed.keys()].toSorted((a, b) => a - b)) {
       const block = this.#store.block(seq);
       if (block === null || !this.#open(block)) return false;
-      for (const redo of redos) this.#mergeWanted(redo, block);
+      for (const redo of this.#redos) this.#mergeWanted(redo, block);
     }
-    for (const { block } of skewed.values()) {
+    for (const block of this.#skewed.values()) {
       if (!this.#open(block)) return false;
       this.#unskew();
-      for (const redo of redos) this.#mergeWanted(redo, null);
+      for (const redo of this.#redos) this.#mergeWanted(redo, block);
     }
     return true;
   }
 
   /** Merges the rows of the batch that are in a noted group: the others are made to look skewed, and then as before. */
-  #mergeWanted({ ranges, groups, local, windows }: Redo, block: StoredBlock | null): void {
-    const isNear = ({ fromUs, toUs }: TimeRange): boolean =>
-      block === null || (block.maxUs >= fromUs && block.minUs < toUs);
-    if (!ranges.some(isNear)) return;
-    const wanted = local.maskLate(this.#batch, groups);
+  #mergeWanted({ groups, local, windows }: Redo, { minUs, maxUs }: StoredBlock): void {
+    // Late blocks of the first release have no times of their own.
+    const isUntimed = minUs === 0 && maxUs === 0;
+    const near = isUntimed ? groups.near(-Infinity, Infinity) : groups.near(minUs, maxUs);
+    if (near === null) return;
+    const wanted = local.maskLate(this.#batch, near);
     if (!wanted.includes(1)) return;
     const skewed = maskSkewed(this.#core, this.#batch);
     setSkewed(
@@ -208,16 +211,8 @@ export class Corrector {
   }
 }
 
-/** The first blocks, until they have many events. */
-function cut(blocks: readonly LateBlock[]): readonly LateBlock[] {
-  let events = 0;
-  const end = blocks.findIndex(({ block }) => {
-    events += block.count;
-    return events > CHUNK_EVENTS;
-  });
-  return end === -1 ? blocks : blocks.slice(0, Math.max(1, end));
-}
-
-function countOf(blocks: readonly LateBlock[]): number {
-  return blocks.reduce((sum, { block }) => sum + block.count, 0);
+function sum(numbers: Iterable<number>): number {
+  let total = 0;
+  for (const number of numbers) total += number;
+  return total;
 }
