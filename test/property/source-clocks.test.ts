@@ -64,7 +64,7 @@ const log = fc
       step,
       fc.nat(4).map((n) => n === 0),
     ),
-    { minLength: 1, maxLength: 25 },
+    { minLength: 1, maxLength: 40, size: "max" },
   )
   .map((steps) => {
     let nowUs = 0;
@@ -215,7 +215,7 @@ test("windows, revisions and late events under watermarks per source are the mod
 const offsets = fc
   .tuple(
     fc.integer({ min: -(10 ** 12), max: 10 ** 12 }),
-    fc.array(fc.integer({ min: 0, max: 40 }), { minLength: 1, maxLength: 60 }),
+    fc.array(fc.integer({ min: 0, max: 40 }), { minLength: 1, maxLength: 60, size: "max" }),
   )
   .map(([base, percents]) => percents.map((percent) => Math.round(base * (1 + percent / 100))));
 
@@ -258,7 +258,7 @@ test("offsets of every size give one median whatever their order and batches", (
       .map(([power, mantissa]) =>
         Math.trunc(Math.sign(power) * mantissa * 2 ** Math.min(Math.abs(power), 52)),
       ),
-    { minLength: 1, maxLength: 80 },
+    { minLength: 1, maxLength: 80, size: "max" },
   );
   fc.assert(
     fc.property(wild, fc.nat(40), (values, cut) => {
@@ -298,16 +298,16 @@ test("a sample has every event with clock skew, and of the others about as many 
   lane.dispose();
 });
 
-test("the sources with the most clock skew are named, whatever is forgotten and restarted in between", () => {
+test("the sources with the most clock skew are named, whatever restarts are in between", () => {
   const rounds = fc.array(
     fc.tuple(
       fc.array(
         fc.nat(59).map((n) => ({ source: `d${n % 7}-${n}`, timeUs: 0, isSkewed: true })),
-        { maxLength: 40 },
+        { maxLength: 40, size: "max" },
       ),
       fc.boolean(),
     ),
-    { maxLength: 12 },
+    { maxLength: 12, size: "max" },
   );
   fc.assert(
     fc.property(rounds, (batches) => {
@@ -339,4 +339,52 @@ test("the sources with the most clock skew are named, whatever is forgotten and 
     }),
     { numRuns: 200 },
   );
+});
+
+test("an idle source whose watermark is ahead of the stream's is not forgotten", () => {
+  const lane = createSummarizer(core, KEY);
+  const clocks = makeClocks(3);
+  let watermark = BEFORE_ALL;
+  const send = (arrivalUs: number, source: string, timeUs: number): void => {
+    const events = [{ source, timeUs, isSkewed: false }];
+    watermark = applyTo(clocks, lane, { kind: "block", arrivalUs, events }, watermark);
+  };
+  send(0, "slow", 13);
+  send(0, "gone", 3);
+  send(0, "ahead", 103);
+  send(IDLE_US, "slow", 13);
+  assert.equal(watermark, 10n);
+  // Room is made by forgetting what is idle and behind.
+  send(IDLE_US + 1, "new", 203);
+  assert.deepEqual([clocks.stats().sources, clocks.stats().untrackedEvents], [3, 0]);
+  // Its clock is where it was, not where its old event stands.
+  send(IDLE_US + 2, "ahead", 53);
+  send(IDLE_US + 2, "slow", 303);
+  assert.equal(watermark, 100n);
+  send(IDLE_US + 2, "too many", 23);
+  assert.deepEqual([clocks.stats().sources, clocks.stats().untrackedEvents, watermark], [3, 1, 100n]);
+  clocks.dispose();
+  lane.dispose();
+});
+
+test("a device whose clock was set right is soon reported as it is, and no few events decide", () => {
+  const lane = createSummarizer(core, KEY);
+  const clocks = makeClocks(3);
+  const sendAt = (offsetUs: number, count: number): number => {
+    const events = Array.from({ length: count }, () => ({ source: "a", timeUs: offsetUs, isSkewed: false }));
+    clocks.merge(
+      withEvents(core, events, (batch) => lane.summarize(batch, 0)),
+      0,
+      BEFORE_ALL,
+    );
+    return clocks.furthestAhead(1)[0]!.medianOffsetUs / 1e6;
+  };
+  const isNear = (median: number, seconds: number): void =>
+    assert.ok(Math.abs(median - seconds) <= seconds * 0.032, `${median} s instead of ${seconds} s`);
+  isNear(sendAt(3_600e6, 100), 3_600);
+  isNear(sendAt(3_600e6, 4_000), 3_600);
+  isNear(sendAt(10e6, 500), 3_600);
+  isNear(sendAt(10e6, 600), 10);
+  clocks.dispose();
+  lane.dispose();
 });
