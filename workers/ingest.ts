@@ -89,12 +89,15 @@ function ingestBodies(task: IngestTask): IngestResult {
     compressNs: Number(process.hrtime.bigint() - encodedAt),
   };
   const { maxEventUs, skewedCount } = range;
-  return moveWith({ outcomes, block, skewed, partials, maxEventUs, skewedCount, sources, timeSources, stages }, [
-    ...buffersOf(partials),
-    sources.buffer,
-    block.data.buffer,
-    ...(skewed === null ? [] : [skewed.data.buffer]),
-  ]);
+  return moveWith(
+    { outcomes, block, skewed, partials, maxEventUs, skewedCount, sources, timeSources, stages },
+    [
+      ...buffersOf(partials),
+      sources.buffer,
+      block.data.buffer,
+      ...(skewed === null ? [] : [skewed.data.buffer]),
+    ],
+  );
 }
 
 /** Rebuilds the partial aggregates of a stored block through the same code as when it was new. */

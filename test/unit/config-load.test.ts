@@ -83,7 +83,13 @@ limits: { maxBody: 32MiB, maxQueuedBytes: 1GiB, maxQueuedRequests: 7, maxStreams
   assert.deepEqual([config.checkpointEveryMs, config.groupCommitMs, config.ingestWorkers], [10_000, 2, 3]);
   const { maxBodyBytes, maxQueuedBytes, ...counts } = config.limits;
   assert.deepEqual([maxBodyBytes, maxQueuedBytes], [32 * 1024 ** 2, 1024 ** 3]);
-  assert.deepEqual(counts, { maxQueuedRequests: 7, maxStreams: 8, maxSources: 10, maxLiveClients: 9, maxConnections: 11 });
+  assert.deepEqual(counts, {
+    maxQueuedRequests: 7,
+    maxStreams: 8,
+    maxSources: 10,
+    maxLiveClients: 9,
+    maxConnections: 11,
+  });
 
   const stream = config.streams.get("machines");
   const query = config.queries.get("temp_5m");

@@ -223,9 +223,11 @@ function known(us: bigint): number | null {
   return us === NO_TIME ? null : Number(us);
 }
 
-/** The key's value as a person knows the device: a text as it is, anything else as JSON. */
+/** The key's value as a person knows the device: a text as it is, anything else as JSON, digit by digit. */
 function deviceText(bytes: Uint8Array<ArrayBuffer>, key: readonly string[]): string | null {
-  const [value] = Object.values(JSON.parse(keyJson(bytes, [key])) as Record<string, unknown>);
-  if (value === undefined || value === null) return null;
-  return typeof value === "string" ? value : JSON.stringify(value);
+  const text = keyJson(bytes, [key]);
+  const label = key.map((name) => `{${JSON.stringify(name)}:`).find((start) => text.startsWith(start));
+  const value = label === undefined ? "null" : text.slice(label.length, -1);
+  if (value === "null") return null;
+  return value.startsWith('"') ? (JSON.parse(value) as string) : value;
 }
