@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { HttpClient, type Result } from "../support/http-client.ts";
 import { NodeProcess } from "../support/node-process.ts";
 import { computeWindows, windowId } from "../support/oracle.ts";
 import { Random } from "../support/random.ts";
+import { makeTempDir } from "../support/temp-dir.ts";
 
 const CONFIG = `
 checkpoint: { every: 10s }
@@ -189,4 +192,73 @@ test("where a field became a text, its query is left alone and says so", async (
   const { applied, revisions, refused } = await applyLate(client);
   assert.deepEqual([applied, revisions, refused.length], [0, 0, 2]);
   assert.match(JSON.stringify(refused), /field v became a text/);
+});
+
+test("where, derive and having hold for corrected windows too: a result that no longer passes is retracted", async (context) => {
+  const config = CONFIG.slice(0, CONFIG.indexOf("queries:"));
+  const [node, client] = await start(
+    context,
+    `${config}queries:
+  warm:
+    from: machines
+    where: v > 0
+    derive: { twice: v * 2 }
+    window: { tumbling: 10s }
+    by: [device]
+    select: { n: count(), top: max(twice) }
+    having: n >= 2 and top < 100
+`,
+  );
+  const event = (device: string, second: number, v: number) => ({ device, ts: second * 1_000, v });
+  await client.send("machines", [
+    ...[event("a", 1, 5), event("a", 2, 6), event("b", 1, 5), event("c", 1, 5), event("c", 2, 5)],
+    event("z", 60, -1),
+  ]);
+  await client.watermark("machines", { end: true });
+  // The first is no event of the query, so nothing is set aside for it.
+  await client.send("machines", [event("a", 3, -7), event("a", 4, 9), event("b", 4, 1), event("c", 4, 80)]);
+  assert.equal((await client.late("machines")).length, 3);
+  assert.equal((await applyLate(client)).revisions, 3);
+  const brief = async (revisions: "all" | "latest"): Promise<unknown[]> =>
+    (await client.results("warm", { revisions })).map(({ key, revision, values }) => [
+      key.device,
+      revision,
+      values,
+    ]);
+  const all = [
+    ["a", 0, { n: 2, top: 12 }],
+    ["a", 1, { n: 3, top: 18 }],
+    ["b", 0, { n: 2, top: 10 }],
+    ["c", 0, { n: 2, top: 10 }],
+    ["c", 1, {}],
+  ];
+  assert.deepEqual(await brief("all"), all);
+  assert.deepEqual(await brief("latest"), [all[1], all[2]]);
+  await node.restart("SIGKILL");
+  assert.deepEqual((await applyLate(client)).revisions, 0);
+  assert.deepEqual(await brief("all"), all);
+  await client.send("machines", [event("c", 5, 1)]);
+  assert.deepEqual((await applyLate(client)).revisions, 0, "what is retracted is not retracted again");
+});
+
+test("a query that uses a table is left alone", async (context) => {
+  const dir = makeTempDir(context);
+  const file = join(dir, "sites.json");
+  writeFileSync(file, JSON.stringify([{ device: "m1", site: "hall" }]));
+  const config = `${CONFIG}  sites:
+    from: machines
+    derive: { site: sites.site }
+    window: { tumbling: 10s }
+    by: [site]
+    select: { n: count() }
+tables:
+  sites: { file: ${JSON.stringify(file)}, key: device }
+`;
+  const [, client] = await start(context, config);
+  const startMs = Date.UTC(2026, 0, 1);
+  await client.send("machines", [{ device: "m1", ts: startMs + 600_000, v: 1 }]);
+  await client.send("machines", [{ device: "m1", ts: startMs, v: 3 }]);
+  const { applied, revisions, refused } = await applyLate(client);
+  assert.deepEqual([applied, revisions], [0, 2]);
+  assert.match(JSON.stringify(refused), /it uses table sites/);
 });

@@ -377,7 +377,11 @@ test("a correction writes its results and marks its late events once, in one", (
     reader.late("machines", 0, 9).map(({ appliedUs }) => appliedUs),
     [50, 50],
   );
-  assert.deepEqual(reader.latestResult(row), { revision: 1, values: '{"n":6}' });
+  assert.deepEqual(reader.latestResult(row), {
+    revision: 1,
+    values: '{"n":6}',
+    retracted: false,
+  });
   assert.equal(reader.latestResult({ ...row, key: "{}" }), null);
   const near = (fromUs: number, toUs: number) => reader.appliedSkew("machines", fromUs, toUs).length;
   assert.deepEqual([near(0, 10), near(0, 11), near(20, 30), near(21, 30)], [0, 1, 1, 0]);

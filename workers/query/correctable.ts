@@ -8,6 +8,9 @@ export function explainRefusal(
 ): string | null {
   if (timesOfWindow(plan, 0) === null)
     return `windows of kind ${plan.window.kind} are not corrected by this release`;
+  const [table] = plan.expressions?.tables ?? [];
+  if (table !== undefined)
+    return `it uses table ${table}, whose rows may be others now than when events came`;
   // Where blocks are merged, a column takes the wider type: as a text, a number no longer counts, or is another key.
   const changed = fieldsOf(plan, types).find((field) => {
     const had = types.get(field);
@@ -20,10 +23,10 @@ export function explainRefusal(
 
 /** The fields that results depend on. */
 function fieldsOf(
-  { by, select }: QueryPlan,
+  { by, select, expressions }: QueryPlan,
   types: ReadonlyMap<string, ReadonlySet<FieldType>>,
 ): readonly string[] {
-  const keys = by.flat();
+  const keys = [...by.flat(), ...(expressions?.inputs ?? [])];
   if (select === "*") return [...keys, ...types.keys()];
   return [...keys, ...select.flatMap(({ field }) => (field === null ? [] : [field]))];
 }

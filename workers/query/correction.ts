@@ -1,6 +1,9 @@
 import { type BatchHandle, decodeBlock, newBatch, resetBatch } from "../core/codec.ts";
+import { withExpressions } from "../core/expression.ts";
+import { keepHaving } from "../core/having.ts";
 import { type CoreModule, instantiateCore } from "../core/module.ts";
 import { batchTimeRange, maskSkewed, setSkewed } from "../core/rows.ts";
+import { Tables } from "../core/tables.ts";
 import { createLocal, createWindows, type LocalAggregator, type Windows } from "../core/window.ts";
 import { MillraceError } from "../errors.ts";
 import type { QueryPlan, ResultRow, StoredBlock } from "../messages.ts";
@@ -81,9 +84,11 @@ export class Corrector {
     this.#store = store;
     this.#codec = codec;
     this.#task = task;
+    // Queries that use tables are refused: their rows may be others by now.
+    const tables = new Tables(this.#core);
     this.#redos = task.plans.map((plan) => ({
       plan,
-      local: createLocal(this.#core, plan),
+      local: withExpressions(this.#core, plan, createLocal(this.#core, plan), tables),
       windows: createWindows(this.#core, plan),
       groups: new LateGroups(plan),
     }));
@@ -110,9 +115,9 @@ export class Corrector {
       unreadableEvents += events;
       return { rows: [], lateIds: [], events: 0, waitingEvents, unreadableEvents, nextId };
     }
-    const rows = this.#redos.flatMap(({ windows }) => windows.fire(AFTER_ALL));
+    const rows = this.#redos.flatMap((redo) => this.#revise(redo));
     const lateIds = taken.map(({ id }) => id);
-    return { rows: this.#revise(rows), lateIds, events, waitingEvents, unreadableEvents, nextId };
+    return { rows, lateIds, events, waitingEvents, unreadableEvents, nextId };
   }
 
   /** Notes the closed groups that a late block's events belong to, and the stored blocks with events of these. */
@@ -181,12 +186,18 @@ export class Corrector {
     setSkewed(this.#core, this.#batch, skewed);
   }
 
-  /** What is not as it is stored, as the next revision. */
-  #revise(rows: readonly ResultRow[]): ResultRow[] {
+  /** What is not as it is stored, as the next revision; a retraction where `having` is no longer true. */
+  #revise({ plan, windows }: Redo): ResultRow[] {
+    const rows = windows.fire(AFTER_ALL);
+    const shown = keepHaving(this.#core, plan, { ...windows, fire: () => rows }).fire(AFTER_ALL);
+    const isShown = new Set(shown.map(idOf));
     return rows.flatMap((row) => {
       const latest = this.#store.latestResult(row);
-      if (latest?.values === row.values) return [];
-      return [{ ...row, revision: latest === null ? 0 : latest.revision + 1, kind: "late" as const }];
+      const before = latest === null || latest.retracted ? null : latest.values;
+      const values = isShown.has(idOf(row)) ? row.values : null;
+      if (values === before) return [];
+      const next = { ...row, revision: latest === null ? 0 : latest.revision + 1, kind: "late" as const };
+      return [values === null ? { ...next, values: "{}", retracted: true as const } : next];
     });
   }
 
@@ -209,6 +220,10 @@ export class Corrector {
   #unskew(): void {
     setSkewed(this.#core, this.#batch, new Uint8Array(batchTimeRange(this.#core, this.#batch).rows));
   }
+}
+
+function idOf({ startUs, endUs, key }: ResultRow): string {
+  return `${startUs} ${endUs} ${key}`;
 }
 
 function sum(numbers: Iterable<number>): number {

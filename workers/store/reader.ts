@@ -48,6 +48,7 @@ export interface LatestResult {
   readonly revision: number;
   /** JSON text. */
   readonly values: string;
+  readonly retracted: boolean;
 }
 
 export interface DeadLetterRow {
@@ -170,10 +171,11 @@ export class Reader {
   /** The latest revision of one window of one key, or null. */
   latestResult(row: Pick<ResultRow, "query" | "startUs" | "key" | "endUs">): LatestResult | null {
     const latest = this.#prepare(
-      "SELECT revision, value AS 'values' FROM results WHERE query = ? AND start_us = ? AND key = ? AND end_us = ?" +
+      "SELECT revision, value AS 'values', retracted FROM results WHERE query = ? AND start_us = ? AND key = ? AND end_us = ?" +
         " ORDER BY revision DESC LIMIT 1",
     ).get(row.query, row.startUs, row.key, row.endUs);
-    return (latest as LatestResult | undefined) ?? null;
+    const found = latest as (Omit<LatestResult, "retracted"> & { retracted: number }) | undefined;
+    return found === undefined ? null : { ...found, retracted: found.retracted !== 0 };
   }
 
   /** Every type that a field of the stream has had. */
