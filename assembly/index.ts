@@ -4,3 +4,4 @@ export * from "./codec/abi";
 export * from "./window/abi";
 export * from "./parse/abi";
 export * from "./expression/abi";
+export * from "./window/keyed/abi";

@@ -25,6 +25,8 @@ interface QueryWindows {
 /** One stream's clock and its queries' windows. Invariant: `watermarkUs` never goes back. */
 interface StreamWindows {
   boundUs: bigint;
+  /** Keys have clocks of their own: `watermarkUs` is what was said of the stream as a whole. */
+  isPerKey: boolean;
   watermarkUs: bigint;
   maxEventUs: bigint;
   queries: QueryWindows[];
@@ -39,11 +41,13 @@ export function configure(setups: readonly WindowSetup[]): void {
   for (const setup of setups) {
     const stream = streams.get(setup.stream) ?? {
       boundUs: 0n,
+      isPerKey: false,
       watermarkUs: BEFORE_ALL_TIME,
       maxEventUs: BEFORE_ALL_TIME,
       queries: [],
     };
     stream.boundUs = BigInt(setup.boundUs);
+    stream.isPerKey = setup.per === "key";
     stream.queries = setup.queries.map(
       (plan) =>
         stream.queries.find((query) => query.plan.id === plan.id) ?? {
@@ -137,7 +141,7 @@ function mergeBlock(stream: StreamWindows, entry: ApplyEntry & { kind: "block" }
   if (groups.length > 0) late.push({ seq: entry.seq, stream: entry.stream, groups });
   if (entry.maxEventUs === null) return;
   stream.maxEventUs = max(stream.maxEventUs, BigInt(entry.maxEventUs));
-  stream.watermarkUs = max(stream.watermarkUs, stream.maxEventUs - stream.boundUs);
+  if (!stream.isPerKey) stream.watermarkUs = max(stream.watermarkUs, stream.maxEventUs - stream.boundUs);
 }
 
 /** "end" closes every open window: the watermark goes to the end of the last one, not to infinity. */
@@ -155,19 +159,35 @@ function clockOf(name: string): ApplyResult["watermarks"][number] {
   const stream = streams.get(name);
   const known = (us: bigint | undefined): number | null =>
     us === undefined || us === BEFORE_ALL_TIME ? null : Number(us);
-  return { stream: name, watermarkUs: known(stream?.watermarkUs), maxEventUs: known(stream?.maxEventUs) };
+  return { stream: name, watermarkUs: known(shownWatermark(stream)), maxEventUs: known(stream?.maxEventUs) };
+}
+
+/**
+ * Where keys have clocks: the earliest clock of a key with an open window; while no window is open, how far the greatest
+ * event time allows. Never before what was said of the stream as a whole.
+ */
+function shownWatermark(stream: StreamWindows | undefined): bigint | undefined {
+  if (stream === undefined || !stream.isPerKey || stream.maxEventUs === BEFORE_ALL_TIME)
+    return stream?.watermarkUs;
+  let earliest = stream.maxEventUs - stream.boundUs;
+  for (const { windows } of stream.queries) {
+    const clock = windows.earliestClockUs?.() ?? null;
+    if (clock !== null && clock < earliest) earliest = clock;
+  }
+  return max(stream.watermarkUs, earliest);
 }
 
 function statsOf(name: string): WindowStats[] {
   return (streams.get(name)?.queries ?? []).map(({ plan, windows }) => {
-    const { keys, groups, bytes } = windows.stats();
-    return { queryId: plan.id, keys, groups, bytes };
+    const { keys, idleKeys = 0, groups, bytes } = windows.stats();
+    return { queryId: plan.id, keys, idleKeys, groups, bytes };
   });
 }
 
+/** What the state of a query's windows depends on: a clock's bound and limit may change under it. */
 function signatureOf(plan: QueryPlan): string {
-  const { id: _id, ...definition } = plan;
-  return JSON.stringify(definition);
+  const { id: _id, keyClock, ...definition } = plan;
+  return JSON.stringify(keyClock === undefined ? definition : { ...definition, hasKeyClock: true });
 }
 
 /** What fired while a group of entries was applied. */

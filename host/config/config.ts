@@ -103,6 +103,8 @@ export interface Limits {
   readonly maxQueuedRequests: number;
   /** Streams that may come into being without configuration. */
   readonly maxStreams: number;
+  /** Keys of a query without an open window whose own clocks are remembered. */
+  readonly maxKeyClocks: number;
   /** Open live feeds (SSE). */
   readonly maxLiveClients: number;
   /** Open connections; further ones are closed at once. */

@@ -26,6 +26,7 @@ export const DEFAULT_LIMITS: Limits = {
   maxQueuedBytes: 64 * MIB,
   maxQueuedRequests: 10_000,
   maxStreams: 1_000,
+  maxKeyClocks: 1_000_000,
   maxLiveClients: 100,
   // Each takes a few tens of KiB.
   maxConnections: 10_000,

@@ -55,6 +55,7 @@ export interface QueryState {
   readonly watermarkUs: number | null;
   readonly openGroups: number;
   readonly keys: number;
+  readonly idleKeys: number;
   readonly stateBytes: number;
   readonly results: number;
   readonly revisions: number;

@@ -213,7 +213,9 @@ class Pipeline implements Engine {
   #configure(stream: RunningStream): Promise<void> {
     const { name, watermark } = stream.config;
     const queries = stream.queries.map((query) => query.plan);
-    return this.#windows.configure([{ stream: name, boundUs: watermark.boundUs, queries }]);
+    return this.#windows.configure([
+      { stream: name, boundUs: watermark.boundUs, per: watermark.per, queries },
+    ]);
   }
 
   #explainUnknown(name: string): string {
