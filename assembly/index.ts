@@ -5,3 +5,4 @@ export * from "./window/abi";
 export * from "./parse/abi";
 export * from "./expression/abi";
 export * from "./window/clocks-abi";
+export * from "./window/keyed/abi";

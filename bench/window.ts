@@ -3,6 +3,7 @@ import { type CoreModule, instantiateCore, type Pointer } from "../workers/core/
 import { createLocal, createWindows } from "../workers/core/window.ts";
 import type { Output, QueryPlan } from "../workers/messages.ts";
 import type { BenchReport } from "./report.ts";
+import { measureKeyedWindows } from "./support/keyed-windows.ts";
 import { measureSliding } from "./window-sliding.ts";
 
 const BATCH_EVENTS = 4_000;
@@ -59,6 +60,7 @@ export async function run(): Promise<BenchReport> {
       { name: "count, sum, avg, min, max", select: EXACT_QUERY },
       { name: "count, avg, min, max, p99", select: QUANTILE_QUERY },
     ]),
+    ...measureKeyedWindows(core, randomNumbers(), MIN_MS, cpuMs),
   ];
   return {
     name: "window",
@@ -68,6 +70,7 @@ export async function run(): Promise<BenchReport> {
       "Time is that of the processor, so that rates are a core's also where others share it.",
       "Sliding windows: 10,000 keys, beside windows of 1 s, which give as many results; ns/event is aggregate, merge and fire with its JSON texts.",
       "bytes/event: of a partial. fire: all groups of a window, to result rows with JSON texts; first: with new keys. snapshot: of all groups.",
+      "sessions, counts, none, the key's clock: count, avg, min and max of one field over 400 s of events; time goes on from batch to batch, and merging includes firing.",
     ],
   };
 }

@@ -69,6 +69,7 @@ export interface Output {
   /** A histogram's, ascending. */
   readonly bounds?: readonly number[];
 }
+/** What events a window has. Ends are exclusive, but for count and none, whose end is the last event's time. */
 export type WindowPlan =
   | { readonly kind: "tumbling"; readonly sizeUs: number; readonly offsetUs: number }
   /** A window of `sizeUs` begins every `everyUs`, which is shorter. */
@@ -89,7 +90,18 @@ export type WindowPlan =
       readonly size: number;
       readonly every: number;
       readonly offsetUs: number;
-    };
+    }
+  | { readonly kind: "session"; readonly gapUs: number }
+  | { readonly kind: "count"; readonly size: number }
+  | { readonly kind: "none" };
+
+/** A key's windows close by its own clock: its greatest event time less the bound, or the stream's if that is later. */
+export interface KeyClock {
+  readonly boundUs: number;
+  /** Keys without an open window whose clocks are remembered. */
+  readonly maxIdleKeys: number;
+}
+
 export interface QueryPlan {
   readonly id: number;
   readonly name: string;
@@ -98,6 +110,8 @@ export interface QueryPlan {
   /** Windows that are still filling give results whenever the watermark passes a multiple of this; left out: none do. */
   readonly earlyUs?: number;
   readonly latenessUs: number;
+  /** Where each key has a clock of its own. */
+  readonly keyClock?: KeyClock;
   /** Group-by slots, each a list of candidate fields (several only for the default key). Empty: one group. */
   readonly by: readonly (readonly string[])[];
   /** "*": count, and avg, min, max of every numeric field, as they appear. */
@@ -140,7 +154,7 @@ export interface ResultRow {
   readonly values: string;
   readonly revision: number;
   readonly kind: "early" | "on-time" | "late";
-  /** The window is no more: what it held is in another. `values` is an empty object. */
+  /** Takes the window's rows back: what it held is in another, or `having` is not true of it. `values` is an empty object. */
   readonly retracted?: true;
 }
 
@@ -321,7 +335,8 @@ export interface WindowSetup {
   readonly stream: string;
   readonly boundUs: number;
   readonly idleUs: number;
-  readonly per: "stream" | "source";
+  /** Whose clock closes windows. With `key`, events move no watermark of the stream. */
+  readonly per: "stream" | "source" | "key";
   /** Candidates for the field that names the source. */
   readonly key: readonly string[];
   /** Sources known at most. */
@@ -357,6 +372,8 @@ export interface LateGroups {
 export interface WindowStats {
   readonly queryId: number;
   readonly keys: number;
+  /** Keys without an open window whose clocks are remembered. */
+  readonly idleKeys: number;
   readonly groups: number;
   readonly bytes: number;
 }

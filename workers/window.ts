@@ -27,6 +27,8 @@ interface QueryWindows {
 /** One stream's clock and its queries' windows. Invariant: `watermarkUs` never goes back. */
 interface StreamWindows {
   boundUs: bigint;
+  /** Keys have clocks of their own: `watermarkUs` is what was said of the stream as a whole. */
+  isPerKey: boolean;
   watermarkUs: bigint;
   maxEventUs: bigint;
   isPerSource: boolean;
@@ -46,6 +48,7 @@ export function configure(setups: readonly WindowSetup[]): void {
   for (const setup of setups) {
     const stream = streams.get(setup.stream) ?? {
       boundUs: 0n,
+      isPerKey: false,
       watermarkUs: BEFORE_ALL_TIME,
       maxEventUs: BEFORE_ALL_TIME,
       isPerSource: false,
@@ -58,6 +61,7 @@ export function configure(setups: readonly WindowSetup[]): void {
     stream.boundUs = BigInt(boundUs);
     stream.isPerSource = setup.per === "source";
     stream.clocks.configure({ boundUs, idleUs, maxSources, isPerSource: stream.isPerSource });
+    stream.isPerKey = setup.per === "key";
     stream.queries = setup.queries.map(
       (plan) =>
         stream.queries.find((query) => query.plan.id === plan.id) ?? {
@@ -187,10 +191,10 @@ function mergeBlock(stream: StreamWindows, entry: ApplyEntry & { kind: "block" }
   moveWatermark(stream);
 }
 
-/** To where the clocks allow it, and never back. */
+/** To where the clocks allow it, and never back. Where keys have clocks of their own, events move no clock of the stream. */
 function moveWatermark(stream: StreamWindows): void {
-  const { isPerSource, clocks, maxEventUs, boundUs } = stream;
-  if (maxEventUs === BEFORE_ALL_TIME) return;
+  const { isPerSource, isPerKey, clocks, maxEventUs, boundUs } = stream;
+  if (maxEventUs === BEFORE_ALL_TIME || isPerKey) return;
   stream.watermarkUs = max(stream.watermarkUs, isPerSource ? clocks.watermarkUs() : maxEventUs - boundUs);
 }
 
@@ -211,7 +215,7 @@ function clockOf(name: string): ApplyResult["watermarks"][number] {
     us === undefined || us === BEFORE_ALL_TIME ? null : Number(us);
   return {
     stream: name,
-    watermarkUs: known(stream?.watermarkUs),
+    watermarkUs: known(shownWatermark(stream)),
     maxEventUs: known(stream?.maxEventUs),
     sources: stream === undefined ? { known: 0, active: 0, untrackedEvents: 0 } : sourcesOf(stream),
     skewedDevices: stream === undefined ? null : nameSkewed(stream),
@@ -235,16 +239,32 @@ function nameSkewed(stream: StreamWindows): readonly SkewedDevice[] | null {
   }));
 }
 
+/**
+ * Where keys have clocks: the earliest clock of a key with an open window; while no window is open, how far the greatest
+ * event time allows. Never before what was said of the stream as a whole.
+ */
+function shownWatermark(stream: StreamWindows | undefined): bigint | undefined {
+  if (stream === undefined || !stream.isPerKey || stream.maxEventUs === BEFORE_ALL_TIME)
+    return stream?.watermarkUs;
+  let earliest = stream.maxEventUs - stream.boundUs;
+  for (const { windows } of stream.queries) {
+    const clock = windows.earliestClockUs?.() ?? null;
+    if (clock !== null && clock < earliest) earliest = clock;
+  }
+  return max(stream.watermarkUs, earliest);
+}
+
 function statsOf(name: string): WindowStats[] {
   return (streams.get(name)?.queries ?? []).map(({ plan, windows }) => {
-    const { keys, groups, bytes } = windows.stats();
-    return { queryId: plan.id, keys, groups, bytes };
+    const { keys, idleKeys = 0, groups, bytes } = windows.stats();
+    return { queryId: plan.id, keys, idleKeys, groups, bytes };
   });
 }
 
+/** What the state of a query's windows depends on: a clock's bound and limit may change under it. */
 function signatureOf(plan: QueryPlan): string {
-  const { id: _id, ...definition } = plan;
-  return JSON.stringify(definition);
+  const { id: _id, keyClock, ...definition } = plan;
+  return JSON.stringify(keyClock === undefined ? definition : { ...definition, hasKeyClock: true });
 }
 
 /** What fired while a group of entries was applied. */

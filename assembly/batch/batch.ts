@@ -19,6 +19,8 @@ export const enum ColumnType {
 
 /** The event time is further ahead of its arrival than `maxAhead`: kept out of windows and watermarks. */
 export const FLAG_CLOCK_SKEW: u8 = 1;
+/** Beside `FLAG_CLOCK_SKEW`: the event's clock is right, but the query's condition drops it. Its time still counts. */
+export const FLAG_DROPPED: u8 = 2;
 
 /**
  * One column of a batch: 8-byte cells and a validity byte per row.

@@ -1,4 +1,4 @@
-import { Batch, Column, ColumnType, FLAG_CLOCK_SKEW } from "../batch/batch";
+import { Batch, Column, ColumnType, FLAG_CLOCK_SKEW, FLAG_DROPPED } from "../batch/batch";
 import { Dictionary } from "../memory/dictionary";
 import { arithmetic } from "./arithmetic";
 import { compare } from "./compare";
@@ -197,8 +197,9 @@ export function enter(program: Program, batch: Batch): void {
   program.hiddenFlags = batch.flags;
   const mask = program.mask;
   for (let row: usize = 0; row < <usize>batch.rows; row++) {
-    const isDropped: u8 = load<u8>(mask + row) ? 0 : FLAG_CLOCK_SKEW;
-    store<u8>(mask + row, load<u8>(batch.flags + row) | isDropped);
+    const flags = load<u8>(batch.flags + row);
+    const isDropped: bool = !load<u8>(mask + row) && !(flags & FLAG_CLOCK_SKEW);
+    store<u8>(mask + row, isDropped ? flags | FLAG_CLOCK_SKEW | FLAG_DROPPED : flags);
   }
   batch.flags = mask;
 }

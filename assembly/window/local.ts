@@ -70,18 +70,28 @@ export class Local {
 
   /** Aggregates a sealed batch; `out` then holds the partial. */
   aggregate(batch: Batch): void {
-    if (this.plan.isWildcard) this.adoptFields(batch);
-    this.grouping.number(batch);
-    this.grouping.sort(batch.rows);
-    this.prepareSources(batch);
-    this.values.reserve(batch.rows << 3);
-    this.times.reserve(batch.rows << 3);
+    this.prepare(batch);
     const out = this.out;
     out.reset();
     out.u32(PARTIAL_VERSION);
     this.writeFields();
     this.writeKeys();
     this.writeWindows(batch);
+    this.finish();
+  }
+
+  /** Groups a batch's rows and makes its columns ready for `writeField`, until `finish`. */
+  prepare(batch: Batch): void {
+    if (this.plan.isWildcard) this.adoptFields(batch);
+    this.grouping.number(batch);
+    this.grouping.sort(batch.rows);
+    this.prepareSources(batch);
+    this.values.reserve(batch.rows << 3);
+    this.times.reserve(batch.rows << 3);
+  }
+
+  /** Frees what `prepare` has converted. */
+  finish(): void {
     for (let f: u32 = 0; f < this.plan.fieldCount; f++) {
       const owned = changetype<Source>(this.sources.data + f * SOURCE_SIZE).owned;
       if (owned != 0) heap.free(owned);
@@ -120,7 +130,8 @@ export class Local {
     }
   }
 
-  private writeKeys(): void {
+  /** The keys of the batch, as a partial begins with them. */
+  writeKeys(): void {
     const out = this.out;
     const keys = this.grouping.keys;
     out.u32(keys.count);
@@ -197,7 +208,8 @@ export class Local {
     return members;
   }
 
-  private writeField(batch: Batch, field: u32, rows: usize, rowCount: u32): void {
+  /** Writes the state of a field over some rows: their numbers, u32 each, stand at `rows`. */
+  writeField(batch: Batch, field: u32, rows: usize, rowCount: u32): void {
     const layout = this.plan.layout(field);
     const source = changetype<Source>(this.sources.data + field * SOURCE_SIZE);
     const values = this.values.data;

@@ -1,6 +1,6 @@
 import type { Config, QueryConfig, SelectItem, StreamConfig } from "../config/config.ts";
 import { formatDuration } from "../config/durations.ts";
-import { describePaneWindow } from "../config/pane-window.ts";
+import { describeWindow } from "../config/window.ts";
 import { describeExpressions, describeTables } from "./describe-expressions.ts";
 
 const SECRET_NAME = /token|secret|password|passphrase|credential|authorization|api_?key/i;
@@ -29,6 +29,7 @@ export function describeConfig(config: Config): object {
       maxQueuedRequests: limits.maxQueuedRequests,
       maxStreams: limits.maxStreams,
       maxSources: limits.maxSources,
+      maxKeyClocks: limits.maxKeyClocks,
       maxLiveClients: limits.maxLiveClients,
       maxConnections: limits.maxConnections,
     },
@@ -64,7 +65,7 @@ function describeQuery({ from, window, by, select, expressions, earlyUs, latenes
   return {
     from,
     ...describeExpressions(expressions),
-    window: describePaneWindow(window),
+    window: describeWindow(window),
     ...(earlyUs === undefined ? {} : { early: formatDuration(earlyUs) }),
     ...(latenessUs === undefined ? {} : { lateness: formatDuration(latenessUs) }),
     ...(by === null ? {} : { by }),

@@ -105,6 +105,7 @@ export function describeQuery(query: QueryState): QueryAnswer {
     watermark: time(query.watermarkUs),
     openGroups: query.openGroups,
     keys: query.keys,
+    idleKeys: query.idleKeys,
     stateBytes: query.stateBytes,
     results: query.results,
     revisions: query.revisions,

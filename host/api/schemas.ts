@@ -24,7 +24,7 @@ const sources = z.strictObject({
   active: count.nullable().describe("not idle; null: one watermark for the stream waits for none"),
   untracked: count.describe("events of devices beyond limits.maxSources"),
 });
-const watermarkPer = z.enum(["stream", "source"]);
+const watermarkPer = z.enum(["stream", "source", "key"]);
 
 const stream = z.strictObject({
   stream: z.string(),
@@ -125,6 +125,9 @@ const window = z.discriminatedUnion("kind", [
     every: z.int().describe("as size"),
     offsetUs: z.int(),
   }),
+  z.strictObject({ kind: z.literal("session"), gapUs: z.int() }),
+  z.strictObject({ kind: z.literal("count"), size: z.int() }),
+  z.strictObject({ kind: z.literal("none") }),
 ]);
 
 const query = z.strictObject({
@@ -141,6 +144,7 @@ const query = z.strictObject({
   watermark: time.nullable(),
   openGroups: count,
   keys: count,
+  idleKeys: count.describe("keys without an open window that are remembered for their clocks"),
   stateBytes: count,
   results: count.describe("rows since the start"),
   revisions: count,
@@ -221,7 +225,9 @@ export const schemas = {
     retracted: z
       .literal(true)
       .optional()
-      .describe("the window is no more, what it held is in another: values is empty, drop the row"),
+      .describe(
+        "takes the window back: what it held is in another, or having is not true of it; values is empty",
+      ),
   }),
   LateEvent: z.strictObject({
     event: z.record(z.string(), z.unknown()),

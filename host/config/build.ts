@@ -5,12 +5,13 @@ import type { Config, Limits, QueryConfig, QueryExpressions, StreamConfig, Table
 import { DEFAULT_LIMITS, DEFAULTS } from "./defaults.ts";
 import { compileHaving, compileRows, type QueryProblem } from "./expression/compile.ts";
 import { typeOfKind } from "./expression/kinds.ts";
-import { buildPaneWindow, extentOf, MAX_EARLY_OVERLAP } from "./pane-window.ts";
+import { extentOf, MAX_EARLY_OVERLAP } from "./pane-window.ts";
 import type { Path } from "./places.ts";
 import { splitFix } from "./problems.ts";
 import type { ConfigFile } from "./schema.ts";
 import { nearest } from "./suggest.ts";
 import { tableColumns } from "./table/load.ts";
+import { buildWindow } from "./window.ts";
 
 /** Says that the setting at a path is wrong: `message; fix`. `column` is 0-based within its text. */
 export type Report = (path: Path, problem: { message: string; fix: string | null }, column?: number) => void;
@@ -45,6 +46,9 @@ export function buildConfig(input: ConfigFile, report: Report, tables: Tables): 
     groupCommitMs: toMs(input.durability?.groupCommit) ?? DEFAULTS.groupCommitMs,
   };
 }
+
+/** Windows that an event may be in where keys have clocks: they share no slices. */
+const MAX_KEY_OVERLAP = 1_000;
 
 type StreamInput = NonNullable<ConfigFile["streams"]>[string];
 type QueryInput = NonNullable<ConfigFile["queries"]>[string];
@@ -83,7 +87,7 @@ function buildQuery(name: string, input: QueryInput): QueryConfig {
   return {
     name,
     from,
-    window: buildPaneWindow(window),
+    window: buildWindow(window),
     ...(input.early === undefined ? {} : { earlyUs: input.early }),
     ...(input.lateness === undefined ? {} : { latenessUs: input.lateness }),
     by: by ?? null,
@@ -130,6 +134,7 @@ function checkQuery(query: QueryConfig, streams: ReadonlyMap<string, StreamConfi
     refuse(["queries", name, "from"], `there is no stream ${from}; ${fix}`);
     return;
   }
+  if (stream.watermark.per === "key") checkKeyClock(query, refuse);
   const { fields, extra, key } = stream;
   if (fields === null) return;
   const types = new Map<string, FieldType | null>(fields.map((field) => [field.name, field.type]));
@@ -154,9 +159,27 @@ function checkQuery(query: QueryConfig, streams: ReadonlyMap<string, StreamConfi
   }
 }
 
+/** By clocks of keys close windows of a fixed length, each of which an event is merged into. */
+function checkKeyClock({ name, from, window, earlyUs }: QueryConfig, refuse: Refuse): void {
+  const why = `streams.${from}.watermark.per is key`;
+  if (window.kind === "calendar")
+    refuse(["queries", name, "window"], `follows a calendar, while ${why}; write per: stream`);
+  if (window.kind === "sliding" && extentOf(window).overlap > MAX_KEY_OVERLAP) {
+    refuse(
+      ["queries", name, "window", "every"],
+      `puts each event into more than ${MAX_KEY_OVERLAP} windows, while ${why}; make it longer`,
+    );
+  }
+  if (earlyUs !== undefined) refuse(["queries", name, "early"], `is not given while ${why}; remove it`);
+}
+
 function checkEarly({ name, window, earlyUs }: QueryConfig, refuse: Refuse): void {
   if (earlyUs === undefined) return;
   const path = ["queries", name, "early"];
+  if (window.kind === "session" || window.kind === "count" || window.kind === "none") {
+    refuse(path, "goes with tumbling and sliding windows; remove it");
+    return;
+  }
   const { sizeUs, overlap } = extentOf(window);
   if (earlyUs >= sizeUs) refuse(path, "is not shorter than the windows, which end before; make it shorter");
   if (overlap > MAX_EARLY_OVERLAP) {
@@ -182,6 +205,7 @@ function buildLimits(input: NonNullable<ConfigFile["limits"]>, refuse: Refuse): 
     maxQueuedRequests: input.maxQueuedRequests ?? DEFAULT_LIMITS.maxQueuedRequests,
     maxStreams: input.maxStreams ?? DEFAULT_LIMITS.maxStreams,
     maxSources: input.maxSources ?? DEFAULT_LIMITS.maxSources,
+    maxKeyClocks: input.maxKeyClocks ?? DEFAULT_LIMITS.maxKeyClocks,
     maxLiveClients: input.maxLiveClients ?? DEFAULT_LIMITS.maxLiveClients,
     maxConnections: input.maxConnections ?? DEFAULT_LIMITS.maxConnections,
   };

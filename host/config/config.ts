@@ -38,7 +38,7 @@ export interface StreamConfig {
   readonly extra: "keep" | "drop" | "reject";
   readonly watermark: {
     readonly boundUs: number;
-    readonly per: "stream" | "source";
+    readonly per: "stream" | "source" | "key";
     readonly idleUs: number;
     readonly maxAheadUs: number;
   };
@@ -105,6 +105,8 @@ export interface Limits {
   readonly maxStreams: number;
   /** Devices of a stream whose clocks are known. */
   readonly maxSources: number;
+  /** Keys of a query without an open window whose own clocks are remembered. */
+  readonly maxKeyClocks: number;
   /** Open live feeds (SSE). */
   readonly maxLiveClients: number;
   /** Open connections; further ones are closed at once. */

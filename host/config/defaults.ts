@@ -27,6 +27,7 @@ export const DEFAULT_LIMITS: Limits = {
   maxQueuedRequests: 10_000,
   maxStreams: 1_000,
   maxSources: 100_000,
+  maxKeyClocks: 1_000_000,
   maxLiveClients: 100,
   // Each takes a few tens of KiB.
   maxConnections: 10_000,

@@ -9,7 +9,6 @@ type Issue = z.core.$ZodIssue;
 /** Settings that the surface promises and this release does not have: naming them is no typing mistake. */
 const LATER: Readonly<Record<string, readonly string[]>> = {
   "": ["alerts", "buffer", "sync"],
-  window: ["session", "count", "none"],
 };
 
 /** Turns what the schema found into problems with a place and a fix. */

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { configFile } from "./schema.ts";
+import { configFile, window } from "./schema.ts";
 
 export type JsonSchema = z.core.JSONSchema.BaseSchema;
 
@@ -9,8 +9,18 @@ const VARIABLE = "\\$\\{[A-Za-z_]\\w*\\}";
 export function configJsonSchema(): JsonSchema {
   return z.toJSONSchema(configFile, {
     io: "input",
-    override: ({ jsonSchema }) => allowVariables(jsonSchema),
+    override: ({ zodSchema, jsonSchema }) => {
+      if (zodSchema === window) allowNone(jsonSchema);
+      else allowVariables(jsonSchema);
+    },
   });
+}
+
+/** `none` may stand for `{ none: true }`. */
+function allowNone(schema: JsonSchema): void {
+  const settings = { ...schema };
+  for (const member of Object.keys(schema)) delete schema[member];
+  schema.anyOf = [{ const: "none" }, settings];
 }
 
 /** Wherever a form is asked for, `${NAME}` is allowed too. */

@@ -1,6 +1,6 @@
 import type { QueryPlan, StreamPlan } from "../../workers/messages.ts";
 import type { QueryConfig, StreamConfig } from "./config.ts";
-import { DEFAULTS } from "./defaults.ts";
+import { DEFAULT_LIMITS, DEFAULTS } from "./defaults.ts";
 
 const MINUTE_US = 60_000_000;
 
@@ -18,7 +18,13 @@ export function streamPlan(stream: StreamConfig): StreamPlan {
 }
 
 /** What the window engine must know of a query. */
-export function queryPlan(query: QueryConfig, stream: StreamConfig, id: number): QueryPlan {
+export function queryPlan(
+  query: QueryConfig,
+  stream: StreamConfig,
+  id: number,
+  maxIdleKeys = DEFAULT_LIMITS.maxKeyClocks,
+): QueryPlan {
+  const { boundUs, per } = stream.watermark;
   return {
     id,
     name: query.name,
@@ -26,6 +32,7 @@ export function queryPlan(query: QueryConfig, stream: StreamConfig, id: number):
     window: query.window,
     ...(query.earlyUs === undefined ? {} : { earlyUs: query.earlyUs }),
     latenessUs: query.latenessUs ?? stream.latenessUs,
+    ...(per === "key" ? { keyClock: { boundUs, maxIdleKeys } } : {}),
     by: query.by === null ? [stream.key.fields] : query.by.map((field) => [field]),
     select: query.select,
     ...(query.expressions?.rows ? { expressions: query.expressions.rows } : {}),

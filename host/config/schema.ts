@@ -1,9 +1,10 @@
 import { z } from "zod";
 import { DURATION, formatDuration, LONGEST_US, parseDurationUs } from "./durations.ts";
 import { parseExpression } from "./expression/parse.ts";
-import { paneWindowProblem, parseWindowLength, WINDOW_LENGTH } from "./pane-window.ts";
+import { parseWindowLength, WINDOW_LENGTH } from "./pane-window.ts";
 import { parseSelect } from "./select.ts";
 import { parseSizeBytes, SIZE } from "./sizes.ts";
+import { windowProblem } from "./window.ts";
 
 /**
  * The configuration file's form. Unknown keys are refused; durations come out in µs, sizes in bytes. Messages have the
@@ -23,6 +24,7 @@ const WINDOW_LENGTH_MESSAGE = "must be a length of time; write it like 10s, 5m, 
 const SIZE_MESSAGE = "must be a size; write it like 64KiB, 16MiB or 10GiB";
 const LISTEN_MESSAGE = "must be HOST:PORT; write it like 127.0.0.1:7070";
 const EXPRESSION_MESSAGE = "must be an expression; write it like temp > 90";
+const WINDOW_MESSAGE = "must be a kind of window; write it like { tumbling: 5m }, { session: 30s } or none";
 const SELECT_MESSAGE = "must be a call; write it like avg(temp)";
 
 const name = z.string(NAME_MESSAGE).regex(NAME, NAME_MESSAGE);
@@ -66,14 +68,6 @@ function oneOf<const T extends readonly string[]>(values: T) {
   return z.enum(values, `must be one of ${values.join(", ")}`);
 }
 
-/** A message that is honest about what other releases know. */
-function unsupported(later: readonly string[], now: string): (issue: { input?: unknown }) => string {
-  return ({ input }) => {
-    const isLater = typeof input === "string" && later.includes(input);
-    return isLater ? `\`${input}\` is not supported by this release; write ${now}` : `must be ${now}`;
-  };
-}
-
 const stream = z.strictObject({
   key: field
     .optional()
@@ -99,10 +93,10 @@ const stream = z.strictObject({
     .strictObject({
       bound: duration(0).optional().describe("How far out of order events may come. Default: 5s."),
       per: z
-        .enum(["stream", "source"], { error: unsupported(["key"], "stream or source") })
+        .enum(["stream", "source", "key"], "must be one of stream, source, key")
         .optional()
         .describe(
-          "One watermark for the stream, or the least of its devices' that are not idle. Default: stream.",
+          "Whose clock closes windows: the stream's, the least of its devices' that are not idle, or each key's own. Default: stream.",
         ),
       idle: duration(1)
         .optional()
@@ -143,47 +137,48 @@ const windowLength = z
   .regex(WINDOW_LENGTH, { error: WINDOW_LENGTH_MESSAGE, abort: true })
   .transform(orRefuse(parseWindowLength, "must be from 1us to 36500d, 5200w or 1200mo"));
 
-const window = z
-  .strictObject(
-    {
-      tumbling: windowLength
-        .optional()
-        .describe("Windows of this length, one after the other; also weeks (1w) and months (1mo)."),
-      sliding: windowLength
-        .optional()
-        .describe("Windows of this length that overlap: one begins every `every`."),
-      every: windowLength.optional().describe("How often a sliding window begins."),
-      offset: duration(0)
-        .optional()
-        .describe("Shifts windows from their alignment to the epoch or the calendar. Default: 0s."),
-      timezone: z
-        .string("must be a time zone; write it like Europe/Berlin")
-        .optional()
-        .describe(
-          "Windows by the clocks of this zone: local days, weeks (from Monday), months, parts of a day.",
-        ),
-    },
-    { error: unsupported(["none"], "{ tumbling: 5m } or alike") },
-  )
-  .superRefine((input, context) => {
-    const { tumbling, sliding } = input;
-    const kinds = [tumbling, sliding].filter((length) => length !== undefined).length;
-    if (kinds !== 1) {
-      const message =
-        kinds === 0
-          ? "names no kind of window; add tumbling or sliding"
-          : "is both tumbling and sliding; keep one of them";
-      context.addIssue({ code: "custom", message });
-      return;
-    }
-    const problem = paneWindowProblem(input);
-    if (problem === null) return;
-    context.addIssue({
-      code: "custom",
-      path: [problem.setting],
-      message: `${problem.setting} ${problem.message}`,
-    });
-  });
+/** `none` may stand alone, for `{ none: true }`. */
+export const window = z.preprocess(
+  (value) => (value === "none" ? { none: true } : value),
+  z
+    .strictObject(
+      {
+        tumbling: windowLength
+          .optional()
+          .describe("Windows of this length, one after the other; also weeks (1w) and months (1mo)."),
+        sliding: windowLength
+          .optional()
+          .describe("Windows of this length that overlap: one begins every `every`."),
+        every: windowLength.optional().describe("How often a sliding window begins."),
+        offset: duration(0)
+          .optional()
+          .describe("Shifts windows from their alignment to the epoch or the calendar. Default: 0s."),
+        timezone: z
+          .string("must be a time zone; write it like Europe/Berlin")
+          .optional()
+          .describe(
+            "Windows by the clocks of this zone: local days, weeks (from Monday), months, parts of a day.",
+          ),
+        session: duration(1)
+          .optional()
+          .describe("Events of a key that are less than this apart are of one window."),
+        count: whole(1, 1e9)
+          .optional()
+          .describe("Every so many events of a key, in the order of their time."),
+        none: z
+          .literal(true, "must be true")
+          .optional()
+          .describe("No window: a row for each event, at once."),
+      },
+      WINDOW_MESSAGE,
+    )
+    .superRefine((input, context) => {
+      const problem = windowProblem(input);
+      if (problem === null) return;
+      const path = problem.setting === null ? [] : [problem.setting];
+      context.addIssue({ code: "custom", path, message: problem.message });
+    }),
+);
 
 const query = z.strictObject({
   from: name.describe("The stream."),
@@ -239,6 +234,11 @@ const limits = z.strictObject({
   maxSources: whole(1, 1e6)
     .optional()
     .describe("Devices of a stream whose clocks are known. Default: 100000."),
+  maxKeyClocks: whole(1, 1e8)
+    .optional()
+    .describe(
+      "With per: key, keys of a query without an open window whose clocks are remembered. Default: 1000000.",
+    ),
   maxLiveClients: whole(1, 1e5).optional().describe("Open live feeds. Default: 100."),
   maxConnections: whole(1, 1e6)
     .optional()

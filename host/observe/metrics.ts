@@ -184,6 +184,12 @@ function registerQueries(registers: Registry[], engine: Engine): void {
   );
   each("gauge", "millrace_query_open_groups", "Groups in open windows", (query) => query.openGroups);
   each("gauge", "millrace_query_keys", "Keys known", (query) => query.keys);
+  each(
+    "gauge",
+    "millrace_query_idle_keys",
+    "Keys without an open window whose clocks are remembered",
+    (query) => query.idleKeys,
+  );
   each("gauge", "millrace_query_state_bytes", "Memory of the windows' state", (query) => query.stateBytes);
 }
 

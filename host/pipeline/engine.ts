@@ -70,6 +70,7 @@ export interface QueryState {
   readonly watermarkUs: number | null;
   readonly openGroups: number;
   readonly keys: number;
+  readonly idleKeys: number;
   readonly stateBytes: number;
   readonly results: number;
   readonly revisions: number;

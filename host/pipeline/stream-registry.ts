@@ -43,6 +43,7 @@ export class RunningQuery {
       watermarkUs: this.stream.watermarkUs,
       openGroups: this.stats?.groups ?? 0,
       keys: this.stats?.keys ?? 0,
+      idleKeys: this.stats?.idleKeys ?? 0,
       stateBytes: this.stats?.bytes ?? 0,
       results: this.results,
       revisions: this.revisions,
@@ -213,7 +214,8 @@ export class StreamRegistry {
     const stream = this.#streams.get(config.from);
     if (stream === undefined) return;
     const id = this.#queriesById.length;
-    const query = new RunningQuery(config, stream, queryPlan(config, stream.config, id));
+    const plan = queryPlan(config, stream.config, id, this.#config.limits.maxKeyClocks);
+    const query = new RunningQuery(config, stream, plan);
     this.#queriesById.push(query);
     this.#queries.set(config.name, query);
     stream.queries.push(query);

@@ -149,7 +149,8 @@ function take(row) {
     one = { label: Object.values(row.key).join(" · ") || "all", windows: new Map() };
     series.set(text, one);
   }
-  one.windows.set(row.window.start, row.values);
+  if (row.retracted) one.windows.delete(row.window.start);
+  else one.windows.set(row.window.start, row.values);
   if (one.windows.size > WINDOWS) one.windows.delete([...one.windows.keys()].sort()[0]);
   for (const name of Object.keys(row.values)) if (!valueNames.includes(name)) valueNames.push(name);
   isStale = true;
@@ -160,7 +161,7 @@ async function rowsOf(query, parameters) {
   return (await answer.text()).split("\n").filter(Boolean).map((line) => JSON.parse(line));
 }
 function stepUs(window) {
-  if (window.kind !== "calendar") return window.everyUs ?? window.sizeUs;
+  if (window.kind !== "calendar") return window.everyUs ?? window.sizeUs ?? window.gapUs ?? 60e6;
   return window.every * { time: 1, day: 86400e6, week: 604800e6, month: 2678400e6 }[window.unit];
 }
 async function follow(query) {

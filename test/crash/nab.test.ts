@@ -4,10 +4,18 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { HttpClient, type Result } from "../support/http-client.ts";
 import { nabIsMissing, type Reading, readNab } from "../support/nab.ts";
 import { type NodeProcess, spawnNode } from "../support/node-process.ts";
-import { computeWindows, isQuantileWithin, type OracleWindow, windowId } from "../support/oracle.ts";
+import {
+  computeSessions,
+  computeWindows,
+  isQuantileWithin,
+  type OracleWindow,
+  windowId,
+} from "../support/oracle.ts";
 import { Random } from "../support/random.ts";
 
 const HOUR_US = 3_600_000_000;
+/** Readings of most files are 5 minutes apart, with holes. */
+const GAP_US = 420_000_000;
 const BATCH_EVENTS = 400;
 const KILLS = 4;
 const QUANTILE_ERROR = 0.01;
@@ -27,7 +35,7 @@ queries:
     from: nab
     window: { tumbling: 1h }
     by: [file]
-    select:
+    select: &select
       count: count(value)
       sum: sum(value)
       avg: avg(value)
@@ -39,6 +47,11 @@ queries:
       stddev: stddev(value)
       median: quantile(value, 0.5)
       p99: quantile(value, 0.99)
+  sessions:
+    from: nab
+    window: { session: 7m }
+    by: [file]
+    select: *select
 `;
 
 /** In the order of their time plus a delay below one hour: as a network with such delays would deliver them. */
@@ -108,7 +121,7 @@ function checkWindow(expected: OracleWindow, { values, kind, revision }: Result)
   assert.deepEqual([kind, revision], ["on-time", 0], where);
 }
 
-test("all NAB files, shuffled, resent and killed: every hour is exactly right", {
+test("all NAB files, shuffled, resent and killed: every hour and every session is exactly right", {
   skip: nabIsMissing,
 }, async (context) => {
   const random = Random.fromEnvironment();
@@ -133,20 +146,23 @@ test("all NAB files, shuffled, resent and killed: every hour is exactly right", 
   assert.equal(stored.length, sent.length, "nothing is lost, nothing is there twice");
   assert.deepEqual(stored.toSorted(), sent.toSorted());
 
-  const expected = computeWindows(
-    readings.map(({ file, timeUs, value }) => ({ key: file, timeUs, value })),
-    HOUR_US,
-  );
-  const results = await client.results("hourly");
-  context.diagnostic(`${readings.length} events, ${results.length} hourly results`);
-  assert.equal(results.length, expected.length);
-  const found = new Map(
-    results.map((row) => [windowId(String(row.key.file), Date.parse(row.window.start) * 1_000), row]),
-  );
-  for (const window of expected) {
-    const row = found.get(windowId(window.key, window.startUs));
-    assert.ok(row, `a result for ${window.key} from ${window.startUs}`);
-    checkWindow(window, row);
+  const events = readings.map(({ file, timeUs, value }) => ({ key: file, timeUs, value }));
+  for (const [query, expected] of [
+    ["hourly", computeWindows(events, HOUR_US)],
+    ["sessions", computeSessions(events, GAP_US)],
+  ] as const) {
+    const results = await client.results(query);
+    context.diagnostic(`${readings.length} events, ${results.length} results of ${query}`);
+    assert.equal(results.length, expected.length);
+    const found = new Map(
+      results.map((row) => [windowId(String(row.key.file), Date.parse(row.window.start) * 1_000), row]),
+    );
+    for (const window of expected) {
+      const row = found.get(windowId(window.key, window.startUs));
+      assert.ok(row, `a result of ${query} for ${window.key} from ${window.startUs}`);
+      assert.equal(Date.parse(row.window.end) * 1_000, window.endUs);
+      checkWindow(window, row);
+    }
   }
   await node.stop();
 });

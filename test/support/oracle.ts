@@ -44,6 +44,23 @@ export function computeWindows(events: Iterable<OracleEvent>, sizeUs: number, of
   return [...groups.values()].map((group) => summarise(group, sizeUs, offsetUs));
 }
 
+/** Sessions the slow way: a key's events in the order of time, cut wherever they are a gap or more apart. */
+export function computeSessions(events: Iterable<OracleEvent>, gapUs: number): OracleWindow[] {
+  return [...Map.groupBy(events, ({ key }) => key).values()].flatMap((ofKey) => {
+    const sessions: OracleEvent[][] = [];
+    for (const event of ofKey.toSorted((a, b) => a.timeUs - b.timeUs)) {
+      const last = sessions.at(-1);
+      if (last !== undefined && event.timeUs - last.at(-1)!.timeUs < gapUs) last.push(event);
+      else sessions.push([event]);
+    }
+    return sessions.map((session) => ({
+      ...summarise(session, gapUs, 0),
+      startUs: session[0]!.timeUs,
+      endUs: session.at(-1)!.timeUs + gapUs,
+    }));
+  });
+}
+
 /** Identifies a window of a key within one query. */
 export function windowId(key: string, startUs: number): string {
   return `${startUs} ${key}`;

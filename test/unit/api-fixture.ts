@@ -98,7 +98,9 @@ export class MemoryEngine implements Engine {
   queries(): readonly QueryState[] {
     const config = automaticQuery(KNOWN);
     const { watermarkUs } = this;
-    return [{ config, watermarkUs, openGroups: 1, keys: 1, stateBytes: 64, results: 2, revisions: 0 }];
+    return [
+      { config, watermarkUs, openGroups: 1, keys: 1, idleKeys: 0, stateBytes: 64, results: 2, revisions: 0 },
+    ];
   }
 
   query(name: string): QueryState | null {

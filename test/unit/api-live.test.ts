@@ -80,6 +80,23 @@ test("rows come as events with an id, to every client of the query, until it lea
   await until(() => engine.listeners.size === 0);
 });
 
+test("a retraction says so", async (context) => {
+  const { url, engine } = await startTestNode(context);
+  const client = await open(url);
+  let text = "";
+  client.setEncoding("utf8").on("data", (chunk: string) => {
+    text += chunk;
+  });
+  await until(() => text.includes(": connected\n\n"));
+  engine.publish([{ ...row(0, 1), values: "{}", retracted: true }]);
+  await until(() => text.includes("event: result"));
+  const [, data = ""] = /^data: (.*)$/m.exec(text) ?? [];
+  const { values, kind, retracted } = schemas.Result.parse(JSON.parse(data));
+  assert.deepEqual([values, kind, retracted], [{}, "late", true]);
+  client.destroy();
+  await until(() => engine.listeners.size === 0);
+});
+
 test("clients beyond the limit are told so; HEAD takes no place", async (context) => {
   const { url, engine } = await startTestNode(context, { limits: { maxLiveClients: 1 } });
   for (let attempt = 0; attempt < 3; attempt++) {

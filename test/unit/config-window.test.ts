@@ -90,7 +90,7 @@ test("wrong windows are shown where they stand, with what to do", () => {
   const cases: readonly (readonly [string, RegExp])[] = [
     [
       "{ offset: 1m }",
-      /^test\.yaml:7: queries\.q\.window: names no kind of window; add tumbling or sliding$/,
+      /^test\.yaml:7: queries\.q\.window: names no kind of window; add one of tumbling, sliding, session, count, none$/,
     ],
     ["{ tumbling: 5m, sliding: 5m, every: 1m }", /is both tumbling and sliding; keep one of them$/],
     ["{ tumbling: 5m, every: 1m }", /window\.every: every goes with sliding windows; write sliding/],

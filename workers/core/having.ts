@@ -15,14 +15,15 @@ const BEFORE_ALL_TIME = -(2n ** 63n);
 export function keepHaving(core: CoreModule, plan: QueryPlan, windows: Windows): Windows {
   if (plan.having === undefined) return windows;
   const program = createRowProgram(core, plan.having);
-  const given = new GivenResults(plan.latenessUs);
+  const given = new GivenResults(windows.lastClosed === undefined ? plan.latenessUs : null);
   return {
     ...windows,
     fire: (watermarkUs) => {
       const rows = windows.fire(watermarkUs);
       const holds = evaluate(core, program, rows);
       const passed = rows.flatMap((row, index) => given.pass(row, holds[index]!));
-      given.forgetClosed(rows, watermarkUs);
+      if (windows.lastClosed === undefined) given.forgetClosed(rows, watermarkUs);
+      else given.forget(windows.lastClosed());
       return passed;
     },
     snapshot: () => packState(windows.snapshot(), given.list()),
@@ -62,29 +63,30 @@ const FIRST_SWEEP = 1_024;
 
 /** Which results stand as given, of the windows that may still be revised. */
 class GivenResults {
-  readonly #latenessUs: number;
+  readonly #latenessUs: number | null;
   /** By key, the windows' ends by their starts and ends. */
   readonly #byKey = new Map<string, Map<string, number>>();
   #count = 0;
   #sweepAt = FIRST_SWEEP;
   #watermarkUs = BEFORE_ALL_TIME;
 
-  constructor(latenessUs: number) {
+  /** Without a lateness, `forget` tells which windows are closed. */
+  constructor(latenessUs: number | null) {
     this.#latenessUs = latenessUs;
   }
 
   /** What is to be given of a row: itself, its retraction, or nothing. */
   pass(row: ResultRow, isTrue: boolean): ResultRow[] {
-    const windows = this.#byKey.get(row.key);
-    const id = `${row.startUs} ${row.endUs}`;
     if (isTrue && row.retracted === undefined) {
       this.#add(row);
       return [row];
     }
-    if (windows?.delete(id) !== true) return [];
-    this.#count--;
-    if (windows.size === 0) this.#byKey.delete(row.key);
-    return [{ ...row, values: "{}", retracted: true }];
+    return this.#delete(row) ? [{ ...row, values: "{}", retracted: true }] : [];
+  }
+
+  /** Forgets windows that can give nothing more. */
+  forget(closed: readonly GivenResult[]): void {
+    for (const window of closed) this.#delete(window);
   }
 
   /**
@@ -92,8 +94,8 @@ class GivenResults {
    * clock has, which is at least at the end of any window that it lets fire.
    */
   forgetClosed(rows: readonly ResultRow[], watermarkUs: bigint): void {
-    for (const { key, endUs, kind } of rows)
-      if (kind !== "early") this.#forget(key, endUs - this.#latenessUs);
+    const latenessUs = this.#latenessUs ?? 0;
+    for (const { key, endUs, kind } of rows) if (kind !== "early") this.#forget(key, endUs - latenessUs);
     this.#watermarkUs = watermarkUs;
     if (this.#count <= this.#sweepAt) return;
     this.#sweep();
@@ -125,6 +127,15 @@ class GivenResults {
     this.#byKey.set(key, windows);
   }
 
+  /** Whether it stood as given. */
+  #delete({ startUs, endUs, key }: GivenResult): boolean {
+    const windows = this.#byKey.get(key);
+    if (windows?.delete(`${startUs} ${endUs}`) !== true) return false;
+    this.#count--;
+    if (windows.size === 0) this.#byKey.delete(key);
+    return true;
+  }
+
   #forget(key: string, closedUs: number): void {
     const windows = this.#byKey.get(key);
     if (windows === undefined) return;
@@ -133,7 +144,7 @@ class GivenResults {
   }
 
   #sweep(): void {
-    if (this.#watermarkUs === BEFORE_ALL_TIME) return;
+    if (this.#latenessUs === null || this.#watermarkUs === BEFORE_ALL_TIME) return;
     const closedUs = Number(this.#watermarkUs) - this.#latenessUs;
     for (const key of this.#byKey.keys()) this.#forget(key, closedUs);
   }

@@ -1,3 +1,4 @@
+import { MillraceError } from "../errors.ts";
 import type { AggregateName, Output, QueryPlan } from "../messages.ts";
 
 /** Families of what is kept of a field; the numbers are those of `assembly/aggregate/layout.ts`. */
@@ -49,8 +50,14 @@ const FUNCTIONS: Readonly<Record<AggregateName, { readonly number: number; reado
 
 const utf8 = new TextEncoder();
 
-/** The plan as `readPlan` of `assembly/window/plan.ts` reads it. */
+/**
+ * The plan as `readPlan` of `assembly/window/plan.ts` reads it.
+ * @throws E_WINDOW_KIND when its windows are not made of panes
+ */
 export function encodePlan(plan: QueryPlan): Uint8Array {
+  const { window } = plan;
+  if (window.kind === "session" || window.kind === "count" || window.kind === "none")
+    throw new MillraceError("E_WINDOW_KIND", `${window.kind} windows have no panes`);
   const parts: Uint8Array[] = [];
   const u32 = (value: number): void => void parts.push(new Uint8Array(Uint32Array.of(value).buffer));
   const i64 = (value: number): void =>
@@ -61,7 +68,6 @@ export function encodePlan(plan: QueryPlan): Uint8Array {
     u32(bytes.length);
     parts.push(bytes);
   };
-  const { window } = plan;
   i64(window.kind === "calendar" ? window.size : window.sizeUs);
   i64(window.offsetUs);
   i64(plan.latenessUs);

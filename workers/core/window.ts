@@ -3,6 +3,8 @@ import type { QueryPlan, ResultRow } from "../messages.ts";
 import { createCalendar, encodePage } from "./calendar.ts";
 import type { BatchHandle } from "./codec.ts";
 import { keyJson } from "./group-key.ts";
+import { isKeyed } from "./keyed-plan.ts";
+import { createKeyedLocal, createKeyedWindows } from "./keyed-window.ts";
 import { type CoreModule, copyIn, copyOut, type Pointer } from "./module.ts";
 import { encodePlan } from "./window-plan.ts";
 import { readWindow, selectionWriter, type WriteValues, wildcardWriter } from "./window-results.ts";
@@ -65,9 +67,13 @@ export interface MergeOutcome {
   readonly lateCount: number;
 }
 
+export type WindowOfKey = Pick<ResultRow, "startUs" | "endUs" | "key">;
+
 export interface WindowsStats {
   /** Keys that are in an open window. */
   readonly keys: number;
+  /** Keys without an open window that are remembered for their clocks. */
+  readonly idleKeys?: number;
   /** Open windows. */
   readonly panes: number;
   /** Keys of open windows, each counted in every window that it is in. */
@@ -87,6 +93,10 @@ export interface Windows {
   fire(watermarkUs: bigint): ResultRow[];
   /** End of the last open window in µs, or null when none is open. */
   lastEndUs(): bigint | null;
+  /** Windows that the last `fire` has closed, of a query with `having`; not there where the watermark tells. */
+  lastClosed?(): readonly WindowOfKey[];
+  /** Where keys have clocks: the earliest clock of a key with an open window, or null when none has one. */
+  earliestClockUs?(): bigint | null;
   /** The state. Equal states give equal bytes, whatever the order of what led to them. */
   snapshot(): Uint8Array<ArrayBuffer>;
   /**
@@ -107,6 +117,7 @@ const MAX_LOCAL_PAGES = 64;
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 export function createLocal(core: CoreModule, plan: QueryPlan): LocalAggregator {
+  if (isKeyed(plan)) return createKeyedLocal(core, plan);
   const exports = core.exports as unknown as WindowExports;
   const local = withBytes(core, encodePlan(plan), (at) => exports.localCreate(at)) >>> 0;
   const supply = pageSupply(core, plan, (at) => exports.localCover(local, at));
@@ -134,6 +145,7 @@ export function createLocal(core: CoreModule, plan: QueryPlan): LocalAggregator 
 }
 
 export function createWindows(core: CoreModule, plan: QueryPlan): Windows {
+  if (isKeyed(plan)) return createKeyedWindows(core, plan);
   const exports = core.exports as unknown as WindowExports;
   const windows = withBytes(core, encodePlan(plan), (at) => exports.windowsCreate(at)) >>> 0;
   const keyText = keyTexts(core, exports, windows, plan);

@@ -1,0 +1,133 @@
+import { boxes } from "../../aggregate/box";
+import { Batch } from "../../batch/batch";
+import { readKeyedSnapshot, writeKeyedSnapshot } from "../../state/keyed-snapshot";
+import { readPlan } from "../plan";
+import { earliestClock } from "./clocks";
+import { KeyedLocal } from "./local";
+import { fireKeyed } from "./results";
+import { readSettings } from "./settings";
+import { KeyedWindows } from "./windows";
+
+/** `plan`: with one window over all time; `settings`: see settings.ts. */
+export function keyedLocalCreate(plan: usize, settings: usize): KeyedLocal {
+  return KeyedLocal.create(readPlan(plan), readSettings(settings));
+}
+
+/** The partial's address; its length is `keyedLocalLength`. */
+export function keyedLocalAggregate(local: KeyedLocal, batch: Batch): usize {
+  local.aggregate(batch);
+  return local.local.out.data;
+}
+
+export function keyedLocalLength(local: KeyedLocal): u32 {
+  return local.local.out.length;
+}
+
+/** Writes a byte a row to `mask`. `wanted` holds what `keyedLate` gave. */
+export function keyedLocalMaskLate(local: KeyedLocal, batch: Batch, wanted: usize, length: u32, mask: usize): void {
+  local.maskLate(batch, wanted, length, mask);
+}
+
+export function keyedLocalDispose(local: KeyedLocal): void {
+  local.dispose();
+}
+
+export function keyedCreate(plan: usize, settings: usize): KeyedWindows {
+  return KeyedWindows.create(readPlan(plan), readSettings(settings));
+}
+
+/** Where to write `length` bytes for `keyedMerge` or `keyedRestore`. */
+export function keyedInput(windows: KeyedWindows, length: u32): usize {
+  windows.input.reset();
+  const at = windows.input.reserve(length + 16);
+  windows.input.length = length;
+  return at;
+}
+
+/** How many spans of events were too late, or -1 when the partial has another version. */
+export function keyedMerge(windows: KeyedWindows, watermarkUs: i64): i32 {
+  return windows.merge(watermarkUs);
+}
+
+export function keyedLate(windows: KeyedWindows): usize {
+  return windows.late.data;
+}
+
+export function keyedLateLength(windows: KeyedWindows): u32 {
+  return windows.late.length;
+}
+
+/** Events in the spans that were too late. */
+export function keyedLateRows(windows: KeyedWindows): f64 {
+  return <f64>windows.lateRows;
+}
+
+/** The address of the next rows (see results.ts), or 0 when there are no more. */
+export function keyedFireNext(windows: KeyedWindows, watermarkUs: i64): usize {
+  boxes.reset();
+  return fireKeyed(windows, watermarkUs) ? windows.out.data : 0;
+}
+
+/** To be called when there are no more rows. */
+export function keyedTidy(windows: KeyedWindows): void {
+  windows.tidy();
+}
+
+/** The snapshot's address; its length is `keyedOutputLength`. */
+export function keyedSnapshot(windows: KeyedWindows): usize {
+  writeKeyedSnapshot(windows, windows.out);
+  return windows.out.data;
+}
+
+export function keyedOutputLength(windows: KeyedWindows): u32 {
+  return windows.out.length;
+}
+
+/** False when the snapshot is of another version, damaged or of another query: the state is then as it was. */
+export function keyedRestore(windows: KeyedWindows): bool {
+  return readKeyedSnapshot(windows);
+}
+
+/** The clock at which all that is open is shown, in µs, or the least i64 when nothing is open. */
+export function keyedLastEnd(windows: KeyedWindows): i64 {
+  return windows.lastEnd();
+}
+
+/** The earliest clock of a key with an open window, or the least i64. */
+export function keyedEarliestClock(windows: KeyedWindows): i64 {
+  return earliestClock(windows);
+}
+
+export function keyedKey(windows: KeyedWindows, key: u32): usize {
+  return windows.keys.dictionary.pointer(key);
+}
+
+export function keyedKeyLength(windows: KeyedWindows, key: u32): u32 {
+  return windows.keys.dictionary.length(key);
+}
+
+/** Another number whenever key numbers have changed their meaning. */
+export function keyedKeyGeneration(windows: KeyedWindows): u32 {
+  return windows.keys.generation;
+}
+
+export function keyedOpenKeys(windows: KeyedWindows): u32 {
+  return windows.openKeys;
+}
+
+/** Keys without an open window whose clocks are remembered. */
+export function keyedIdleKeys(windows: KeyedWindows): u32 {
+  return windows.keys.live - windows.openKeys;
+}
+
+export function keyedWindowCount(windows: KeyedWindows): u32 {
+  return windows.fragmentCount;
+}
+
+export function keyedBytes(windows: KeyedWindows): f64 {
+  return windows.bytes();
+}
+
+export function keyedDispose(windows: KeyedWindows): void {
+  windows.dispose();
+}

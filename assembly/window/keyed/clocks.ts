@@ -1,0 +1,66 @@
+import { BEFORE_ALL, CLOCKED, HELD, KeyedGroup, OPEN } from "./group";
+import { KeyedWindows } from "./windows";
+
+/**
+ * The clocks of keys. A key whose windows are all closed is remembered for its clock, so that an old event of it opens no
+ * window that was closed. Of such idle keys `maxIdleKeys` at most are remembered: beyond that, those whose clocks stand
+ * earliest are forgotten until half as many are left, and from then on a key that is not known begins with the latest
+ * clock forgotten. So nothing closed is opened again; a device never heard of is held to that clock too.
+ */
+export function forgetClocks(windows: KeyedWindows): void {
+  const idle = windows.keys.live - windows.openKeys;
+  const most = windows.settings.maxIdleKeys;
+  if (idle <= most) return;
+  const limitUs = clockAtRank(windows, idle - (most >> 1));
+  windows.forgottenUs = max(windows.forgottenUs, limitUs);
+  for (let key: u32 = 0; key < windows.groupCount; key++) {
+    const group = windows.group(key);
+    if (!(group.flags & HELD) || (isIdle(group) && group.clockUs <= limitUs)) group.clockUs = windows.forgottenUs;
+    windows.refresh(group, key);
+  }
+}
+
+/** The clock that `rank` idle keys' clocks do not exceed, and fewer at any time before: by halving. rank ≥ 1. */
+function clockAtRank(windows: KeyedWindows, rank: u32): i64 {
+  let low = i64.MAX_VALUE;
+  let high = i64.MIN_VALUE;
+  for (let key: u32 = 0; key < windows.groupCount; key++) {
+    const group = windows.group(key);
+    if (!isIdle(group)) continue;
+    low = min(low, group.clockUs);
+    high = max(high, group.clockUs);
+  }
+  while (low < high) {
+    const middle = low + <i64>(<u64>(high - low) >> 1);
+    let count: u32 = 0;
+    for (let key: u32 = 0; key < windows.groupCount; key++) {
+      const group = windows.group(key);
+      if (isIdle(group) && group.clockUs <= middle) count++;
+    }
+    if (count < rank) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+@inline
+function isIdle(group: KeyedGroup): bool {
+  return (group.flags & (HELD | OPEN)) == HELD;
+}
+
+/** The earliest clock of a key with a window or an event that waits, or the least i64 when there is none. */
+export function earliestClock(windows: KeyedWindows): i64 {
+  const clocks = windows.clocks;
+  while (clocks.count != 0) {
+    const group = windows.group(clocks.firstKey);
+    if (!(group.flags & OPEN)) {
+      group.flags &= ~CLOCKED;
+      clocks.pop();
+    } else if (group.clockUs > clocks.firstUs) {
+      clocks.postpone(group.clockUs);
+    } else {
+      return group.clockUs;
+    }
+  }
+  return BEFORE_ALL;
+}

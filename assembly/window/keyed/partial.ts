@@ -1,0 +1,25 @@
+/**
+ * A partial of keyed windows: for every key of one batch its fragments in the order of time. Numbers are little-endian; it
+ * is only passed between threads of one process, never stored.
+ *
+ *   version u32
+ *   keys u32, then each: length u32, canonical bytes (see group-key.ts)
+ *   groups u32, then each: key u32, fragments u32, greatest event time i64
+ *   for each group its fragments: see `FragmentEntry`, then for each field its state (see state/field-state.ts)
+ *
+ * What a fragment is depends on the kind: events nearer than the gap (session), one event (count and none), the events of
+ * one pane (tumbling and sliding). Fragments of one key do not touch: each event's time tells which one it is in.
+ */
+export const KEYED_PARTIAL_VERSION: u32 = 1;
+
+@unmanaged
+export class FragmentEntry {
+  firstUs: i64;
+  lastUs: i64;
+  rows: u32;
+  /** Bytes of the states that follow. */
+  stateLength: u32;
+}
+
+export const FRAGMENT_ENTRY_BYTES: u32 = offsetof<FragmentEntry>();
+export const GROUP_HEAD_BYTES: u32 = 16;

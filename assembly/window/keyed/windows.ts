@@ -1,0 +1,443 @@
+import { outsideBytes } from "../../aggregate/memory";
+import { ByteBuffer } from "../../memory/bytes";
+import { mergeState } from "../../state/field-state";
+import { KeyTable } from "../key-table";
+import { Plan } from "../plan";
+import { mergeAligned } from "./aligned";
+import { forgetClocks } from "./clocks";
+import { fillWindows, waitForClock } from "./count";
+import { dropPassed, showEvent } from "./events";
+import { disposeFragment, Fragment, fragmentBytes, headOf } from "./fragment";
+import {
+  BEFORE_ALL,
+  CLOCKED,
+  fragmentAt,
+  freeFragments,
+  GROUP_BYTES,
+  HELD,
+  isOpen,
+  KeyedGroup,
+  NEVER,
+  OPEN,
+  removeFragments,
+  TOUCHED,
+  waitingOf,
+} from "./group";
+import { FRAGMENT_ENTRY_BYTES, FragmentEntry, GROUP_HEAD_BYTES, KEYED_PARTIAL_VERSION } from "./partial";
+import { RowKind, showFragment, showRow } from "./results";
+import { Schedule } from "./schedule";
+import { mergeSession } from "./session";
+import { addTime, KeyedKind, KeyedSettings } from "./settings";
+
+/** What `merge` gives for bytes that it cannot read. */
+const MERGE_REFUSED: i32 = -1;
+const NO_SPAN: u32 = 0xffffffff;
+
+/**
+ * The window stage of a query whose windows belong to their key: each key has a sorted list of its own. A partial is
+ * merged under the clock of the last `fire`.
+ *
+ * Invariants: a group's fragments are sorted by start and by end; one whose end the clock has not passed is dirty; a group
+ * with something to do by the stream's clock stands in `dueTimes` under its `dueUs`. An entry there under another time, or
+ * one that finds nothing to do, is out of date and harmless.
+ */
+@unmanaged
+export class KeyedWindows {
+  plan: Plan;
+  settings: KeyedSettings;
+  keys: KeyTable;
+  groups: ByteBuffer; // KeyedGroup by key number
+  dueTimes: Schedule;
+  /** Open keys by their clock; an entry may have an earlier one. Only while keys have clocks. */
+  clocks: Schedule;
+  touched: ByteBuffer; // u32: keys
+  fragmentCount: u32;
+  openKeys: u32;
+  /** Every clock forgotten was at most here: an unknown key starts with it. */
+  forgottenUs: i64;
+  /** None: the last revision given to an event that was not the first of its time. */
+  repeats: u32;
+  input: ByteBuffer;
+  out: ByteBuffer;
+  /** Events of kind none that are to be shown, see events.ts. */
+  queued: ByteBuffer;
+  /** What the last merge refused: first event i64, last event i64, key length u32, key bytes. */
+  late: ByteBuffer;
+  lateRows: u64;
+  partialKeys: ByteBuffer; // address u32, length u32
+  found: ByteBuffer; // u32: key number by group of the partial
+  /** Keeps a look ahead from being optimised away. */
+  glanced: u32;
+  scratch: ByteBuffer;
+  /** What the groups and records hold outside themselves. */
+  extraBytes: i64;
+
+  static create(plan: Plan, settings: KeyedSettings): KeyedWindows {
+    const self = changetype<KeyedWindows>(heap.alloc(offsetof<KeyedWindows>()));
+    self.plan = plan;
+    self.settings = settings;
+    self.keys = KeyTable.create();
+    self.groups = ByteBuffer.create(4096);
+    self.dueTimes = Schedule.create();
+    self.clocks = Schedule.create();
+    self.touched = ByteBuffer.create(256);
+    self.fragmentCount = 0;
+    self.openKeys = 0;
+    self.forgottenUs = BEFORE_ALL;
+    self.repeats = 0;
+    self.input = ByteBuffer.create(4096);
+    self.out = ByteBuffer.create(4096);
+    self.queued = ByteBuffer.create(256);
+    self.late = ByteBuffer.create(256);
+    self.lateRows = 0;
+    self.partialKeys = ByteBuffer.create(4096);
+    self.found = ByteBuffer.create(4096);
+    self.glanced = 0;
+    self.scratch = ByteBuffer.create(1024);
+    self.extraBytes = 0;
+    return self;
+  }
+
+  dispose(): void {
+    this.clear();
+    this.keys.dispose();
+    this.groups.dispose();
+    this.dueTimes.dispose();
+    this.clocks.dispose();
+    this.touched.dispose();
+    this.input.dispose();
+    this.out.dispose();
+    this.queued.dispose();
+    this.late.dispose();
+    this.partialKeys.dispose();
+    this.found.dispose();
+    this.scratch.dispose();
+    this.plan.dispose();
+    this.settings.dispose();
+    heap.free(changetype<usize>(this));
+  }
+
+  /** Forgets all windows, keys and clocks. */
+  clear(): void {
+    for (let key: u32 = 0; key < this.groupCount; key++) {
+      const group = this.group(key);
+      for (let i: u32 = 0; i < group.count; i++) disposeFragment(this.plan, fragmentAt(group, i));
+      freeFragments(group);
+      if (group.waiting != 0) waitingOf(group).dispose();
+    }
+    this.groups.reset();
+    this.keys.clear();
+    this.dueTimes.clear();
+    this.clocks.clear();
+    this.touched.reset();
+    this.queued.reset();
+    this.fragmentCount = 0;
+    this.openKeys = 0;
+    this.forgottenUs = BEFORE_ALL;
+    this.repeats = 0;
+    this.extraBytes = 0;
+  }
+
+  @inline get groupCount(): u32 {
+    return this.groups.length / GROUP_BYTES;
+  }
+
+  @inline group(key: u32): KeyedGroup {
+    return changetype<KeyedGroup>(this.groups.data + <usize>key * GROUP_BYTES);
+  }
+
+  /** The group of a key that was interned. */
+  groupOf(key: u32): KeyedGroup {
+    while (this.groupCount <= key) {
+      this.groups.reserve(GROUP_BYTES);
+      this.groups.length += GROUP_BYTES;
+      const group = this.group(this.groupCount - 1);
+      memory.fill(changetype<usize>(group), 0, GROUP_BYTES);
+      group.dueUs = NEVER;
+      group.clockUs = this.forgottenUs;
+    }
+    return this.group(key);
+  }
+
+  /** How many spans of events were too late: they are listed in `late`. -1 when the partial has another version. */
+  merge(watermarkUs: i64): i32 {
+    const before = outsideBytes;
+    const late = this.mergeInput(watermarkUs);
+    this.extraBytes += outsideBytes - before;
+    return late;
+  }
+
+  private mergeInput(watermarkUs: i64): i32 {
+    this.late.reset();
+    this.lateRows = 0;
+    if (this.input.length < 4 || load<u32>(this.input.data) != KEYED_PARTIAL_VERSION) return MERGE_REFUSED;
+    let at = this.readKeys(this.input.data + 4);
+    const groups = load<u32>(at);
+    let head = at + 4;
+    this.findGroups(head, groups);
+    at = head + groups * GROUP_HEAD_BYTES;
+    let late: u32 = 0;
+    for (let g: u32 = 0; g < groups; g++, head += GROUP_HEAD_BYTES) {
+      const name = this.partialKeys.data + (<usize>load<u32>(head) << 3);
+      const key = load<u32>(this.found.data + (<usize>g << 2));
+      const group = this.group(key);
+      const fragments = load<u32>(head, 4);
+      const greatestUs = load<i64>(head, 8);
+      const clockUs = max(watermarkUs, group.clockUs);
+      const waiting = group.waiting != 0 ? waitingOf(group).end : 0;
+      let span = NO_SPAN;
+      for (let f: u32 = 0; f < fragments; f++) {
+        const entry = changetype<FragmentEntry>(at);
+        if (this.take(group, key, entry, at + FRAGMENT_ENTRY_BYTES, clockUs, waiting)) {
+          span = NO_SPAN;
+        } else {
+          if (span == NO_SPAN) late++;
+          span = this.refuse(name, entry, span);
+        }
+        at += FRAGMENT_ENTRY_BYTES + entry.stateLength;
+      }
+      if (group.waiting != 0) this.settle(group, waiting);
+      this.moveClock(group, key, greatestUs);
+      this.refresh(group, key);
+    }
+    return late;
+  }
+
+  private readKeys(at: usize): usize {
+    const count = load<u32>(at);
+    at += 4;
+    this.partialKeys.reset();
+    this.partialKeys.reserve(count << 3);
+    for (let k: u32 = 0; k < count; k++) {
+      const length = load<u32>(at);
+      this.partialKeys.u32(<u32>(at + 4));
+      this.partialKeys.u32(length);
+      at += 4 + length;
+    }
+    return at;
+  }
+
+  /** The numbers of the partial's keys. A step ahead of the merge, so that the cache misses of different keys overlap. */
+  private findGroups(head: usize, groups: u32): void {
+    const found = this.found;
+    found.reset();
+    found.reserve(groups << 2);
+    for (let g: u32 = 0; g < groups; g++, head += GROUP_HEAD_BYTES) {
+      const name = this.partialKeys.data + (<usize>load<u32>(head) << 3);
+      found.u32(this.keys.intern(load<u32>(name), load<u32>(name, 4)));
+    }
+    if (this.keys.dictionary.count > 0) this.groupOf(this.keys.dictionary.count - 1);
+    let seen: u32 = 0;
+    for (let g: u32 = 0; g < groups; g++) {
+      const group = this.group(load<u32>(found.data + (<usize>g << 2)));
+      if (group.count == 1 && group.capacity == 0) seen += <u32>fragmentAt(group, 0).isLate;
+    }
+    this.glanced = seen;
+  }
+
+  /** Takes a fragment in; false when it is too late. */
+  @inline private take(
+    group: KeyedGroup,
+    key: u32,
+    entry: FragmentEntry,
+    states: usize,
+    clockUs: i64,
+    waiting: u32,
+  ): bool {
+    switch (this.settings.kind) {
+      case KeyedKind.Session:
+        return mergeSession(this, group, key, entry, states, clockUs);
+      case KeyedKind.Aligned:
+        return mergeAligned(this, group, key, entry, states, clockUs);
+      case KeyedKind.Count:
+        return waitForClock(group, entry, states, clockUs);
+      default:
+        showEvent(this, group, key, entry, states, clockUs, waiting);
+        return true;
+    }
+  }
+
+  /** Lists a fragment as late, by lengthening the span of the one before it where that was late too. */
+  private refuse(name: usize, entry: FragmentEntry, span: u32): u32 {
+    const late = this.late;
+    this.lateRows += entry.rows;
+    if (span != NO_SPAN) {
+      store<i64>(late.data + span, entry.lastUs, 8);
+      return span;
+    }
+    const at = late.length;
+    late.u64(entry.firstUs);
+    late.u64(entry.lastUs);
+    late.u32(load<u32>(name, 4));
+    late.append(load<u32>(name), load<u32>(name, 4));
+    return at;
+  }
+
+  private settle(group: KeyedGroup, from: u32): void {
+    const waiting = waitingOf(group);
+    waiting.settle(from);
+    if (!waiting.isEmpty) return;
+    waiting.dispose();
+    group.waiting = 0;
+  }
+
+  /** A key's clock moves once all of a block is merged. */
+  private moveClock(group: KeyedGroup, key: u32, greatestUs: i64): void {
+    const settings = this.settings;
+    if (!settings.hasClocks) return;
+    group.clockUs = max(group.clockUs, greatestUs - settings.boundUs);
+    if (isOpen(group) && !(group.flags & TOUCHED)) {
+      group.flags |= TOUCHED;
+      this.touched.u32(key);
+    }
+  }
+
+  /** Brings what is known of a key up to date with its windows and its clock. */
+  refresh(group: KeyedGroup, key: u32): void {
+    const isOpenNow = isOpen(group);
+    if (isOpenNow != ((group.flags & OPEN) != 0)) {
+      group.flags ^= OPEN;
+      this.openKeys += isOpenNow ? 1 : -1;
+    }
+    const isHeld = isOpenNow || group.clockUs != this.forgottenUs;
+    if (isHeld != ((group.flags & HELD) != 0)) {
+      group.flags ^= HELD;
+      if (isHeld) this.keys.retain(key);
+      else this.keys.release(key);
+    }
+    if (!isOpenNow) return;
+    if (group.waiting != 0) {
+      const waiting = waitingOf(group);
+      this.remind(group, key, waiting.event(waiting.head).timeUs + 1);
+    }
+    if (this.settings.hasClocks && !(group.flags & CLOCKED)) {
+      group.flags |= CLOCKED;
+      this.clocks.push(group.clockUs, key);
+    }
+  }
+
+  /** Has the key looked at once the stream's clock is there. */
+  @inline remind(group: KeyedGroup, key: u32, timeUs: i64): void {
+    if (timeUs >= group.dueUs) return;
+    group.dueUs = timeUs;
+    this.dueTimes.push(timeUs, key);
+  }
+
+  /** Merges one written state for each field into a record. */
+  @inline mergeStates(record: usize, at: usize): void {
+    const plan = this.plan;
+    for (let f: u32 = 0; f < plan.fieldCount; f++) at = mergeState(plan.layout(f), record, at);
+  }
+
+  /** The end of a session or an aligned window. */
+  @inline endOf(fragment: Fragment): i64 {
+    const settings = this.settings;
+    if (settings.kind == KeyedKind.Session) return addTime(fragment.lastUs, settings.gapUs);
+    return addTime(fragment.firstUs, settings.sizeUs);
+  }
+
+  /** The clock from which on the window takes no more events. */
+  @inline closingOf(fragment: Fragment): i64 {
+    return addTime(this.endOf(fragment), this.plan.latenessUs);
+  }
+
+  /** Shows what a key's clock lets go, and drops its closed windows. */
+  look(key: u32, watermarkUs: i64): void {
+    const group = this.group(key);
+    const clockUs = max(watermarkUs, group.clockUs);
+    const kind = this.settings.kind;
+    if (kind == KeyedKind.Count) fillWindows(this, group, key, clockUs);
+    else if (kind == KeyedKind.Each) dropPassed(group, clockUs);
+    else this.lookAtWindows(group, key, clockUs);
+    this.refresh(group, key);
+  }
+
+  private lookAtWindows(group: KeyedGroup, key: u32, clockUs: i64): void {
+    let closed: u32 = 0;
+    let nextUs = NEVER;
+    for (let i: u32 = 0; i < group.count; i++) {
+      const fragment = fragmentAt(group, i);
+      const endUs = this.endOf(fragment);
+      if (endUs > clockUs) {
+        nextUs = min(nextUs, endUs);
+        break;
+      }
+      if (headOf(fragment).isDirty) showFragment(this, fragment, key, endUs);
+      const closingUs = addTime(endUs, this.plan.latenessUs);
+      if (closingUs <= clockUs) {
+        closed++;
+        if (this.settings.namesClosed) showRow(this, fragment.firstUs, endUs, key, 0, RowKind.Closed, 0);
+      } else nextUs = min(nextUs, closingUs);
+    }
+    for (let i: u32 = 0; i < closed; i++) disposeFragment(this.plan, fragmentAt(group, i));
+    if (closed != 0) removeFragments(group, 0, closed);
+    this.fragmentCount -= closed;
+    this.remind(group, key, nextUs);
+  }
+
+  /** Forgets clocks beyond the limit, and the numbers of keys that are not in use. */
+  tidy(): void {
+    if (this.settings.hasClocks) forgetClocks(this);
+    if (this.keys.isMostlyDead()) this.renumberKeys();
+  }
+
+  private renumberKeys(): void {
+    const old = this.groups;
+    const oldCount = this.groupCount;
+    const numbers = this.keys.compact();
+    const groups = ByteBuffer.create(max<u32>(this.keys.live * GROUP_BYTES, GROUP_BYTES));
+    groups.length = this.keys.live * GROUP_BYTES;
+    this.groups = groups;
+    for (let key: u32 = 0; key < oldCount; key++) {
+      const group = changetype<KeyedGroup>(old.data + <usize>key * GROUP_BYTES);
+      if (!(group.flags & HELD)) continue;
+      const to = load<u32>(numbers + (<usize>key << 2));
+      memory.copy(changetype<usize>(this.group(to)), changetype<usize>(group), GROUP_BYTES);
+    }
+    heap.free(numbers);
+    old.dispose();
+    this.reschedule();
+  }
+
+  /** Makes both schedules anew. */
+  reschedule(): void {
+    this.dueTimes.clear();
+    this.clocks.clear();
+    this.touched.reset();
+    for (let key: u32 = 0; key < this.groupCount; key++) {
+      const group = this.group(key);
+      group.flags &= ~(CLOCKED | TOUCHED);
+      group.dueUs = NEVER;
+      if (this.settings.kind == KeyedKind.Session || this.settings.kind == KeyedKind.Aligned) {
+        for (let i: u32 = 0; i < group.count; i++) {
+          const fragment = fragmentAt(group, i);
+          this.remind(group, key, headOf(fragment).isDirty ? this.endOf(fragment) : this.closingOf(fragment));
+        }
+      }
+      this.refresh(group, key);
+    }
+  }
+
+  /** The greatest time that a clock must reach for all that is open to be shown, or the least i64. */
+  lastEnd(): i64 {
+    let lastUs = BEFORE_ALL;
+    const kind = this.settings.kind;
+    for (let key: u32 = 0; key < this.groupCount; key++) {
+      const group = this.group(key);
+      if (group.waiting != 0) {
+        const waiting = waitingOf(group);
+        lastUs = max(lastUs, waiting.event(waiting.end - 1).timeUs + 1);
+      }
+      if (group.count == 0 || kind == KeyedKind.Count) continue;
+      lastUs = max(lastUs, this.endOf(fragmentAt(group, group.count - 1)));
+    }
+    return lastUs;
+  }
+
+  /** Bytes of memory that the state takes. */
+  bytes(): f64 {
+    const lists = <f64>this.groups.capacity + <f64>this.dueTimes.entries.capacity + <f64>this.clocks.entries.capacity;
+    const fragments = <f64>this.fragmentCount * <f64>fragmentBytes(this.plan);
+    return this.keys.bytes() + <f64>this.extraBytes + lists + fragments;
+  }
+}

@@ -1,0 +1,264 @@
+/** An event as the oracle sees it. Times in µs. */
+export interface KeyedEvent {
+  readonly key: string;
+  readonly timeUs: number;
+  readonly value: number | null;
+}
+
+export type KeyedWindow =
+  | { readonly kind: "session"; readonly gapUs: number }
+  | { readonly kind: "count"; readonly size: number }
+  | { readonly kind: "none" }
+  | { readonly kind: "tumbling"; readonly sizeUs: number; readonly offsetUs: number }
+  | {
+      readonly kind: "sliding";
+      readonly sizeUs: number;
+      readonly everyUs: number;
+      readonly offsetUs: number;
+    };
+
+export interface KeyedSettings {
+  readonly window: KeyedWindow;
+  readonly latenessUs: number;
+  /** Each key's clock is its greatest event time less this; null: keys have no clocks. */
+  readonly keyBoundUs: number | null;
+}
+
+/** A row with all its events. */
+export interface KeyedRow {
+  readonly key: string;
+  readonly startUs: number;
+  readonly endUs: number;
+  readonly revision: number;
+  readonly kind: "on-time" | "late";
+  readonly isRetracted: boolean;
+  readonly events: readonly KeyedEvent[];
+}
+
+interface OpenWindow {
+  startUs: number;
+  endUs: number;
+  events: KeyedEvent[];
+  emitted: number;
+  isDirty: boolean;
+  isLate: boolean;
+  /** Rows of windows that this one has taken the place of. */
+  outgrown: { startUs: number; endUs: number; revision: number }[];
+}
+
+interface KeyState {
+  clockUs: number;
+  windows: OpenWindow[];
+  waiting: KeyedEvent[];
+  filling: KeyedEvent[];
+  /** none: times that are remembered. */
+  times: number[];
+}
+
+/**
+ * Windows that belong to their key, by keeping every event and looking at all of them each time: slow and plain. A block is
+ * a set of events that arrive together.
+ */
+export class KeyedOracle {
+  readonly #settings: KeyedSettings;
+  readonly #keys = new Map<string, KeyState>();
+  #ready: KeyedRow[] = [];
+  #repeats = 0;
+
+  constructor(settings: KeyedSettings) {
+    this.#settings = settings;
+  }
+
+  /** Takes a block in; returns the events that are too late. */
+  merge(block: readonly KeyedEvent[], watermarkUs: number): KeyedEvent[] {
+    const late: KeyedEvent[] = [];
+    for (const [key, events] of Map.groupBy(block, (event) => event.key)) {
+      const state = this.#stateOf(key);
+      const clockUs = Math.max(watermarkUs, state.clockUs);
+      const inOrder = events.toSorted((a, b) => a.timeUs - b.timeUs);
+      late.push(...this.#take(state, inOrder, clockUs));
+      const { keyBoundUs } = this.#settings;
+      if (keyBoundUs !== null) state.clockUs = Math.max(state.clockUs, inOrder.at(-1)!.timeUs - keyBoundUs);
+    }
+    return late;
+  }
+
+  /** The rows that the clocks let go. */
+  fire(watermarkUs: number): KeyedRow[] {
+    const rows = this.#ready;
+    this.#ready = [];
+    for (const [key, state] of this.#keys) {
+      const clockUs = Math.max(watermarkUs, state.clockUs);
+      state.times = state.times.filter((timeUs) => timeUs >= clockUs);
+      if (this.#settings.window.kind === "count") rows.push(...this.#fill(key, state, clockUs));
+      else rows.push(...this.#close(key, state, clockUs));
+    }
+    return rows;
+  }
+
+  /** Windows that are open; of count windows those that have an event. */
+  get openWindows(): number {
+    return [...this.#keys.values()].reduce(
+      (sum, { windows, filling }) => sum + windows.length + (filling.length > 0 ? 1 : 0),
+      0,
+    );
+  }
+
+  #stateOf(key: string): KeyState {
+    const known = this.#keys.get(key);
+    if (known !== undefined) return known;
+    const state = { clockUs: -Infinity, windows: [], waiting: [], filling: [], times: [] };
+    this.#keys.set(key, state);
+    return state;
+  }
+
+  #take(state: KeyState, events: readonly KeyedEvent[], clockUs: number): KeyedEvent[] {
+    const { window } = this.#settings;
+    switch (window.kind) {
+      case "session":
+        return fragments(events, window.gapUs).flatMap((fragment) =>
+          this.#joinSessions(state, fragment, window.gapUs, clockUs) ? [] : fragment,
+        );
+      case "count":
+        state.waiting.push(...events.filter(({ timeUs }) => timeUs >= clockUs));
+        return events.filter(({ timeUs }) => timeUs < clockUs);
+      case "none":
+        for (const event of events) this.#show(state, event, clockUs);
+        return [];
+      default:
+        return events.filter((event) => !this.#addToWindows(state, event, clockUs));
+    }
+  }
+
+  #joinSessions(state: KeyState, fragment: readonly KeyedEvent[], gapUs: number, clockUs: number): boolean {
+    const first = fragment[0]!.timeUs;
+    const last = fragment.at(-1)!.timeUs;
+    const isNear = ({ startUs, endUs }: OpenWindow): boolean =>
+      startUs - last < gapUs && first - (endUs - gapUs) < gapUs && !this.#isClosed(endUs, clockUs);
+    const near = state.windows.filter(isNear);
+    if (near.length === 0 && this.#isClosed(last + gapUs, clockUs)) return false;
+    const startUs = Math.min(first, ...near.map((session) => session.startUs));
+    const endUs = Math.max(last + gapUs, ...near.map((session) => session.endUs));
+    const same = near.find((session) => session.startUs === startUs && session.endUs === endUs);
+    state.windows = state.windows.filter((session) => !near.includes(session));
+    state.windows.push({
+      startUs,
+      endUs,
+      events: [...near.flatMap(({ events }) => events), ...fragment],
+      emitted: same?.emitted ?? 0,
+      isDirty: true,
+      isLate: endUs <= clockUs,
+      outgrown: near.flatMap((session) => [
+        ...session.outgrown,
+        ...(session === same || session.emitted === 0
+          ? []
+          : [{ startUs: session.startUs, endUs: session.endUs, revision: session.emitted }]),
+      ]),
+    });
+    return true;
+  }
+
+  /** False when all its windows are closed. */
+  #addToWindows(state: KeyState, event: KeyedEvent, clockUs: number): boolean {
+    const { window } = this.#settings;
+    if (window.kind !== "tumbling" && window.kind !== "sliding") throw new Error("no aligned windows");
+    const everyUs = window.kind === "tumbling" ? window.sizeUs : window.everyUs;
+    let isTaken = false;
+    const last = Math.floor((event.timeUs - window.offsetUs) / everyUs) * everyUs + window.offsetUs;
+    for (let startUs = last; startUs + window.sizeUs > event.timeUs; startUs -= everyUs) {
+      const endUs = startUs + window.sizeUs;
+      if (this.#isClosed(endUs, clockUs)) continue;
+      isTaken = true;
+      let open = state.windows.find((candidate) => candidate.startUs === startUs);
+      if (open === undefined) {
+        open = { startUs, endUs, events: [], emitted: 0, isDirty: true, isLate: false, outgrown: [] };
+        state.windows.push(open);
+      }
+      open.events.push(event);
+      open.isDirty = true;
+      open.isLate = endUs <= clockUs;
+    }
+    return isTaken;
+  }
+
+  #isClosed(endUs: number, clockUs: number): boolean {
+    return endUs + this.#settings.latenessUs <= clockUs;
+  }
+
+  #show(state: KeyState, event: KeyedEvent, clockUs: number): void {
+    const isLate = event.timeUs < clockUs;
+    const isFirst = !isLate && !state.times.includes(event.timeUs);
+    if (isFirst) state.times.push(event.timeUs);
+    this.#ready.push({
+      key: event.key,
+      startUs: event.timeUs,
+      endUs: event.timeUs,
+      revision: isFirst ? 0 : ++this.#repeats,
+      kind: isLate ? "late" : "on-time",
+      isRetracted: false,
+      events: [event],
+    });
+  }
+
+  #fill(key: string, state: KeyState, clockUs: number): KeyedRow[] {
+    const { window } = this.#settings;
+    if (window.kind !== "count") throw new Error("no count windows");
+    const rows: KeyedRow[] = [];
+    const passed = state.waiting.filter(({ timeUs }) => timeUs < clockUs);
+    state.waiting = state.waiting.filter(({ timeUs }) => timeUs >= clockUs);
+    for (const event of passed.toSorted((a, b) => a.timeUs - b.timeUs || compareValues(a.value, b.value))) {
+      state.filling.push(event);
+      if (state.filling.length < window.size) continue;
+      const events = state.filling;
+      state.filling = [];
+      const [startUs, endUs] = [events[0]!.timeUs, events.at(-1)!.timeUs];
+      const revision = rows.filter((row) => row.startUs === startUs && row.endUs === endUs).length;
+      rows.push({ key, startUs, endUs, revision, kind: "on-time", isRetracted: false, events });
+    }
+    return rows;
+  }
+
+  #close(key: string, state: KeyState, clockUs: number): KeyedRow[] {
+    const rows: KeyedRow[] = [];
+    for (const window of state.windows) {
+      const { startUs, endUs, isLate, outgrown, events } = window;
+      if (endUs > clockUs || !window.isDirty) continue;
+      for (const old of outgrown) rows.push({ key, ...old, kind: "late", isRetracted: true, events: [] });
+      const kind = isLate ? "late" : "on-time";
+      rows.push({
+        key,
+        startUs,
+        endUs,
+        revision: window.emitted,
+        kind,
+        isRetracted: false,
+        events: [...events],
+      });
+      window.emitted++;
+      window.isDirty = false;
+      window.outgrown = [];
+    }
+    state.windows = state.windows.filter(({ endUs }) => !this.#isClosed(endUs, clockUs));
+    return rows;
+  }
+}
+
+/** Events in the order of time, cut where they are a gap or more apart. */
+function fragments(events: readonly KeyedEvent[], gapUs: number): KeyedEvent[][] {
+  const cut: KeyedEvent[][] = [];
+  for (const event of events) {
+    const last = cut.at(-1);
+    if (last !== undefined && event.timeUs - last.at(-1)!.timeUs < gapUs) last.push(event);
+    else cut.push([event]);
+  }
+  return cut;
+}
+
+/** Events of one time go by their values as they are written: none first, then by the bytes of the float. */
+function compareValues(a: number | null, b: number | null): number {
+  const bytes = (value: number | null): Uint8Array =>
+    value === null
+      ? Uint8Array.of(0)
+      : Buffer.concat([Uint8Array.of(1), Buffer.from(Float64Array.of(value + 0).buffer)]);
+  return Buffer.compare(bytes(a), bytes(b));
+}

@@ -1,0 +1,47 @@
+import type { ResultRow } from "../messages.ts";
+import type { WindowOfKey } from "./window.ts";
+import type { WriteValues } from "./window-results.ts";
+
+/** Kinds by the numbers of `assembly/window/keyed/results.ts`. */
+const RETRACTED = 2;
+const CLOSED = 3;
+const KINDS = ["on-time", "late", "late"] as const;
+/** Bytes before the rows, and words of 8 bytes of a row before its values: start, end, key and revision, kind. */
+const HEAD_BYTES = 8;
+const ROW_WORDS = 4;
+
+/** Adds the rows that stand at `at`, a multiple of 8, to `rows`, and windows that have closed to `closed`. */
+export function readKeyedRows(
+  query: string,
+  memory: ArrayBuffer,
+  at: number,
+  valueCount: number,
+  keyText: (key: number) => string,
+  writeValues: WriteValues,
+  rows: ResultRow[],
+  closed: WindowOfKey[],
+): void {
+  const count = new Uint32Array(memory, at, 1)[0]!;
+  const words = ROW_WORDS + valueCount;
+  const numbers = new Float64Array(memory, at + HEAD_BYTES, count * words);
+  const heads = new Uint32Array(memory, at + HEAD_BYTES, count * words * 2);
+  for (let row = 0, word = 0; row < count; row++, word += words) {
+    const kind = heads[word * 2 + 6]!;
+    if (kind === CLOSED) {
+      const [startUs, endUs] = [numbers[word]!, numbers[word + 1]!];
+      closed.push({ startUs, endUs, key: keyText(heads[word * 2 + 4]!) });
+      continue;
+    }
+    const isRetracted = kind === RETRACTED;
+    const shown = {
+      query,
+      startUs: numbers[word]!,
+      endUs: numbers[word + 1]!,
+      key: keyText(heads[word * 2 + 4]!),
+      values: isRetracted ? "{}" : writeValues(numbers, word + ROW_WORDS),
+      revision: heads[word * 2 + 5]!,
+      kind: KINDS[kind] ?? "late",
+    };
+    rows.push(isRetracted ? { ...shown, retracted: true } : shown);
+  }
+}

@@ -1,0 +1,184 @@
+import { MillraceError } from "../errors.ts";
+import type { QueryPlan, ResultRow } from "../messages.ts";
+import { keyJson } from "./group-key.ts";
+import { encodeKeyedPlan } from "./keyed-plan.ts";
+import { readKeyedRows } from "./keyed-results.ts";
+import { type CoreModule, copyIn, copyOut, type Pointer } from "./module.ts";
+import type { LocalAggregator, WindowOfKey, Windows } from "./window.ts";
+import { selectionWriter } from "./window-results.ts";
+
+interface KeyedExports {
+  allocate(length: number): number;
+  release(pointer: number): void;
+  batchRows(batch: number): number;
+  keyedLocalCreate(plan: number, settings: number): number;
+  keyedLocalAggregate(local: number, batch: number): number;
+  keyedLocalLength(local: number): number;
+  keyedLocalMaskLate(local: number, batch: number, wanted: number, length: number, mask: number): void;
+  keyedLocalDispose(local: number): void;
+  keyedCreate(plan: number, settings: number): number;
+  keyedInput(windows: number, length: number): number;
+  keyedMerge(windows: number, watermarkUs: bigint): number;
+  keyedLate(windows: number): number;
+  keyedLateLength(windows: number): number;
+  keyedLateRows(windows: number): number;
+  keyedFireNext(windows: number, watermarkUs: bigint): number;
+  keyedTidy(windows: number): void;
+  windowsBoxes(): number;
+  keyedSnapshot(windows: number): number;
+  keyedOutputLength(windows: number): number;
+  keyedRestore(windows: number): number;
+  keyedLastEnd(windows: number): bigint;
+  keyedEarliestClock(windows: number): bigint;
+  keyedKey(windows: number, key: number): number;
+  keyedKeyLength(windows: number, key: number): number;
+  keyedKeyGeneration(windows: number): number;
+  keyedOpenKeys(windows: number): number;
+  keyedIdleKeys(windows: number): number;
+  keyedWindowCount(windows: number): number;
+  keyedBytes(windows: number): number;
+  keyedDispose(windows: number): void;
+}
+
+const NO_TIME = -(2n ** 63n);
+
+/** The local stage of a query whose windows belong to their key. */
+export function createKeyedLocal(core: CoreModule, plan: QueryPlan): LocalAggregator {
+  const exports = core.exports as unknown as KeyedExports;
+  const local = create(core, plan, (at, settings) => exports.keyedLocalCreate(at, settings));
+  return {
+    aggregate: (batch) => {
+      const at = exports.keyedLocalAggregate(local, batch);
+      return copyOut(core, at, exports.keyedLocalLength(local));
+    },
+    maskLate: (batch, lateGroups) => {
+      const rows = exports.batchRows(batch);
+      const mask = exports.allocate(rows + 1);
+      withBytes(core, lateGroups, (at) =>
+        exports.keyedLocalMaskLate(local, batch, at, lateGroups.length, mask),
+      );
+      const marked = copyOut(core, mask, rows);
+      exports.release(mask);
+      return marked;
+    },
+    dispose: () => exports.keyedLocalDispose(local),
+  };
+}
+
+/** The window stage of such a query. A partial is merged under the watermark of the last `fire`. */
+export function createKeyedWindows(core: CoreModule, plan: QueryPlan): Windows {
+  const exports = core.exports as unknown as KeyedExports;
+  const windows = create(core, plan, (at, settings) => exports.keyedCreate(at, settings));
+  const keyText = keyTexts(core, exports, windows, plan);
+  const outputs = plan.select === "*" ? [] : plan.select;
+  const writeValues = selectionWriter(outputs, () => exports.windowsBoxes() >>> 0);
+  const input = (bytes: Uint8Array): void => copyIn(core, exports.keyedInput(windows, bytes.length), bytes);
+  const isRevised = plan.window.kind !== "count" && plan.window.kind !== "none";
+  let closed: readonly WindowOfKey[] = [];
+  const known = (timeUs: bigint): bigint | null => (timeUs === NO_TIME ? null : timeUs);
+  return {
+    merge: (partial, watermarkUs) => {
+      input(partial);
+      const late = exports.keyedMerge(windows, watermarkUs);
+      if (late < 0)
+        throw new MillraceError("E_PARTIAL_VERSION", `a partial of ${plan.name} has another version`);
+      if (late === 0) return { lateGroups: null, lateCount: 0 };
+      const lateGroups = copyOut(core, exports.keyedLate(windows), exports.keyedLateLength(windows));
+      return { lateGroups, lateCount: exports.keyedLateRows(windows) };
+    },
+    fire: (watermarkUs) => {
+      const rows: ResultRow[] = [];
+      const nowClosed: WindowOfKey[] = [];
+      for (;;) {
+        const at = exports.keyedFireNext(windows, watermarkUs) >>> 0;
+        if (at === 0) break;
+        readKeyedRows(
+          plan.name,
+          core.memory.buffer,
+          at,
+          outputs.length,
+          keyText,
+          writeValues,
+          rows,
+          nowClosed,
+        );
+      }
+      exports.keyedTidy(windows);
+      // Rows of counts and of single events are final.
+      closed = isRevised ? nowClosed : rows;
+      return rows;
+    },
+    ...(plan.having === undefined ? {} : { lastClosed: () => closed }),
+    lastEndUs: () => known(exports.keyedLastEnd(windows)),
+    ...(plan.keyClock === undefined
+      ? {}
+      : { earliestClockUs: () => known(exports.keyedEarliestClock(windows)) }),
+    snapshot: () => {
+      const at = exports.keyedSnapshot(windows);
+      return copyOut(core, at, exports.keyedOutputLength(windows));
+    },
+    restore: (snapshot) => {
+      input(snapshot);
+      if (exports.keyedRestore(windows) !== 0) return;
+      throw new MillraceError(
+        "E_CHECKPOINT_VERSION",
+        `the saved windows of ${plan.name} are damaged, or of another release or definition`,
+      );
+    },
+    stats: () => {
+      const groups = exports.keyedWindowCount(windows);
+      return {
+        keys: exports.keyedOpenKeys(windows),
+        idleKeys: exports.keyedIdleKeys(windows),
+        panes: groups,
+        groups,
+        bytes: exports.keyedBytes(windows),
+      };
+    },
+    dispose: () => exports.keyedDispose(windows),
+  };
+}
+
+/** The JSON text of a key by its number, kept until numbers change their meaning. */
+function keyTexts(
+  core: CoreModule,
+  exports: KeyedExports,
+  windows: Pointer,
+  plan: QueryPlan,
+): (key: number) => string {
+  let texts: string[] = [];
+  let generation = -1;
+  return (key) => {
+    const current = exports.keyedKeyGeneration(windows);
+    if (current !== generation) {
+      texts = [];
+      generation = current;
+    }
+    const known = texts[key];
+    if (known !== undefined) return known;
+    const at = exports.keyedKey(windows, key);
+    const text = keyJson(copyOut(core, at, exports.keyedKeyLength(windows, key)), plan.by);
+    texts[key] = text;
+    return text;
+  };
+}
+
+function create(core: CoreModule, plan: QueryPlan, make: (plan: number, settings: number) => number): number {
+  const encoded = encodeKeyedPlan(plan);
+  return (
+    withBytes(core, encoded.plan, (at) =>
+      withBytes(core, encoded.settings, (settings) => make(at, settings)),
+    ) >>> 0
+  );
+}
+
+function withBytes<T>(core: CoreModule, bytes: Uint8Array, use: (at: number) => T): T {
+  const { allocate, release } = core.exports as unknown as KeyedExports;
+  const at = allocate(bytes.length + 16) >>> 0;
+  copyIn(core, at, bytes);
+  try {
+    return use(at);
+  } finally {
+    release(at);
+  }
+}
