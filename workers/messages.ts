@@ -331,6 +331,16 @@ export interface LateTask extends BlockTask {
   readonly groups: readonly { readonly queryId: number; readonly lateGroups: Uint8Array<ArrayBuffer> }[];
 }
 
+/** How the results of a query become events. */
+export interface ResultsSetup {
+  readonly queryId: number;
+  /** For how long after its end a window may be revised. */
+  readonly latenessUs: number;
+  /** Whether a later row of the same window and key takes the place of the one before; not so for counts. */
+  readonly isRevised: boolean;
+  readonly plan: StreamPlan;
+}
+
 export interface WindowSetup {
   readonly stream: string;
   readonly boundUs: number;
@@ -341,6 +351,8 @@ export interface WindowSetup {
   readonly key: readonly string[];
   /** Sources known at most. */
   readonly maxSources: number;
+  /** Left out for streams of events. Else the stream has the final results of a query. */
+  readonly results?: ResultsSetup;
   readonly queries: readonly QueryPlan[];
 }
 

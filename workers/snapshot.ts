@@ -13,10 +13,12 @@ export interface SnapshotPart {
     readonly signature: string;
     readonly state: Uint8Array;
   }[];
+  /** Rows that wait until they are final, in streams of results. */
+  readonly waiting: Uint8Array | null;
 }
 
-/** 2 added the sources' clocks. */
-const VERSION = 2;
+/** 2 added the sources' clocks, 3 the rows that wait. */
+const VERSION = 3;
 const OLDEST_VERSION = 1;
 const SNAPSHOT_ZSTD_LEVEL = 1;
 /** Version, then the lengths of index and whole body, u32 each. */
@@ -28,6 +30,7 @@ interface IndexPart {
   maxEventUs: string;
   clocks?: { key: readonly string[]; bytes: number };
   queries: { name: string; signature: string; bytes: number }[];
+  waiting?: number;
 }
 
 const codec = await portableCodec();
@@ -39,13 +42,15 @@ export function packSnapshot(parts: readonly SnapshotPart[]): Uint8Array<ArrayBu
     maxEventUs: String(part.maxEventUs),
     ...(part.clocks === null ? {} : { clocks: { key: part.clocks.key, bytes: part.clocks.state.length } }),
     queries: part.queries.map(({ name, signature, state }) => ({ name, signature, bytes: state.length })),
+    ...(part.waiting === null ? {} : { waiting: part.waiting.length }),
   }));
   const indexBytes = Buffer.from(JSON.stringify(index));
   const body = Buffer.concat([
     indexBytes,
-    ...parts.flatMap(({ clocks, queries }) => [
+    ...parts.flatMap(({ clocks, queries, waiting }) => [
       ...(clocks === null ? [] : [clocks.state]),
       ...queries.map((query) => query.state),
+      ...(waiting === null ? [] : [waiting]),
     ]),
   ]);
   const packed = codec.compress(body, SNAPSHOT_ZSTD_LEVEL);
@@ -86,5 +91,6 @@ export function unpackSnapshot(bytes: Uint8Array): SnapshotPart[] {
       signature,
       state: take(length),
     })),
+    waiting: part.waiting === undefined ? null : take(part.waiting),
   }));
 }

@@ -1,7 +1,10 @@
+import { withExpressions } from "./core/expression.ts";
 import { keepHaving } from "./core/having.ts";
 import { type CoreModule, instantiateCore } from "./core/module.ts";
+import { batchTimeRange } from "./core/rows.ts";
 import { createSourceClocks, type SourceClock, type SourceClocks } from "./core/source-clocks.ts";
-import { createWindows, type Windows } from "./core/window.ts";
+import { Tables } from "./core/tables.ts";
+import { createLocal, createWindows, type LocalAggregator, type Windows } from "./core/window.ts";
 import type {
   ApplyEntry,
   ApplyResult,
@@ -14,6 +17,7 @@ import type {
 } from "./messages.ts";
 import { moveWith, release } from "./move.ts";
 import { packResults } from "./result-rows.ts";
+import { ResultStream } from "./result-stream.ts";
 import { packSnapshot, type SnapshotPart, unpackSnapshot } from "./snapshot.ts";
 
 /** No event has been seen: below every event time. */
@@ -22,10 +26,20 @@ const BEFORE_ALL_TIME = -(2n ** 63n);
 interface QueryWindows {
   readonly plan: QueryPlan;
   readonly windows: Windows;
+  /** Over the results of another query: these are aggregated here, not in a lane. */
+  readonly local: LocalAggregator | null;
+}
+
+/** Where the stream's events are results of a query. */
+interface ResultSource {
+  readonly queryId: number;
+  readonly latenessUs: bigint;
+  readonly rows: ResultStream;
 }
 
 /** One stream's clock and its queries' windows. Invariant: `watermarkUs` never goes back. */
 interface StreamWindows {
+  readonly name: string;
   boundUs: bigint;
   /** Keys have clocks of their own: `watermarkUs` is what was said of the stream as a whole. */
   isPerKey: boolean;
@@ -37,16 +51,23 @@ interface StreamWindows {
   /** Clock-skewed events when devices with skewed clocks were last named. */
   namedSkew: number;
   queries: QueryWindows[];
+  readonly results: ResultSource | null;
 }
 
 const core: CoreModule = instantiateCore();
 const streams = new Map<string, StreamWindows>();
+/** Events get theirs in the lanes; results have none. */
+const noTables = new Tables(core);
+/** Streams of results, by the query that they are of. */
+const resultStreams = new Map<number, string>();
 let appliedSeq = 0;
 
 /** Makes streams and queries known. A query that is already there keeps its windows. */
 export function configure(setups: readonly WindowSetup[]): void {
   for (const setup of setups) {
+    if (setup.results !== undefined) resultStreams.set(setup.results.queryId, setup.stream);
     const stream = streams.get(setup.stream) ?? {
+      name: setup.stream,
       boundUs: 0n,
       isPerKey: false,
       watermarkUs: BEFORE_ALL_TIME,
@@ -56,6 +77,7 @@ export function configure(setups: readonly WindowSetup[]): void {
       key: setup.key,
       namedSkew: 0,
       queries: [],
+      results: sourceOfResults(setup),
     };
     const { boundUs, idleUs, maxSources } = setup;
     stream.boundUs = BigInt(boundUs);
@@ -67,10 +89,18 @@ export function configure(setups: readonly WindowSetup[]): void {
         stream.queries.find((query) => query.plan.id === plan.id) ?? {
           plan,
           windows: keepHaving(core, plan, createWindows(core, plan)),
+          local:
+            stream.results === null ? null : withExpressions(core, plan, createLocal(core, plan), noTables),
         },
     );
     streams.set(setup.stream, stream);
   }
+}
+
+function sourceOfResults({ results }: WindowSetup): ResultSource | null {
+  if (results === undefined) return null;
+  const { queryId, latenessUs } = results;
+  return { queryId, latenessUs: BigInt(latenessUs), rows: new ResultStream(core, results) };
 }
 
 /**
@@ -91,8 +121,9 @@ export function apply(entries: readonly ApplyEntry[]): ApplyResult {
         stream.clocks.tick(entry.atUs, entry.isResume);
         moveWatermark(stream);
       } else stream.watermarkUs = max(stream.watermarkUs, explicitWatermark(stream, entry.timeUs));
-      for (const query of stream.queries) fired.add(query.plan.id, query.windows.fire(stream.watermarkUs));
       touched.add(entry.stream);
+      fire(stream, fired, touched);
+      if (entry.kind === "watermark" && entry.timeUs === "end") endResults(stream, fired, touched);
     }
     appliedSeq = entry.seq;
   }
@@ -103,6 +134,63 @@ export function apply(entries: readonly ApplyEntry[]): ApplyResult {
     stats: [...touched].flatMap(statsOf),
     mergeNs: Number(process.hrtime.bigint() - started),
   };
+}
+
+/** Lets the stream's windows fire, and then those over their results, which follow its watermark. */
+function fire(stream: StreamWindows, fired: Fired, touched: Set<string>): void {
+  for (const { plan, windows } of stream.queries) {
+    const rows = windows.fire(stream.watermarkUs);
+    fired.add(plan.id, rows);
+    const results = streams.get(resultStreams.get(plan.id) ?? "");
+    if (results?.results == null) continue;
+    results.results.rows.take(rows);
+    if (stream.watermarkUs === BEFORE_ALL_TIME) continue;
+    const finalUs = stream.watermarkUs - results.results.latenessUs;
+    if (finalUs <= results.watermarkUs) continue;
+    mergeResults(results, finalUs);
+    touched.add(results.name);
+    fire(results, fired, touched);
+  }
+}
+
+/** Takes in the rows that are final, none of which is late: their windows ended after the watermark. Then moves that. */
+function mergeResults(stream: StreamWindows, finalUs: bigint): void {
+  const batch = stream.results?.rows.release(finalUs) ?? null;
+  if (batch !== null) {
+    for (const { windows, local } of stream.queries) {
+      if (local !== null) windows.merge(local.aggregate(batch), stream.watermarkUs);
+    }
+    const { maxEventUs } = batchTimeRange(core, batch);
+    if (maxEventUs !== null) stream.maxEventUs = max(stream.maxEventUs, BigInt(maxEventUs));
+  }
+  stream.watermarkUs = finalUs;
+}
+
+/** After the end of a stream: its watermark goes on until the windows over its results are closed too. */
+function endResults(stream: StreamWindows, fired: Fired, touched: Set<string>): void {
+  for (let endUs = lastResultEnd(stream); endUs > stream.watermarkUs; endUs = lastResultEnd(stream)) {
+    stream.watermarkUs = endUs;
+    fire(stream, fired, touched);
+  }
+}
+
+/** The watermark from which on all results, and the windows over them, are final; the least time when there are none. */
+function lastResultEnd(stream: StreamWindows): bigint {
+  let lastUs = BEFORE_ALL_TIME;
+  for (const { plan } of stream.queries) {
+    const above = streams.get(resultStreams.get(plan.id) ?? "");
+    if (above?.results == null) continue;
+    const ends = [
+      above.results.rows.lastEndUs(),
+      ...above.queries.map(({ windows }) => windows.lastEndUs()),
+      lastResultEnd(above),
+    ];
+    for (const end of ends) {
+      if (end === null || end === BEFORE_ALL_TIME) continue;
+      lastUs = max(lastUs, BigInt(end) + above.results.latenessUs);
+    }
+  }
+  return lastUs;
 }
 
 /** The windows' state up to the last applied entry. */
@@ -117,6 +205,7 @@ export function snapshot(): { readonly seq: number; readonly state: Uint8Array<A
       signature: signatureOf(plan),
       state: windows.snapshot(),
     })),
+    waiting: stream.results?.rows.snapshot() ?? null,
   }));
   const state = packSnapshot(parts);
   return moveWith({ seq: appliedSeq, state }, [state.buffer]);
@@ -132,6 +221,7 @@ export function restore(checkpoint: { readonly seq: number; readonly state: Uint
     stream.maxEventUs = part.maxEventUs;
     const isSameKey = String(part.clocks?.key) === String(stream.key);
     if (part.clocks !== null && isSameKey) stream.clocks.restore(part.clocks.state);
+    if (part.waiting !== null) stream.results?.rows.restore(part.waiting);
     for (const saved of part.queries) {
       const query = stream.queries.find((candidate) => candidate.plan.name === saved.name);
       if (query === undefined) continue;

@@ -8,6 +8,7 @@ import { typeOfKind } from "./expression/kinds.ts";
 import { extentOf, MAX_EARLY_OVERLAP } from "./pane-window.ts";
 import type { Path } from "./places.ts";
 import { splitFix } from "./problems.ts";
+import { QuerySources } from "./query-sources.ts";
 import type { ConfigFile } from "./schema.ts";
 import { nearest } from "./suggest.ts";
 import { tableColumns } from "./table/load.ts";
@@ -24,14 +25,18 @@ export function buildConfig(input: ConfigFile, report: Report, tables: Tables): 
   const streams = new Map(
     Object.entries(input.streams ?? {}).map(([name, stream]) => [name, buildStream(name, stream)]),
   );
-  const queries = new Map<string, QueryConfig>(
-    Object.entries(input.queries ?? {}).map(([name, query]) => {
-      const plain = buildQuery(name, query);
-      const expressions = buildExpressions(plain, query, streams.get(plain.from), tables, report);
-      return [name, expressions === null ? plain : { ...plain, expressions }];
-    }),
+  const plain = new Map(
+    Object.entries(input.queries ?? {}).map(([name, query]) => [name, buildQuery(name, query)]),
   );
-  for (const query of queries.values()) checkQuery(query, streams, refuse);
+  const sources = new QuerySources(streams, plain);
+  const queries = new Map<string, QueryConfig>();
+  for (const [name, query] of Object.entries(input.queries ?? {})) {
+    const placed = sources.place(plain.get(name)!);
+    const source = sources.of(placed);
+    const expressions = buildExpressions(placed, query, source, tables, report);
+    queries.set(name, expressions === null ? placed : { ...placed, expressions });
+  }
+  for (const query of queries.values()) checkQuery(query, sources, refuse);
   return {
     node: { id: input.node?.id ?? hostname() },
     dataDir: input.data ?? DEFAULTS.dataDir,
@@ -124,16 +129,15 @@ function buildExpressions(
   };
 }
 
-function checkQuery(query: QueryConfig, streams: ReadonlyMap<string, StreamConfig>, refuse: Refuse): void {
+function checkQuery(query: QueryConfig, sources: QuerySources, refuse: Refuse): void {
   const { name, from, by, select, expressions } = query;
   checkEarly(query, refuse);
-  const stream = streams.get(from);
-  if (stream === undefined) {
-    const hint = nearest(from, streams.keys());
-    const fix = hint === null ? "declare it under streams:" : `did you mean \`${hint}\`?`;
-    refuse(["queries", name, "from"], `there is no stream ${from}; ${fix}`);
-    return;
-  }
+  const objection = sources.explain(query);
+  if (objection !== null) refuse(["queries", name, "from"], objection);
+  const stream = sources.of(query);
+  if (stream === undefined) return;
+  if (query.isOnQuery && expressions?.rows?.tables.length)
+    refuse(["queries", name], "is from a query, where tables cannot be joined; join them in that query");
   if (stream.watermark.per === "key") checkKeyClock(query, refuse);
   const { fields, extra, key } = stream;
   if (fields === null) return;

@@ -48,7 +48,9 @@ export interface StreamConfig {
 
 export interface QueryConfig {
   readonly name: string;
+  /** A stream, or with `isOnQuery` a query: its final results are then the events. */
   readonly from: string;
+  readonly isOnQuery?: true;
   readonly window: WindowPlan;
   /** How often windows that are still filling give results; left out: never. */
   readonly earlyUs?: number;

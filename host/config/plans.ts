@@ -1,4 +1,4 @@
-import type { QueryPlan, StreamPlan } from "../../workers/messages.ts";
+import type { QueryPlan, ResultsSetup, StreamPlan } from "../../workers/messages.ts";
 import type { QueryConfig, StreamConfig } from "./config.ts";
 import { DEFAULT_LIMITS, DEFAULTS } from "./defaults.ts";
 
@@ -38,6 +38,32 @@ export function queryPlan(
     ...(query.expressions?.rows ? { expressions: query.expressions.rows } : {}),
     ...(query.expressions?.results ? { having: query.expressions.results } : {}),
   };
+}
+
+/** The name of the stream of a query's results; no stream of events can have it. */
+export function resultStreamName(query: string): string {
+  return `results of ${query}`;
+}
+
+/** The final results of a query as a stream. `source`: what the query itself is from. */
+export function resultStream(query: QueryConfig, source: StreamConfig): StreamConfig {
+  return {
+    name: resultStreamName(query.name),
+    key: { fields: query.by ?? source.key.fields, isDeclared: false },
+    time: { fields: ["window.time"], isDeclared: true, unit: "us" },
+    fields: null,
+    extra: "keep",
+    // Rows come when they are final, in the order of their windows' ends: none is ever out of order, late or ahead.
+    watermark: { boundUs: 0, per: "stream", idleUs: DEFAULTS.idleUs, maxAheadUs: Number.MAX_SAFE_INTEGER },
+    latenessUs: 0,
+    priority: source.priority,
+  };
+}
+
+/** What the window thread must know of it. */
+export function resultsSetup(query: QueryPlan, stream: StreamConfig): ResultsSetup {
+  const { id: queryId, latenessUs, window } = query;
+  return { queryId, latenessUs, isRevised: window.kind !== "count", plan: streamPlan(stream) };
 }
 
 /** A stream that came into being without configuration. */

@@ -181,7 +181,7 @@ export const window = z.preprocess(
 );
 
 const query = z.strictObject({
-  from: name.describe("The stream."),
+  from: name.describe("A stream, or another query: its final results are then the events."),
   where: expression.optional().describe("Which events count: those for which this is true."),
   derive: z
     .record(name, expression)

@@ -167,7 +167,7 @@ export class ApplyLoop {
   /** Takes in the clocks and sizes that the window thread reports. */
   remember(result: Pick<ApplyResult, "watermarks" | "stats">): void {
     for (const { stream: name, watermarkUs, maxEventUs, sources, skewedDevices } of result.watermarks) {
-      const stream = this.#registry.stream(name);
+      const stream = this.#registry.clocked(name);
       if (stream === undefined) continue;
       stream.watermarkUs = watermarkUs;
       stream.maxEventUs = maxEventUs;

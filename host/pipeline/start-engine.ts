@@ -1,7 +1,15 @@
 import type { Logger } from "pino";
 import { MillraceError } from "../../workers/errors.ts";
-import type { CommitOutcome, IngestResult, ResultRow, Tick } from "../../workers/messages.ts";
+import type {
+  CommitOutcome,
+  IngestResult,
+  ResultRow,
+  ResultsSetup,
+  Tick,
+  WindowSetup,
+} from "../../workers/messages.ts";
 import type { Config } from "../config/config.ts";
+import { resultsSetup } from "../config/plans.ts";
 import type { StorageClient } from "../store/storage-client.ts";
 import { ApplyLoop } from "./apply-loop.ts";
 import type { Clock } from "./clock.ts";
@@ -264,14 +272,21 @@ class Pipeline implements Engine {
   }
 
   #configure(stream: RunningStream): Promise<void> {
+    if (this.#isReady) this.#ticker.watch(stream.config);
+    return this.#windows.configure(this.#setupsOf(stream));
+  }
+
+  /** The stream's, and then those of its queries' results, which other queries are from. */
+  #setupsOf(stream: RunningStream, results?: ResultsSetup): WindowSetup[] {
     const { name, key, watermark } = stream.config;
     const { boundUs, idleUs, per } = watermark;
     const { maxSources } = this.#config.limits;
     const queries = stream.queries.map((query) => query.plan);
-    if (this.#isReady) this.#ticker.watch(stream.config);
-    return this.#windows.configure([
-      { stream: name, boundUs, idleUs, per, key: key.fields, maxSources, queries },
-    ]);
+    const setup = { stream: name, boundUs, idleUs, per, key: key.fields, maxSources, queries };
+    const above = stream.queries.flatMap(({ plan: below, asStream }) =>
+      asStream === null ? [] : this.#setupsOf(asStream, resultsSetup(below, asStream.config)),
+    );
+    return [results === undefined ? setup : { ...setup, results }, ...above];
   }
 
   #explainUnknown(name: string): string {

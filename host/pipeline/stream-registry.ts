@@ -10,7 +10,7 @@ import type {
 } from "../../workers/messages.ts";
 import { mergeSchemas } from "../../workers/schema.ts";
 import type { Config, QueryConfig, StreamConfig } from "../config/config.ts";
-import { automaticQuery, automaticStream, queryPlan, streamPlan } from "../config/plans.ts";
+import { automaticQuery, automaticStream, queryPlan, resultStream, streamPlan } from "../config/plans.ts";
 import type { QueryState, StreamState } from "./engine.ts";
 import { RateMeter } from "./rate.ts";
 
@@ -23,6 +23,8 @@ export class RunningQuery {
   results = 0;
   revisions = 0;
   readonly listeners = new Set<(rows: readonly ResultRow[]) => void>();
+  /** Its final results as a stream, once another query is from it. */
+  asStream: RunningStream | null = null;
 
   constructor(config: QueryConfig, stream: RunningStream, plan: QueryPlan) {
     this.config = config;
@@ -154,6 +156,8 @@ export class StreamRegistry {
   readonly #streams = new Map<string, RunningStream>();
   readonly #queries = new Map<string, RunningQuery>();
   readonly #queriesById: RunningQuery[] = [];
+  /** Queries' results as streams: nobody can send to them, and they store nothing. */
+  readonly #resultStreams = new Map<string, RunningStream>();
 
   constructor(config: Config) {
     this.#config = config;
@@ -181,6 +185,11 @@ export class StreamRegistry {
 
   stream(name: string): RunningStream | undefined {
     return this.#streams.get(name);
+  }
+
+  /** A stream that has a watermark: of events or of results. */
+  clocked(name: string): RunningStream | undefined {
+    return this.#streams.get(name) ?? this.#resultStreams.get(name);
   }
 
   query(name: string): RunningQuery | undefined {
@@ -211,7 +220,8 @@ export class StreamRegistry {
   }
 
   #addQuery(config: QueryConfig): void {
-    const stream = this.#streams.get(config.from);
+    if (this.#queries.has(config.name)) return;
+    const stream = config.isOnQuery ? this.#resultsOf(config.from) : this.#streams.get(config.from);
     if (stream === undefined) return;
     const id = this.#queriesById.length;
     const plan = queryPlan(config, stream.config, id, this.#config.limits.maxKeyClocks);
@@ -219,5 +229,16 @@ export class StreamRegistry {
     this.#queriesById.push(query);
     this.#queries.set(config.name, query);
     stream.queries.push(query);
+  }
+
+  /** The results of a query as a stream; the query is added first when it stands further down. */
+  #resultsOf(name: string): RunningStream | undefined {
+    const config = this.#config.queries.get(name);
+    if (config !== undefined) this.#addQuery(config);
+    const query = this.#queries.get(name);
+    if (query === undefined) return undefined;
+    query.asStream ??= new RunningStream(resultStream(query.config, query.stream.config), false);
+    this.#resultStreams.set(query.asStream.config.name, query.asStream);
+    return query.asStream;
   }
 }

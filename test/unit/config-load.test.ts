@@ -234,6 +234,36 @@ test("what this release cannot do is said, never ignored", () => {
   ]);
 });
 
+test("a query on a query takes its groups, and goes back to a stream", () => {
+  const query = (name: string, from: string, rest = ""): string =>
+    `  ${name}: { from: ${from}, window: { tumbling: 1m }, select: { n: count() }${rest} }\n`;
+  const config = load(
+    `${STREAM}queries:\n${query("c", "b")}${query("b", "a", ", where: n > 1")}${query("a", "s", ", by: [x, y]")}`,
+  );
+  assert.deepEqual(
+    [config.queries.get("b")?.by, config.queries.get("c")?.by],
+    [
+      ["x", "y"],
+      ["x", "y"],
+    ],
+  );
+  assert.equal(config.queries.get("c")?.isOnQuery, true);
+  assert.equal(config.queries.get("a")?.isOnQuery, undefined);
+  assert.deepEqual(problems(`${STREAM}queries:\n${query("a", "b")}${query("b", "a")}`), [
+    "test.yaml:4: queries.a.from: goes round in a circle (a → b → a); start from a stream",
+    "test.yaml:5: queries.b.from: goes round in a circle (b → a → b); start from a stream",
+  ]);
+  const each = "  each: { from: s, window: none, select: { v: first(v) } }\n";
+  assert.deepEqual(problems(`${STREAM}queries:\n${each}${query("a", "each")}`), [
+    "test.yaml:5: queries.a.from: each gives a row for each event; start from the stream, with the same where and derive",
+  ]);
+  const perKey = "streams: { s: { key: k, watermark: { per: key } } }\n";
+  assert.match(
+    problems(`${perKey}queries:\n${query("a", "s")}${query("b", "a")}`).join(),
+    /no watermark to follow/,
+  );
+});
+
 test("wrong values are shown where they stand, with the right form", () => {
   const cases: readonly (readonly [string, RegExp])[] = [
     ["http: { listen: 7070 }", /^test\.yaml:1: http\.listen: must be HOST:PORT/],

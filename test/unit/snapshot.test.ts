@@ -14,16 +14,18 @@ const part: SnapshotPart = {
     { name: "q", signature: "{}", state: Uint8Array.of(9) },
     { name: "r", signature: "[]", state: new Uint8Array(0) },
   ],
+  waiting: null,
 };
 const plain = (parts: readonly SnapshotPart[]): unknown =>
-  parts.map(({ clocks, queries, ...rest }) => ({
+  parts.map(({ clocks, queries, waiting, ...rest }) => ({
     ...rest,
+    waiting: waiting === null ? null : [...waiting],
     clocks: clocks === null ? null : { key: clocks.key, state: [...clocks.state] },
     queries: queries.map((query) => ({ ...query, state: [...query.state] })),
   }));
 
 test("a snapshot holds streams, clocks and queries as they were", () => {
-  const parts = [part, { ...part, stream: "t", queries: [] }];
+  const parts = [part, { ...part, stream: "t", queries: [], waiting: Uint8Array.of(4, 5) }];
   assert.deepEqual(plain(unpackSnapshot(packSnapshot(parts))), plain(parts));
 });
 
@@ -32,7 +34,7 @@ test("a checkpoint of version 1 has no clocks; one of a later version is refused
   const version = new DataView(bytes.buffer);
   version.setUint32(0, 1, true);
   assert.deepEqual(plain(unpackSnapshot(bytes)), plain([{ ...part, clocks: null }]));
-  version.setUint32(0, 3, true);
+  version.setUint32(0, 4, true);
   assert.throws(() => unpackSnapshot(bytes), { code: "E_CHECKPOINT_VERSION" });
 });
 
