@@ -23,6 +23,8 @@ const MIN_KEPT: u32 = 256;
 const KEPT_PER_WANTED: u32 = 8;
 const MAX_TEXT: u32 = 256;
 const FIRST_CAPACITY: u32 = 4;
+/** Counters that `reset` keeps memory for in any case. */
+const MAX_SPARE: u32 = 64;
 
 @unmanaged
 class Counter {
@@ -84,9 +86,9 @@ export class SpaceSaving {
     heap.free(changetype<usize>(this));
   }
 
-  /** Forgets the values and keeps the memory, unless it is much. */
+  /** Forgets the values. Memory that was hardly used is given back: emptying it costs more than the values did. */
   reset(): void {
-    if (this.capacity > this.kept << 1) {
+    if (this.capacity > MAX_SPARE && this.count << 3 < this.capacity) {
       countMemory(-this.bytes());
       this.shrink(FIRST_CAPACITY);
       countMemory(this.bytes());
