@@ -38,6 +38,7 @@ const SELECT = [
 
 const WINDOWS: Readonly<Record<string, QueryPlan["window"]>> = {
   sliding: { kind: "sliding", sizeUs: 60, everyUs: 10, offsetUs: 3 },
+  session: { kind: "session", gapUs: 8 },
 };
 
 const value: Readonly<Record<"float" | "bool" | "text", fc.Arbitrary<number | boolean | string>>> = {
