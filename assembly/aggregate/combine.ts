@@ -1,12 +1,13 @@
 import { ByteBuffer } from "../memory/bytes";
 import { mergeState, writeState } from "../state/field-state";
-import { EXTREMES, FIRST, LAST, Layout, OTHERS, QUANTILE, SQUARES, SUM } from "./layout";
+import { EXTREMES, FIRST, LAST, Layout, MORE, OTHERS, QUANTILE, SQUARES, SUM } from "./layout";
+import { moreAddWritten, moreParts, moreWrite } from "./more";
 import { keepFirst, keepLast } from "./run";
 import { sketchAddAll, sketchCopy, sketchCreate } from "./sketch";
 import { bigAt, cascadeAdd, cascadeAddLow, sumAdd } from "./sum";
 
 /** Families whose parts are merged in place; a field with another one goes through its bytes. */
-const DIRECT: u32 = SUM | SQUARES | EXTREMES | FIRST | LAST | QUANTILE | OTHERS;
+const DIRECT: u32 = SUM | SQUARES | EXTREMES | FIRST | LAST | QUANTILE | OTHERS | MORE;
 
 const scratch = ByteBuffer.create(256);
 
@@ -20,6 +21,7 @@ export function combineField(layout: Layout, into: usize, from: usize): void {
     return;
   }
   if (families & OTHERS) addCount(into + layout.others, from + layout.others);
+  if (families & MORE) combineMore(layout, into, from);
   if (load<u64>(from + layout.count) == 0) return;
   addCount(into + layout.count, from + layout.count);
   if (families & SUM) combineSum(layout, into, from);
@@ -58,6 +60,21 @@ export function copyField(layout: Layout, into: usize, from: usize): void {
     const sketch: usize = load<u32>(from + layout.sketch);
     if (sketch != 0) store<u32>(into + layout.sketch, <u32>sketchCopy(sketch));
   }
+  if (families & MORE) {
+    store<u32>(into + layout.more, 0);
+    combineMore(layout, into, from);
+  }
+}
+
+/** What stands outside the records goes through its bytes; numbers under min, max, first and last have none. */
+@inline
+function combineMore(layout: Layout, into: usize, from: usize): void {
+  const more: usize = load<u32>(from + layout.more);
+  const parts = more == 0 ? 0 : moreParts(more);
+  if (parts == 0) return;
+  scratch.reset();
+  moreWrite(scratch, more, parts);
+  moreAddWritten(layout, into, scratch.data);
 }
 
 /** Replaces the BigSum at `place` by a copy. */

@@ -29,6 +29,8 @@ const RANK_BITS: u32 = 6;
 const RANK_MASK: u32 = (1 << RANK_BITS) - 1;
 const MAX_SPARSE: u32 = 4096;
 const FIRST_SLOTS: u32 = 8;
+/** Slots that `distinctReset` keeps in any case. */
+const MAX_SPARE_SLOTS: u32 = 64;
 /** Odd and unpredictable, so that nobody can send values that meet in the table. */
 let seed: u32 = 0;
 /** 1 / (2 ln 2) */
@@ -74,10 +76,13 @@ export function distinctDispose(sketch: usize): void {
   heap.free(sketch);
 }
 
-/** Forgets the values; returns the sketch, which may have moved. */
+/**
+ * Forgets the values; returns the sketch, which may have moved. A large one that was hardly used is made small again, since
+ * to write and empty it takes a look at every slot.
+ */
 export function distinctReset(sketch: usize): usize {
   const slots = head(sketch).slots;
-  if (slots == 0) {
+  if (slots == 0 || (slots > MAX_SPARE_SLOTS && head(sketch).count << 4 < slots)) {
     distinctDispose(sketch);
     return distinctCreate();
   }

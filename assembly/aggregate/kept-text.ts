@@ -3,11 +3,12 @@ import { isBytesAfter } from "../state/sort";
 import { readVarint, varintEnd, writeVarint } from "../state/varint";
 import { boxText } from "./box";
 import { countMemory } from "./memory";
+import { cutText } from "./value";
 
 /**
- * first, last, min and max of texts: one text each, the whole of it, with its time. Exact; the order is that of UTF-8
- * bytes, which is that of code points. Among equal times first takes the smallest text and last the greatest, so that the
- * arrival order does not matter. Memory: 16 bytes and the text.
+ * first, last, min and max of texts: one text each, with its time. Exact, of texts cut to 4,096 bytes; the order is that of
+ * UTF-8 bytes, which is that of code points. Among equal times first takes the smallest text and last the greatest, so that
+ * the arrival order does not matter. Memory: 16 bytes and the text.
  *
  * A place is a u32 that holds the address of the kept text, or 0.
  */
@@ -22,6 +23,8 @@ class KeptText {
 const HEAD_BYTES: u32 = offsetof<KeptText>();
 const ABSENT: u32 = 0xffffffff;
 const MIN_CAPACITY: u32 = 16;
+/** Bytes of a text that are kept: the memory of a key and window is bounded, whatever a device sends. */
+const MAX_TEXT: u32 = 4096;
 
 @inline
 function at(place: usize): KeptText {
@@ -44,6 +47,7 @@ function bytesAt(place: usize): usize {
 }
 
 export function keepFirstText(place: usize, time: i64, text: usize, length: u32): void {
+  length = cutText(text, length, MAX_TEXT);
   if (hasText(place)) {
     const known = at(place);
     if (time > known.time) return;
@@ -53,6 +57,7 @@ export function keepFirstText(place: usize, time: i64, text: usize, length: u32)
 }
 
 export function keepLastText(place: usize, time: i64, text: usize, length: u32): void {
+  length = cutText(text, length, MAX_TEXT);
   if (hasText(place)) {
     const known = at(place);
     if (time < known.time) return;
@@ -62,11 +67,13 @@ export function keepLastText(place: usize, time: i64, text: usize, length: u32):
 }
 
 export function keepMinText(place: usize, text: usize, length: u32): void {
+  length = cutText(text, length, MAX_TEXT);
   if (hasText(place) && !isBytesAfter(bytesAt(place), at(place).length, text, length)) return;
   set(place, 0, text, length);
 }
 
 export function keepMaxText(place: usize, text: usize, length: u32): void {
+  length = cutText(text, length, MAX_TEXT);
   if (hasText(place) && !isBytesAfter(text, length, bytesAt(place), at(place).length)) return;
   set(place, 0, text, length);
 }

@@ -191,6 +191,7 @@ export class Layout {
       case Fn.Last:
         return load<f64>(record + this.last, 8);
       case Fn.Delta:
+        // Of equal times the least is first and the greatest last, as for these: exact, rounded once.
         return load<f64>(record + this.last, 8) - load<f64>(record + this.first, 8);
       case Fn.Variance:
       case Fn.Stddev: {

@@ -4,7 +4,7 @@ import { isBytesAfter, sortNumbers } from "../state/sort";
 import { readVarint, varintEnd, writeVarint } from "../state/varint";
 import { BoxKind, boxes, boxOf, boxBool } from "./box";
 import { countMemory } from "./memory";
-import { compareValues, hashText, hashValue, ValueKind, writeValue } from "./value";
+import { compareValues, cutText, hashText, hashValue, ValueKind, writeValue } from "./value";
 
 /**
  * topk and mode: the most frequent values and how often each was there, by Space-Saving counters.
@@ -23,6 +23,8 @@ const MIN_KEPT: u32 = 256;
 const KEPT_PER_WANTED: u32 = 8;
 const MAX_TEXT: u32 = 256;
 const FIRST_CAPACITY: u32 = 4;
+/** Counters that `reset` keeps memory for in any case. */
+const MAX_SPARE: u32 = 64;
 
 @unmanaged
 class Counter {
@@ -84,9 +86,9 @@ export class SpaceSaving {
     heap.free(changetype<usize>(this));
   }
 
-  /** Forgets the values and keeps the memory, unless it is much. */
+  /** Forgets the values. Memory that was hardly used is given back: emptying it costs more than the values did. */
   reset(): void {
-    if (this.capacity > this.kept << 1) {
+    if (this.capacity > MAX_SPARE && this.count << 3 < this.capacity) {
       countMemory(-this.bytes());
       this.shrink(FIRST_CAPACITY);
       countMemory(this.bytes());
@@ -116,7 +118,7 @@ export class SpaceSaving {
 
   /** Counts a text `times` more. */
   addText(text: usize, length: u32, times: u64): void {
-    this.raise(this.findText(text, cutText(text, length)), times, 0);
+    this.raise(this.findText(text, cutText(text, length, MAX_TEXT)), times, 0);
   }
 
   /** Adds to a counter; a new one (count 0) may have been there up to the floor before. */
@@ -346,14 +348,6 @@ export class SpaceSaving {
     this.settle();
     return at;
   }
-}
-
-/** Shortens a text to what counts of it, between characters. */
-function cutText(text: usize, length: u32): u32 {
-  if (length <= MAX_TEXT) return length;
-  let end = MAX_TEXT;
-  while (end > 0 && (load<u8>(text + end) & 0xc0) == 0x80) end--;
-  return end;
 }
 
 @inline

@@ -77,6 +77,15 @@ function compareIntToNumber(a: i64, b: f64): i32 {
   return b < 9223372036854775808.0 && a > <i64>b ? 1 : -1;
 }
 
+/** The length of a text cut to at most `most` bytes, between characters. */
+@inline
+export function cutText(text: usize, length: u32, most: u32): u32 {
+  if (length <= most) return length;
+  let end = most;
+  while (end > 0 && (load<u8>(text + end) & 0xc0) == 0x80) end--;
+  return end;
+}
+
 /** kind u8, then bits u64, or length u32 and UTF-8. */
 export function writeValue(out: ByteBuffer, kind: ValueKind, bits: u64, text: usize, length: u32): void {
   out.u8(<u8>kind);

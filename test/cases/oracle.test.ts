@@ -3,6 +3,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { divideToDouble, ExactSums } from "../support/exact.ts";
 import { computeWindows, isQuantileWithin } from "../support/oracle.ts";
+import { aggregatePlainly, thinPlainly } from "../support/oracle-aggregates.ts";
 
 /** The yardstick is measured first. */
 
@@ -66,4 +67,39 @@ test("a quantile is within its error of a value between the nearest ranks, or it
   assert.ok(isQuantileWithin(303, sorted, 0.99, 0.01));
   assert.ok(!isQuantileWithin(null, sorted, 0.5, 0.01));
   assert.ok(isQuantileWithin(null, [], 0.5, 0.01));
+});
+
+test("a counter, a curve and counts, worked out by hand", () => {
+  const events = [9, 4, 6, 6].map((value, index) => ({ timeUs: index * 2_000_000, value }));
+  const shuffled = [events[2]!, events[0]!, { timeUs: 1, value: null }, events[3]!, events[1]!];
+  // 4 after the reset, then 2.
+  assert.equal(aggregatePlainly("rate", shuffled), 1);
+  assert.equal(aggregatePlainly("integral", shuffled), 13 + 10 + 12);
+  assert.equal(aggregatePlainly("integral", shuffled, { parameter: 1 }), 18 + 8 + 12);
+  assert.equal(aggregatePlainly("twa", shuffled), 35 / 6);
+  assert.deepEqual(aggregatePlainly("topk", shuffled, { parameter: 2 }), [
+    { value: 6, count: 2 },
+    { value: 4, count: 1 },
+  ]);
+  assert.deepEqual(aggregatePlainly("histogram", shuffled, { bounds: [4, 6] }), {
+    bounds: [4, 6],
+    counts: [0, 1, 3],
+  });
+  assert.equal(aggregatePlainly("delta", shuffled), -3);
+  assert.equal(aggregatePlainly("distinct", shuffled), 3);
+});
+
+test("points are thinned out by the coarsest cut that is needed", () => {
+  const points = [5, 1, 3, 2, 9, 4].map((value, timeUs) => ({ timeUs, value }));
+  assert.deepEqual(
+    thinPlainly(points, 6).map(({ kept }) => kept.map(({ value }) => value)),
+    [5, 1, 3, 2, 9, 4].map((value) => [value, value, value, value]),
+  );
+  assert.deepEqual(
+    thinPlainly(points, 2).map(({ kept }) => kept.map(({ value }) => value)),
+    [
+      [5, 2, 1, 5],
+      [9, 4, 4, 9],
+    ],
+  );
 });

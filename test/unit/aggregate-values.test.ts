@@ -227,8 +227,19 @@ test("topk and mode look at the first 256 bytes of a string, between characters"
     "topk(x, 1)": `[{"value":"${"a".repeat(255)}","count":2}]`,
     "mode(x)": `"${"a".repeat(255)}"`,
   });
-  // Others take the whole.
+  // Others look further.
   assert.equal(results(["last(x)"], { kind: "text", cells: [`${long}1`] })["last(x)"], `"${long}1"`);
+});
+
+test("min, max, first and last keep the first 4,096 bytes of a string, between characters", () => {
+  const long = "ü".repeat(2_047);
+  const part: Part = { kind: "text", cells: [`${long}a😀`, `${long}b😀`] };
+  assert.deepEqual(results(["first(x)", "last(x)", "min(x)", "max(x)"], part), {
+    "first(x)": `"${long}a"`,
+    "last(x)": `"${long}b"`,
+    "min(x)": `"${long}a"`,
+    "max(x)": `"${long}b"`,
+  });
 });
 
 test("topk says by how much a count may be too great, once values are too many", () => {
