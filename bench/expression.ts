@@ -30,6 +30,8 @@ const PROGRAMS: readonly (readonly [name: string, texts: Texts])[] = [
   ["if(temp > 25, temp, volts)", { derive: { x: "if(temp > 25, temp, volts)" } }],
   ['state != "off"', { where: 'state != "off"' }],
   ['state in ("on", "idle")', { where: 'state in ("on", "idle")' }],
+  ["device in (100 texts)", { where: `device in (${list((n) => `"press-${n * 3}"`)})` }],
+  ["rpm in (100 numbers)", { where: `rpm in (${list((n) => `${n * 3}`)})` }],
   ['device like "press-1*"', { where: 'device like "press-1*"' }],
   ['concat(state, "/", device)', { derive: { x: 'concat(state, "/", device)' } }],
   ["hour()", { derive: { h: "hour()" } }],
@@ -157,6 +159,10 @@ function nsPerEvent(minMs: number, work: () => void): number {
     calls++;
   }
   return ((performance.now() - started) * 1e6) / calls / BATCHES / BATCH_EVENTS;
+}
+
+function list(item: (n: number) => string): string {
+  return Array.from({ length: 100 }, (_, n) => item(n)).join(", ");
 }
 
 function makeFleet(core: CoreModule, random: () => number): BatchHandle {
