@@ -17,6 +17,7 @@ export const enum Op {
   IsNull = 19,
   If = 20,
   Coalesce = 21,
+  In = 22,
   StartsWith = 24,
   EndsWith = 25,
   Contains = 26,

@@ -4,6 +4,7 @@ import { ByteCursor, readFrom } from "../state/cursor";
 import { Name } from "../window/plan";
 import { disposeMemos, Step } from "./step";
 import { Table } from "./table";
+import { ValueSet } from "./value-set";
 import { CHUNK_ROWS, Vector } from "./vector";
 
 /** What an operand refers to stands in its upper two bits, the number below. */
@@ -47,6 +48,7 @@ const STEP_SIZE: u32 = offsetof<Step>();
  *   version
  *   inputs, then each: name length, name
  *   constants, then each: ColumnType, then for Text: length, bytes; else the cell as u64
+ *   sets of values, then each as `ValueSet.read` has it
  *   tables
  *   buffers
  *   steps, then each: op, into, a, b, c, extra
@@ -63,6 +65,8 @@ export class Program {
   constantCount: u32;
   /** The constants' texts. */
   constantTexts: Dictionary;
+  valueSets: usize; // ValueSet[valueSetCount], addresses
+  valueSetCount: u32;
   tables: usize; // Table[tableCount], addresses or 0
   tableCount: u32;
   buffers: usize; // Vector[bufferCount], addresses
@@ -96,6 +100,10 @@ export class Program {
     return load<Table>(this.tables + index * sizeof<usize>());
   }
 
+  @inline valueSet(index: u32): ValueSet {
+    return load<ValueSet>(this.valueSets + index * sizeof<usize>());
+  }
+
   @inline step(index: u32): Step {
     return changetype<Step>(this.steps + index * STEP_SIZE);
   }
@@ -124,6 +132,7 @@ export class Program {
       input.vector.dispose();
     }
     for (let i: u32 = 0; i < this.constantCount; i++) this.constant(i).dispose();
+    for (let i: u32 = 0; i < this.valueSetCount; i++) this.valueSet(i).dispose();
     for (let i: u32 = 0; i < this.bufferCount; i++) this.buffer(i).dispose();
     for (let i: u32 = 0; i < this.stepCount; i++) disposeMemos(this.step(i));
     for (let i: u32 = 0; i < this.derivedCount; i++) {
@@ -135,6 +144,7 @@ export class Program {
     }
     heap.free(this.inputs);
     heap.free(this.constants);
+    heap.free(this.valueSets);
     heap.free(this.tables);
     heap.free(this.buffers);
     heap.free(this.steps);
@@ -170,6 +180,11 @@ export function readProgram(at: usize): Program {
   program.constants = heap.alloc(program.constantCount * sizeof<usize>() + 1);
   for (let i: u32 = 0; i < program.constantCount; i++) {
     store<Vector>(program.constants + i * sizeof<usize>(), readConstant(program, cursor));
+  }
+  program.valueSetCount = cursor.u32();
+  program.valueSets = heap.alloc(program.valueSetCount * sizeof<usize>() + 1);
+  for (let i: u32 = 0; i < program.valueSetCount; i++) {
+    store<ValueSet>(program.valueSets + i * sizeof<usize>(), ValueSet.read(cursor));
   }
   program.tableCount = cursor.u32();
   program.tables = heap.alloc(program.tableCount * sizeof<usize>() + 1);

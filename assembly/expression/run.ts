@@ -10,6 +10,7 @@ import { beginBatch, Step } from "./step";
 import { findRows, readCells } from "./table";
 import { changeCase, concat, lengthOf, predicate, toText } from "./text";
 import { timePart } from "./time-part";
+import { isIn } from "./value-set";
 import { ALL_VALID, asKind, CHUNK_ROWS, Vector } from "./vector";
 import { Kind } from "./opcode";
 
@@ -106,6 +107,8 @@ function runStep(program: Program, step: Step, batch: Batch, from: u32, rows: u3
       return chooseIf(step, a, b, program.operand(step.c), out, rows, texts);
     case Op.Coalesce:
       return coalesce(step, a, b, out, rows, texts);
+    case Op.In:
+      return isIn(step, program.valueSet(step.extra), a, out, rows);
     case Op.StartsWith:
     case Op.EndsWith:
     case Op.Contains:

@@ -11,7 +11,7 @@ export class Step {
   a: u32;
   b: u32;
   c: u32;
-  /** A `Kind`, or the number of a table or column, as the operation has it. */
+  /** A `Kind`, or the number of a table, column or set, as the operation has it. */
   extra: u32;
   /** What is known of texts by their id, or 0: see `memoFor`. */
   firstMemo: usize;

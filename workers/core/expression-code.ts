@@ -20,6 +20,7 @@ export const OPERATIONS = {
   isNull: 19,
   if: 20,
   coalesce: 21,
+  in: 22,
   startsWith: 24,
   endsWith: 25,
   contains: 26,

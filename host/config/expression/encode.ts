@@ -8,7 +8,7 @@ import {
   PROGRAM_VERSION,
 } from "../../../workers/core/expression-code.ts";
 import type { ExpressionProgram } from "../../../workers/messages.ts";
-import type { Graph, Value } from "./graph.ts";
+import type { Graph, Value, ValueSet } from "./graph.ts";
 import type { Kind } from "./kinds.ts";
 import type { Literal } from "./tree.ts";
 
@@ -40,6 +40,8 @@ export function encodeProgram(graph: Graph, { derived, condition }: Outputs): Ex
   for (const { name } of columns) writer.text(name);
   writer.u32(literals.length);
   for (const { literal } of literals) writer.literal(literal);
+  writer.u32(graph.sets.length);
+  for (const set of graph.sets) writer.set(set);
   writer.u32(graph.tables.length);
   writer.u32(count);
   writer.u32(steps.length);
@@ -58,15 +60,15 @@ export function encodeProgram(graph: Graph, { derived, condition }: Outputs): Ex
 }
 
 function writeStep(writer: Writer, step: Step, into: number, reference: (value: Value) => number): void {
-  const { operation, operands, operandKind, table, column } = step;
+  const { operation, operands, operandKind, source, column } = step;
   const [a = NO_OPERAND, b = NO_OPERAND, c = NO_OPERAND] = operands.map(reference);
-  const isOfTable = operation === "tableRow" || operation === "tableCell";
+  const hasSource = operation === "tableRow" || operation === "tableCell" || operation === "in";
   writer.u32(OPERATIONS[operation]);
   writer.u32(into);
   writer.u32(a);
   writer.u32(b);
   writer.u32(operation === "tableCell" ? column : c);
-  writer.u32(isOfTable ? table : operandNumber(operandKind));
+  writer.u32(hasSource ? source : operandNumber(operandKind));
 }
 
 function operandNumber(kind: Kind): number {
@@ -146,6 +148,15 @@ class Writer {
           : CONSTANT_TYPES.bool,
     );
     this.#parts.push(new Uint8Array(BigInt64Array.of(BigInt(literal ?? 0n)).buffer));
+  }
+
+  set({ kind, values }: ValueSet): void {
+    this.u32(kind === "string" ? CONSTANT_TYPES.string : CONSTANT_TYPES.float);
+    this.u32(values.length);
+    for (const value of values) {
+      if (typeof value === "string") this.text(value);
+      else this.#parts.push(new Uint8Array(Float64Array.of(value).buffer));
+    }
   }
 
   bytes(): Buffer {

@@ -14,21 +14,27 @@ export type Value =
       readonly operands: readonly Value[];
       /** Of If and Coalesce: what its operands must be. */
       readonly operandKind: Kind;
-      /** Of table operations: the table's number, and the column's. */
-      readonly table: number;
+      /** Of table operations: the table's number. Of In: that of its set. */
+      readonly source: number;
       readonly column: number;
     };
 
 interface StepOptions {
   readonly operandKind?: Kind;
-  readonly table?: number;
+  readonly source?: number;
   readonly column?: number;
 }
+
+/** Literals of one kind: texts, or numbers in ascending order. */
+export type ValueSet =
+  | { readonly kind: "string"; readonly values: readonly string[] }
+  | { readonly kind: "number"; readonly values: readonly number[] };
 
 /** The values that one query's expressions need, each once: what is written twice is computed once. */
 export class Graph {
   readonly values: Value[] = [];
   readonly tables: string[] = [];
+  readonly sets: ValueSet[] = [];
   readonly #known = new Map<string, Value>();
 
   literal(literal: Literal): Value {
@@ -42,16 +48,22 @@ export class Graph {
   }
 
   step(operation: Operation, operands: readonly Value[], kind: Kind, options: StepOptions = {}): Value {
-    const { operandKind = "any", table = 0, column = 0 } = options;
-    const key = [operation, operandKind, table, column, ...operands.map(({ id }) => id)].join(" ");
+    const { operandKind = "any", source = 0, column = 0 } = options;
+    const key = [operation, operandKind, source, column, ...operands.map(({ id }) => id)].join(" ");
     const id = this.values.length;
-    return this.#once(key, { id, kind, from: "step", operation, operands, operandKind, table, column });
+    return this.#once(key, { id, kind, from: "step", operation, operands, operandKind, source, column });
   }
 
   /** The number of a table among those that the program uses. */
   tableNumber(name: string): number {
     const known = this.tables.indexOf(name);
     return known >= 0 ? known : this.tables.push(name) - 1;
+  }
+
+  /** The number of a set of literals. */
+  setNumber(set: ValueSet): number {
+    const known = this.sets.findIndex((other) => JSON.stringify(other) === JSON.stringify(set));
+    return known >= 0 ? known : this.sets.push(set) - 1;
   }
 
   #once(key: string, value: Value): Value {

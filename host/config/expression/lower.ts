@@ -1,7 +1,7 @@
 import type { Operation } from "../../../workers/core/expression-code.ts";
 import { nearest } from "../suggest.ts";
 import { FUNCTIONS, type Signature } from "./functions.ts";
-import type { Graph, Value } from "./graph.ts";
+import type { Graph, Value, ValueSet } from "./graph.ts";
 import { parseInstantUs } from "./instant.ts";
 import { commonKind, describeKind, fits, type Kind } from "./kinds.ts";
 import { refuse } from "./problem.ts";
@@ -133,14 +133,17 @@ export class Lowering {
     return this.#step(operation, [x, y], "bool");
   }
 
-  /** x in (a, b) is x == a or x == b. */
+  /** x in (a, b) is x == a or x == b; a set of many literals means the same. */
   #membership(operand: Tree, items: readonly Tree[]): Value {
     const value = this.value(operand);
     const tests = items.map((item) => {
       if (isNullLiteral(item)) refuse(item.at, "nothing equals null", "write x in (1, 2) or x is null");
       return this.#compare("equal", value, this.value(item), item.at);
     });
-    return tests.reduce((found, test) => this.#step("or", [found, test], "bool"));
+    const set = toSet(items);
+    return set === null
+      ? tests.reduce((found, test) => this.#step("or", [found, test], "bool"))
+      : this.#graph.step("in", [value], "bool", { source: this.#graph.setNumber(set) });
   }
 
   #call(name: string, trees: readonly Tree[], at: number): Value {
@@ -230,6 +233,21 @@ export class Lowering {
       ? refuse(tree.at, "this is no time of ISO 8601 with a time zone", fix)
       : this.#graph.literal(us);
   }
+}
+
+/** From here on a look-up takes less time than comparisons. */
+const LEAST_SET = 4;
+
+/** The literals as a set when there are many and all are texts, or numbers that are exact as floats; else null. */
+function toSet(items: readonly Tree[]): ValueSet | null {
+  if (items.length < LEAST_SET) return null;
+  const values = items.map((item) => (item.type === "literal" ? item.value : null));
+  if (values.every((value) => typeof value === "string"))
+    return { kind: "string", values: [...new Set(values)].toSorted() };
+  const isExact = (value: number | bigint): boolean => Math.abs(Number(value)) < 2 ** 53;
+  if (!values.every((value) => (typeof value === "number" || typeof value === "bigint") && isExact(value)))
+    return null;
+  return { kind: "number", values: [...new Set(values.map(Number))].toSorted((a, b) => a - b) };
 }
 
 function isNullLiteral(tree: Tree): boolean {

@@ -65,7 +65,7 @@ export class RowScope implements Scope {
       return keys[0] ?? { ok: false, message: `table ${name} has no on`, fix: "add it" };
     const key = others.reduce((chosen, other) => graph.step("coalesce", [chosen, other], "any"), first);
     const number = graph.tableNumber(name);
-    const row = graph.step("tableRow", [key], "number", { table: number });
-    return { ok: true, value: graph.step("tableCell", [row], found.kind, { table: number, column: index }) };
+    const row = graph.step("tableRow", [key], "number", { source: number });
+    return { ok: true, value: graph.step("tableCell", [row], found.kind, { source: number, column: index }) };
   }
 }
