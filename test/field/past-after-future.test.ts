@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { startFieldNode } from "../support/field-node.ts";
 
-const CONFIG = (per: "stream" | "source"): string => `
+const CONFIG = (per: "stream" | "source" | "key"): string => `
 streams:
   fleet:
     key: device
@@ -24,7 +24,7 @@ interface Stream {
   readonly skewedDevices: readonly { device: string; events: number; medianOffsetMs: number }[];
 }
 
-for (const per of ["stream", "source"] as const) {
+for (const per of ["stream", "source", "key"] as const) {
   test(`past-after-future, watermarks per ${per}: an event in the future makes no other late, and its device is named`, async (context) => {
     const { node, client } = await startFieldNode(CONFIG(per), context);
     const nowMs = Math.floor(Date.now() / 10_000) * 10_000 - 60_000;
@@ -89,4 +89,33 @@ test("past-after-future, within maxAhead: with watermarks per source a clock tha
   }>("/v1/streams/fleet/clocks");
   assert.deepEqual(clocks.heldBackBy, { device: "good" });
   assert.equal(clocks.devices[0]?.device, "fast", "the report begins with the clock that is furthest ahead");
+});
+
+test("past-after-future, watermarks per key: a clock that is ahead by less than maxAhead makes no other late either", async (context) => {
+  const { node, client } = await startFieldNode(CONFIG("key"), context);
+  const nowMs = Math.floor(Date.now() / 10_000) * 10_000 - 60_000;
+  await client.send("fleet", [
+    { device: "fast", ts: nowMs + 100_000 },
+    { device: "good", ts: nowMs },
+  ]);
+  await client.send("fleet", [{ device: "good", ts: nowMs + 1_000 }]);
+  await node.restart("SIGKILL");
+  await client.send("fleet", [
+    { device: "good", ts: nowMs + 2_000 },
+    { device: "other", ts: nowMs + 3_000 },
+    { device: "fast", ts: nowMs + 200_000 },
+  ]);
+  const counts = async (): Promise<unknown> =>
+    (await client.results("counts")).map(({ key, values }) => [key.device, values.n]);
+  assert.deepEqual(await counts(), [["fast", 1]], "each window closes by its own clock");
+  assert.deepEqual(await client.late("fleet"), []);
+  const { watermark } = await client.json<Stream>("/v1/streams/fleet");
+  assert.equal(Date.parse(watermark), nowMs + 2_000, "the earliest clock with an open window is shown");
+  await client.watermark("fleet", { end: true });
+  assert.deepEqual(await counts(), [
+    ["good", 3],
+    ["other", 1],
+    ["fast", 1],
+    ["fast", 1],
+  ]);
 });

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { instantiateCore } from "../../workers/core/module.ts";
 import { createLocal, createWindows, type LocalAggregator, type Windows } from "../../workers/core/window.ts";
 import type { QueryPlan, ResultRow } from "../../workers/messages.ts";
+import { explainRefusal } from "../../workers/query/correctable.ts";
 import { makeOutputs, makePlan, type Rows, withBatch } from "./window-batch.ts";
 
 const core = instantiateCore();
@@ -305,6 +306,16 @@ test("a damaged snapshot, or one of another selection, is refused and changes no
   assert.throws(() => other.windows.restore(state), { code: "E_CHECKPOINT_VERSION" });
   assert.throws(() => engine.windows.restore(new Uint8Array(3)), { code: "E_CHECKPOINT_VERSION" });
   assert.deepEqual(engine.windows.snapshot(), state);
+});
+
+test("windows of a key are not corrected from stored events, and say so", () => {
+  const tumbling = { kind: "tumbling", sizeUs: 10, offsetUs: 0 } as const;
+  const reason = (plan: Partial<QueryPlan>): string | null =>
+    explainRefusal(makePlan({ select: SELECT, ...plan }), new Map());
+  assert.equal(reason({ window: tumbling }), null);
+  const keyClock = { boundUs: 0, maxIdleKeys: 10 };
+  assert.match(reason({ window: tumbling, keyClock }) ?? "", /close by the clocks of keys/);
+  assert.match(reason({ window: SESSION }) ?? "", /windows of kind session are not corrected/);
 });
 
 test('such windows take named values, not "*"', () => {

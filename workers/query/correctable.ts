@@ -6,6 +6,8 @@ export function explainRefusal(
   plan: QueryPlan,
   types: ReadonlyMap<string, ReadonlySet<FieldType>>,
 ): string | null {
+  if (plan.keyClock !== undefined)
+    return "its windows close by the clocks of keys, which are not corrected by this release";
   if (timesOfWindow(plan, 0) === null)
     return `windows of kind ${plan.window.kind} are not corrected by this release`;
   const [table] = plan.expressions?.tables ?? [];

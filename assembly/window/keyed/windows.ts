@@ -3,10 +3,9 @@ import { ByteBuffer } from "../../memory/bytes";
 import { mergeState } from "../../state/field-state";
 import { KeyTable } from "../key-table";
 import { Plan } from "../plan";
-import { mergeAligned } from "./aligned";
 import { forgetClocks } from "./clocks";
-import { fillWindows, waitForClock } from "./count";
-import { dropPassed, showEvent } from "./events";
+import { fillWindows } from "./count";
+import { dropPassed } from "./events";
 import { disposeFragment, Fragment, fragmentBytes, headOf } from "./fragment";
 import {
   BEFORE_ALL,
@@ -23,15 +22,10 @@ import {
   TOUCHED,
   waitingOf,
 } from "./group";
-import { FRAGMENT_ENTRY_BYTES, FragmentEntry, GROUP_HEAD_BYTES, KEYED_PARTIAL_VERSION } from "./partial";
+import { mergePartial } from "./merge";
 import { RowKind, showFragment, showRow } from "./results";
 import { Schedule } from "./schedule";
-import { mergeSession } from "./session";
 import { addTime, KeyedKind, KeyedSettings } from "./settings";
-
-/** What `merge` gives for bytes that it cannot read. */
-const MERGE_REFUSED: i32 = -1;
-const NO_SPAN: u32 = 0xffffffff;
 
 /**
  * The window stage of a query whose windows belong to their key: each key has a sorted list of its own. A partial is
@@ -162,134 +156,9 @@ export class KeyedWindows {
   /** How many spans of events were too late: they are listed in `late`. -1 when the partial has another version. */
   merge(watermarkUs: i64): i32 {
     const before = outsideBytes;
-    const late = this.mergeInput(watermarkUs);
+    const late = mergePartial(this, watermarkUs);
     this.extraBytes += outsideBytes - before;
     return late;
-  }
-
-  private mergeInput(watermarkUs: i64): i32 {
-    this.late.reset();
-    this.lateRows = 0;
-    if (this.input.length < 4 || load<u32>(this.input.data) != KEYED_PARTIAL_VERSION) return MERGE_REFUSED;
-    let at = this.readKeys(this.input.data + 4);
-    const groups = load<u32>(at);
-    let head = at + 4;
-    this.findGroups(head, groups);
-    at = head + groups * GROUP_HEAD_BYTES;
-    let late: u32 = 0;
-    for (let g: u32 = 0; g < groups; g++, head += GROUP_HEAD_BYTES) {
-      const name = this.partialKeys.data + (<usize>load<u32>(head) << 3);
-      const key = load<u32>(this.found.data + (<usize>g << 2));
-      const group = this.group(key);
-      const fragments = load<u32>(head, 4);
-      const greatestUs = load<i64>(head, 8);
-      const clockUs = max(watermarkUs, group.clockUs);
-      const waiting = group.waiting != 0 ? waitingOf(group).end : 0;
-      let span = NO_SPAN;
-      for (let f: u32 = 0; f < fragments; f++) {
-        const entry = changetype<FragmentEntry>(at);
-        if (this.take(group, key, entry, at + FRAGMENT_ENTRY_BYTES, clockUs, waiting)) {
-          span = NO_SPAN;
-        } else {
-          if (span == NO_SPAN) late++;
-          span = this.refuse(name, entry, span);
-        }
-        at += FRAGMENT_ENTRY_BYTES + entry.stateLength;
-      }
-      if (group.waiting != 0) this.settle(group, waiting);
-      this.moveClock(group, key, greatestUs);
-      this.refresh(group, key);
-    }
-    return late;
-  }
-
-  private readKeys(at: usize): usize {
-    const count = load<u32>(at);
-    at += 4;
-    this.partialKeys.reset();
-    this.partialKeys.reserve(count << 3);
-    for (let k: u32 = 0; k < count; k++) {
-      const length = load<u32>(at);
-      this.partialKeys.u32(<u32>(at + 4));
-      this.partialKeys.u32(length);
-      at += 4 + length;
-    }
-    return at;
-  }
-
-  /** The numbers of the partial's keys. A step ahead of the merge, so that the cache misses of different keys overlap. */
-  private findGroups(head: usize, groups: u32): void {
-    const found = this.found;
-    found.reset();
-    found.reserve(groups << 2);
-    for (let g: u32 = 0; g < groups; g++, head += GROUP_HEAD_BYTES) {
-      const name = this.partialKeys.data + (<usize>load<u32>(head) << 3);
-      found.u32(this.keys.intern(load<u32>(name), load<u32>(name, 4)));
-    }
-    if (this.keys.dictionary.count > 0) this.groupOf(this.keys.dictionary.count - 1);
-    let seen: u32 = 0;
-    for (let g: u32 = 0; g < groups; g++) {
-      const group = this.group(load<u32>(found.data + (<usize>g << 2)));
-      if (group.count == 1 && group.capacity == 0) seen += <u32>fragmentAt(group, 0).isLate;
-    }
-    this.glanced = seen;
-  }
-
-  /** Takes a fragment in; false when it is too late. */
-  @inline private take(
-    group: KeyedGroup,
-    key: u32,
-    entry: FragmentEntry,
-    states: usize,
-    clockUs: i64,
-    waiting: u32,
-  ): bool {
-    switch (this.settings.kind) {
-      case KeyedKind.Session:
-        return mergeSession(this, group, key, entry, states, clockUs);
-      case KeyedKind.Aligned:
-        return mergeAligned(this, group, key, entry, states, clockUs);
-      case KeyedKind.Count:
-        return waitForClock(group, entry, states, clockUs);
-      default:
-        showEvent(this, group, key, entry, states, clockUs, waiting);
-        return true;
-    }
-  }
-
-  /** Lists a fragment as late, by lengthening the span of the one before it where that was late too. */
-  private refuse(name: usize, entry: FragmentEntry, span: u32): u32 {
-    const late = this.late;
-    this.lateRows += entry.rows;
-    if (span != NO_SPAN) {
-      store<i64>(late.data + span, entry.lastUs, 8);
-      return span;
-    }
-    const at = late.length;
-    late.u64(entry.firstUs);
-    late.u64(entry.lastUs);
-    late.u32(load<u32>(name, 4));
-    late.append(load<u32>(name), load<u32>(name, 4));
-    return at;
-  }
-
-  private settle(group: KeyedGroup, from: u32): void {
-    const waiting = waitingOf(group);
-    waiting.settle(from);
-    if (!waiting.isEmpty) return;
-    waiting.dispose();
-    group.waiting = 0;
-  }
-
-  /** A key's clock moves once all of a block is merged. */
-  private moveClock(group: KeyedGroup, key: u32, greatestUs: i64): void {
-    const settings = this.settings;
-    if (!settings.hasClocks) return;
-    group.clockUs = max(group.clockUs, greatestUs - settings.boundUs);
-    if (isOpen(group) && !(group.flags & TOUCHED)) {
-      group.flags |= TOUCHED;
-      this.touched.u32(key);
-    }
   }
 
   /** Brings what is known of a key up to date with its windows and its clock. */

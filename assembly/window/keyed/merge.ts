@@ -1,0 +1,140 @@
+import { mergeAligned } from "./aligned";
+import { waitForClock } from "./count";
+import { showEvent } from "./events";
+import { fragmentAt, isOpen, KeyedGroup, TOUCHED, waitingOf } from "./group";
+import { FRAGMENT_ENTRY_BYTES, FragmentEntry, GROUP_HEAD_BYTES, KEYED_PARTIAL_VERSION } from "./partial";
+import { mergeSession } from "./session";
+import { KeyedKind } from "./settings";
+import { KeyedWindows } from "./windows";
+
+/** What `mergePartial` gives for bytes that it cannot read. */
+const MERGE_REFUSED: i32 = -1;
+const NO_SPAN: u32 = 0xffffffff;
+
+/** Merges the partial in `windows.input`: see `KeyedWindows.merge`. */
+export function mergePartial(windows: KeyedWindows, watermarkUs: i64): i32 {
+  windows.late.reset();
+  windows.lateRows = 0;
+  if (windows.input.length < 4 || load<u32>(windows.input.data) != KEYED_PARTIAL_VERSION) return MERGE_REFUSED;
+  let at = readKeys(windows, windows.input.data + 4);
+  const groups = load<u32>(at);
+  let head = at + 4;
+  findGroups(windows, head, groups);
+  at = head + groups * GROUP_HEAD_BYTES;
+  let late: u32 = 0;
+  for (let g: u32 = 0; g < groups; g++, head += GROUP_HEAD_BYTES) {
+    const name = windows.partialKeys.data + (<usize>load<u32>(head) << 3);
+    const key = load<u32>(windows.found.data + (<usize>g << 2));
+    const group = windows.group(key);
+    const fragments = load<u32>(head, 4);
+    const greatestUs = load<i64>(head, 8);
+    const clockUs = max(watermarkUs, group.clockUs);
+    const waiting = group.waiting != 0 ? waitingOf(group).end : 0;
+    let span = NO_SPAN;
+    for (let f: u32 = 0; f < fragments; f++) {
+      const entry = changetype<FragmentEntry>(at);
+      if (take(windows, group, key, entry, at + FRAGMENT_ENTRY_BYTES, clockUs, waiting)) {
+        span = NO_SPAN;
+      } else {
+        if (span == NO_SPAN) late++;
+        span = refuse(windows, name, entry, span);
+      }
+      at += FRAGMENT_ENTRY_BYTES + entry.stateLength;
+    }
+    if (group.waiting != 0) settle(windows, group, waiting);
+    moveClock(windows, group, key, greatestUs);
+    windows.refresh(group, key);
+  }
+  return late;
+}
+
+function readKeys(windows: KeyedWindows, at: usize): usize {
+  const count = load<u32>(at);
+  at += 4;
+  windows.partialKeys.reset();
+  windows.partialKeys.reserve(count << 3);
+  for (let k: u32 = 0; k < count; k++) {
+    const length = load<u32>(at);
+    windows.partialKeys.u32(<u32>(at + 4));
+    windows.partialKeys.u32(length);
+    at += 4 + length;
+  }
+  return at;
+}
+
+/** The numbers of the partial's keys. A step ahead of the merge, so that the cache misses of different keys overlap. */
+function findGroups(windows: KeyedWindows, head: usize, groups: u32): void {
+  const found = windows.found;
+  found.reset();
+  found.reserve(groups << 2);
+  for (let g: u32 = 0; g < groups; g++, head += GROUP_HEAD_BYTES) {
+    const name = windows.partialKeys.data + (<usize>load<u32>(head) << 3);
+    found.u32(windows.keys.intern(load<u32>(name), load<u32>(name, 4)));
+  }
+  if (windows.keys.dictionary.count > 0) windows.groupOf(windows.keys.dictionary.count - 1);
+  let seen: u32 = 0;
+  for (let g: u32 = 0; g < groups; g++) {
+    const group = windows.group(load<u32>(found.data + (<usize>g << 2)));
+    if (group.count == 1 && group.capacity == 0) seen += <u32>fragmentAt(group, 0).isLate;
+  }
+  windows.glanced = seen;
+}
+
+/** Takes a fragment in; false when it is too late. */
+@inline
+function take(
+  windows: KeyedWindows,
+  group: KeyedGroup,
+  key: u32,
+  entry: FragmentEntry,
+  states: usize,
+  clockUs: i64,
+  waiting: u32,
+): bool {
+  switch (windows.settings.kind) {
+    case KeyedKind.Session:
+      return mergeSession(windows, group, key, entry, states, clockUs);
+    case KeyedKind.Aligned:
+      return mergeAligned(windows, group, key, entry, states, clockUs);
+    case KeyedKind.Count:
+      return waitForClock(group, entry, states, clockUs);
+    default:
+      showEvent(windows, group, key, entry, states, clockUs, waiting);
+      return true;
+  }
+}
+
+/** Lists a fragment as late, by lengthening the span of the one before it where that was late too. */
+function refuse(windows: KeyedWindows, name: usize, entry: FragmentEntry, span: u32): u32 {
+  const late = windows.late;
+  windows.lateRows += entry.rows;
+  if (span != NO_SPAN) {
+    store<i64>(late.data + span, entry.lastUs, 8);
+    return span;
+  }
+  const at = late.length;
+  late.u64(entry.firstUs);
+  late.u64(entry.lastUs);
+  late.u32(load<u32>(name, 4));
+  late.append(load<u32>(name), load<u32>(name, 4));
+  return at;
+}
+
+function settle(windows: KeyedWindows, group: KeyedGroup, from: u32): void {
+  const waiting = waitingOf(group);
+  waiting.settle(from);
+  if (!waiting.isEmpty) return;
+  waiting.dispose();
+  group.waiting = 0;
+}
+
+/** A key's clock moves once all of a block is merged. */
+function moveClock(windows: KeyedWindows, group: KeyedGroup, key: u32, greatestUs: i64): void {
+  const settings = windows.settings;
+  if (!settings.hasClocks) return;
+  group.clockUs = max(group.clockUs, greatestUs - settings.boundUs);
+  if (isOpen(group) && !(group.flags & TOUCHED)) {
+    group.flags |= TOUCHED;
+    windows.touched.u32(key);
+  }
+}
