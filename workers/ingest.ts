@@ -13,9 +13,9 @@ import { type CoreModule, instantiateCore } from "./core/module.ts";
 import { createParser, type Parser } from "./core/parse.ts";
 import { batchTimeRange, maskSkewed } from "./core/rows.ts";
 import {
-  ALL_ROWS,
   createSummarizer,
-  REPORT_SAMPLE_ROWS,
+  FULL_SUMMARY,
+  REPORT_SUMMARY,
   type SourceSummarizer,
 } from "./core/source-clocks.ts";
 import { Tables } from "./core/tables.ts";
@@ -171,8 +171,8 @@ function streamOf(name: string, setup: StreamSetup | null): LocalStream {
     queryId: query.id,
     local: withExpressions(core, query, createLocal(core, query), tables),
   }));
-  const sampleRows = setup.isPerSource ? ALL_ROWS : REPORT_SAMPLE_ROWS;
-  const summarizer = createSummarizer(core, setup.plan.key, sampleRows);
+  const extent = setup.isPerSource ? FULL_SUMMARY : REPORT_SUMMARY;
+  const summarizer = createSummarizer(core, setup.plan.key, extent);
   const stream = { parser, summarizer, locals };
   streams.set(name, stream);
   return stream;

@@ -4,9 +4,9 @@ import { readPlan } from "./plan";
 import { SourceClocks } from "./source-clocks";
 import { Sources } from "./sources";
 
-/** `plan`: one whose only group-by slot is the stream's key. */
-export function sourcesCreate(plan: usize): Sources {
-  return Sources.create(readPlan(plan));
+/** `plan`: one whose only group-by slot is the stream's key. `limit`: sources told apart in one batch. */
+export function sourcesCreate(plan: usize, limit: u32): Sources {
+  return Sources.create(readPlan(plan), max<u32>(limit, 1));
 }
 
 /** The summary's address; its length is `sourcesLength`. */

@@ -1,7 +1,7 @@
 import { ByteBuffer } from "../memory/bytes";
 import { Dictionary, NOT_INTERNED } from "../memory/dictionary";
 import { OffsetSketch, SKETCH_BYTES } from "./offset-sketch";
-import { NO_TIME, SOURCES_VERSION } from "./sources";
+import { NO_TIME, SOURCES_HEAD_BYTES, SOURCES_VERSION } from "./sources";
 
 const NONE: u32 = 0xffffffff;
 /** The median is that of a source's last events: a sketch of so many, then a new one … */
@@ -130,9 +130,12 @@ export class SourceClocks {
   /** Takes in the summary in `input` (see sources.ts) of a batch that arrived then. False: of another version. */
   merge(arrivalUs: i64, watermarkUs: i64): bool {
     let at = this.input.data;
-    if (this.input.length < 8 || load<u32>(at) != SOURCES_VERSION) return false;
+    if (this.input.length < SOURCES_HEAD_BYTES || load<u32>(at) != SOURCES_VERSION) return false;
     const count = load<u32>(at, 4);
-    at += 8;
+    if (load<i64>(at, 8) > this.maxTime) this.maxTime = load<i64>(at, 8);
+    this.untrackedEvents += load<u32>(at, 16);
+    this.skewedEvents += load<u32>(at, 20);
+    at += SOURCES_HEAD_BYTES;
     this.advance(arrivalUs);
     let mayForget = true;
     for (let i: u32 = 0; i < count; i++) {

@@ -1,6 +1,6 @@
 import { Batch, Column, FLAG_CLOCK_SKEW } from "../batch/batch";
 import { ByteBuffer } from "../memory/bytes";
-import { Dictionary } from "../memory/dictionary";
+import { Dictionary, NOT_INTERNED } from "../memory/dictionary";
 import { countCandidates, directColumn, findKeyColumns, writeKey } from "./group-key";
 import { OffsetSketch, SKETCH_BYTES } from "./offset-sketch";
 import { Plan } from "./plan";
@@ -26,10 +26,13 @@ export const NO_TIME: i64 = i64.MIN_VALUE;
 /**
  * Version of the summary, in the order it is read; it is only passed between threads of one process, never stored.
  *
- *   version u32, sources u32, then each:
+ *   version u32, sources u32
+ *   of sources beyond the limit: greatest event time i64, events u32, skewed u32
+ *   the sources, each:
  *     key length u32, key (see group-key.ts), greatest event time i64, events u32, skewed u32, sketch
  */
 export const SOURCES_VERSION: u32 = 1;
+export const SOURCES_HEAD_BYTES: u32 = 24;
 
 /**
  * The local stage of the clocks: a batch's events by source. Cost: a look-up of the key a row (none when it is a text
@@ -45,13 +48,20 @@ export class Sources {
   scratch: ByteBuffer;
   keyOfText: ByteBuffer; // u32 by text id
   rows: ByteBuffer; // SourceRow by number
+  /** Sources that a summary tells apart at most: so that nobody can make it huge. */
+  limit: u32;
+  /** What is kept of the sources beyond the limit. */
+  othersMaxTime: i64;
+  othersEvents: u32;
+  othersSkewed: u32;
   /** State of the random choice of a sample: Marsaglia, "Xorshift RNGs", 2003. */
   random: u32;
   out: ByteBuffer;
 
-  static create(plan: Plan): Sources {
+  static create(plan: Plan, limit: u32): Sources {
     const self = changetype<Sources>(heap.alloc(offsetof<Sources>()));
     self.plan = plan;
+    self.limit = limit;
     self.columns = heap.alloc(countCandidates(plan) * sizeof<usize>() + 1);
     self.keys = Dictionary.create();
     self.scratch = ByteBuffer.create(256);
@@ -80,6 +90,9 @@ export class Sources {
   summarize(batch: Batch, arrivalUs: i64, sampleRows: u32): void {
     this.keys.reset();
     this.rows.reset();
+    this.othersMaxTime = NO_TIME;
+    this.othersEvents = 0;
+    this.othersSkewed = 0;
     findKeyColumns(this.plan, batch, this.columns);
     const direct = directColumn(this.plan, this.columns);
     if (changetype<usize>(direct) != 0) this.prepareTexts(direct.dictionary.count);
@@ -117,9 +130,16 @@ export class Sources {
         store<u32>(place, source);
       }
     } else source = this.internRow(row);
-    const entry = this.row(source);
     const time = load<i64>(batch.times + (<usize>row << 3));
-    if (load<u8>(batch.flags + row) & FLAG_CLOCK_SKEW) entry.skewed++;
+    const isSkewed = (load<u8>(batch.flags + row) & FLAG_CLOCK_SKEW) != 0;
+    if (source == UNSEEN) {
+      this.othersEvents++;
+      if (isSkewed) this.othersSkewed++;
+      else if (time > this.othersMaxTime) this.othersMaxTime = time;
+      return;
+    }
+    const entry = this.row(source);
+    if (isSkewed) entry.skewed++;
     else if (time > entry.maxTime) entry.maxTime = time;
     entry.events++;
     entry.sketch.add(time - arrivalUs);
@@ -134,10 +154,15 @@ export class Sources {
     memory.fill(this.keyOfText.reserve(count << 2), 0xff, <usize>count << 2);
   }
 
+  /** The number of a row's source; UNSEEN beyond the limit. */
   private internRow(row: u32): u32 {
     this.scratch.reset();
     writeKey(this.scratch, this.plan, this.columns, row);
     const before = this.keys.count;
+    if (before >= this.limit) {
+      const known = this.keys.find(this.scratch.data, this.scratch.length);
+      return known == NOT_INTERNED ? UNSEEN : known;
+    }
     const source = this.keys.intern(this.scratch.data, this.scratch.length);
     if (this.keys.count == before) return source;
     this.rows.reserve(ROW_SIZE);
@@ -155,6 +180,9 @@ export class Sources {
     out.reset();
     out.u32(SOURCES_VERSION);
     out.u32(this.keys.count);
+    out.u64(this.othersMaxTime);
+    out.u32(this.othersEvents);
+    out.u32(this.othersSkewed);
     for (let source: u32 = 0; source < this.keys.count; source++) {
       const entry = this.row(source);
       const keyLength = this.keys.length(source);

@@ -19,7 +19,13 @@ import { LIVE_HEADERS, LiveFeeds } from "./live.ts";
 import { answerNotFound } from "./not-found.ts";
 import { openApiDocument } from "./openapi.ts";
 import { badStreamName, isStreamName, problemResponse, unknownQuery, unknownStream } from "./problem.ts";
-import { badCursor, readListQuery, readResultQuery, readTimeRange } from "./query-parameters.ts";
+import {
+  badCursor,
+  readDeviceLimit,
+  readListQuery,
+  readResultQuery,
+  readTimeRange,
+} from "./query-parameters.ts";
 import type { HistoryReads, Page } from "./reads.ts";
 import { STATE_SETTLE_MS, settleInTime } from "./settle.ts";
 import { postWatermark } from "./watermark.ts";
@@ -87,9 +93,9 @@ function addStateRoutes(app: App, { config, engine, metrics }: AppParts): void {
     await settleInTime(engine, STATE_SETTLE_MS);
     const stream = streamOf(context, engine);
     if (stream instanceof Response) return stream;
-    const list = readListQuery(context);
-    if (list instanceof Response) return list;
-    const report = await engine.clocks(stream.config.name, list.limit);
+    const limit = readDeviceLimit(context);
+    if (limit instanceof Response) return limit;
+    const report = await engine.clocks(stream.config.name, limit);
     if (report === null) return problemResponse(unknownStream(stream.config.name));
     return context.json(describeClocks(stream, report));
   });

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { MAX_DEVICES } from "./query-parameters.ts";
 import { type SchemaName, schemas } from "./schemas.ts";
 
 type Parameter = ReturnType<typeof parameter>;
@@ -129,7 +130,15 @@ const paths: Readonly<Record<string, object>> = {
   "/v1/streams/{stream}/clocks": read(
     "How the clocks of a stream's devices stand",
     json("Clocks"),
-    [stream, paging[0]!],
+    [
+      stream,
+      parameter("limit", "query", "devices", {
+        type: "integer",
+        minimum: 1,
+        maximum: MAX_DEVICES,
+        default: 1_000,
+      }),
+    ],
     { 400: problem("a query parameter is wrong"), ...noStream },
   ),
   "/v1/streams/{stream}/late": rows(

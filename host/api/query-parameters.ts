@@ -5,6 +5,7 @@ import { parseTime } from "./times.ts";
 
 const DEFAULT_LIMIT = 1_000;
 const MAX_LIMIT = 100_000;
+export const MAX_DEVICES = 10_000;
 const KINDS: ReadonlySet<string> = new Set(["early", "on-time", "late"]);
 const TIME_HINT = "is neither an ISO 8601 time, such as 2026-01-01T08:00:00Z, nor epoch microseconds";
 
@@ -43,11 +44,16 @@ export function readListQuery(context: Context): ListRequest | Response {
   return limit instanceof Response ? limit : { stream, limit, after };
 }
 
-function readLimit(text: string | undefined): number | Response {
+/** Of a list that is made on the window thread, which must not be held up. */
+export function readDeviceLimit(context: Context): number | Response {
+  return readLimit(context.req.query("limit"), MAX_DEVICES);
+}
+
+function readLimit(text: string | undefined, most = MAX_LIMIT): number | Response {
   if (text === undefined) return DEFAULT_LIMIT;
   const limit = /^\d{1,6}$/.test(text) ? Number(text) : 0;
-  if (limit >= 1 && limit <= MAX_LIMIT) return limit;
-  return refuse("limit", `"${text}" is not a whole number from 1 to ${MAX_LIMIT}`);
+  if (limit >= 1 && limit <= most) return limit;
+  return refuse("limit", `"${text}" is not a whole number from 1 to ${most}`);
 }
 
 /** `after` is not what a page before gave. */

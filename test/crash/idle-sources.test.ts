@@ -99,3 +99,17 @@ test("what was active when the node went away is waited for again when it is bac
     ["a", "b"],
   );
 });
+
+test("devices beyond maxSources hold no watermark back, and are counted", async (context) => {
+  const node = new NodeProcess({ config: `${CONFIG("1h")}limits: { maxSources: 2 }\n` }, context);
+  const client = new HttpClient(() => node.url);
+  context.after(() => client.close());
+  await node.start();
+  await client.send("machines", [event("a", 30), event("b", 20), event("c", 1), event("c", 2)]);
+  for (const signal of [null, "SIGKILL"] as const) {
+    if (signal !== null) await node.restart(signal);
+    const stream = await ask(client);
+    assert.equal(seconds(stream), 20);
+    assert.deepEqual(stream.sources, { known: 2, active: 2, untracked: 2 });
+  }
+});

@@ -271,7 +271,7 @@ test("offsets of every size give one median whatever their order and batches", (
 });
 
 test("a sample has every event with clock skew, and of the others about as many as it should", () => {
-  const lane = createSummarizer(core, KEY, 100);
+  const lane = createSummarizer(core, KEY, { sampleRows: 100, maxSources: 100 });
   const clocks = makeClocks(50);
   const events = Array.from({ length: 10_000 }, (_, row) => ({
     source: `d${row % 20}`,
@@ -311,7 +311,7 @@ test("the sources with the most clock skew are named, whatever restarts are in b
   );
   fc.assert(
     fc.property(rounds, (batches) => {
-      const lane = createSummarizer(core, KEY, 1);
+      const lane = createSummarizer(core, KEY, { sampleRows: 1, maxSources: 100 });
       let clocks = makeClocks(100);
       const counts = new Map<string, number>();
       for (const [events, isRestarted] of batches) {
@@ -385,6 +385,39 @@ test("a device whose clock was set right is soon reported as it is, and no few e
   isNear(sendAt(3_600e6, 4_000), 3_600);
   isNear(sendAt(10e6, 500), 3_600);
   isNear(sendAt(10e6, 600), 10);
+  clocks.dispose();
+  lane.dispose();
+});
+
+test("of a batch with more sources than are told apart, the others are counted, and their greatest time", () => {
+  const clocks = makeClocks(100);
+  const lane = createSummarizer(core, KEY, { sampleRows: 1_000, maxSources: 3 });
+  const events = Array.from({ length: 60 }, (_, row) => ({
+    source: `d${row % 6}`,
+    timeUs: row,
+    isSkewed: row % 6 === 5,
+  }));
+  clocks.merge(
+    withEvents(core, events, (batch) => lane.summarize(batch, 0)),
+    0,
+    BEFORE_ALL,
+  );
+  assert.deepEqual(
+    clocks
+      .furthestAhead(9)
+      .map(({ device, samples }) => [device, samples])
+      .toSorted(),
+    [
+      ["d0", 10],
+      ["d1", 10],
+      ["d2", 10],
+    ],
+  );
+  const { untrackedEvents, skewedEvents, sources } = clocks.stats();
+  assert.deepEqual([untrackedEvents, skewedEvents, sources], [30, 10, 3]);
+  assert.equal(clocks.watermarkUs(), BigInt(54 - BOUND_US));
+  clocks.tick(IDLE_US, false);
+  assert.equal(clocks.watermarkUs(), BigInt(58 - BOUND_US));
   clocks.dispose();
   lane.dispose();
 });

@@ -130,6 +130,11 @@ test("wrong parameters: 400 that names the parameter", async (context) => {
     assert.deepEqual([answer.status, problem.code], [400, "E_QUERY_PARAMETER"], query);
     assert.ok(problem.detail.startsWith(`${query.split("=")[0]}: `), problem.detail);
   }
+  const tooMany = await fetch(`${url}/v1/streams/${KNOWN}/clocks?limit=10001`);
+  assert.deepEqual(
+    [tooMany.status, ((await tooMany.json()) as TestProblem).code],
+    [400, "E_QUERY_PARAMETER"],
+  );
   assert.equal(reads.asked.length, 0);
   const cursor = await fetch(`${url}/v1/dlq?after=none`);
   assert.deepEqual([cursor.status, ((await cursor.json()) as TestProblem).code], [400, "E_CURSOR"]);
@@ -146,6 +151,7 @@ test("what is not there, and methods that are not for it", async (context) => {
   assert.deepEqual(await problem("POST", "/v1/dlq/replay"), [404, "E_NOT_FOUND", null]);
   assert.deepEqual(await problem("GET", "/v1/streams/nothing"), [404, "E_UNKNOWN_STREAM", null]);
   assert.deepEqual(await problem("GET", "/v1/streams/nothing/events"), [404, "E_UNKNOWN_STREAM", null]);
+  assert.deepEqual(await problem("GET", "/v1/streams/nothing/clocks"), [404, "E_UNKNOWN_STREAM", null]);
   assert.deepEqual(await problem("GET", "/v1/queries/nothing/live"), [404, "E_UNKNOWN_QUERY", null]);
   assert.deepEqual(await problem("DELETE", `/v1/streams/${KNOWN}/events`), [
     405,

@@ -8,7 +8,7 @@ import { encodePlan } from "./window-plan.ts";
 interface ClockExports {
   allocate(length: number): number;
   release(pointer: number): void;
-  sourcesCreate(plan: number): number;
+  sourcesCreate(plan: number, limit: number): number;
   sourcesSummarize(sources: number, batch: number, arrivalUs: bigint, sampleRows: number): number;
   sourcesLength(sources: number): number;
   sourcesDispose(sources: number): void;
@@ -42,9 +42,15 @@ interface ClockExports {
   clocksDispose(clocks: number): void;
 }
 
-/** Rows of a batch that are enough to report on clocks from; watermarks per source need them all. */
-export const REPORT_SAMPLE_ROWS = 256;
-export const ALL_ROWS = 0xffffffff;
+/** How a batch is summarized: larger ones from about so many rows, and telling at most so many sources apart. */
+export interface Summary {
+  readonly sampleRows: number;
+  readonly maxSources: number;
+}
+/** Enough to report on clocks from. Rows with clock skew come on top, so a batch of nothing else could be large. */
+export const REPORT_SUMMARY: Summary = { sampleRows: 256, maxSources: 1_024 };
+/** Watermarks per source need every row. A source takes 160 bytes of a lane's memory. */
+export const FULL_SUMMARY: Summary = { sampleRows: 0xffffffff, maxSources: 100_000 };
 
 /** The local stage of the clocks: a batch in, its events by source out. */
 export interface SourceSummarizer {
@@ -117,17 +123,17 @@ function exportsOf(core: CoreModule): ClockExports {
   return core.exports as unknown as ClockExports;
 }
 
-/** `key`: the candidates for the stream's key. `sampleRows`: of larger batches about so many rows are looked at. */
+/** `key`: the candidates for the stream's key. */
 export function createSummarizer(
   core: CoreModule,
   key: readonly string[],
-  sampleRows = ALL_ROWS,
+  { sampleRows, maxSources } = FULL_SUMMARY,
 ): SourceSummarizer {
   const wasm = exportsOf(core);
   const plan = encodePlan(keyPlan(key));
   const at = wasm.allocate(plan.length + 16) >>> 0;
   copyIn(core, at, plan);
-  const sources = wasm.sourcesCreate(at) >>> 0;
+  const sources = wasm.sourcesCreate(at, maxSources) >>> 0;
   wasm.release(at);
   return {
     summarize: (batch, arrivalUs) => {
