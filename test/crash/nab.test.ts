@@ -52,6 +52,11 @@ queries:
     window: { session: 7m }
     by: [file]
     select: *select
+  sliding:
+    from: nab
+    window: { sliding: 2h, every: 30m }
+    by: [file]
+    select: *select
 `;
 
 /** In the order of their time plus a delay below one hour: as a network with such delays would deliver them. */
@@ -121,7 +126,7 @@ function checkWindow(expected: OracleWindow, { values, kind, revision }: Result)
   assert.deepEqual([kind, revision], ["on-time", 0], where);
 }
 
-test("all NAB files, shuffled, resent and killed: every hour and every session is exactly right", {
+test("all NAB files, shuffled, resent and killed: every hour, session and sliding window is exactly right", {
   skip: nabIsMissing,
 }, async (context) => {
   const random = Random.fromEnvironment();
@@ -150,6 +155,7 @@ test("all NAB files, shuffled, resent and killed: every hour and every session i
   for (const [query, expected] of [
     ["hourly", computeWindows(events, HOUR_US)],
     ["sessions", computeSessions(events, GAP_US)],
+    ["sliding", computeWindows(events, 2 * HOUR_US, 0, HOUR_US / 2)],
   ] as const) {
     const results = await client.results(query);
     context.diagnostic(`${readings.length} events, ${results.length} results of ${query}`);

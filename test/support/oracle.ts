@@ -28,20 +28,27 @@ export interface OracleWindow {
 }
 
 /**
- * Tumbling windows the slow way: collect every event of every window, then compute. Windows are aligned to the epoch
- * plus the offset, ends exclusive. Sums are exact and rounded once. Where several events share the first or last
+ * Windows the slow way: collect every event of every window, then compute. Windows are aligned to the epoch plus the
+ * offset, ends exclusive; one begins every `everyUs`, and they overlap where that is less than their size. Sums are exact and rounded once. Where several events share the first or last
  * time, first takes the smallest value and last the largest.
  */
-export function computeWindows(events: Iterable<OracleEvent>, sizeUs: number, offsetUs = 0): OracleWindow[] {
-  const groups = new Map<string, OracleEvent[]>();
+export function computeWindows(
+  events: Iterable<OracleEvent>,
+  sizeUs: number,
+  offsetUs = 0,
+  everyUs = sizeUs,
+): OracleWindow[] {
+  const groups = new Map<string, { readonly startUs: number; readonly events: OracleEvent[] }>();
   for (const event of events) {
-    const startUs = Math.floor((event.timeUs - offsetUs) / sizeUs) * sizeUs + offsetUs;
-    const id = windowId(event.key, startUs);
-    const group = groups.get(id);
-    if (group === undefined) groups.set(id, [event]);
-    else group.push(event);
+    const last = Math.floor((event.timeUs - offsetUs) / everyUs) * everyUs + offsetUs;
+    for (let startUs = last; startUs + sizeUs > event.timeUs; startUs -= everyUs) {
+      const id = windowId(event.key, startUs);
+      const group = groups.get(id);
+      if (group === undefined) groups.set(id, { startUs, events: [event] });
+      else group.events.push(event);
+    }
   }
-  return [...groups.values()].map((group) => summarise(group, sizeUs, offsetUs));
+  return [...groups.values()].map((group) => summarise(group.events, group.startUs, sizeUs));
 }
 
 /** Sessions the slow way: a key's events in the order of time, cut wherever they are a gap or more apart. */
@@ -66,9 +73,8 @@ export function windowId(key: string, startUs: number): string {
   return `${startUs} ${key}`;
 }
 
-function summarise(group: readonly OracleEvent[], sizeUs: number, offsetUs: number): OracleWindow {
-  const { key, timeUs } = group[0]!;
-  const startUs = Math.floor((timeUs - offsetUs) / sizeUs) * sizeUs + offsetUs;
+function summarise(group: readonly OracleEvent[], startUs: number, sizeUs: number): OracleWindow {
+  const { key } = group[0]!;
   const valued = group.filter((event): event is OracleEvent & { value: number } => event.value !== null);
   const byTime = valued.toSorted((a, b) => a.timeUs - b.timeUs || a.value - b.value);
   const sorted = valued.map((event) => event.value).toSorted((a, b) => a - b);
