@@ -12,6 +12,9 @@ const MAX_BYTES = 4_096;
 /** Steps of one request: each reads the blocks of the windows it corrects, on the thread that serves other reads. */
 const STEPS = 8;
 
+/** Without a watermark no window is closed. */
+const BEFORE_ALL_US = Number.MIN_SAFE_INTEGER;
+
 export interface LateApplyParts {
   readonly engine: Engine;
   readonly reads: HistoryReads;
@@ -64,8 +67,8 @@ async function applyLate(
     refused: [],
     next: after,
   };
-  if (state.watermarkUs === null) return { ...answer, next: null };
-  const task = { stream, plans: engine.plans(stream), watermarkUs: state.watermarkUs, includesSkewed };
+  const watermarkUs = state.watermarkUs ?? BEFORE_ALL_US;
+  const task = { stream, plans: engine.plans(stream), watermarkUs, includesSkewed };
   for (let step = 0; step < STEPS; step++) {
     const { rows, lateIds, events, ...done } = await reads.correct({ ...task, afterId: answer.next ?? 0 });
     if (rows.length > 0 || lateIds.length > 0) await engine.correct(stream, rows, lateIds);

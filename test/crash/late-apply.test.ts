@@ -260,3 +260,14 @@ tables:
   assert.deepEqual([applied, revisions], [0, 2]);
   assert.match(JSON.stringify(refused), /it uses table sites/);
 });
+
+test("windows that close by a clock of each key are left alone, and their late events stay unapplied", async (context) => {
+  const [, client] = await start(context, CONFIG.replace("bound: 0s", "bound: 0s, per: key"));
+  const startMs = Date.UTC(2026, 0, 1);
+  await client.send("machines", [{ device: "m1", ts: startMs + 600_000, v: 1 }]);
+  await client.send("machines", [{ device: "m1", ts: startMs, v: 3 }]);
+  assert.equal((await client.late("machines")).length, 1);
+  const { applied, revisions, refused } = await applyLate(client);
+  assert.deepEqual([applied, revisions, refused.length], [0, 0, 2]);
+  assert.match(JSON.stringify(refused), /clocks of keys/);
+});
