@@ -32,8 +32,7 @@ export class Roll {
   /** The window at hand is the slices [at, end). */
   at: i64;
   end: i64;
-  pivot: i64;
-  /** Where details end: [limit, pivot) is in `base` alone. */
+  /** Where details end: from there to the pivot all is in `base`. */
   limit: i64;
   base: Pane;
   back: Pane;
@@ -154,7 +153,6 @@ export class Roll {
     this.staleCount = 0;
     this.isValid = 1;
     this.at = from;
-    this.pivot = to;
     this.end = to;
     this.limit = min(from + TURN_SLICES, to);
     this.cover.find(this.limit, to);

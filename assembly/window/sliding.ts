@@ -230,8 +230,8 @@ export class Sliding {
     note.dirty = 0;
   }
 
-  /** Ends a round of firing: drops the notes of closed windows, and the nodes of slices below `slice`. */
-  dropClosed(watermarkUs: i64, slice: i64): void {
+  /** Ends a round of firing: drops the notes of closed windows, and the nodes of slices below `slice`; or of all slices. */
+  dropClosed(watermarkUs: i64, slice: i64, isLast: bool): void {
     const notes = this.notes;
     let closed: u32 = 0;
     while (closed < notes.count && closingTime(this.windows.plan, notes.at(closed).end) <= watermarkUs) {
@@ -239,6 +239,8 @@ export class Sliding {
     }
     notes.shift(closed);
     this.cover.dropBelow(slice);
+    // Nothing is left that it could be rolled from, nor a reason to keep what it holds.
+    if (isLast && this.roll.isValid) this.forgetDerived();
     this.isFiring = 0;
   }
 

@@ -1,4 +1,5 @@
 import { Fn } from "../aggregate/layout";
+import { outsideBytes } from "../aggregate/memory";
 import { ByteBuffer } from "../memory/bytes";
 import { Plan } from "./plan";
 import { RecordHead } from "./record";
@@ -33,7 +34,12 @@ export function isEarlyDue(windows: Windows, watermarkUs: i64): bool {
  */
 export function fireNext(windows: Windows, watermarkUs: i64, out: ByteBuffer): bool {
   const plan = windows.plan;
-  if (windows.isSliding) return windows.sliding.fireNext(watermarkUs, out);
+  if (windows.isSliding) {
+    const before = outsideBytes;
+    const isFired = windows.sliding.fireNext(watermarkUs, out);
+    windows.extraBytes += outsideBytes - before;
+    return isFired;
+  }
   for (let p: u32 = 0; p < windows.paneCount; p++) {
     const pane = windows.pane(p);
     const isEarly = pane.end > watermarkUs;

@@ -282,25 +282,31 @@ export class Windows {
 
   /** Drops the windows that the watermark has closed, and forgets keys that are in no window. */
   dropClosed(watermarkUs: i64): void {
+    const before = outsideBytes;
     this.firedUs = max(this.firedUs, watermarkUs);
+    const closed = this.dropClosedSlices(watermarkUs);
+    if (closed != 0 && this.keys.isMostlyDead()) this.renumberKeys();
+    this.extraBytes += outsideBytes - before;
+  }
+
+  /** Returns how many slices there were that no open window has. */
+  private dropClosedSlices(watermarkUs: i64): u32 {
     let closed: u32 = 0;
     while (closed < this.paneCount && sliceClosingTime(this.plan, this.pane(closed).number) <= watermarkUs) closed++;
-    const before = outsideBytes;
     if (this.isSliding) {
-      const last = closed == 0 ? i64.MIN_VALUE : this.pane(closed - 1).number + 1;
-      this.sliding.dropClosed(watermarkUs, last);
+      const end = closed == 0 ? i64.MIN_VALUE : this.pane(closed - 1).number + 1;
+      this.sliding.dropClosed(watermarkUs, end, closed == this.paneCount);
     }
-    if (closed == 0) return;
+    if (closed == 0) return 0;
     for (let p: u32 = 0; p < closed; p++) {
       const pane = this.pane(p);
       for (let i: u32 = 0; i < pane.count; i++) this.keys.release(pane.head(i).key);
       this.groupCount -= pane.count;
       pane.dispose(this.plan);
     }
-    this.extraBytes += outsideBytes - before;
     this.panes.shift(closed);
     if (this.plan.axis.isCalendar) this.trimCalendar();
-    if (this.keys.isMostlyDead()) this.renumberKeys();
+    return closed;
   }
 
   private renumberKeys(): void {

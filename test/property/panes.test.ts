@@ -1,9 +1,13 @@
+import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { makePlan } from "../unit/window-batch.ts";
+import { instantiateCore } from "../../workers/core/module.ts";
+import { createLocal, createWindows } from "../../workers/core/window.ts";
+import { makePlan, withBatch } from "../unit/window-batch.ts";
 import { slidingSpans } from "./panes-model.ts";
 import { compare, logsOf, RUNS, SECOND_US, SELECT, timeAroundEpoch } from "./panes-support.ts";
 
+const core = instantiateCore();
 const blocks = logsOf(timeAroundEpoch, [0, 2 * SECOND_US, 20 * SECOND_US, 1_000 * SECOND_US]);
 const latenessUs = fc.constantFrom(0, 1, 5 * SECOND_US, 100 * SECOND_US);
 const earlyUs = fc.constantFrom(0, 0, SECOND_US, 7 * SECOND_US);
@@ -63,6 +67,40 @@ test("sliding windows of many slices equal the plain model", () => {
     ),
     { numRuns: Math.ceil(RUNS / 20) },
   );
+});
+
+test("sliding windows give back the memory of what is over", () => {
+  const plan = makePlan({
+    window: { kind: "sliding", sizeUs: 40 * SECOND_US, everyUs: SECOND_US, offsetUs: 0 },
+    latenessUs: 5 * SECOND_US,
+    select: SELECT,
+  });
+  const local = createLocal(core, plan);
+  const windows = createWindows(core, plan);
+  const bytes: number[] = [windows.stats().bytes];
+  for (let second = 0; second < 400; second++) {
+    // Values of many sizes: they have buckets and sums outside the records. Some seconds have late events.
+    const devices = Array.from({ length: 20 }, (_, device) => (device * 7 + second) % 50);
+    const rows = {
+      times: devices.map((device) => BigInt((second - (device % 4)) * SECOND_US)),
+      columns: [
+        { name: "device", kind: "text", cells: devices.map((device) => `device-${device}`) },
+        { name: "v", kind: "float", cells: devices.map((device) => 1.7 ** (device + second / 8) - 1e-9) },
+      ],
+    } as const;
+    const watermarkUs = BigInt(Math.max(0, second - 2) * SECOND_US);
+    withBatch(core, rows, (batch) => windows.merge(local.aggregate(batch), watermarkUs));
+    windows.fire(watermarkUs);
+    bytes.push(windows.stats().bytes);
+  }
+  windows.fire(10n ** 15n);
+  const [fresh = 0, ...used] = bytes;
+  const left = windows.stats().bytes;
+  assert.ok(Math.min(...used.slice(50)) > fresh + 100_000, "there is something to give back");
+  assert.ok(left >= fresh && left < fresh + 20_000, `${left} bytes are left of ${fresh}`);
+  assert.ok(used[399]! < 2 * used[199]!, "what slides does not grow");
+  local.dispose();
+  windows.dispose();
 });
 
 test("tumbling windows with early results equal the plain model", () => {
