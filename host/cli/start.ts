@@ -12,6 +12,8 @@ interface StartOptions {
   readonly listen?: string;
 }
 
+/** Before a node that has failed ends: what it has acknowledged is then on its way. */
+const LAST_ANSWERS_MS = 250;
 /** npm and a terminal may each pass on one Ctrl-C; signals this close together are one. */
 const SAME_SIGNAL_MS = 1_000;
 
@@ -26,7 +28,7 @@ export async function start({ config: file, data, listen }: StartOptions): Promi
   stopOnSignal(node);
   void (await node).failed.then(() => {
     warn("millrace: the node cannot go on and stops; what was acknowledged is safe, start it again");
-    process.exit(EXIT.failed);
+    setTimeout(() => process.exit(EXIT.failed), LAST_ANSWERS_MS);
   });
 }
 

@@ -1,4 +1,5 @@
 import { test } from "node:test";
+import { Random } from "../support/random.ts";
 import { casesAreMissing, runCase } from "../support/case-runner.ts";
 
 const CASES = [
@@ -16,4 +17,12 @@ const CASES = [
 
 for (const name of CASES) {
   test(`case ${name}`, { skip: casesAreMissing }, (context) => runCase(name, context));
+  for (const ingestWorkers of [1, 2, 3]) {
+    const title = `case ${name}, events one by one in another order, ${ingestWorkers} ingest workers`;
+    test(title, { skip: casesAreMissing }, (context) => {
+      const shuffle = Random.fromEnvironment();
+      context.diagnostic(`seed ${shuffle.seed}`);
+      return runCase(name, context, { ingestWorkers, shuffle });
+    });
+  }
 }

@@ -57,7 +57,8 @@ test("a trap in the windows stops the node with a reason; a restart has every ev
   const { node, arm } = await trappedNode(context, "windowsMerge");
   assert.equal((await send(node, 1_000)).status, 200);
   arm();
-  assert.equal((await send(node, 2_000)).status, 200);
+  // Stored before the windows see it; whether the answer still comes through is a race with the end of the process.
+  await send(node, 2_000).catch(() => null);
   assert.equal(await node.exited(), 1);
   assert.ok(node.lines.some((line) => line.includes("a restart replays the log")));
   await node.start();

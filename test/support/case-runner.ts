@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { HttpClient, type Result } from "./http-client.ts";
 import { REPOSITORY_ROOT, spawnNode } from "./node-process.ts";
+import type { Random } from "./random.ts";
 import type { Cleanup } from "./temp-dir.ts";
 
 const CASES_DIR = join(REPOSITORY_ROOT, "../shared/cases");
@@ -34,21 +35,38 @@ interface Case {
   readonly steps: readonly Step[];
 }
 
+export interface CaseVariant {
+  readonly ingestWorkers: number;
+  /** Sends each step's events one by one in another order; null: together, as they stand. */
+  readonly shuffle: Random | null;
+}
+
+const AS_WRITTEN: CaseVariant = { ingestWorkers: 1, shuffle: null };
+
 /** Runs a case of ../shared/cases against a real node, step by step. */
-export async function runCase(name: string, cleanup: Cleanup): Promise<void> {
+export async function runCase(
+  name: string,
+  cleanup: Cleanup,
+  { ingestWorkers, shuffle }: CaseVariant = AS_WRITTEN,
+): Promise<void> {
   const { streams, queries, steps } = JSON.parse(
     readFileSync(join(CASES_DIR, `${name}.json`), "utf8"),
   ) as Case;
   // JSON is YAML.
-  const node = await spawnNode({ config: JSON.stringify({ streams, queries }, null, 1) }, cleanup);
+  const workers = { ingest: ingestWorkers };
+  const config = JSON.stringify({ streams, queries, workers }, null, 1);
+  const node = await spawnNode({ config }, cleanup);
   const client = new HttpClient(() => node.url);
   cleanup.after(() => client.close());
   for (const [index, step] of steps.entries()) {
     const where = `${name}, step ${index + 1}`;
     if ("send" in step) {
       const { stream, events } = step.send;
-      const { accepted } = await client.send(stream, events);
-      assert.equal(accepted, events.length, where);
+      const batches = shuffle === null ? [events] : shuffle.shuffled(events).map((event) => [event]);
+      for (const batch of batches) {
+        const { accepted } = await client.send(stream, batch);
+        assert.equal(accepted, batch.length, where);
+      }
     } else if ("watermark" in step) {
       await client.watermark(step.watermark.stream, { time: step.watermark.time });
     } else if ("restart" in step) {

@@ -35,6 +35,16 @@ export class Random {
     return items[this.integer(0, items.length - 1)]!;
   }
 
+  /** Fisher and Yates. */
+  shuffled<T>(items: readonly T[]): T[] {
+    const order = [...items];
+    for (let at = order.length - 1; at > 0; at--) {
+      const other = this.integer(0, at);
+      [order[at], order[other]] = [order[other]!, order[at]!];
+    }
+    return order;
+  }
+
   chance(probability: number): boolean {
     return this.next() < probability;
   }
