@@ -1,6 +1,7 @@
 import type { MillraceError } from "./errors.ts";
 import type { CommitOperation, CommitOutcome, LogEntry, StoredBlock } from "./messages.ts";
 import { release } from "./move.ts";
+import type { QueuedWebhook, WebhookCounts } from "./store/alert-store.ts";
 import type { SmallBlocks } from "./store/compaction.ts";
 import { databaseFile, databaseSizes } from "./store/data-dir.ts";
 import { explainFailure, type StoreFailure } from "./store/failure.ts";
@@ -48,6 +49,27 @@ export function swap(task: {
   readonly into: StoredBlock;
 }): StoreAnswer<boolean> {
   return withStore(({ compaction }) => ({ value: compaction.swap(task.removeSeqs, task.into) }));
+}
+
+/** Posts to webhooks that are due; beyond `maxWaiting` the oldest were set aside before. */
+export function dueWebhooks(task: {
+  readonly nowUs: number;
+  readonly perUrl: number;
+  readonly maxWaiting: number;
+}): StoreAnswer<DueWebhooks> {
+  return withStore(({ writer: { alerts } }) => {
+    const overflow = alerts.limit(task.maxWaiting, "limits.maxQueuedWebhooks waited");
+    const due = alerts.due(task.nowUs, task.perUrl);
+    return { value: { due, nextDueUs: alerts.nextDueUs(), overflow, counts: alerts.counts() } };
+  });
+}
+
+export interface DueWebhooks {
+  readonly due: readonly QueuedWebhook[];
+  readonly nextDueUs: number | null;
+  /** Set aside because too many waited. */
+  readonly overflow: number;
+  readonly counts: WebhookCounts;
 }
 
 export function sizes(): StoreAnswer<{ databaseBytes: number; walBytes: number }> {
