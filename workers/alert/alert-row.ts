@@ -25,14 +25,3 @@ export function alertRow(plan: AlertPlan, key: string, told: Told): AlertRow {
     isTold: hasFired,
   };
 }
-
-/** By which sample they came of, then by key: an order that does not depend on how they were found. */
-export function inOrder(rows: AlertRow[]): AlertRow[] {
-  return rows.sort(
-    (a, b) => a.atUs - b.atUs || compare(a.key, b.key) || compare(a.id, b.id) || a.revision - b.revision,
-  );
-}
-
-function compare(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
-}

@@ -2,7 +2,7 @@ import { createRowProgram, type RowProgram } from "../core/expression.ts";
 import { evaluate } from "../core/having.ts";
 import type { CoreModule } from "../core/module.ts";
 import type { AlertPlan, AlertRow, AlertStats, QueryPlan, ResultRow } from "../messages.ts";
-import { alertRow, inOrder } from "./alert-row.ts";
+import { alertRow } from "./alert-row.ts";
 import { KeyHistory, type SavedHistory } from "./key-history.ts";
 import type { Sample } from "./machine.ts";
 import { PhaseCounts } from "./phase-counts.ts";
@@ -32,9 +32,10 @@ export class QueryAlert {
     if (samples.length === 0) return [];
     const isTrue = evaluate(this.#core, this.#when, samples);
     const isClear = this.#clear === null ? null : evaluate(this.#core, this.#clear, samples);
+    // What comes of it must not depend on the order in which rows that fire together are given.
     const order = [...samples.keys()].sort((a, b) => {
       const [one, other] = [samples[a]!, samples[b]!];
-      return one.endUs - other.endUs || one.startUs - other.startUs;
+      return one.endUs - other.endUs || one.startUs - other.startUs || (one.key < other.key ? -1 : 1);
     });
     const out: AlertRow[] = [];
     for (const index of order) {
@@ -49,7 +50,7 @@ export class QueryAlert {
       };
       this.#judge(row, sample, watermarkUs, out);
     }
-    return inOrder(out);
+    return out;
   }
 
   stats(): AlertStats {
