@@ -113,8 +113,8 @@ export class WebhookSender {
   async #sendDue(): Promise<number> {
     const { due: readDue, clock, log, maxWaiting } = this.#parts;
     const nowUs = clock.nowUs();
-    const { due, nextDueUs, overflow, counts } = await readDue({ nowUs, perUrl: POSTS_PER_URL, maxWaiting });
-    this.#waiting = counts.waiting;
+    const { due, nextDueUs, overflow, waiting } = await readDue({ nowUs, perUrl: POSTS_PER_URL, maxWaiting });
+    this.#waiting = waiting;
     if (overflow > 0) {
       this.#setAside += overflow;
       log.error(
@@ -133,7 +133,7 @@ export class WebhookSender {
       this.#underWay.set(webhook.id, sent);
     }
     // What is due and under way wakes the sender when it is through.
-    return nextDueUs === null || nextDueUs <= nowUs ? LONGEST_SLEEP_MS : (nextDueUs - nowUs) / 1_000;
+    return nextDueUs === null ? LONGEST_SLEEP_MS : (nextDueUs - nowUs) / 1_000;
   }
 
   async #send(webhook: QueuedWebhook): Promise<void> {

@@ -64,7 +64,8 @@ const FORMS: Readonly<Record<string, string>> = {
 };
 
 function isMissing(issue: Issue): boolean {
-  return issue.code === "invalid_type" && issue.input === undefined;
+  const isOfType = issue.code === "invalid_type" || issue.code === "invalid_union";
+  return isOfType && issue.input === undefined;
 }
 
 function isLater(path: Path, key: string): boolean {

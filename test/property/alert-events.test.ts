@@ -22,7 +22,11 @@ interface Event {
 }
 
 const RULES = [
-  { settings: "from: s, when: v > 5", enough: () => true, clear: (v: number | null) => !(v !== null && v > 5) },
+  {
+    settings: "from: s, when: v > 5",
+    enough: () => true,
+    clear: (v: number | null) => !(v !== null && v > 5),
+  },
   {
     settings: "from: s, when: v > 5, clear: v < 3",
     enough: () => true,
@@ -123,7 +127,10 @@ test("only decisive rows leave the core: of a storm one a key, of quiet events n
   assert.equal(mainBytes(storm), storm.length - 8);
   const alert = new EventAlert(core, plan);
   const rows = alert.take(storm as Uint8Array<ArrayBuffer>, 1);
-  assert.deepEqual(rows.map(({ key, value, state }) => `${key} ${value} ${state}`)[9], '{"device":"d9"} {"v":9} firing');
+  assert.deepEqual(
+    rows.map(({ key, value, state }) => `${key} ${value} ${state}`)[9],
+    '{"device":"d9"} {"v":9} firing',
+  );
   assert.equal(rows.length, 10);
   alert.dispose();
   filter.dispose();

@@ -14,7 +14,11 @@ const core = instantiateCore();
 
 const RULES = [
   { settings: "from: q, when: mean > 5", enough: () => true, clear: (mean: number) => mean <= 5 },
-  { settings: "from: q, when: mean > 5, for: 2", enough: (row: number) => row >= 2, clear: (mean: number) => mean <= 5 },
+  {
+    settings: "from: q, when: mean > 5, for: 2",
+    enough: (row: number) => row >= 2,
+    clear: (mean: number) => mean <= 5,
+  },
   {
     settings: "from: q, when: mean > 5, clear: mean < 3, for: 3",
     enough: (row: number) => row >= 3,
@@ -87,7 +91,10 @@ for (const { settings, enough, clear } of RULES) {
         const { pending, firing } = alert.stats();
         assert.deepEqual(
           [pending, firing],
-          [open.filter(({ state }) => state === "pending").length, open.filter(({ state }) => state === "firing").length],
+          [
+            open.filter(({ state }) => state === "pending").length,
+            open.filter(({ state }) => state === "firing").length,
+          ],
         );
         if (!group.some(({ restarts }) => restarts)) continue;
         const saved = alert.save(BigInt(window * SIZE));

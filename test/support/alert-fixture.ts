@@ -100,5 +100,7 @@ export function standing(rows: readonly AlertRow[]): ExpectedAlert[] {
 }
 
 export function sorted(alerts: readonly ExpectedAlert[]): ExpectedAlert[] {
-  return [...alerts].sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : a.sinceUs - b.sinceUs || a.atUs - b.atUs));
+  return [...alerts].sort((a, b) =>
+    a.key < b.key ? -1 : a.key > b.key ? 1 : a.sinceUs - b.sinceUs || a.atUs - b.atUs,
+  );
 }

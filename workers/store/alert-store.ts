@@ -15,11 +15,6 @@ export interface QueuedWebhook {
   readonly attempts: number;
 }
 
-export interface WebhookCounts {
-  readonly waiting: number;
-  readonly setAside: number;
-}
-
 /** Posts set aside that are kept for a look; the oldest beyond them are forgotten. */
 const SET_ASIDE_KEPT = 1_000;
 
@@ -37,19 +32,26 @@ const SQL = {
     "SELECT alert, since_us AS sinceUs, key, id, revision, definition, severity, at_us AS atUs, value FROM alerts" +
     " WHERE is_latest = 1 AND state <> 'resolved' AND definition = ?",
   queue:
-    "INSERT INTO webhooks (alert, url, episode, idempotency_key, body, next_at_us) VALUES (?, ?, ?, ?, ?, 0)" +
+    "INSERT INTO webhooks (alert, url, episode, idempotency_key, body, next_at_us) VALUES (?, ?, ?, ?, ?, ?)" +
     " ON CONFLICT DO NOTHING",
-  /** Of each address the first that are due; a step waits until those before it of the same alert are through. */
+  /** Addresses one after the other: a look into the index for each, however much waits. */
+  urls:
+    "WITH RECURSIVE u(url) AS (SELECT min(url) FROM webhooks WHERE is_set_aside = 0 UNION ALL" +
+    " SELECT (SELECT min(url) FROM webhooks w WHERE is_set_aside = 0 AND w.url > u.url) FROM u WHERE u.url IS NOT NULL)" +
+    " SELECT url FROM u WHERE url IS NOT NULL",
+  /** A step waits until those before it of the same alert are through. */
   due:
-    "SELECT id, url, idempotency_key AS idempotencyKey, alert, body, attempts FROM (SELECT w.*, row_number() OVER" +
-    " (PARTITION BY url ORDER BY id) AS place FROM webhooks w WHERE is_set_aside = 0 AND next_at_us <= ? AND NOT EXISTS" +
-    " (SELECT 1 FROM webhooks b WHERE b.url = w.url AND b.episode = w.episode AND b.id < w.id AND b.is_set_aside = 0))" +
-    " WHERE place <= ? ORDER BY place, id",
-  nextDue: "SELECT min(next_at_us) AS nextAtUs FROM webhooks WHERE is_set_aside = 0",
-  counts:
-    "SELECT coalesce(sum(is_set_aside = 0), 0) AS waiting, coalesce(sum(is_set_aside = 1), 0) AS setAside FROM webhooks",
+    "SELECT id, url, idempotency_key AS idempotencyKey, alert, body, attempts FROM webhooks w WHERE is_set_aside = 0" +
+    " AND url = ? AND next_at_us <= ? AND NOT EXISTS (SELECT 1 FROM webhooks b WHERE b.is_set_aside = 0 AND b.url = w.url" +
+    " AND b.episode = w.episode AND b.id < w.id) ORDER BY next_at_us, id LIMIT ?",
+  nextDue: "SELECT min(next_at_us) AS nextAtUs FROM webhooks WHERE is_set_aside = 0 AND next_at_us > ?",
+  waiting: "SELECT count(*) AS waiting FROM webhooks WHERE is_set_aside = 0",
   deliver: "DELETE FROM webhooks WHERE id = ?",
   fail: "UPDATE webhooks SET attempts = attempts + 1, next_at_us = ?, last_error = ? WHERE id = ?",
+  /** Its later steps wait with it, so that they are not looked at again and again. */
+  holdBack:
+    "UPDATE webhooks SET next_at_us = max(next_at_us, ?) WHERE is_set_aside = 0 AND (url, episode) =" +
+    " (SELECT url, episode FROM webhooks WHERE id = ?)",
   setAside: "UPDATE webhooks SET attempts = attempts + 1, is_set_aside = 1, last_error = ? WHERE id = ?",
   setAsideOldest:
     "UPDATE webhooks SET is_set_aside = 1, last_error = ? WHERE id IN" +
@@ -69,7 +71,7 @@ export class AlertStore {
   }
 
   /** A step that is there already is left as it is, and nobody is told of it again: a replay changes nothing. */
-  write(rows: readonly AlertRow[], webhooks: readonly AlertWebhooks[]): void {
+  write(rows: readonly AlertRow[], webhooks: readonly AlertWebhooks[], nowUs: number): void {
     for (const row of rows) {
       const { alert, sinceUs, key, id, revision, definition, severity, state, atUs, value, isRetracted } =
         row;
@@ -79,7 +81,7 @@ export class AlertStore {
       if (!row.isTold) continue;
       const body = alertJson(row);
       for (const url of webhooks.find((each) => each.alert === alert)?.urls ?? [])
-        this.#sql.queue.run(alert, url, id, `${id}-${revision}`, body);
+        this.#sql.queue.run(alert, url, id, `${id}-${revision}`, body, nowUs);
     }
   }
 
@@ -96,36 +98,42 @@ export class AlertStore {
         isRetracted: false,
         isTold: false,
       }));
-      this.write(ended, []);
+      this.write(ended, [], 0);
     }
   }
 
   settle(id: number, outcome: WebhookOutcome): void {
     if (outcome.kind === "delivered") this.#sql.deliver.run(id);
-    else if (outcome.kind === "failed") this.#sql.fail.run(outcome.nextAtUs, outcome.error, id);
-    else {
+    else if (outcome.kind === "failed") {
+      this.#sql.fail.run(outcome.nextAtUs, outcome.error, id);
+      this.#sql.holdBack.run(outcome.nextAtUs, id);
+    } else {
       this.#sql.setAside.run(outcome.error, id);
       this.#sql.forget.run();
     }
   }
 
-  /** Posts that are due, `perUrl` of each address at most. */
+  /** Posts that are due, `perUrl` of each address at most: the first of each come before the second of any. */
   due(nowUs: number, perUrl: number): QueuedWebhook[] {
-    return this.#sql.due.all(nowUs, perUrl) as QueuedWebhook[];
+    const urls = this.#sql.urls.all() as { url: string }[];
+    const lists = urls.map(({ url }) => this.#sql.due.all(url, nowUs, perUrl) as QueuedWebhook[]);
+    return Array.from({ length: perUrl }).flatMap((_, place) =>
+      lists.flatMap((list) => list.slice(place, place + 1)),
+    );
   }
 
-  /** When the next post is due, or null when none waits. µs since the epoch. */
-  nextDueUs(): number | null {
-    return (this.#sql.nextDue.get() as { nextAtUs: number | null }).nextAtUs;
+  /** When a post becomes due that is not due yet, or null when there is none. µs since the epoch. */
+  nextDueUs(nowUs: number): number | null {
+    return (this.#sql.nextDue.get(nowUs) as { nextAtUs: number | null }).nextAtUs;
   }
 
-  counts(): WebhookCounts {
-    return this.#sql.counts.get() as WebhookCounts;
+  waiting(): number {
+    return (this.#sql.waiting.get() as { waiting: number }).waiting;
   }
 
   /** Sets the oldest posts aside until no more than `most` wait. @returns how many. */
   limit(most: number, error: string): number {
-    const excess = this.counts().waiting - most;
+    const excess = this.waiting() - most;
     if (excess <= 0) return 0;
     this.#sql.setAsideOldest.run(error, excess);
     this.#sql.forget.run();

@@ -164,6 +164,7 @@ export const MIGRATIONS: readonly string[] = [
     UNIQUE (url, idempotency_key)
   );
   CREATE INDEX webhooks_by_episode ON webhooks (url, episode, id) WHERE is_set_aside = 0;
+  CREATE INDEX webhooks_by_url ON webhooks (url, next_at_us, id) WHERE is_set_aside = 0;
   CREATE INDEX webhooks_due ON webhooks (next_at_us) WHERE is_set_aside = 0;
   `,
 ];

@@ -114,7 +114,7 @@ export class Writer {
         for (const id of operation.lateIds) this.#sql.markApplied.run(operation.atUs, id);
         return this.#writeResults(operation.rows);
       case "alerts":
-        this.alerts.write(operation.rows, operation.webhooks);
+        this.alerts.write(operation.rows, operation.webhooks, nowUs);
         return { kind: "committed", seq: this.lastSeq };
       case "alerts-kept":
         this.alerts.keepOnly(operation.definitions);
