@@ -221,17 +221,15 @@ const table = z.strictObject({
 const PATIENCE_MESSAGE = "must be a number of windows in a row, or a duration; write it like 2 or 10m";
 const MAX_PATIENCE_SAMPLES = 1_000;
 
-const patience = z
-  .union([z.int().min(1).max(MAX_PATIENCE_SAMPLES), z.string()], PATIENCE_MESSAGE)
-  .transform((written, context) => {
-    const count = typeof written === "number" ? written : /^\d{1,4}$/.test(written) ? Number(written) : null;
-    if (count !== null && count >= 1 && count <= MAX_PATIENCE_SAMPLES)
-      return { kind: "samples" as const, count };
-    const us = typeof written === "string" && DURATION.test(written) ? parseDurationUs(written) : null;
-    if (us !== null && us >= 1 && us <= LONGEST_US) return { kind: "duration" as const, us };
-    context.addIssue({ code: "custom", message: PATIENCE_MESSAGE });
-    return z.NEVER;
-  });
+const patience = z.union([z.number(), z.string()], PATIENCE_MESSAGE).transform((written, context) => {
+  const count = typeof written === "number" ? written : /^\d{1,4}$/.test(written) ? Number(written) : null;
+  if (count !== null && Number.isInteger(count) && count >= 1 && count <= MAX_PATIENCE_SAMPLES)
+    return { kind: "samples" as const, count };
+  const us = typeof written === "string" && DURATION.test(written) ? parseDurationUs(written) : null;
+  if (us !== null && us >= 1 && us <= LONGEST_US) return { kind: "duration" as const, us };
+  context.addIssue({ code: "custom", message: PATIENCE_MESSAGE });
+  return z.NEVER;
+});
 
 const WEBHOOK_MESSAGE = "must be an http or https address; write it like http://127.0.0.1:9000/hook";
 const webhook = z
