@@ -66,7 +66,7 @@ test("for is a number or a duration, and an address may come from the environmen
   });
   assert.deepEqual(alert('{ from: machines, when: temp > 90, for: "3" }').for, { kind: "samples", count: 3 });
   const { webhooks } = alert(
-    "{ from: machines, when: temp > 90, notify: [{ webhook: '${HOOK}' }, { webhook: '${HOOK}' }] }",
+    `{ from: machines, when: temp > 90, notify: [{ webhook: '${"$"}{HOOK}' }, { webhook: '${"$"}{HOOK}' }] }`,
   );
   assert.deepEqual(webhooks, ["http://127.0.0.1:9000/from-env"]);
 });
