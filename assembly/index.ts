@@ -6,3 +6,4 @@ export * from "./parse/abi";
 export * from "./expression/abi";
 export * from "./window/clocks-abi";
 export * from "./window/keyed/abi";
+export * from "./alert/abi";

@@ -1,4 +1,6 @@
 import { gunzipSync } from "node:zlib";
+import { createEventFilter, type EventFilter } from "./alert/event-filter.ts";
+import { partialIdOf } from "./alert/event-rows.ts";
 import {
   type BatchHandle,
   decodeBlock,
@@ -45,6 +47,7 @@ interface LocalStream {
   readonly parser: Parser;
   readonly summarizer: SourceSummarizer;
   readonly locals: readonly { readonly queryId: number; readonly local: LocalAggregator }[];
+  readonly filters: readonly { readonly queryId: number; readonly filter: EventFilter }[];
 }
 
 let core: CoreModule = instantiateCore();
@@ -164,6 +167,7 @@ function streamOf(name: string, setup: StreamSetup | null): LocalStream {
     known.parser.dispose();
     known.summarizer.dispose();
     for (const { local } of known.locals) local.dispose();
+    for (const { filter } of known.filters) filter.dispose();
   }
   const parser = createParser(core, setup.plan);
   parser.setSchema(setup.schema);
@@ -173,7 +177,11 @@ function streamOf(name: string, setup: StreamSetup | null): LocalStream {
   }));
   const extent = setup.isPerSource ? FULL_SUMMARY : REPORT_SUMMARY;
   const summarizer = createSummarizer(core, setup.plan.key, extent);
-  const stream = { parser, summarizer, locals };
+  const filters = (setup.alerts ?? []).map((alert) => ({
+    queryId: partialIdOf(alert),
+    filter: createEventFilter(core, alert, tables),
+  }));
+  const stream = { parser, summarizer, locals, filters };
   streams.set(name, stream);
   return stream;
 }
@@ -210,10 +218,13 @@ function isTooLarge(cause: unknown): boolean {
 }
 
 function aggregate(stream: LocalStream, batch: BatchHandle): QueryPartial[] {
-  return stream.locals.map(({ queryId, local }) => ({
+  const ofQueries = stream.locals.map(({ queryId, local }) => ({
     queryId,
     bytes: local.aggregate(batch) as Uint8Array<ArrayBuffer>,
   }));
+  return ofQueries.concat(
+    stream.filters.map(({ queryId, filter }) => ({ queryId, bytes: filter.scan(batch) })),
+  );
 }
 
 function buffersOf(partials: readonly QueryPartial[]): ArrayBuffer[] {

@@ -158,6 +158,56 @@ export interface ResultRow {
   readonly retracted?: true;
 }
 
+/** When an alert fires. Expressions are compiled; over result rows or over events, as `from` says. */
+export interface AlertPlan {
+  readonly id: number;
+  readonly name: string;
+  readonly severity: string;
+  readonly from: { readonly kind: "query" | "stream"; readonly name: string };
+  readonly when: ExpressionProgram;
+  /** null: whenever `when` is not true. */
+  readonly clear: ExpressionProgram | null;
+  readonly for: AlertPatience;
+  /** Of events: the stream's key. */
+  readonly by: readonly (readonly string[])[];
+  /** Names the definition: alerts of another one are other alerts. */
+  readonly definition: string;
+}
+/** For how many samples in a row, or for how long in event time, `when` must be true. */
+export type AlertPatience =
+  | { readonly kind: "samples"; readonly count: number }
+  | { readonly kind: "duration"; readonly us: number };
+
+export type AlertState = "pending" | "firing" | "resolved";
+/** One step of one alert of one key. `key` and `value` are JSON texts of objects. */
+export interface AlertRow {
+  readonly alert: string;
+  readonly severity: string;
+  readonly definition: string;
+  readonly key: string;
+  readonly state: AlertState;
+  /** When what it tells of began: names the alert among those of its key, with `id`. */
+  readonly sinceUs: number;
+  /** The sample that led to this state. */
+  readonly atUs: number;
+  readonly value: string;
+  readonly id: string;
+  readonly revision: number;
+  /** Revised results say that it never was. */
+  readonly isRetracted: boolean;
+  /** It fires, or did before: those to notify are told. */
+  readonly isTold: boolean;
+}
+
+export interface AlertStats {
+  readonly alert: string;
+  /** Keys in that state. */
+  readonly pending: number;
+  readonly firing: number;
+  /** Revised results whose windows were too far back to be judged again, since the start. */
+  readonly ignoredRevisions: number;
+}
+
 export interface DeadLetter {
   readonly line: number;
   readonly code: string;
@@ -215,6 +265,15 @@ export type CommitOperation =
       readonly lateIds: readonly number[];
       readonly atUs: number;
     }
+  /** Steps of alerts, each once: those that are stored already are left as they are, and nobody is told again. */
+  | {
+      readonly kind: "alerts";
+      readonly rows: readonly AlertRow[];
+      readonly webhooks: readonly AlertWebhooks[];
+    }
+  /** Ends alerts of definitions that are no more. */
+  | { readonly kind: "alerts-kept"; readonly definitions: readonly string[] }
+  | { readonly kind: "webhook-outcome"; readonly id: number; readonly outcome: WebhookOutcome }
   | { readonly kind: "checkpoint"; readonly seq: number; readonly state: Uint8Array<ArrayBuffer> };
 
 /**
@@ -227,6 +286,16 @@ export interface Tick {
   readonly atUs: number;
   readonly isResume: boolean;
 }
+
+/** Where the steps of an alert are to be posted. */
+export interface AlertWebhooks {
+  readonly alert: string;
+  readonly urls: readonly string[];
+}
+export type WebhookOutcome =
+  | { readonly kind: "delivered" }
+  | { readonly kind: "failed"; readonly nextAtUs: number; readonly error: string }
+  | { readonly kind: "set-aside"; readonly error: string };
 
 export type CommitOutcome =
   | { readonly kind: "committed"; readonly seq: number }
@@ -261,6 +330,8 @@ export interface StreamSetup {
   readonly queries: readonly QueryPlan[];
   /** Sources have watermarks of their own, so every event of theirs must be looked at. */
   readonly isPerSource: boolean;
+  /** Of its events. */
+  readonly alerts?: readonly AlertPlan[];
   /** The stream's known schema, so that every worker widens alike. */
   readonly schema: readonly SchemaField[];
 }
@@ -283,8 +354,9 @@ export type BodyOutcome =
   | { readonly kind: "too-large" }
   | { readonly kind: "bad-encoding"; readonly detail: string };
 
-/** The partial aggregates of one query over one block. */
+/** The partial aggregates of one query over one block, or what one alert must know of its events. */
 export interface QueryPartial {
+  /** Below 0: `partialIdOf` an alert. */
   readonly queryId: number;
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
@@ -354,6 +426,8 @@ export interface WindowSetup {
   /** Left out for streams of events. Else the stream has the final results of a query. */
   readonly results?: ResultsSetup;
   readonly queries: readonly QueryPlan[];
+  /** Of its events, and of its queries' results. */
+  readonly alerts?: readonly AlertPlan[];
 }
 
 /** One step of the log, in the order of `seq`. */
@@ -421,5 +495,8 @@ export interface ApplyResult {
     readonly skewedDevices: readonly SkewedDevice[] | null;
   }[];
   readonly stats: readonly WindowStats[];
+  /** Steps of alerts, in the order of the log. */
+  readonly alerts: readonly AlertRow[];
+  readonly alertStats: readonly AlertStats[];
   readonly mergeNs: number;
 }

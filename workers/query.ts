@@ -4,10 +4,17 @@ import { moveWith, releaseBytes } from "./move.ts";
 import { BlockDecoder } from "./query/block-decoder.ts";
 import { explainRefusal } from "./query/correctable.ts";
 import { type Correction, type CorrectionTask, Corrector } from "./query/correction.ts";
-import { type CursorForm, EVENT_CURSOR, ID_CURSOR, LATE_CURSOR, RESULT_CURSOR } from "./query/cursor.ts";
+import {
+  ALERT_CURSOR,
+  type CursorForm,
+  EVENT_CURSOR,
+  ID_CURSOR,
+  LATE_CURSOR,
+  RESULT_CURSOR,
+} from "./query/cursor.ts";
 import { readEvents } from "./query/events.ts";
 import { readLate } from "./query/late-page.ts";
-import { readDeadLetters, readLosses, readResults } from "./query/row-pages.ts";
+import { readAlerts, readDeadLetters, readLosses, readResults } from "./query/row-pages.ts";
 import type * as tasks from "./query/tasks.ts";
 import { Reader } from "./store/reader.ts";
 import { portableCodec } from "./zstd.ts";
@@ -18,6 +25,7 @@ type WithText<Task> = Omit<Task, "after"> & { readonly after: string | null };
 export type EventsTask = WithText<tasks.EventsTask>;
 export type ResultsTask = WithText<tasks.ResultsTask>;
 export type LateTask = WithText<tasks.LateTask>;
+export type AlertsTask = WithText<tasks.AlertsTask>;
 export type ListTask = WithText<tasks.ListTask>;
 
 /** A page of NDJSON, where the next one starts, and the blocks that could not be read. */
@@ -50,6 +58,10 @@ export function results(task: ResultsTask): Page | tasks.QueryFailure {
 /** Events set aside, by the blocks they came with. */
 export function late(task: LateTask): Page | tasks.QueryFailure {
   return page(task, LATE_CURSOR, (store, after) => readLate(store, decoder, { ...task, after }));
+}
+
+export function alerts(task: AlertsTask): Page | tasks.QueryFailure {
+  return page(task, ALERT_CURSOR, (store, after) => readAlerts(store, { ...task, after }));
 }
 
 export function deadLetters(task: ListTask): Page | tasks.QueryFailure {

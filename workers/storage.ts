@@ -1,6 +1,7 @@
 import type { MillraceError } from "./errors.ts";
 import type { CommitOperation, CommitOutcome, LogEntry, StoredBlock } from "./messages.ts";
 import { release } from "./move.ts";
+import type { QueuedWebhook } from "./store/alert-store.ts";
 import type { SmallBlocks } from "./store/compaction.ts";
 import { databaseFile, databaseSizes } from "./store/data-dir.ts";
 import { explainFailure, type StoreFailure } from "./store/failure.ts";
@@ -48,6 +49,28 @@ export function swap(task: {
   readonly into: StoredBlock;
 }): StoreAnswer<boolean> {
   return withStore(({ compaction }) => ({ value: compaction.swap(task.removeSeqs, task.into) }));
+}
+
+/** Posts to webhooks that are due; beyond `maxWaiting` the oldest were set aside before. */
+export function dueWebhooks(task: {
+  readonly nowUs: number;
+  readonly perUrl: number;
+  readonly maxWaiting: number;
+}): StoreAnswer<DueWebhooks> {
+  return withStore(({ writer: { alerts } }) => {
+    const overflow = alerts.limit(task.maxWaiting, "limits.maxQueuedWebhooks waited");
+    const due = alerts.due(task.nowUs, task.perUrl);
+    return { value: { due, nextDueUs: alerts.nextDueUs(task.nowUs), overflow, waiting: alerts.waiting() } };
+  });
+}
+
+export interface DueWebhooks {
+  readonly due: readonly QueuedWebhook[];
+  /** When one becomes due that is not yet. */
+  readonly nextDueUs: number | null;
+  /** Set aside because too many waited. */
+  readonly overflow: number;
+  readonly waiting: number;
 }
 
 export function sizes(): StoreAnswer<{ databaseBytes: number; walBytes: number }> {

@@ -1,3 +1,4 @@
+import { StreamAlerts } from "./alert/stream-alerts.ts";
 import { withExpressions } from "./core/expression.ts";
 import { keepHaving } from "./core/having.ts";
 import { type CoreModule, instantiateCore } from "./core/module.ts";
@@ -6,6 +7,8 @@ import { createSourceClocks, type SourceClock, type SourceClocks } from "./core/
 import { Tables } from "./core/tables.ts";
 import { createLocal, createWindows, type LocalAggregator, type Windows } from "./core/window.ts";
 import type {
+  AlertRow,
+  AlertStats,
   ApplyEntry,
   ApplyResult,
   LateGroups,
@@ -52,6 +55,7 @@ interface StreamWindows {
   namedSkew: number;
   queries: QueryWindows[];
   readonly results: ResultSource | null;
+  readonly alerts: StreamAlerts;
 }
 
 const core: CoreModule = instantiateCore();
@@ -78,6 +82,7 @@ export function configure(setups: readonly WindowSetup[]): void {
       namedSkew: 0,
       queries: [],
       results: sourceOfResults(setup),
+      alerts: new StreamAlerts(core),
     };
     const { boundUs, idleUs, maxSources } = setup;
     stream.boundUs = BigInt(boundUs);
@@ -93,6 +98,7 @@ export function configure(setups: readonly WindowSetup[]): void {
             stream.results === null ? null : withExpressions(core, plan, createLocal(core, plan), noTables),
         },
     );
+    stream.alerts.configure(setup.alerts ?? [], setup.queries);
     streams.set(setup.stream, stream);
   }
 }
@@ -116,7 +122,7 @@ export function apply(entries: readonly ApplyEntry[]): ApplyResult {
   for (const entry of entries) {
     const stream = streams.get(entry.stream);
     if (stream !== undefined) {
-      if (entry.kind === "block") mergeBlock(stream, entry, late);
+      if (entry.kind === "block") mergeBlock(stream, entry, late, fired.alerts);
       else if (entry.kind === "tick") {
         stream.clocks.tick(entry.atUs, entry.isResume);
         moveWatermark(stream);
@@ -132,6 +138,8 @@ export function apply(entries: readonly ApplyEntry[]): ApplyResult {
     late,
     watermarks: [...touched].map(clockOf),
     stats: [...touched].flatMap(statsOf),
+    alerts: fired.alerts,
+    alertStats: [...touched].flatMap(alertStatsOf),
     mergeNs: Number(process.hrtime.bigint() - started),
   };
 }
@@ -141,6 +149,7 @@ function fire(stream: StreamWindows, fired: Fired, touched: Set<string>): void {
   for (const { plan, windows } of stream.queries) {
     const rows = windows.fire(stream.watermarkUs);
     fired.add(plan.id, rows);
+    stream.alerts.takeResults(plan.name, rows, stream.watermarkUs, fired.alerts);
     const results = streams.get(resultStreams.get(plan.id) ?? "");
     if (results?.results == null) continue;
     results.results.rows.take(rows);
@@ -200,11 +209,14 @@ export function snapshot(): { readonly seq: number; readonly state: Uint8Array<A
     watermarkUs: stream.watermarkUs,
     maxEventUs: stream.maxEventUs,
     clocks: { key: stream.key, state: stream.clocks.snapshot() },
-    queries: stream.queries.map(({ plan, windows }) => ({
-      name: plan.name,
-      signature: signatureOf(plan),
-      state: windows.snapshot(),
-    })),
+    queries: [
+      ...stream.queries.map(({ plan, windows }) => ({
+        name: plan.name,
+        signature: signatureOf(plan),
+        state: windows.snapshot(),
+      })),
+      ...stream.alerts.save(stream.watermarkUs),
+    ],
     waiting: stream.results?.rows.snapshot() ?? null,
   }));
   const state = packSnapshot(parts);
@@ -222,6 +234,7 @@ export function restore(checkpoint: { readonly seq: number; readonly state: Uint
     const isSameKey = String(part.clocks?.key) === String(stream.key);
     if (part.clocks !== null && isSameKey) stream.clocks.restore(part.clocks.state);
     if (part.waiting !== null) stream.results?.rows.restore(part.waiting);
+    stream.alerts.restore(part.queries);
     for (const saved of part.queries) {
       const query = stream.queries.find((candidate) => candidate.plan.name === saved.name);
       if (query === undefined) continue;
@@ -234,9 +247,13 @@ export function restore(checkpoint: { readonly seq: number; readonly state: Uint
 }
 
 /** The clocks and sizes of every stream, for status after a restore. */
-export function describe(): Pick<ApplyResult, "watermarks" | "stats"> {
+export function describe(): Pick<ApplyResult, "watermarks" | "stats" | "alertStats"> {
   const names = [...streams.keys()];
-  return { watermarks: names.map(clockOf), stats: names.flatMap(statsOf) };
+  return {
+    watermarks: names.map(clockOf),
+    stats: names.flatMap(statsOf),
+    alertStats: names.flatMap(alertStatsOf),
+  };
 }
 
 /** The streams where a tick at that time would move the watermark, since sources that hold it back are idle by then. */
@@ -263,11 +280,20 @@ export function clocks(task: { readonly stream: string; readonly limit: number }
   return { sources: sourcesOf(stream), slowest: stream.clocks.slowest(), devices };
 }
 
-function mergeBlock(stream: StreamWindows, entry: ApplyEntry & { kind: "block" }, late: LateGroups[]): void {
+function mergeBlock(
+  stream: StreamWindows,
+  entry: ApplyEntry & { kind: "block" },
+  late: LateGroups[],
+  alerts: AlertRow[],
+): void {
   const groups: { queryId: number; lateGroups: Uint8Array<ArrayBuffer> }[] = [];
   for (const { queryId, bytes } of entry.partials) {
     const query = stream.queries.find((candidate) => candidate.plan.id === queryId);
-    if (query === undefined) continue;
+    if (query === undefined) {
+      stream.alerts.takeEvents(queryId, bytes, entry.seq, alerts);
+      release(bytes.buffer);
+      continue;
+    }
     const { lateGroups } = query.windows.merge(bytes, stream.watermarkUs);
     release(bytes.buffer);
     if (lateGroups !== null) groups.push({ queryId, lateGroups: lateGroups as Uint8Array<ArrayBuffer> });
@@ -351,6 +377,10 @@ function statsOf(name: string): WindowStats[] {
   });
 }
 
+function alertStatsOf(name: string): readonly AlertStats[] {
+  return streams.get(name)?.alerts.stats() ?? [];
+}
+
 /** What the state of a query's windows depends on: a clock's bound and limit may change under it. */
 function signatureOf(plan: QueryPlan): string {
   const { id: _id, keyClock, ...definition } = plan;
@@ -359,6 +389,8 @@ function signatureOf(plan: QueryPlan): string {
 
 /** What fired while a group of entries was applied. */
 class Fired {
+  /** Steps of alerts that came of it, and of events. */
+  readonly alerts: AlertRow[] = [];
   readonly #texts: string[] = [];
   readonly #counts = new Map<number, { rows: number; revisions: number }>();
 

@@ -15,12 +15,13 @@ import { describeClocks, describeNode, describeQuery, describeStream, timeFieldO
 import { describeConfig } from "./describe-config.ts";
 import { addSafetyHeaders, limitReads, refuseOtherSites } from "./guards.ts";
 import { lateApply } from "./late-apply.ts";
-import { LIVE_HEADERS, LiveFeeds } from "./live.ts";
+import { ALERT_FEED, LIVE_HEADERS, LiveFeeds } from "./live.ts";
 import { answerNotFound } from "./not-found.ts";
 import { openApiDocument } from "./openapi.ts";
 import { badStreamName, isStreamName, problemResponse, unknownQuery, unknownStream } from "./problem.ts";
 import {
   badCursor,
+  readAlertQuery,
   readDeviceLimit,
   readListQuery,
   readResultQuery,
@@ -116,6 +117,10 @@ function addStateRoutes(app: App, { config, engine, metrics }: AppParts): void {
     if (context.req.method === "HEAD") return context.body(null, 200, LIVE_HEADERS);
     return feeds.open(name, context.env.outgoing);
   });
+  app.get("/v1/alerts/live", (context) => {
+    if (context.req.method === "HEAD") return context.body(null, 200, LIVE_HEADERS);
+    return feeds.open(ALERT_FEED, context.env.outgoing);
+  });
   app.get("/v1/status", async (context) => {
     const isSettled = await settleInTime(engine, STATE_SETTLE_MS);
     return context.json(describeNode(config, engine, isSettled));
@@ -151,6 +156,11 @@ function addHistoryRoutes(app: App, { engine, reads, metrics }: AppParts): void 
     if (engine.query(name) === null) return problemResponse(unknownQuery(name));
     const request = readResultQuery(context, name);
     return request instanceof Response ? request : pageResponse(context, await reads.results(request));
+  });
+  app.get("/v1/alerts", limit, async (context) => {
+    if (!(await settleInTime(engine))) return notSettled();
+    const request = readAlertQuery(context);
+    return request instanceof Response ? request : pageResponse(context, await reads.alerts(request));
   });
   for (const [path, list] of [
     ["/v1/dlq", reads.deadLetters.bind(reads)],

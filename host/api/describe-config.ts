@@ -1,3 +1,4 @@
+import type { AlertConfig } from "../config/alert.ts";
 import type { Config, QueryConfig, SelectItem, StreamConfig } from "../config/config.ts";
 import { formatDuration } from "../config/durations.ts";
 import { describeWindow } from "../config/window.ts";
@@ -32,6 +33,8 @@ export function describeConfig(config: Config): object {
       maxKeyClocks: limits.maxKeyClocks,
       maxLiveClients: limits.maxLiveClients,
       maxConnections: limits.maxConnections,
+      maxWebhooksPerSecond: limits.maxWebhooksPerSecond,
+      maxQueuedWebhooks: limits.maxQueuedWebhooks,
     },
   });
   // Names and expressions only, and any name is allowed: there is nothing to hide, and "token" may be a field.
@@ -41,7 +44,8 @@ export function describeConfig(config: Config): object {
   const queries = Object.fromEntries(
     [...config.queries].map(([name, query]) => [name, describeQuery(query)]),
   );
-  return { ...node, streams, ...describeTables(config.tables), queries };
+  const alerts = Object.fromEntries([...config.alerts].map(([name, alert]) => [name, describeAlert(alert)]));
+  return { ...node, streams, ...describeTables(config.tables), queries, alerts };
 }
 
 function describeStream({ key, time, fields, extra, watermark, latenessUs, priority }: StreamConfig): object {
@@ -70,6 +74,20 @@ function describeQuery({ from, window, by, select, expressions, earlyUs, latenes
     ...(latenessUs === undefined ? {} : { lateness: formatDuration(latenessUs) }),
     ...(by === null ? {} : { by }),
     select: select === "*" ? "*" : Object.fromEntries(select.map((item) => [item.name, call(item)])),
+  };
+}
+
+/** An address may hold a secret, so only its beginning is shown. */
+function describeAlert({ from, when, clear, for: patience, severity, webhooks }: AlertConfig): object {
+  return {
+    from: from.name,
+    when: when.text,
+    ...(clear === null ? {} : { clear: clear.text }),
+    for: patience.kind === "samples" ? patience.count : formatDuration(patience.us),
+    severity,
+    ...(webhooks.length === 0
+      ? {}
+      : { notify: webhooks.map((url) => ({ webhook: `${new URL(url).origin}/${REDACTED}` })) }),
   };
 }
 

@@ -112,6 +112,23 @@ export function describeQuery(query: QueryState): QueryAnswer {
   };
 }
 
+function describeAlerts({
+  alerts,
+  webhooks,
+}: ReturnType<Engine["alerts"]>): Pick<StatusAnswer, "alerts" | "webhooks"> {
+  return {
+    alerts: alerts.map(({ config, pending, firing, ignoredRevisions }) => ({
+      alert: config.name,
+      from: config.from.name,
+      severity: config.severity,
+      pending,
+      firing,
+      ignoredRevisions,
+    })),
+    webhooks: { ...webhooks },
+  };
+}
+
 /** `GET /v1/status`: one document that tells how the node is. */
 export function describeNode(config: Config, engine: Engine, isSettled: boolean): StatusAnswer {
   const status = engine.status();
@@ -124,6 +141,7 @@ export function describeNode(config: Config, engine: Engine, isSettled: boolean)
     settled: isSettled,
     streams: engine.streams().map(describeStream),
     queries: engine.queries().map(describeQuery),
+    ...describeAlerts(engine.alerts()),
     queue: {
       bytes: status.queuedBytes,
       requests: status.queuedRequests,

@@ -1,5 +1,6 @@
 import type { ServerResponse } from "node:http";
-import type { ResultRow } from "../../workers/messages.ts";
+import { alertJson } from "../../workers/alert/alert-json.ts";
+import type { AlertRow, ResultRow } from "../../workers/messages.ts";
 import { formatTime } from "../../workers/time-format.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { Engine } from "../pipeline/engine.ts";
@@ -12,6 +13,9 @@ const MAX_WAITING_BYTES = 16 * 1024 * 1024;
 const HEARTBEAT = Buffer.from(": still here\n\n");
 const RETRACTED = ',"retracted":true';
 const GREETING = Buffer.from(": connected\n\n");
+
+/** The feed of alerts among those of queries: no query has such a name. */
+export const ALERT_FEED = "alert:";
 
 export interface LiveOptions {
   readonly engine: Engine;
@@ -70,8 +74,7 @@ export class LiveFeeds {
 
   #subscribe(query: string): Topic {
     const clients = new Set<LiveClient>();
-    const stop = this.#options.engine.subscribe(query, (rows) => {
-      const events = eventsOf(query, rows);
+    const send = (events: Buffer): void => {
       for (const client of clients) {
         if (client.waitingBytes <= this.#maxWaitingBytes) {
           client.push(events);
@@ -80,7 +83,12 @@ export class LiveFeeds {
         this.#options.metrics.liveClientsDropped.inc();
         client.cut();
       }
-    });
+    };
+    const { engine } = this.#options;
+    const stop =
+      query === ALERT_FEED
+        ? engine.subscribeAlerts((rows) => send(alertEvents(rows)))
+        : engine.subscribe(query, (rows) => send(eventsOf(query, rows)));
     const topic = { clients, stop };
     this.#topics.set(query, topic);
     return topic;
@@ -180,4 +188,11 @@ function eventsOf(query: string, rows: readonly ResultRow[]): Buffer {
     text += `${head}${row.key},"values":${row.values},"revision":${row.revision},"kind":"${row.kind}"${row.retracted ? RETRACTED : ""}}\n\n`;
   }
   return Buffer.from(text);
+}
+
+function alertEvents(rows: readonly AlertRow[]): Buffer {
+  const events = rows.map(
+    (row) => `event: alert\nid: ${row.id}-${row.revision}\ndata: ${alertJson(row)}\n\n`,
+  );
+  return Buffer.from(events.join(""));
 }

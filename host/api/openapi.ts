@@ -186,6 +186,23 @@ const paths: Readonly<Record<string, object>> = {
       503: problem("too many live clients"),
     },
   ),
+  "/v1/alerts": rows("Alerts and their steps, by when they began", "Alert", [
+    parameter("alert", "query", "only this alert"),
+    parameter("state", "query", "only in this state", { enum: ["pending", "firing", "resolved"] }),
+    parameter("from", "query", "ISO 8601 or epoch µs: alerts that went on at or after it"),
+    parameter("to", "query", "ISO 8601 or epoch µs: alerts that began before it"),
+    parameter("key", "query", "only this key"),
+    parameter("revisions", "query", "latest: each alert as it stands; all: each step", {
+      enum: ["latest", "all"],
+      default: "latest",
+    }),
+  ]),
+  "/v1/alerts/live": read(
+    "Steps of alerts as server-sent events, each once it is durable",
+    text("text/event-stream"),
+    [],
+    { 503: problem("too many live clients") },
+  ),
   "/v1/dlq": rows("Lines that could not be taken", "DeadLetter", [ofStream]),
   "/v1/losses": rows("The ledger of what was given up", "Loss", [ofStream]),
   "/v1/status": read("How the node is, in one document", json("Status")),

@@ -1,12 +1,13 @@
 import type { Context } from "hono";
 import { type Problem, problemResponse } from "./problem.ts";
-import type { ListRequest, ResultsRequest } from "./reads.ts";
+import type { AlertsRequest, ListRequest, ResultsRequest } from "./reads.ts";
 import { parseTime } from "./times.ts";
 
 const DEFAULT_LIMIT = 1_000;
 const MAX_LIMIT = 100_000;
 export const MAX_DEVICES = 10_000;
 const KINDS: ReadonlySet<string> = new Set(["early", "on-time", "late"]);
+const ALERT_STATES: ReadonlySet<string> = new Set(["pending", "firing", "resolved"]);
 const TIME_HINT = "is neither an ISO 8601 time, such as 2026-01-01T08:00:00Z, nor epoch microseconds";
 
 type TimeRange = Omit<ResultsRequest, "query" | "kind" | "revisions">;
@@ -36,6 +37,17 @@ export function readResultQuery(context: Context, query: string): ResultsRequest
   if (revisions !== "latest" && revisions !== "all")
     return refuse("revisions", `"${revisions}" is not latest or all`);
   return { ...range, query, kind, revisions };
+}
+
+export function readAlertQuery(context: Context): AlertsRequest | Response {
+  const range = readTimeRange(context);
+  if (range instanceof Response) return range;
+  const { alert = null, state = null, revisions = "latest" } = context.req.query();
+  if (state !== null && !ALERT_STATES.has(state))
+    return refuse("state", `"${state}" is not one of ${[...ALERT_STATES].join(", ")}`);
+  if (revisions !== "latest" && revisions !== "all")
+    return refuse("revisions", `"${revisions}" is not latest or all`);
+  return { ...range, alert, state, revisions };
 }
 
 export function readListQuery(context: Context): ListRequest | Response {

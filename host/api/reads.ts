@@ -41,6 +41,15 @@ export interface LateRequest extends PageRequest {
   readonly timeField: string;
 }
 
+export interface AlertsRequest extends PageRequest {
+  readonly alert: string | null;
+  readonly state: string | null;
+  readonly fromUs: number | null;
+  readonly toUs: number | null;
+  readonly key: string | null;
+  readonly revisions: "latest" | "all";
+}
+
 export interface ListRequest extends PageRequest {
   /** null: of every stream. */
   readonly stream: string | null;
@@ -54,6 +63,7 @@ export interface HistoryReads {
   events(request: EventsRequest): Promise<Page>;
   results(request: ResultsRequest): Promise<Page>;
   late(request: LateRequest): Promise<Page>;
+  alerts(request: AlertsRequest): Promise<Page>;
   deadLetters(request: ListRequest): Promise<Page>;
   losses(request: ListRequest): Promise<Page>;
   /** A step of correcting windows by late events; writes nothing. */

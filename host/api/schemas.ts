@@ -150,6 +150,15 @@ const query = z.strictObject({
   revisions: count,
 });
 
+const alertCounts = z.strictObject({
+  alert: z.string(),
+  from: z.string().describe("a query or a stream"),
+  severity: z.string(),
+  pending: count.describe("keys whose condition is true, but not for long enough yet"),
+  firing: count.describe("keys"),
+  ignoredRevisions: count.describe("revised results too far back to be judged again, since the start"),
+});
+
 const status = z.strictObject({
   node: z.strictObject({ id: z.string(), startedAt: time, ready: z.boolean() }),
   settled: z
@@ -157,6 +166,13 @@ const status = z.strictObject({
     .describe("everything acknowledged before is applied; false: windows lag behind, see the log"),
   streams: z.array(stream),
   queries: z.array(query),
+  alerts: z.array(alertCounts),
+  webhooks: z.strictObject({
+    waiting: count,
+    delivered: count.describe("since the start"),
+    failedAttempts: count,
+    setAside: count.describe("given up since the start"),
+  }),
   queue: z.strictObject({
     bytes: count,
     requests: count,
@@ -228,6 +244,20 @@ export const schemas = {
       .describe(
         "takes the window back: what it held is in another, or having is not true of it; values is empty",
       ),
+  }),
+  Alert: z.strictObject({
+    alert: z.string(),
+    severity: z.string(),
+    key: z.record(z.string(), z.unknown()),
+    state: z.enum(["pending", "firing", "resolved"]),
+    since: time.describe("start of the first window, or time of the first event, of which `when` was true"),
+    at: time.describe("end of the window, or time of the event, that led to this state"),
+    value: z
+      .record(z.string(), z.unknown())
+      .describe("the result's values, or the event's fields that were looked at"),
+    id: z.string().describe("the same in every step of one alert of one key"),
+    revision: count,
+    retracted: z.literal(true).optional().describe("revised results say that it never was"),
   }),
   LateEvent: z.strictObject({
     event: z.record(z.string(), z.unknown()),

@@ -122,6 +122,19 @@ function addReaders(program: Command): void {
     .addOption(url())
     .addOption(json())
     .action(async (stream, options) => (await import("./clocks.ts")).clocks(stream, options));
+  program
+    .command("alerts")
+    .description("list alerts and how they stand")
+    .option("--alert <name>", "only this one")
+    .addOption(new Option("--state <state>", "in this state only").choices(["pending", "firing", "resolved"]))
+    .option("--from <time>", "alerts that went on at or after it (ISO 8601)")
+    .option("--to <time>", "alerts that began before it")
+    .option("--key <key>", "of this key only")
+    .addOption(new Option("--revisions [which]", "latest or all").choices(["latest", "all"]).preset("all"))
+    .addOption(limit())
+    .addOption(url())
+    .addOption(json())
+    .action(async (options) => (await import("./alerts.ts")).alerts(options));
   for (const [name, what] of [
     ["dlq", "list lines that could not be taken, and why"],
     ["losses", "list what was given up"],

@@ -46,11 +46,12 @@ export class RowPrinter {
   }
 }
 
-/** Members of `window`, `key` and `values` beside the rest, and every value as text. */
+/** Members of `window`, `key`, `values` and `value` beside the rest, and every value as text. */
 function flatten(row: Row): Record<string, string> {
   const cells: Record<string, string> = {};
   for (const [name, value] of Object.entries(row)) {
-    const isGroup = ["window", "key", "values"].includes(name) && typeof value === "object" && value !== null;
+    const isGroup =
+      ["window", "key", "values", "value"].includes(name) && typeof value === "object" && value !== null;
     const members = isGroup ? Object.entries(value) : [[name, value] as const];
     for (const [member, inner] of members)
       cells[member in cells ? `${name}.${member}` : member] = cellOf(inner);

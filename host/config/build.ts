@@ -1,6 +1,7 @@
 import { hostname } from "node:os";
 import type { FieldType } from "../../workers/messages.ts";
 import { explainType } from "./aggregates.ts";
+import { type AlertConfig, buildAlert } from "./alert.ts";
 import type { Config, Limits, QueryConfig, QueryExpressions, StreamConfig, TableConfig } from "./config.ts";
 import { DEFAULT_LIMITS, DEFAULTS } from "./defaults.ts";
 import { compileHaving, compileRows, type QueryProblem } from "./expression/compile.ts";
@@ -37,6 +38,17 @@ export function buildConfig(input: ConfigFile, report: Report, tables: Tables): 
     queries.set(name, expressions === null ? placed : { ...placed, expressions });
   }
   for (const query of queries.values()) checkQuery(query, sources, refuse);
+  const alerts = new Map<string, AlertConfig>();
+  for (const [name, alert] of Object.entries(input.alerts ?? {})) {
+    const built = buildAlert(name, alert, {
+      streams,
+      queries,
+      tables,
+      report,
+      sourceOf: (query) => sources.of(query),
+    });
+    if (built !== null) alerts.set(name, built);
+  }
   return {
     node: { id: input.node?.id ?? hostname() },
     dataDir: input.data ?? DEFAULTS.dataDir,
@@ -44,6 +56,7 @@ export function buildConfig(input: ConfigFile, report: Report, tables: Tables): 
     acceptsAnyStream: streams.size === 0,
     streams,
     queries,
+    alerts,
     ...(tables.size === 0 ? {} : { tables }),
     limits: buildLimits(input.limits ?? {}, refuse),
     ingestWorkers: input.workers?.ingest ?? DEFAULTS.ingestWorkers,
@@ -212,6 +225,8 @@ function buildLimits(input: NonNullable<ConfigFile["limits"]>, refuse: Refuse): 
     maxKeyClocks: input.maxKeyClocks ?? DEFAULT_LIMITS.maxKeyClocks,
     maxLiveClients: input.maxLiveClients ?? DEFAULT_LIMITS.maxLiveClients,
     maxConnections: input.maxConnections ?? DEFAULT_LIMITS.maxConnections,
+    maxWebhooksPerSecond: input.maxWebhooksPerSecond ?? DEFAULT_LIMITS.maxWebhooksPerSecond,
+    maxQueuedWebhooks: input.maxQueuedWebhooks ?? DEFAULT_LIMITS.maxQueuedWebhooks,
   };
 }
 

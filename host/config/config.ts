@@ -6,6 +6,7 @@ import type {
   TimeUnit,
   WindowPlan,
 } from "../../workers/messages.ts";
+import type { AlertConfig } from "./alert.ts";
 import type { Kind } from "./expression/kinds.ts";
 import type { Expression } from "./expression/parse.ts";
 
@@ -20,6 +21,7 @@ export interface Config {
   readonly queries: ReadonlyMap<string, QueryConfig>;
   /** Left out when there are none. */
   readonly tables?: ReadonlyMap<string, TableConfig>;
+  readonly alerts: ReadonlyMap<string, AlertConfig>;
   readonly limits: Limits;
   readonly ingestWorkers: number;
   readonly checkpointEveryMs: number;
@@ -113,4 +115,8 @@ export interface Limits {
   readonly maxLiveClients: number;
   /** Open connections; further ones are closed at once. */
   readonly maxConnections: number;
+  /** Posts to webhooks a second; further ones wait. */
+  readonly maxWebhooksPerSecond: number;
+  /** Posts to webhooks that wait; beyond them the oldest are set aside. */
+  readonly maxQueuedWebhooks: number;
 }

@@ -31,4 +31,6 @@ export const DEFAULT_LIMITS: Limits = {
   maxLiveClients: 100,
   // Each takes a few tens of KiB.
   maxConnections: 10_000,
+  maxWebhooksPerSecond: 20,
+  maxQueuedWebhooks: 10_000,
 };

@@ -8,7 +8,7 @@ type Issue = z.core.$ZodIssue;
 
 /** Settings that the surface promises and this release does not have: naming them is no typing mistake. */
 const LATER: Readonly<Record<string, readonly string[]>> = {
-  "": ["alerts", "buffer", "sync"],
+  "": ["buffer", "sync"],
 };
 
 /** Turns what the schema found into problems with a place and a fix. */
@@ -64,7 +64,8 @@ const FORMS: Readonly<Record<string, string>> = {
 };
 
 function isMissing(issue: Issue): boolean {
-  return issue.code === "invalid_type" && issue.input === undefined;
+  const isOfType = issue.code === "invalid_type" || issue.code === "invalid_union";
+  return isOfType && issue.input === undefined;
 }
 
 function isLater(path: Path, key: string): boolean {

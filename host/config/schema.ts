@@ -218,6 +218,43 @@ const table = z.strictObject({
   on: field.optional().describe("The events' field with that name. Default: the stream's key."),
 });
 
+const PATIENCE_MESSAGE = "must be a number of windows in a row, or a duration; write it like 2 or 10m";
+const MAX_PATIENCE_SAMPLES = 1_000;
+
+const patience = z.union([z.number(), z.string()], PATIENCE_MESSAGE).transform((written, context) => {
+  const count = typeof written === "number" ? written : /^\d{1,4}$/.test(written) ? Number(written) : null;
+  if (count !== null && Number.isInteger(count) && count >= 1 && count <= MAX_PATIENCE_SAMPLES)
+    return { kind: "samples" as const, count };
+  const us = typeof written === "string" && DURATION.test(written) ? parseDurationUs(written) : null;
+  if (us !== null && us >= 1 && us <= LONGEST_US) return { kind: "duration" as const, us };
+  context.addIssue({ code: "custom", message: PATIENCE_MESSAGE });
+  return z.NEVER;
+});
+
+const WEBHOOK_MESSAGE = "must be an http or https address; write it like http://127.0.0.1:9000/hook";
+const webhook = z
+  .string(WEBHOOK_MESSAGE)
+  .max(2_048, "must have 2048 characters at most")
+  .refine((text) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol), WEBHOOK_MESSAGE)
+  .refine(
+    (text) => !URL.canParse(text) || (new URL(text).username === "" && new URL(text).password === ""),
+    "has a user or password in its address; put a token into its path or query instead",
+  );
+
+const alert = z.strictObject({
+  from: name.describe("The query whose results, or the stream whose events, are looked at."),
+  when: expression.describe("The alert begins when this is true."),
+  clear: expression.optional().describe("It ends when this is true. Default: when `when` is not."),
+  for: patience
+    .optional()
+    .describe("`when` must be true for so many windows (or events) in a row, or for so long. Default: 1."),
+  severity: name.max(32, "must have 32 characters at most").optional().describe("Default: warning."),
+  notify: z
+    .array(z.strictObject({ webhook: webhook.describe("Each step of the alert is posted here.") }))
+    .max(16, "must have 16 at most")
+    .optional(),
+});
+
 const limits = z.strictObject({
   maxBody: size(1024, 1024 * MIB)
     .optional()
@@ -243,6 +280,12 @@ const limits = z.strictObject({
   maxConnections: whole(1, 1e6)
     .optional()
     .describe("Open connections; further ones are closed at once. Default: 10000."),
+  maxWebhooksPerSecond: whole(1, 1e5)
+    .optional()
+    .describe("Posts to webhooks a second, all of them together. Default: 20."),
+  maxQueuedWebhooks: whole(1, 1e7)
+    .optional()
+    .describe("Posts that may wait; beyond them the oldest are set aside. Default: 10000."),
 });
 
 /** A stream whose settings are all left out is written `name:` with nothing behind. */
@@ -260,6 +303,10 @@ export const configFile = z.strictObject({
     .nullish(),
   streams: z.record(name, streamOrNothing).nullish().describe("Without any, every stream name is accepted."),
   queries: z.record(name, query).nullish(),
+  alerts: z
+    .record(name, alert)
+    .nullish()
+    .describe("What to tell of: conditions over results or events, and who is notified."),
   tables: z
     .record(tableName, table)
     .nullish()

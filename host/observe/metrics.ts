@@ -28,6 +28,7 @@ export function createMetrics({ config, engine }: { config: Config; engine: Engi
   registerStreams(registers, engine);
   registerClocks(registers, engine);
   registerQueries(registers, engine);
+  registerAlerts(registers, engine);
   registerNode(registers, engine);
   const limit = new Gauge({
     name: "millrace_limit",
@@ -191,6 +192,38 @@ function registerQueries(registers: Registry[], engine: Engine): void {
     (query) => query.idleKeys,
   );
   each("gauge", "millrace_query_state_bytes", "Memory of the windows' state", (query) => query.stateBytes);
+}
+
+function registerAlerts(registers: Registry[], engine: Engine): void {
+  const each = registerEach(registers, "alert", () =>
+    engine.alerts().alerts.map((alert) => [alert.config.name, alert] as const),
+  );
+  each("gauge", "millrace_alert_pending", "Keys for which an alert is pending", (alert) => alert.pending);
+  each("gauge", "millrace_alert_firing", "Keys for which an alert fires", (alert) => alert.firing);
+  each(
+    "counter",
+    "millrace_alert_ignored_revisions_total",
+    "Revised results too far back to be judged again",
+    (alert) => alert.ignoredRevisions,
+  );
+  const webhooks = registerEach(registers, "outcome", () => {
+    const { delivered, failedAttempts, setAside } = engine.alerts().webhooks;
+    return Object.entries({ delivered, failed: failedAttempts, "set-aside": setAside });
+  });
+  webhooks(
+    "counter",
+    "millrace_webhooks_total",
+    "Posts to webhooks since the start, by outcome",
+    (count) => count,
+  );
+  new Gauge({
+    name: "millrace_webhooks_waiting",
+    help: "Posts to webhooks that wait (limit: maxQueuedWebhooks)",
+    registers,
+    collect() {
+      this.set(engine.alerts().webhooks.waiting);
+    },
+  });
 }
 
 function registerNode(registers: Registry[], engine: Engine): void {

@@ -11,6 +11,8 @@ import type { WindowWorker } from "./window-worker.ts";
 const APPLY_ENTRIES = 64;
 /** Results written and published at once, in characters: about 1,500 rows. */
 const RESULT_CHARS = 192 * 1024;
+/** What a step of an alert takes beside its key and value, about. */
+const ALERT_BYTES = 200;
 
 /** A committed log entry on its way to the windows, with its block while that may still be asked for. */
 export interface CommittedEntry {
@@ -136,6 +138,7 @@ export class ApplyLoop {
     for (const late of result.late) writes.push(...(await this.#keepLate(group, late)));
     for (const { block } of group) if (block !== null) release(block.data.buffer);
     this.#count(result);
+    this.#writeAlerts(result.alerts);
     for (const text of splitResults(result.rows, RESULT_CHARS)) {
       const written = this.#commits.push({ kind: "packed-results", text }, text.length);
       const previous = this.#lastResults;
@@ -144,6 +147,15 @@ export class ApplyLoop {
     const seq = group[group.length - 1]!.entry.seq;
     this.#lastResults = Promise.all([this.#lastResults, ...writes]).then(() => this.#advance(seq));
     this.#lastResults.catch((cause: unknown) => this.#fail(cause));
+  }
+
+  /** In front of the results that led to them: who is alerted does not wait for ten thousand rows. */
+  #writeAlerts(rows: ApplyResult["alerts"]): void {
+    if (rows.length === 0) return;
+    const { alerts } = this.#registry;
+    const bytes = rows.reduce((sum, { key, value }) => sum + key.length + value.length + ALERT_BYTES, 0);
+    const written = this.#commits.push({ kind: "alerts", rows, webhooks: alerts.webhooks }, bytes);
+    this.#lastResults = Promise.all([this.#lastResults, written]).then(() => alerts.publish(rows));
   }
 
   async #keepLate(
@@ -165,7 +177,8 @@ export class ApplyLoop {
   }
 
   /** Takes in the clocks and sizes that the window thread reports. */
-  remember(result: Pick<ApplyResult, "watermarks" | "stats">): void {
+  remember(result: Pick<ApplyResult, "watermarks" | "stats" | "alertStats">): void {
+    this.#registry.alerts.remember(result.alertStats);
     for (const { stream: name, watermarkUs, maxEventUs, sources, skewedDevices } of result.watermarks) {
       const stream = this.#registry.clocked(name);
       if (stream === undefined) continue;

@@ -9,6 +9,8 @@ import type {
   SourceCounts,
 } from "../../workers/messages.ts";
 import type { ClockReport } from "../../workers/window.ts";
+import type { AlertCounts, AlertListener } from "../alert/running-alerts.ts";
+import type { WebhookStatus } from "../alert/webhook-sender.ts";
 import type { QueryConfig, StreamConfig } from "../config/config.ts";
 
 /** One request's body on its way in. The buffer is transferred: the caller must not use it afterwards. */
@@ -112,6 +114,13 @@ export interface Engine {
   /** Writes corrected results and marks the late events that are in them, in one transaction, and publishes them. */
   correct(stream: string, rows: readonly ResultRow[], lateIds: readonly number[]): Promise<void>;
   status(): EngineStatus;
+  alerts(): {
+    readonly alerts: readonly AlertCounts[];
+    readonly steps: number;
+    readonly webhooks: WebhookStatus;
+  };
+  /** Calls the listener with steps of alerts once they are durable, until the returned function is called. */
+  subscribeAlerts(listener: AlertListener): () => void;
   /** Calls `listener` for each durable result row of the query; returns the way to stop. */
   subscribe(query: string, listener: (rows: readonly ResultRow[]) => void): () => void;
   /** Waits until everything acknowledged so far is applied to windows and its results are durable. */

@@ -8,6 +8,8 @@ import type {
   Tick,
   WindowSetup,
 } from "../../workers/messages.ts";
+import type { AlertListener } from "../alert/running-alerts.ts";
+import { WebhookSender } from "../alert/webhook-sender.ts";
 import type { Config } from "../config/config.ts";
 import { resultsSetup } from "../config/plans.ts";
 import type { StorageClient } from "../store/storage-client.ts";
@@ -58,6 +60,7 @@ class Pipeline implements Engine {
   readonly #apply: ApplyLoop;
   readonly #intake: Intake;
   readonly #ticker: IdleTicker;
+  readonly #webhooks: WebhookSender;
   readonly #startedAtMs = Date.now();
   readonly #stageNs = { parse: 0, aggregate: 0, encode: 0, compress: 0 };
   #checkpointTimer: NodeJS.Timeout | null = null;
@@ -85,6 +88,14 @@ class Pipeline implements Engine {
       this.#hasFailed = true;
       log.fatal({ err: cause }, "windows could not be brought up to date; a restart replays the log");
       onFatal(cause);
+    });
+    this.#webhooks = new WebhookSender({
+      due: (task) => storage.dueWebhooks(task),
+      settle: (id, outcome) => this.#commits.push({ kind: "webhook-outcome", id, outcome }, 128),
+      clock,
+      log,
+      perSecond: config.limits.maxWebhooksPerSecond,
+      maxWaiting: config.limits.maxQueuedWebhooks,
     });
     this.#intake = new Intake(
       this.#lanes,
@@ -120,6 +131,9 @@ class Pipeline implements Engine {
     for (const { config } of this.#registry.streams()) this.#ticker.watch(config);
     this.#checkpointTimer = setInterval(() => void this.#checkpoint(), this.#config.checkpointEveryMs);
     await this.#refreshSizes();
+    await this.#commits.push({ kind: "alerts-kept", definitions: this.#registry.alerts.definitions }, 128);
+    this.#registry.alerts.subscribe(() => this.#webhooks.wake());
+    this.#webhooks.wake();
     this.#isReady = true;
   }
 
@@ -249,6 +263,15 @@ class Pipeline implements Engine {
     return () => listeners?.delete(listener);
   }
 
+  alerts(): ReturnType<Engine["alerts"]> {
+    const { alerts } = this.#registry;
+    return { alerts: alerts.counts(), steps: alerts.steps, webhooks: this.#webhooks.status() };
+  }
+
+  subscribeAlerts(listener: AlertListener): () => void {
+    return this.#registry.alerts.subscribe(listener);
+  }
+
   settle(): Promise<void> {
     return this.#apply.settled();
   }
@@ -265,6 +288,7 @@ class Pipeline implements Engine {
       throw new MillraceError("E_DRAIN", message);
     }
     await this.#ticker.close();
+    await this.#webhooks.close();
     await this.#apply.settled();
     await this.#checkpoint();
     await Promise.all([...this.#lanes.map((lane) => lane.close()), this.#windows.close()]);
@@ -282,7 +306,16 @@ class Pipeline implements Engine {
     const { boundUs, idleUs, per } = watermark;
     const { maxSources } = this.#config.limits;
     const queries = stream.queries.map((query) => query.plan);
-    const setup = { stream: name, boundUs, idleUs, per, key: key.fields, maxSources, queries };
+    const setup = {
+      stream: name,
+      boundUs,
+      idleUs,
+      per,
+      key: key.fields,
+      maxSources,
+      queries,
+      alerts: stream.alerts,
+    };
     const above = stream.queries.flatMap(({ plan: below, asStream }) =>
       asStream === null ? [] : this.#setupsOf(asStream, resultsSetup(below, asStream.config)),
     );

@@ -1,5 +1,6 @@
 import type {
   AggregatedBlock,
+  AlertPlan,
   QueryPlan,
   ResultRow,
   SchemaField,
@@ -9,6 +10,8 @@ import type {
   WindowStats,
 } from "../../workers/messages.ts";
 import { mergeSchemas } from "../../workers/schema.ts";
+import { RunningAlerts } from "../alert/running-alerts.ts";
+import { alertPlan } from "../config/alert.ts";
 import type { Config, QueryConfig, StreamConfig } from "../config/config.ts";
 import { automaticQuery, automaticStream, queryPlan, resultStream, streamPlan } from "../config/plans.ts";
 import type { QueryState, StreamState } from "./engine.ts";
@@ -67,6 +70,8 @@ export interface StreamCounts {
 export class RunningStream {
   readonly config: StreamConfig;
   readonly queries: RunningQuery[] = [];
+  /** Over its events and over the results of its queries. */
+  readonly alerts: AlertPlan[] = [];
   readonly counts: StreamCounts = {
     accepted: 0,
     deadLettered: 0,
@@ -113,6 +118,7 @@ export class RunningStream {
       plan: streamPlan(this.config),
       queries: this.queries.map((query) => query.plan),
       isPerSource: this.config.watermark.per === "source",
+      alerts: this.alerts.filter(({ from }) => from.kind === "stream"),
       schema: this.schema,
     };
   }
@@ -158,11 +164,18 @@ export class StreamRegistry {
   readonly #queriesById: RunningQuery[] = [];
   /** Queries' results as streams: nobody can send to them, and they store nothing. */
   readonly #resultStreams = new Map<string, RunningStream>();
+  readonly alerts: RunningAlerts;
 
   constructor(config: Config) {
     this.#config = config;
+    this.alerts = new RunningAlerts(config.alerts);
     for (const stream of config.streams.values()) this.#add(new RunningStream(stream, true));
     for (const query of config.queries.values()) this.#addQuery(query);
+    [...config.alerts.values()].forEach((alert, id) => {
+      const { kind, name } = alert.from;
+      const stream = kind === "stream" ? this.#streams.get(name) : this.#queries.get(name)?.stream;
+      stream?.alerts.push(alertPlan(alert, stream.config, id));
+    });
   }
 
   /** The stream of that name; made when any name is accepted, or null when it is unknown or there are too many. */

@@ -31,7 +31,7 @@ export class WindowWorker {
     return this.#pool.run(checkpoint, { name: "restore" });
   }
 
-  describe(): Promise<Pick<ApplyResult, "watermarks" | "stats">> {
+  describe(): Promise<Pick<ApplyResult, "watermarks" | "stats" | "alertStats">> {
     return this.#pool.run(null, { name: "describe" });
   }
 

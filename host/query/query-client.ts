@@ -4,6 +4,7 @@ import type { StoredBlock } from "../../workers/messages.ts";
 import type { CorrectionTask } from "../../workers/query/correction.ts";
 import type { QueryFailure } from "../../workers/query/tasks.ts";
 import type {
+  AlertsTask,
   CorrectionStep,
   EventsTask,
   LateTask,
@@ -66,6 +67,10 @@ export class QueryClient implements HistoryReads {
 
   late(task: LateTask): Promise<Page> {
     return this.#page("late", task);
+  }
+
+  alerts(task: AlertsTask): Promise<Page> {
+    return this.#page("alerts", task);
   }
 
   deadLetters(task: ListTask): Promise<Page> {

@@ -1,7 +1,7 @@
 import { Piscina } from "piscina";
 import { MillraceError } from "../../workers/errors.ts";
 import type { CommitOperation, CommitOutcome, LogEntry, StoredBlock } from "../../workers/messages.ts";
-import type { StoreAnswer } from "../../workers/storage.ts";
+import type { DueWebhooks, StoreAnswer } from "../../workers/storage.ts";
 import type { SmallBlocks } from "../../workers/store/compaction.ts";
 import type { Recovered } from "../../workers/store/store.ts";
 import { workerFile } from "../pipeline/worker-file.ts";
@@ -65,6 +65,15 @@ export class StorageClient {
   /** Puts a merged block in the place of a group. False, with nothing done, when the group is no longer whole. */
   swap(task: { readonly removeSeqs: readonly number[]; readonly into: StoredBlock }): Promise<boolean> {
     return run(this.#pool, "swap", task);
+  }
+
+  /** Posts to webhooks that are due, `perUrl` of each address at most. Those beyond `maxWaiting` are set aside. */
+  dueWebhooks(task: {
+    readonly nowUs: number;
+    readonly perUrl: number;
+    readonly maxWaiting: number;
+  }): Promise<DueWebhooks> {
+    return run(this.#pool, "dueWebhooks", task);
   }
 
   sizes(): Promise<{ databaseBytes: number; walBytes: number }> {

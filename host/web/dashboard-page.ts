@@ -13,6 +13,8 @@ const body = `<header>
 <svg id="flow-chart" viewBox="0 0 600 120" preserveAspectRatio="none" aria-hidden="true"></svg>
 <dl id="gauges"></dl>
 </section>
+<h2 id="alerts-head" hidden>Alerts</h2>
+<section id="alerts" class="alerts" aria-live="polite" hidden></section>
 <h2>Streams</h2>
 <section id="streams" class="cards"></section>
 <p id="skewed" class="warn" hidden></p>

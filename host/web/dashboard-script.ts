@@ -257,6 +257,31 @@ function showChart() {
   }));
 }
 
+/* Alerts */
+
+function showAlerts(alerts, rows) {
+  const firing = alerts.reduce((sum, alert) => sum + alert.firing, 0);
+  const pending = alerts.reduce((sum, alert) => sum + alert.pending, 0);
+  byId("alerts-head").hidden = byId("alerts").hidden = alerts.length === 0;
+  byId("alerts-head").textContent = "Alerts · " + short(firing) + " firing" + (pending > 0 ? ", " + short(pending) + " pending" : "");
+  const lines = rows.map((row) => {
+    const line = make("div", undefined, "alert " + (row.severity === "critical" ? "critical" : ""));
+    const values = Object.entries(row.value).slice(0, 4).map(([name, value]) => name + " " + (typeof value === "number" ? short(value) : JSON.stringify(value)));
+    line.append(make("b", row.alert), make("span", Object.values(row.key).join(" · ") || "all"), make("span", values.join(", ")),
+      make("span", "since " + row.since.slice(0, 19).replace("T", " ")), make("span", row.severity));
+    return line;
+  });
+  if (firing > rows.length) lines.push(make("div", "and " + short(firing - rows.length) + " more", "alert"));
+  if (firing === 0) lines.push(make("div", "none fires", "alert"));
+  byId("alerts").replaceChildren(...lines);
+}
+async function firingAlerts(alerts) {
+  if (!alerts.some((alert) => alert.firing > 0)) return [];
+  const answer = await fetch("/v1/alerts?state=firing&limit=20");
+  if (!answer.ok) return [];
+  return (await answer.text()).split("\n").filter(Boolean).map((line) => JSON.parse(line));
+}
+
 async function poll() {
   try {
     const answer = await fetch("/v1/status");
@@ -268,6 +293,7 @@ async function poll() {
     byId("empty").hidden = status.streams.some((stream) => stream.accepted > 0);
     showQueries(status.queries);
     showChart();
+    showAlerts(status.alerts, await firingAlerts(status.alerts));
   } catch {
     byId("state").textContent = "not reachable";
     byId("state").className = "badge bad";

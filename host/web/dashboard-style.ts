@@ -35,6 +35,7 @@ button[aria-selected=true],button[aria-pressed=true]{color:var(--water);border-c
 #axis{display:flex;justify-content:space-between;font-size:.8rem;color:var(--soft)}
 #keys{display:grid;grid-template-columns:repeat(auto-fill,minmax(11rem,1fr));gap:.2rem 1.2rem;margin-top:.8rem}
 .key{display:flex;align-items:baseline;gap:.5rem;min-width:0}.key i{flex:none;width:.7rem;height:.25rem;border-radius:.2rem;align-self:center}.key span{color:var(--soft);overflow:hidden;text-overflow:ellipsis;white-space:nowrap}.key b{margin-left:auto}
+.alerts{background:var(--card);border:1px solid var(--line);border-radius:.8rem;padding:.6rem 1.2rem}.alert{display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;padding:.3rem 0}.alert b{min-width:8rem;color:var(--warn)}.alert.critical b{color:var(--bad)}.alert span{color:var(--soft)}
 #empty{color:var(--soft)}code{font:13px ui-monospace,monospace;user-select:all}
 @media (max-width:48rem){#flow{grid-template-columns:1fr;gap:.8rem}header{flex-wrap:wrap}}
 `;

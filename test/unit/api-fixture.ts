@@ -16,7 +16,7 @@ import type {
   StreamState,
 } from "../../host/pipeline/engine.ts";
 import { MillraceError } from "../../workers/errors.ts";
-import type { QueryPlan, ResultRow } from "../../workers/messages.ts";
+import type { AlertRow, QueryPlan, ResultRow } from "../../workers/messages.ts";
 import type { CorrectionTask } from "../../workers/query/correction.ts";
 import type { CorrectionStep } from "../../workers/query.ts";
 
@@ -28,6 +28,7 @@ export class MemoryEngine implements Engine {
   readonly watermarks: { readonly stream: string; readonly time: number | "end" }[] = [];
   readonly corrections: { readonly rows: readonly ResultRow[]; readonly lateIds: readonly number[] }[] = [];
   readonly listeners = new Set<(rows: readonly ResultRow[]) => void>();
+  readonly alertListeners = new Set<(rows: readonly AlertRow[]) => void>();
   refusal: IngestRefusal | null = null;
   outcome: IngestOutcome | null = null;
   watermarkUs: number | null = null;
@@ -142,6 +143,15 @@ export class MemoryEngine implements Engine {
     for (const listener of this.listeners) listener(rows);
   }
 
+  alerts(): ReturnType<Engine["alerts"]> {
+    return { alerts: [], steps: 0, webhooks: { waiting: 0, delivered: 2, failedAttempts: 1, setAside: 0 } };
+  }
+
+  subscribeAlerts(listener: (rows: readonly AlertRow[]) => void): () => void {
+    this.alertListeners.add(listener);
+    return () => this.alertListeners.delete(listener);
+  }
+
   settle(): Promise<void> {
     this.settles++;
     return this.settled;
@@ -171,6 +181,7 @@ export class MemoryReads implements HistoryReads {
   events = (request: EventsRequest): Promise<Page> => this.#page("events", request);
   results = (request: ResultsRequest): Promise<Page> => this.#page("results", request);
   late: HistoryReads["late"] = (request) => this.#page("late", request);
+  alerts: HistoryReads["alerts"] = (request) => this.#page("alerts", request);
   deadLetters = (request: ListRequest): Promise<Page> => this.#page("dlq", request);
   losses = (request: ListRequest): Promise<Page> => this.#page("losses", request);
 
@@ -209,6 +220,7 @@ export async function startTestNode(
     acceptsAnyStream: true,
     streams: new Map([[KNOWN, automaticStream(KNOWN)]]),
     queries: new Map(),
+    alerts: new Map(),
     limits: { ...DEFAULT_LIMITS, ...limits },
     ingestWorkers: 1,
     checkpointEveryMs: DEFAULTS.checkpointEveryMs,

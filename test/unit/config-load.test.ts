@@ -74,7 +74,7 @@ queries:
 checkpoint: { every: 10s }
 durability: { groupCommit: 2ms }
 workers: { ingest: 3 }
-limits: { maxBody: 32MiB, maxQueuedBytes: 1GiB, maxQueuedRequests: 7, maxStreams: 8, maxSources: 10, maxLiveClients: 9, maxConnections: 11, maxKeyClocks: 12 }
+limits: { maxBody: 32MiB, maxQueuedBytes: 1GiB, maxQueuedRequests: 7, maxStreams: 8, maxSources: 10, maxLiveClients: 9, maxConnections: 11, maxKeyClocks: 12, maxWebhooksPerSecond: 12, maxQueuedWebhooks: 13 }
 `);
   assert.equal(config.node.id, "press-hall-3");
   assert.equal(config.dataDir, "/var/lib/millrace");
@@ -90,6 +90,8 @@ limits: { maxBody: 32MiB, maxQueuedBytes: 1GiB, maxQueuedRequests: 7, maxStreams
     maxLiveClients: 9,
     maxConnections: 11,
     maxKeyClocks: 12,
+    maxWebhooksPerSecond: 12,
+    maxQueuedWebhooks: 13,
   });
 
   const stream = config.streams.get("machines");
@@ -217,7 +219,6 @@ test("a misspelt key is shown with its line and what was meant", () => {
 
 test("what this release cannot do is said, never ignored", () => {
   const cases: readonly (readonly [string, string])[] = [
-    ["alerts: { a: { from: q } }", "alerts"],
     ["buffer: { cap: 10GiB }", "buffer"],
     ["sync: { url: http://127.0.0.1:1 }", "sync"],
   ];

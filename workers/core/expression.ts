@@ -27,6 +27,8 @@ export interface RowProgram {
   bindTable(name: string, table: TableHandle): void;
   /** One byte a row: 1 where the condition is true. */
   mask(batch: BatchHandle): Uint8Array<ArrayBuffer>;
+  /** The address of the same; valid until the program is used again. */
+  maskAt(batch: BatchHandle): number;
   /**
    * Uses the batch as the query sees it: with the derived columns, and with the rows for which the condition is not true
    * flagged as no part of any window. The batch is as it was when `use` has returned.
@@ -56,6 +58,7 @@ export function createRowProgram(core: CoreModule, { code, inputs, tables }: Exp
       const mask = exports.expressionMask(program, batch);
       return copyOut(core, mask, exports.batchRows(batch));
     },
+    maskAt: (batch) => exports.expressionMask(program, batch) >>> 0,
     within: (batch, use) => {
       exports.expressionEnter(program, batch);
       try {

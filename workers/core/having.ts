@@ -40,7 +40,7 @@ export function keepHaving(core: CoreModule, plan: QueryPlan, windows: Windows):
 }
 
 /** By row, 1 where it is true. */
-function evaluate(core: CoreModule, program: RowProgram, rows: readonly ResultRow[]): Uint8Array {
+export function evaluate(core: CoreModule, program: RowProgram, rows: readonly ResultRow[]): Uint8Array {
   const holds = new Uint8Array(rows.length);
   const { batchDispose } = core.exports as unknown as { batchDispose(batch: number): void };
   for (const { batch, indexes } of batchResults(core, rows, program.inputs)) {

@@ -1,4 +1,5 @@
 import { MillraceError } from "../errors.ts";
+import type { AlertCursor } from "../store/alert-reader.ts";
 import type { ResultCursor } from "../store/reader.ts";
 import type { EventCursor, LateCursor } from "./tasks.ts";
 
@@ -35,6 +36,17 @@ export const LATE_CURSOR: CursorForm<LateCursor> = form(
   "l",
   ({ id, row }) => [id, row],
   ([id, row]) => (isInteger(id) && isInteger(row) ? { id, row } : null),
+);
+
+export const ALERT_CURSOR: CursorForm<AlertCursor> = form(
+  "a",
+  ({ sinceUs, alert, key, id, revision }) => [sinceUs, alert, key, id, revision],
+  ([sinceUs, alert, key, id, revision]) => {
+    const areTexts = typeof alert === "string" && typeof key === "string" && typeof id === "string";
+    return areTexts && isInteger(sinceUs) && isInteger(revision)
+      ? { sinceUs, alert, key, id, revision }
+      : null;
+  },
 );
 
 export const ID_CURSOR: CursorForm<number> = form(

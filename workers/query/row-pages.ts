@@ -1,8 +1,10 @@
+import { alertJson } from "../alert/alert-json.ts";
 import type { ResultRow } from "../messages.ts";
+import type { AlertCursor } from "../store/alert-reader.ts";
 import type { DeadLetterRow, LossRow, Reader, ResultCursor } from "../store/reader.ts";
 import { formatTime } from "./iso-time.ts";
 import { encodeLines } from "./lines.ts";
-import { type ListTask, MAX_PAGE_CHARACTERS, type Page, type ResultsTask } from "./tasks.ts";
+import { type AlertsTask, type ListTask, MAX_PAGE_CHARACTERS, type Page, type ResultsTask } from "./tasks.ts";
 
 /** Rows read from the database at once. */
 const CHUNK_ROWS = 1_000;
@@ -17,6 +19,16 @@ export function readResults(store: Reader, task: ResultsTask): Page<ResultCursor
     endUs,
     revision,
   }));
+}
+
+/** Steps of alerts by when they began. */
+export function readAlerts(store: Reader, task: AlertsTask): Page<AlertCursor> {
+  return readPage(
+    task,
+    (after: AlertCursor | null, limit) => store.alerts({ ...task, after, limit }),
+    alertJson,
+    ({ sinceUs, alert, key, id, revision }) => ({ sinceUs, alert, key, id, revision }),
+  );
 }
 
 /** Dead letters in the order in which they were set aside. */

@@ -1,4 +1,5 @@
 import type { StoredBlock } from "../messages.ts";
+import type { AlertFilter } from "../store/alert-reader.ts";
 import type { ResultCursor } from "../store/reader.ts";
 
 /** Where an event stands: events are ordered by time (µs), then by block and row. */
@@ -56,6 +57,9 @@ export interface ResultsTask {
   readonly limit: number;
   readonly after: ResultCursor | null;
 }
+
+/** As the reader takes it. */
+export type AlertsTask = AlertFilter;
 
 /** Dead letters or losses; `after` is the last row's id. */
 export interface ListTask {

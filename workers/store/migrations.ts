@@ -132,4 +132,39 @@ export const MIGRATIONS: readonly string[] = [
   ALTER TABLE streams ADD COLUMN time_sources TEXT NOT NULL DEFAULT '[]';
   CREATE INDEX late_unapplied ON late (stream_id, id) WHERE applied_us IS NULL;
   `,
+  // Steps of alerts, and the outbox of what is posted of them.
+  `
+  CREATE TABLE alerts (
+    alert TEXT NOT NULL,
+    since_us INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    id TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    definition TEXT NOT NULL,
+    severity TEXT NOT NULL,
+    state TEXT NOT NULL,
+    at_us INTEGER NOT NULL,
+    value TEXT NOT NULL,
+    retracted INTEGER NOT NULL,
+    is_latest INTEGER NOT NULL DEFAULT 1,
+    PRIMARY KEY (since_us, alert, key, id, revision)
+  ) WITHOUT ROWID;
+  CREATE INDEX alerts_open ON alerts (definition) WHERE is_latest = 1 AND state <> 'resolved';
+  CREATE TABLE webhooks (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    alert TEXT NOT NULL,
+    url TEXT NOT NULL,
+    episode TEXT NOT NULL,
+    idempotency_key TEXT NOT NULL,
+    body TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    next_at_us INTEGER NOT NULL,
+    is_set_aside INTEGER NOT NULL DEFAULT 0,
+    last_error TEXT,
+    UNIQUE (url, idempotency_key)
+  );
+  CREATE INDEX webhooks_by_episode ON webhooks (url, episode, id) WHERE is_set_aside = 0;
+  CREATE INDEX webhooks_by_url ON webhooks (url, next_at_us, id) WHERE is_set_aside = 0;
+  CREATE INDEX webhooks_due ON webhooks (next_at_us) WHERE is_set_aside = 0;
+  `,
 ];

@@ -1,5 +1,6 @@
 import type { Statement } from "better-sqlite3";
 import type { FieldType, ResultRow, SchemaField, StoredBlock } from "../messages.ts";
+import { type AlertFilter, alertParameters, alertsSql, type StoredAlert } from "./alert-reader.ts";
 import { type BlockRow, storedBlock } from "./block-row.ts";
 import { type Connection, openForReading } from "./database.ts";
 
@@ -148,6 +149,12 @@ export class Reader {
       afterRevision: after?.revision,
     }) as Row[];
     return rows.map(({ retracted, ...row }) => (retracted === 0 ? row : { ...row, retracted: true }));
+  }
+
+  /** Steps of alerts by when they began, then alert, key and revision; `latest` leaves out what was retracted. */
+  alerts(filter: AlertFilter): StoredAlert[] {
+    const rows = this.#prepare(alertsSql(filter, KEY_MATCHES)).all(alertParameters(filter));
+    return (rows as StoredAlert[]).map((row) => ({ ...row, isRetracted: Boolean(row.isRetracted) }));
   }
 
   /** Blocks of the late side output in the order they were set aside, from an id on. Their times are 0 where unknown. */

@@ -1,5 +1,6 @@
 import type { CommitOperation, CommitOutcome, ResultRow, StoredBlock } from "../messages.ts";
 import { unpackResults } from "../result-rows.ts";
+import { AlertStore } from "./alert-store.ts";
 import { insertBlock } from "./block-row.ts";
 import type { Connection } from "./database.ts";
 import { RESULTS_PER_INSERT, type Statements } from "./statements.ts";
@@ -47,6 +48,7 @@ export class Writer {
   readonly #sql: Statements;
   readonly #streams: StreamTable;
   readonly #limits: StoreLimits;
+  readonly alerts: AlertStore;
   /** Longest window stored of each query, in µs: it bounds where a read by time must start. */
   readonly #spans = new Map<string, number>();
   #counters: Counters;
@@ -58,6 +60,7 @@ export class Writer {
     this.#sql = sql;
     this.#streams = streams;
     this.#limits = limits;
+    this.alerts = new AlertStore(db);
     this.#counters = sql.readCounters.get() as Counters;
     this.#loadSpans();
   }
@@ -110,6 +113,15 @@ export class Writer {
       case "correction":
         for (const id of operation.lateIds) this.#sql.markApplied.run(operation.atUs, id);
         return this.#writeResults(operation.rows);
+      case "alerts":
+        this.alerts.write(operation.rows, operation.webhooks, nowUs);
+        return { kind: "committed", seq: this.lastSeq };
+      case "alerts-kept":
+        this.alerts.keepOnly(operation.definitions);
+        return { kind: "committed", seq: this.lastSeq };
+      case "webhook-outcome":
+        this.alerts.settle(operation.id, operation.outcome);
+        return { kind: "committed", seq: this.lastSeq };
       case "checkpoint":
         return this.#writeCheckpoint(operation, nowUs);
     }

@@ -1,0 +1,50 @@
+import type { AlertPlan, AlertRow, AlertStats, AlertWebhooks } from "../../workers/messages.ts";
+import type { AlertConfig } from "../config/alert.ts";
+
+export type AlertListener = (rows: readonly AlertRow[]) => void;
+
+/** One alert and how many keys are where. */
+export interface AlertCounts extends Omit<AlertStats, "alert"> {
+  readonly config: AlertConfig;
+}
+
+/** The alerts as the main thread knows them. */
+export class RunningAlerts {
+  readonly #configs: ReadonlyMap<string, AlertConfig>;
+  readonly #stats = new Map<string, AlertStats>();
+  readonly #listeners = new Set<AlertListener>();
+  readonly webhooks: readonly AlertWebhooks[];
+  /** Steps since the start, those of a replay among them. */
+  steps = 0;
+
+  constructor(configs: ReadonlyMap<string, AlertConfig>) {
+    this.#configs = configs;
+    this.webhooks = [...configs.values()].map(({ name, webhooks }) => ({ alert: name, urls: webhooks }));
+  }
+
+  get definitions(): readonly AlertPlan["definition"][] {
+    return [...this.#configs.values()].map(({ definition }) => definition);
+  }
+
+  counts(): readonly AlertCounts[] {
+    return [...this.#configs.values()].map((config) => {
+      const { pending = 0, firing = 0, ignoredRevisions = 0 } = this.#stats.get(config.name) ?? {};
+      return { config, pending, firing, ignoredRevisions };
+    });
+  }
+
+  remember(stats: readonly AlertStats[]): void {
+    for (const each of stats) this.#stats.set(each.alert, each);
+  }
+
+  /** Steps, durable now, for those who listen. */
+  publish(rows: readonly AlertRow[]): void {
+    this.steps += rows.length;
+    for (const listener of this.#listeners) listener(rows);
+  }
+
+  subscribe(listener: AlertListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+}
