@@ -9,6 +9,8 @@ import { makeTempDir } from "./temp-dir.ts";
 
 export const REPOSITORY_ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const CLI_FILE = join(REPOSITORY_ROOT, "host/cli/bin.js");
+/** Those of `npm start`. */
+const START_FLAGS = ["--max-semi-space-size=1", "--optimize-for-size"];
 const READY_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 60_000;
 /** Lines of output kept for failure messages. */
@@ -70,7 +72,7 @@ export class NodeProcess {
     if (this.isRunning) throw new Error("the node is running already");
     this.starts++;
     this.#url = "";
-    const child = spawn(process.execPath, [CLI_FILE, ...this.#arguments], {
+    const child = spawn(process.execPath, [...START_FLAGS, CLI_FILE, ...this.#arguments], {
       cwd: REPOSITORY_ROOT,
       env: this.#environment,
       stdio: ["ignore", "pipe", "pipe"],
