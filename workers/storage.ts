@@ -1,6 +1,6 @@
 import type { MillraceError } from "./errors.ts";
 import type { CommitOperation, CommitOutcome, LogEntry, StoredBlock } from "./messages.ts";
-import { release } from "./move.ts";
+import { moveWith, release } from "./move.ts";
 import type { QueuedWebhook } from "./store/alert-store.ts";
 import type { SmallBlocks } from "./store/compaction.ts";
 import { databaseFile, databaseSizes } from "./store/data-dir.ts";
@@ -41,14 +41,25 @@ export function listSmall(task: {
   readonly upToSeq: number;
   readonly targetBytes: number;
 }): StoreAnswer<SmallBlocks[]> {
-  return withStore(({ compaction }) => ({ value: compaction.listSmall(task.upToSeq, task.targetBytes) }));
+  const answer = withStore(({ compaction }) => ({
+    value: compaction.listSmall(task.upToSeq, task.targetBytes),
+  }));
+  if (!("value" in answer)) return answer;
+  return moveWith(
+    answer,
+    answer.value.flatMap(({ blocks }) => blocks.map(({ data }) => data.buffer)),
+  );
 }
 
 export function swap(task: {
   readonly removeSeqs: readonly number[];
   readonly into: StoredBlock;
 }): StoreAnswer<boolean> {
-  return withStore(({ compaction }) => ({ value: compaction.swap(task.removeSeqs, task.into) }));
+  return withStore(({ compaction }) => {
+    const value = compaction.swap(task.removeSeqs, task.into);
+    release(task.into.data.buffer);
+    return { value };
+  });
 }
 
 /** Posts to webhooks that are due; beyond `maxWaiting` the oldest were set aside before. */

@@ -1,12 +1,15 @@
 import type { Logger } from "pino";
+import { release } from "../../workers/move.ts";
 import type { QueryClient } from "../query/query-client.ts";
 import type { StorageClient } from "../store/storage-client.ts";
 import type { Engine } from "./engine.ts";
 
 /** How often small blocks are looked for. */
 const INTERVAL_MS = 10_000;
+/** Of these, merging may take so long, so that it never competes with a full load for more than a tenth of a core. */
+const ROUND_MS = 1_000;
 /** Blocks are merged until they hold about so many stored bytes: large enough to compress, small enough to read. */
-const TARGET_BYTES = 256 * 1024;
+const TARGET_BYTES = 128 * 1024;
 
 /**
  * Merges small blocks in the background. Only blocks up to the last checkpoint are touched: those after it
@@ -31,17 +34,28 @@ export class Compactor {
     }, INTERVAL_MS);
   }
 
-  /** One round. A group that cannot be merged is left as it is, and the others go on. */
+  /** Merges until nothing small is left, or the round has had its time. */
   async run(): Promise<void> {
+    const endMs = performance.now() + ROUND_MS;
+    while (!this.#isClosed && performance.now() < endMs && (await this.#mergeSome()));
+  }
+
+  /** A group that cannot be merged is left as it is, and the others go on. @returns whether there was anything to do. */
+  async #mergeSome(): Promise<boolean> {
     const upToSeq = this.#engine.status().checkpointSeq;
     const groups = await this.#attempt(() => this.#storage.listSmall({ upToSeq, targetBytes: TARGET_BYTES }));
+    let hasMerged = false;
     for (const { stream, seqs, blocks } of groups ?? []) {
-      if (this.#isClosed) return;
-      await this.#attempt(async () => {
+      if (this.#isClosed) return false;
+      const isDone = await this.#attempt(async () => {
         const into = await this.#reads.merge(blocks, stream);
-        await this.#storage.swap({ removeSeqs: seqs, into });
+        const isSwapped = await this.#storage.swap({ removeSeqs: seqs, into });
+        release(into.data.buffer);
+        return isSwapped;
       });
+      hasMerged ||= isDone === true;
     }
+    return hasMerged;
   }
 
   async #attempt<T>(step: () => Promise<T>): Promise<T | null> {

@@ -86,9 +86,13 @@ export class QueryClient implements HistoryReads {
     return this.#run("correct", task);
   }
 
-  /** One block with the events of several, in their order. @throws MillraceError when one of them cannot be read. */
+  /**
+   * One block with the events of several, in their order. Their data is given away.
+   * @throws MillraceError when one of them cannot be read
+   */
   merge(blocks: readonly StoredBlock[], stream: string): Promise<StoredBlock> {
-    return this.#run("compact", { blocks, stream });
+    const transferList = blocks.map(({ data }) => data.buffer);
+    return this.#run("compact", { blocks, stream }, transferList);
   }
 
   async close(): Promise<void> {
@@ -104,8 +108,8 @@ export class QueryClient implements HistoryReads {
     return page;
   }
 
-  async #run<T>(name: string, task: unknown): Promise<T> {
-    const answer = (await this.#pool.run(task, { name })) as T | QueryFailure;
+  async #run<T>(name: string, task: unknown, transferList: ArrayBuffer[] = []): Promise<T> {
+    const answer = (await this.#pool.run(task, { name, transferList })) as T | QueryFailure;
     if (isFailure(answer)) throw new MillraceError(answer.failure.code, answer.failure.message);
     return answer;
   }

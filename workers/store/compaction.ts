@@ -11,8 +11,8 @@ export interface SmallBlocks {
   readonly blocks: readonly StoredBlock[];
 }
 
-/** Groups listed at once: their data is read on the thread that commits. */
-const MAX_GROUPS = 8;
+/** Groups listed at once: their data is read on the thread that commits, and is in memory until they are merged. */
+const MAX_GROUPS = 2;
 const MAX_MERGED_BLOCKS = 256;
 /** A shorter run waits until it has grown, so that each event is written again only a few times. */
 const MIN_MERGED_BLOCKS = 16;
