@@ -39,6 +39,8 @@ export class Compactor {
       if (this.#isClosed) return;
       await this.#attempt(async () => {
         const into = await this.#reads.merge(blocks, stream);
+        // A backfill goes through blocks by their place in time, which a merged one would not have.
+        if (this.#engine.status().backfills > 0) return;
         await this.#storage.swap({ removeSeqs: seqs, into });
       });
     }
