@@ -74,6 +74,16 @@ export class KeyHistory {
     return this.#judgeAgain();
   }
 
+  /** Takes in a sample that is final and comes behind all before it, whatever its times. */
+  append(sample: Sample): Told[] {
+    this.#samples.push(sample);
+    const { phase, change } = step(this.#phase, sample, this.#patience);
+    this.#phase = phase;
+    const told = change === null ? [] : this.#tell(change, sample.endUs);
+    this.settle(Number.POSITIVE_INFINITY);
+    return told;
+  }
+
   /** Takes a sample back. @returns what is to be told, or null when its place is settled. */
   remove(place: Place): Told[] | null {
     if (this.#isSettled(place)) return null;
