@@ -9,9 +9,9 @@ import { PhaseCounts } from "./phase-counts.ts";
 
 /** An alert over a query's results: each row is a sample of its key, each revision judges that sample again. */
 export class QueryAlert {
-  readonly plan: AlertPlan;
+  plan: AlertPlan;
   readonly #core: CoreModule;
-  readonly #latenessUs: number;
+  #latenessUs: number;
   /** Rows of counts and of single events are final, and differ by their revision where their times do not. */
   readonly #isRevised: boolean;
   readonly #when: RowProgram;
@@ -27,6 +27,13 @@ export class QueryAlert {
     this.#isRevised = query.window.kind !== "count" && query.window.kind !== "none";
     this.#when = createRowProgram(core, plan.when);
     this.#clear = plan.clear === null ? null : createRowProgram(core, plan.clear);
+  }
+
+  /** Takes over what may change beside the definition. */
+  adopt(plan: AlertPlan, query: QueryPlan): this {
+    this.plan = plan;
+    this.#latenessUs = query.latenessUs;
+    return this;
   }
 
   /** What rows that fired together make of it. Early results are no samples: they are not the last word on anything. */
