@@ -215,6 +215,15 @@ function registerAlerts(registers: Registry[], engine: Engine): void {
     "Revised results too far back to be judged again",
     (alert) => alert.ignoredRevisions,
   );
+  new Counter({
+    name: "millrace_alert_steps_total",
+    help: "Steps of alerts since the start, those of a replay among them",
+    registers,
+    collect() {
+      this.reset();
+      this.inc(engine.alerts().steps);
+    },
+  });
   const webhooks = registerEach(registers, "outcome", () => {
     const { delivered, failedAttempts, setAside } = engine.alerts().webhooks;
     return Object.entries({ delivered, failed: failedAttempts, "set-aside": setAside });

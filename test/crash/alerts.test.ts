@@ -224,3 +224,39 @@ function isTold(steps: readonly AlertLine[]): (step: AlertLine) => boolean {
   );
   return ({ id, revision }) => revision >= (fired.get(id) ?? Number.POSITIVE_INFINITY);
 }
+
+test("alerts over a query on a query, and over the results of one whose definition changes", async (context) => {
+  const text = (limit: number): string => `
+checkpoint: { every: 10s }
+streams:
+  s: { key: device, time: { field: ts, unit: s }, watermark: { bound: 0s, maxAhead: 36500d }, lateness: 0s }
+queries:
+  q: { from: s, window: { tumbling: 10s }, select: { mean: avg(temp) } }
+  above: { from: q, window: { tumbling: 20s }, select: { top: max(mean) } }
+alerts:
+  high: { from: above, when: top > ${limit} }
+`;
+  const before = new NodeProcess({ config: text(90) }, context);
+  await before.start();
+  const client = new HttpClient(() => before.url);
+  context.after(() => client.close());
+  const listed = async (node: NodeProcess): Promise<string[]> =>
+    (await (await fetch(`${node.url}/v1/alerts?revisions=all`)).text())
+      .split("\n")
+      .filter((line) => line !== "")
+      .map((line) => short(JSON.parse(line) as AlertLine));
+  await client.send("s", [
+    { device: "a", ts: 1, temp: 80 },
+    { device: "a", ts: 11, temp: 95 },
+    { device: "a", ts: 45, temp: 1 },
+  ]);
+  const firing = 'high a firing 00-20 {"top":95} 0';
+  assert.deepEqual(await listed(before), [firing]);
+  await before.stop();
+  const after = new NodeProcess({ config: text(99), dataDir: before.dataDir }, context);
+  await after.start();
+  assert.deepEqual(await listed(after), [firing, 'high a resolved 00-20 {"top":95} 1']);
+  await after.restart("SIGKILL");
+  assert.equal((await listed(after)).length, 2);
+  await after.stop();
+});

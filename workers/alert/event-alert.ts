@@ -35,7 +35,7 @@ interface OpenKey {
 
 /** An alert over a stream's events, each a sample of its key, in the order of the log. Only open keys are known. */
 export class EventAlert {
-  readonly plan: AlertPlan;
+  plan: AlertPlan;
   readonly #core: CoreModule;
   readonly #values: readonly (readonly string[])[];
   /** By key bytes, a character each. */
@@ -50,6 +50,12 @@ export class EventAlert {
     this.plan = plan;
     this.#values = valueSlots(plan);
     this.#set = this.#exports.keySetCreate() >>> 0;
+  }
+
+  /** Takes over what may change beside the definition. */
+  adopt(plan: AlertPlan): this {
+    this.plan = plan;
+    return this;
   }
 
   /**

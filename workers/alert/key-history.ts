@@ -62,16 +62,19 @@ export class KeyHistory {
   /** Takes in a sample, or its revision. @returns what is to be told, or null when its place is settled. */
   put(sample: Sample): Told[] | null {
     if (this.#isSettled(sample)) return null;
+    const last = this.#samples.at(-1);
+    if (last === undefined || compare(last, sample) < 0) return this.#add(sample);
     const at = this.#samples.findIndex((other) => compare(other, sample) >= 0);
-    if (at < 0) {
-      this.#samples.push(sample);
-      const { phase, change } = step(this.#phase, sample, this.#patience);
-      this.#phase = phase;
-      return change === null ? [] : this.#tell(change, sample.endUs);
-    }
     const isRevision = compare(this.#samples[at]!, sample) === 0;
     this.#samples.splice(at, isRevision ? 1 : 0, sample);
     return this.#judgeAgain();
+  }
+
+  /** Takes in a sample that is final and comes behind all before it, whatever its times. */
+  append(sample: Sample): Told[] {
+    const told = this.#add(sample);
+    this.settle(Number.POSITIVE_INFINITY);
+    return told;
   }
 
   /** Takes a sample back. @returns what is to be told, or null when its place is settled. */
@@ -107,6 +110,14 @@ export class KeyHistory {
     this.#samples = [...samples];
     this.#told = [...told];
     this.#phase = samples.reduce((phase, sample) => step(phase, sample, this.#patience).phase, base);
+  }
+
+  /** Takes in the last sample. */
+  #add(sample: Sample): Told[] {
+    this.#samples.push(sample);
+    const { phase, change } = step(this.#phase, sample, this.#patience);
+    this.#phase = phase;
+    return change === null ? [] : this.#tell(change, sample.endUs);
   }
 
   /** Runs the machine over all open samples, and tells of every episode that came out otherwise than it was told. */

@@ -3,15 +3,17 @@ import { evaluate } from "../core/having.ts";
 import type { CoreModule } from "../core/module.ts";
 import type { AlertPlan, AlertRow, AlertStats, QueryPlan, ResultRow } from "../messages.ts";
 import { alertRow } from "./alert-row.ts";
-import { KeyHistory, type SavedHistory } from "./key-history.ts";
+import { KeyHistory, type SavedHistory, type Told } from "./key-history.ts";
 import type { Sample } from "./machine.ts";
 import { PhaseCounts } from "./phase-counts.ts";
 
 /** An alert over a query's results: each row is a sample of its key, each revision judges that sample again. */
 export class QueryAlert {
-  readonly plan: AlertPlan;
+  plan: AlertPlan;
   readonly #core: CoreModule;
-  readonly #latenessUs: number;
+  #latenessUs: number;
+  /** Rows of counts and of single events are final, and differ by their revision where their times do not. */
+  readonly #isRevised: boolean;
   readonly #when: RowProgram;
   readonly #clear: RowProgram | null;
   readonly #histories = new Map<string, KeyHistory>();
@@ -22,8 +24,16 @@ export class QueryAlert {
     this.#core = core;
     this.plan = plan;
     this.#latenessUs = query.latenessUs;
+    this.#isRevised = query.window.kind !== "count" && query.window.kind !== "none";
     this.#when = createRowProgram(core, plan.when);
     this.#clear = plan.clear === null ? null : createRowProgram(core, plan.clear);
+  }
+
+  /** Takes over what may change beside the definition. */
+  adopt(plan: AlertPlan, query: QueryPlan): this {
+    this.plan = plan;
+    this.#latenessUs = query.latenessUs;
+    return this;
   }
 
   /** What rows that fired together make of it. Early results are no samples: they are not the last word on anything. */
@@ -35,7 +45,9 @@ export class QueryAlert {
     // What comes of it must not depend on the order in which rows that fire together are given.
     const order = [...samples.keys()].sort((a, b) => {
       const [one, other] = [samples[a]!, samples[b]!];
-      return one.endUs - other.endUs || one.startUs - other.startUs || (one.key < other.key ? -1 : 1);
+      if (one.endUs !== other.endUs) return one.endUs - other.endUs;
+      if (one.startUs !== other.startUs) return one.startUs - other.startUs;
+      return one.key === other.key ? one.revision - other.revision : one.key < other.key ? -1 : 1;
     });
     const out: AlertRow[] = [];
     for (const index of order) {
@@ -43,7 +55,7 @@ export class QueryAlert {
       const sample: Sample = {
         startUs: row.startUs,
         endUs: row.endUs,
-        origin: String(row.endUs),
+        origin: this.#isRevised ? String(row.endUs) : `${row.endUs}.${row.revision}`,
         isTrue: isTrue[index] === 1,
         isClear: isTrue[index] !== 1 && (isClear === null || isClear[index] === 1),
         value: row.values,
@@ -90,7 +102,7 @@ export class QueryAlert {
       this.#histories.set(row.key, history);
     }
     const before = history.phase;
-    const told = row.retracted ? history.remove(sample) : history.put(sample);
+    const told = this.#isRevised ? takeRevised(history, row, sample) : takeFinal(history, row, sample);
     if (told === null) this.#ignoredRevisions++;
     for (const each of told ?? []) out.push(alertRow(this.plan, row.key, each));
     history.settle(this.#settledBefore(watermarkUs));
@@ -102,4 +114,12 @@ export class QueryAlert {
   #settledBefore(watermarkUs: bigint): number {
     return Number(watermarkUs) - this.#latenessUs;
   }
+}
+
+function takeRevised(history: KeyHistory, row: ResultRow, sample: Sample): Told[] | null {
+  return row.retracted ? history.remove(sample) : history.put(sample);
+}
+
+function takeFinal(history: KeyHistory, row: ResultRow, sample: Sample): Told[] {
+  return row.retracted ? [] : history.append(sample);
 }

@@ -27,15 +27,17 @@ export class StreamAlerts {
   configure(plans: readonly AlertPlan[], queries: readonly QueryPlan[]): void {
     const before = [...this.#ofQueries, ...this.#ofEvents];
     const known = <T extends QueryAlert | EventAlert>(alerts: readonly T[], plan: AlertPlan): T | undefined =>
-      alerts.find((alert) => alert.plan.definition === plan.definition && alert.plan.id === plan.id);
+      alerts.find((alert) => alert.plan.definition === plan.definition);
     const [ofQueries, ofEvents] = [this.#ofQueries, this.#ofEvents];
     this.#ofQueries = plans.flatMap((plan) => {
       const query = queries.find(({ name }) => plan.from.kind === "query" && name === plan.from.name);
-      return query === undefined ? [] : [known(ofQueries, plan) ?? new QueryAlert(this.#core, plan, query)];
+      return query === undefined
+        ? []
+        : [known(ofQueries, plan)?.adopt(plan, query) ?? new QueryAlert(this.#core, plan, query)];
     });
     this.#ofEvents = plans
       .filter(({ from }) => from.kind === "stream")
-      .map((plan) => known(ofEvents, plan) ?? new EventAlert(this.#core, plan));
+      .map((plan) => known(ofEvents, plan)?.adopt(plan) ?? new EventAlert(this.#core, plan));
     const after: readonly (QueryAlert | EventAlert)[] = [...this.#ofQueries, ...this.#ofEvents];
     for (const alert of before) if (!after.includes(alert)) alert.dispose();
   }
