@@ -1,10 +1,12 @@
 import { createApp } from "./api/app.ts";
 import { serveNode } from "./api/serve.ts";
 import type { Config } from "./config/config.ts";
+import { ConfigSource } from "./config/source.ts";
 import { createLog } from "./observe/log.ts";
 import { createMetrics } from "./observe/metrics.ts";
 import { systemClock } from "./pipeline/clock.ts";
 import { Compactor } from "./pipeline/compactor.ts";
+import { configAtStart, Reloader } from "./pipeline/reloader.ts";
 import { startEngine } from "./pipeline/start-engine.ts";
 import { QueryClient } from "./query/query-client.ts";
 import { StorageClient } from "./store/storage-client.ts";
@@ -12,6 +14,8 @@ import { StorageClient } from "./store/storage-client.ts";
 /** A node that takes events. */
 export interface RunningNode {
   readonly url: string;
+  /** Reads the configuration's file again. The log says what came of it. */
+  reload(): Promise<void>;
   /** Stops taking input, drains, checkpoints. */
   close(): Promise<void>;
   /** Resolves with the cause when the node cannot go on: what was acknowledged is safe, a restart recovers. */
@@ -22,17 +26,21 @@ export interface RunningNode {
  * Starts a node, its parts in the order of an event's journey backwards: the store first, so that windows can be
  * recovered from it, then the pipeline, then the readers, and the door to the outside last.
  */
-export async function main(config: Config): Promise<RunningNode> {
+export async function main(ofFile: Config, source = new ConfigSource(null, {})): Promise<RunningNode> {
   const log = createLog();
-  const storage = await StorageClient.open(config.dataDir);
+  const storage = await StorageClient.open(ofFile.dataDir);
+  const { config, origin } = await closeOnFailure(storage, () =>
+    configAtStart(source, ofFile, storage.recovered.configs?.newest ?? null, log),
+  );
   const { promise: failed, resolve: onFatal } = Promise.withResolvers<unknown>();
-  const engine = await startEngine({ config, storage, clock: systemClock, log, onFatal });
+  const engine = await startEngine({ config, origin, storage, clock: systemClock, log, onFatal });
   const reads = await QueryClient.open(config.dataDir, (blocks) => {
     log.error({ blocks }, "blocks could not be read and were left out; the rest was served");
   });
   const compactor = new Compactor(storage, reads, engine, log);
-  const metrics = createMetrics({ config, engine });
-  const app = createApp({ config, engine, reads, log, metrics });
+  const reloader = new Reloader(source, engine, log);
+  const metrics = createMetrics({ config, engine, reloader });
+  const app = createApp({ config, engine, reads, log, metrics, reloader });
   const server = await serveNode({
     app,
     listen: config.listen,
@@ -43,6 +51,9 @@ export async function main(config: Config): Promise<RunningNode> {
   return {
     url: server.url,
     failed,
+    reload: async () => {
+      await reloader.fromFile().catch(() => undefined);
+    },
     close: async () => {
       await server.close();
       await compactor.close();
@@ -51,4 +62,13 @@ export async function main(config: Config): Promise<RunningNode> {
       log.info("stopped");
     },
   };
+}
+
+async function closeOnFailure<T>(storage: StorageClient, work: () => T): Promise<T> {
+  try {
+    return work();
+  } catch (cause) {
+    await storage.close();
+    throw cause;
+  }
 }

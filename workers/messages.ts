@@ -247,6 +247,8 @@ export type CommitOperation =
     }
   | { readonly kind: "watermark"; readonly stream: string; readonly timeUs: number | "end" }
   | ({ readonly kind: "tick" } & Tick)
+  /** The queries change here: `body` is the JSON text of the set in force from this seq on. */
+  | { readonly kind: "config"; readonly body: string }
   | { readonly kind: "results"; readonly rows: readonly ResultRow[] }
   /** The same, as `result-rows.ts` packs them. */
   | { readonly kind: "packed-results"; readonly text: string }
@@ -274,6 +276,13 @@ export type CommitOperation =
   /** Ends alerts of definitions that are no more. */
   | { readonly kind: "alerts-kept"; readonly definitions: readonly string[] }
   | { readonly kind: "webhook-outcome"; readonly id: number; readonly outcome: WebhookOutcome }
+  /** Deletes some of a query's results whose windows start at or after a time: those that a backfill gives anew. */
+  | {
+      readonly kind: "clear-results";
+      readonly query: string;
+      readonly fromUs: number;
+      readonly limit: number;
+    }
   | { readonly kind: "checkpoint"; readonly seq: number; readonly state: Uint8Array<ArrayBuffer> };
 
 /**
@@ -299,7 +308,8 @@ export type WebhookOutcome =
 
 export type CommitOutcome =
   | { readonly kind: "committed"; readonly seq: number }
-  | { readonly kind: "duplicate"; readonly accepted: number; readonly deadLettered: number };
+  | { readonly kind: "duplicate"; readonly accepted: number; readonly deadLettered: number }
+  | { readonly kind: "cleared"; readonly rows: number };
 
 export type LogEntry =
   | {
@@ -315,7 +325,8 @@ export type LogEntry =
       readonly stream: string;
       readonly timeUs: number | "end";
     }
-  | ({ readonly kind: "tick"; readonly seq: number } & Tick);
+  | ({ readonly kind: "tick"; readonly seq: number } & Tick)
+  | { readonly kind: "config"; readonly seq: number; readonly body: string };
 
 /** A request body as an ingest worker gets it. */
 export interface IngestBody {
@@ -447,7 +458,23 @@ export type ApplyEntry =
       readonly stream: string;
       readonly timeUs: number | "end";
     }
-  | ({ readonly kind: "tick"; readonly seq: number } & Tick);
+  | ({ readonly kind: "tick"; readonly seq: number } & Tick)
+  | {
+      readonly kind: "config";
+      readonly seq: number;
+      /** Every stream with its queries from here on; a query that is left out is no more. */
+      readonly setups: readonly WindowSetup[];
+      /** What backfills give to queries that begin to be live here. */
+      readonly takeovers: readonly BackfilledState[];
+    };
+
+/** The windows of a query over all events before an entry of the log. */
+export interface BackfilledState {
+  readonly queryId: number;
+  /** Windows that start before it give no results. */
+  readonly sinceUs: number | null;
+  readonly state: Uint8Array<ArrayBuffer>;
+}
 
 export interface LateGroups {
   readonly seq: number;

@@ -11,6 +11,8 @@ export interface SnapshotPart {
   readonly queries: readonly {
     readonly name: string;
     readonly signature: string;
+    /** Windows that start before it give no results: the query came when the stream was there already. */
+    readonly sinceUs?: number | null;
     readonly state: Uint8Array;
   }[];
   /** Rows that wait until they are final, in streams of results. */
@@ -29,7 +31,7 @@ interface IndexPart {
   watermarkUs: string;
   maxEventUs: string;
   clocks?: { key: readonly string[]; bytes: number };
-  queries: { name: string; signature: string; bytes: number }[];
+  queries: { name: string; signature: string; sinceUs?: number; bytes: number }[];
   waiting?: number;
 }
 
@@ -41,7 +43,12 @@ export function packSnapshot(parts: readonly SnapshotPart[]): Uint8Array<ArrayBu
     watermarkUs: String(part.watermarkUs),
     maxEventUs: String(part.maxEventUs),
     ...(part.clocks === null ? {} : { clocks: { key: part.clocks.key, bytes: part.clocks.state.length } }),
-    queries: part.queries.map(({ name, signature, state }) => ({ name, signature, bytes: state.length })),
+    queries: part.queries.map(({ name, signature, sinceUs, state }) => ({
+      name,
+      signature,
+      ...(sinceUs == null ? {} : { sinceUs }),
+      bytes: state.length,
+    })),
     ...(part.waiting === null ? {} : { waiting: part.waiting.length }),
   }));
   const indexBytes = Buffer.from(JSON.stringify(index));
@@ -86,9 +93,10 @@ export function unpackSnapshot(bytes: Uint8Array): SnapshotPart[] {
     watermarkUs: BigInt(part.watermarkUs),
     maxEventUs: BigInt(part.maxEventUs),
     clocks: part.clocks === undefined ? null : { key: part.clocks.key, state: take(part.clocks.bytes) },
-    queries: part.queries.map(({ name, signature, bytes: length }) => ({
+    queries: part.queries.map(({ name, signature, sinceUs, bytes: length }) => ({
       name,
       signature,
+      ...(sinceUs === undefined ? {} : { sinceUs }),
       state: take(length),
     })),
     waiting: part.waiting === undefined ? null : take(part.waiting),

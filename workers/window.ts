@@ -28,6 +28,8 @@ const BEFORE_ALL_TIME = -(2n ** 63n);
 
 interface QueryWindows {
   readonly plan: QueryPlan;
+  /** Windows that start before it give no results: the stream was there before the query. */
+  sinceUs: number | null;
   readonly windows: Windows;
   /** Over the results of another query: these are aggregated here, not in a lane. */
   readonly local: LocalAggregator | null;
@@ -69,6 +71,7 @@ let appliedSeq = 0;
 /** Makes streams and queries known. A query that is already there keeps its windows. */
 export function configure(setups: readonly WindowSetup[]): void {
   for (const setup of setups) {
+    forgetOtherResults(setup);
     if (setup.results !== undefined) resultStreams.set(setup.results.queryId, setup.stream);
     const stream = streams.get(setup.stream) ?? {
       name: setup.stream,
@@ -87,26 +90,85 @@ export function configure(setups: readonly WindowSetup[]): void {
     const { boundUs, idleUs, maxSources } = setup;
     stream.boundUs = BigInt(boundUs);
     stream.isPerSource = setup.per === "source";
+    if (String(stream.key) !== String(setup.key)) {
+      // The clocks of other sources: they begin anew, and the watermark stays where it is.
+      stream.clocks.dispose();
+      stream.clocks = createSourceClocks(core, setup.key);
+      stream.key = setup.key;
+      stream.namedSkew = 0;
+    }
     stream.clocks.configure({ boundUs, idleUs, maxSources, isPerSource: stream.isPerSource });
     stream.isPerKey = setup.per === "key";
+    const before = stream.queries;
     stream.queries = setup.queries.map(
       (plan) =>
-        stream.queries.find((query) => query.plan.id === plan.id) ?? {
+        before.find((query) => query.plan.id === plan.id) ?? {
           plan,
+          sinceUs: wholeFrom(stream),
           windows: keepHaving(core, plan, createWindows(core, plan)),
           local:
             stream.results === null ? null : withExpressions(core, plan, createLocal(core, plan), noTables),
         },
     );
     stream.alerts.configure(setup.alerts ?? [], setup.queries);
+    for (const query of before) if (!stream.queries.includes(query)) query.windows.dispose();
     streams.set(setup.stream, stream);
   }
+}
+
+/** Where a query's windows begin to be whole; null: they all are. */
+function wholeFrom({ maxEventUs, results }: StreamWindows): number | null {
+  if (maxEventUs !== BEFORE_ALL_TIME) return Number(maxEventUs) + 1;
+  if (results === null) return null;
+  const below = [...streams.values()].flatMap(({ queries }) => queries);
+  return below.find(({ plan }) => plan.id === results.queryId)?.sinceUs ?? null;
+}
+
+/** Results of a definition that is no more are not those of the one that has the name now. */
+function forgetOtherResults({ stream: name, results }: WindowSetup): void {
+  const stream = streams.get(name);
+  if (stream === undefined || stream.results?.queryId === results?.queryId) return;
+  forget(stream);
+}
+
+function forget(stream: StreamWindows): void {
+  for (const { windows } of stream.queries) windows.dispose();
+  stream.clocks.dispose();
+  if (stream.results !== null) resultStreams.delete(stream.results.queryId);
+  streams.delete(stream.name);
 }
 
 function sourceOfResults({ results }: WindowSetup): ResultSource | null {
   if (results === undefined) return null;
   const { queryId, latenessUs } = results;
   return { queryId, latenessUs: BigInt(latenessUs), rows: new ResultStream(core, results) };
+}
+
+/** The queries of an entry of the log take the place of those before it; a kept one keeps its windows. */
+function reconfigure(
+  { setups, takeovers }: ApplyEntry & { kind: "config" },
+  fired: Fired,
+  touched: Set<string>,
+): void {
+  const named = new Set(setups.map(({ stream }) => stream));
+  for (const stream of [...streams.values()]) if (!named.has(stream.name)) forget(stream);
+  configure(setups);
+  const queries = [...streams.values()].flatMap((stream) =>
+    stream.queries.map((query) => ({ stream, query })),
+  );
+  for (const { queryId, sinceUs, state } of takeovers) {
+    const found = queries.find(({ query }) => query.plan.id === queryId);
+    if (found === undefined) continue;
+    found.query.windows.restore(state);
+    found.query.sinceUs = sinceUs;
+    fire(found.stream, fired, touched);
+  }
+}
+
+/** Results of windows that had all their events; those that began before the query could not. */
+function fireQuery({ windows, sinceUs }: QueryWindows, watermarkUs: bigint): readonly ResultRow[] {
+  const rows = windows.fire(watermarkUs);
+  return sinceUs === null || rows.length === 0 ? rows : rows.filter(({ startUs }) => startUs >= sinceUs);
 }
 
 /**
@@ -120,6 +182,12 @@ export function apply(entries: readonly ApplyEntry[]): ApplyResult {
   const late: LateGroups[] = [];
   const touched = new Set<string>();
   for (const entry of entries) {
+    if (entry.kind === "config") {
+      reconfigure(entry, fired, touched);
+      for (const name of streams.keys()) touched.add(name);
+      appliedSeq = entry.seq;
+      continue;
+    }
     const stream = streams.get(entry.stream);
     if (stream !== undefined) {
       if (entry.kind === "block") mergeBlock(stream, entry, late, fired.alerts);
@@ -146,8 +214,9 @@ export function apply(entries: readonly ApplyEntry[]): ApplyResult {
 
 /** Lets the stream's windows fire, and then those over their results, which follow its watermark. */
 function fire(stream: StreamWindows, fired: Fired, touched: Set<string>): void {
-  for (const { plan, windows } of stream.queries) {
-    const rows = windows.fire(stream.watermarkUs);
+  for (const query of stream.queries) {
+    const { plan } = query;
+    const rows = fireQuery(query, stream.watermarkUs);
     fired.add(plan.id, rows);
     stream.alerts.takeResults(plan.name, rows, stream.watermarkUs, fired.alerts);
     const results = streams.get(resultStreams.get(plan.id) ?? "");
@@ -210,9 +279,10 @@ export function snapshot(): { readonly seq: number; readonly state: Uint8Array<A
     maxEventUs: stream.maxEventUs,
     clocks: { key: stream.key, state: stream.clocks.snapshot() },
     queries: [
-      ...stream.queries.map(({ plan, windows }) => ({
+      ...stream.queries.map(({ plan, sinceUs, windows }) => ({
         name: plan.name,
         signature: signatureOf(plan),
+        sinceUs,
         state: windows.snapshot(),
       })),
       ...stream.alerts.save(stream.watermarkUs),
@@ -238,8 +308,10 @@ export function restore(checkpoint: { readonly seq: number; readonly state: Uint
     for (const saved of part.queries) {
       const query = stream.queries.find((candidate) => candidate.plan.name === saved.name);
       if (query === undefined) continue;
-      if (signatureOf(query.plan) === saved.signature) query.windows.restore(saved.state);
-      else changed.push(saved.name);
+      if (signatureOf(query.plan) === saved.signature) {
+        query.windows.restore(saved.state);
+        query.sinceUs = saved.sinceUs ?? null;
+      } else changed.push(saved.name);
     }
   }
   appliedSeq = checkpoint.seq;

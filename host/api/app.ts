@@ -8,6 +8,7 @@ import { BodyReader } from "../ingest/body.ts";
 import { postEvents } from "../ingest/http.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { Engine, StreamState } from "../pipeline/engine.ts";
+import type { Reloader } from "../pipeline/reloader.ts";
 import { dashboardPage } from "../web/dashboard-page.ts";
 import { docsPage } from "../web/docs-page.ts";
 import type { Page as WebPage } from "../web/page.ts";
@@ -19,6 +20,7 @@ import { ALERT_FEED, LIVE_HEADERS, LiveFeeds } from "./live.ts";
 import { answerNotFound } from "./not-found.ts";
 import { openApiDocument } from "./openapi.ts";
 import { badStreamName, isStreamName, problemResponse, unknownQuery, unknownStream } from "./problem.ts";
+import { putConfig } from "./put-config.ts";
 import {
   badCursor,
   readAlertQuery,
@@ -37,6 +39,8 @@ export interface AppParts {
   readonly reads: HistoryReads;
   readonly log: Logger;
   readonly metrics: Metrics;
+  /** Left out where the configuration cannot be changed. */
+  readonly reloader?: Pick<Reloader, "put">;
 }
 
 export type App = Hono<{ Bindings: HttpBindings }>;
@@ -80,7 +84,7 @@ function addInputRoutes(app: App, { config, engine, reads, metrics }: AppParts):
 }
 
 /** What the pipeline knows by itself. It answers even when windows stand still: that is when one looks. */
-function addStateRoutes(app: App, { config, engine, metrics }: AppParts): void {
+function addStateRoutes(app: App, { config, engine, metrics, reloader }: AppParts): void {
   app.get("/v1/streams", async (context) => {
     await settleInTime(engine, STATE_SETTLE_MS);
     return context.json({ streams: engine.streams().map(describeStream) });
@@ -125,7 +129,9 @@ function addStateRoutes(app: App, { config, engine, metrics }: AppParts): void {
     const isSettled = await settleInTime(engine, STATE_SETTLE_MS);
     return context.json(describeNode(config, engine, isSettled));
   });
-  app.get("/v1/config", (context) => context.json(describeConfig(config)));
+  app.get("/v1/config", (context) => context.json(describeConfig(engine.config())));
+  if (reloader !== undefined)
+    app.put("/v1/config", putConfig({ reloader, adminToken: config.adminToken ?? null }));
 }
 
 /** What the store holds: pages of NDJSON. */
@@ -153,7 +159,7 @@ function addHistoryRoutes(app: App, { engine, reads, metrics }: AppParts): void 
   app.get("/v1/queries/:query/results", limit, async (context) => {
     if (!(await settleInTime(engine))) return notSettled();
     const name = context.req.param("query");
-    if (engine.query(name) === null) return problemResponse(unknownQuery(name));
+    if (!engine.knowsQuery(name)) return problemResponse(unknownQuery(name));
     const request = readResultQuery(context, name);
     return request instanceof Response ? request : pageResponse(context, await reads.results(request));
   });

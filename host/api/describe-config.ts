@@ -20,7 +20,10 @@ export function describeConfig(config: Config): object {
   const node = redact({
     node: config.node,
     data: config.dataDir,
-    http: { listen: `${host.includes(":") ? `[${host}]` : host}:${port}` },
+    http: {
+      listen: `${host.includes(":") ? `[${host}]` : host}:${port}`,
+      ...(config.adminToken == null ? {} : { admin: { token: config.adminToken } }),
+    },
     checkpoint: { every: formatDuration(config.checkpointEveryMs * 1_000) },
     durability: { groupCommit: formatDuration(config.groupCommitMs * 1_000) },
     workers: { ingest: config.ingestWorkers },
@@ -65,13 +68,17 @@ function describeStream({ key, time, fields, extra, watermark, latenessUs, prior
   };
 }
 
-function describeQuery({ from, window, by, select, expressions, earlyUs, latenessUs }: QueryConfig): object {
+function describeQuery(query: QueryConfig): object {
+  const { from, window, by, select, expressions, earlyUs, latenessUs, backfillUs } = query;
   return {
     from,
     ...describeExpressions(expressions),
     window: describeWindow(window),
     ...(earlyUs === undefined ? {} : { early: formatDuration(earlyUs) }),
     ...(latenessUs === undefined ? {} : { lateness: formatDuration(latenessUs) }),
+    ...(backfillUs === undefined
+      ? {}
+      : { backfill: backfillUs === "all" ? "all" : formatDuration(backfillUs) }),
     ...(by === null ? {} : { by }),
     select: select === "*" ? "*" : Object.fromEntries(select.map((item) => [item.name, call(item)])),
   };

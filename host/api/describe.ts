@@ -109,6 +109,7 @@ export function describeQuery(query: QueryState): QueryAnswer {
     stateBytes: query.stateBytes,
     results: query.results,
     revisions: query.revisions,
+    backfill: describeBackfill(query.backfill),
   };
 }
 
@@ -127,6 +128,12 @@ function describeAlerts({
     })),
     webhooks: { ...webhooks },
   };
+}
+
+function describeBackfill(backfill: QueryState["backfill"]): QueryAnswer["backfill"] {
+  if (backfill === null) return null;
+  const { fromUs, ...progress } = backfill;
+  return { ...progress, from: time(fromUs) };
 }
 
 /** `GET /v1/status`: one document that tells how the node is. */

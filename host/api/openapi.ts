@@ -206,7 +206,30 @@ const paths: Readonly<Record<string, object>> = {
   "/v1/dlq": rows("Lines that could not be taken", "DeadLetter", [ofStream]),
   "/v1/losses": rows("The ledger of what was given up", "Loss", [ofStream]),
   "/v1/status": read("How the node is, in one document", json("Status")),
-  "/v1/config": read("The configuration in force", json("Config")),
+  "/v1/config": {
+    ...read("The configuration in force; as a document it may be put back", json("Config")),
+    put: {
+      summary: "Change the configuration while the node runs; answered once the whole of it is in force",
+      parameters: [
+        parameter(
+          "Authorization",
+          "header",
+          "Bearer and the token of http.admin.token; without one, this machine only",
+        ),
+      ],
+      requestBody: { required: true, content: { ...text("application/yaml"), ...json("Config") } },
+      responses: {
+        200: ok("in force", json("ReloadAnswer")),
+        400: problem("the document did not come whole"),
+        401: problem("no token, or another"),
+        403: problem("no token is set, and this is another machine"),
+        413: problem("too large"),
+        422: problem(
+          "invalid, or it changes what cannot be changed while the node runs; nothing was changed",
+        ),
+      },
+    },
+  },
   "/healthz": read("Alive", json("Health")),
   "/readyz": read("Ready to take events", json("Readiness"), [], { 503: ok("not ready", json("Readiness")) }),
   "/metrics": read("Prometheus metrics", text("text/plain")),

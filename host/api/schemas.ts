@@ -130,6 +130,15 @@ const window = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("none") }),
 ]);
 
+const queryNames = z.array(z.string());
+const reloadAnswer = z.strictObject({
+  version: count.describe("of the configuration; one more with each change"),
+  added: queryNames.describe("queries that are new"),
+  changed: queryNames.describe("queries that start anew, since what they compute changed"),
+  removed: queryNames.describe("queries that are no more; their results stay"),
+  backfilling: queryNames.describe("of those added and changed: first they read stored events"),
+});
+
 const query = z.strictObject({
   query: z.string(),
   from: z.string(),
@@ -148,6 +157,22 @@ const query = z.strictObject({
   stateBytes: count,
   results: count.describe("rows since the start"),
   revisions: count,
+  backfill: z
+    .strictObject({
+      state: z.enum(["waiting", "reading", "done", "failed"]),
+      from: time
+        .nullable()
+        .describe("windows that start before it give no results; null: there is none such"),
+      blocks: count.describe("read so far"),
+      totalBlocks: count,
+      events: count,
+      unreadable: count.describe("events of blocks that could not be read"),
+      reason: z.string().nullable().describe("why it failed"),
+    })
+    .nullable()
+    .describe(
+      "how far the query has come with events that were stored before it; null: none since the start",
+    ),
 });
 
 const alertCounts = z.strictObject({
@@ -283,6 +308,7 @@ export const schemas = {
     reason: z.enum(["downsampled", "given-up", "expired", "corrupt"]),
     at: time,
   }),
+  ReloadAnswer: reloadAnswer,
   Config: z.record(z.string(), z.unknown()).describe("in the form of the configuration file, secrets as ***"),
   Health: z.strictObject({ status: z.literal("ok") }),
   Readiness: z.strictObject({ ready: z.boolean() }),
@@ -291,6 +317,7 @@ export const schemas = {
 export type SchemaName = keyof typeof schemas;
 export type StreamAnswer = z.infer<typeof stream>;
 export type ClocksAnswer = z.infer<typeof clocks>;
+export type ReloadAnswer = z.infer<typeof reloadAnswer>;
 export type LateApplyAnswer = z.infer<typeof lateApplyAnswer>;
 export type QueryAnswer = z.infer<typeof query>;
 export type StatusAnswer = z.infer<typeof status>;

@@ -1,7 +1,7 @@
 import { MillraceError } from "../../workers/errors.ts";
 import type { Config } from "../config/config.ts";
-import { loadConfig } from "../config/load.ts";
 import { formatProblem } from "../config/problems.ts";
+import { ConfigSource } from "../config/source.ts";
 import { main, type RunningNode } from "../main.ts";
 import { CommandError } from "./client.ts";
 import { EXIT, finish, warn } from "./output.ts";
@@ -19,12 +19,14 @@ const SAME_SIGNAL_MS = 1_000;
 
 /** `millrace start`: runs until SIGTERM or SIGINT, then drains, checkpoints and exits with 0. */
 export async function start({ config: file, data, listen }: StartOptions): Promise<void> {
-  const loaded = loadConfig(file ?? null, { dataDir: data, listen });
+  const source = new ConfigSource(file ?? null, { dataDir: data, listen });
+  const loaded = source.load();
   if (!loaded.ok) {
     for (const problem of loaded.problems) warn(formatProblem(problem));
     return finish(EXIT.failed);
   }
-  const node = startNode(loaded.config);
+  const node = startNode(loaded.config, source);
+  reloadOnSignal(node);
   stopOnSignal(node);
   void (await node).failed.then(() => {
     warn("millrace: the node cannot go on and stops; what was acknowledged is safe, start it again");
@@ -32,9 +34,14 @@ export async function start({ config: file, data, listen }: StartOptions): Promi
   });
 }
 
-async function startNode(config: Config): Promise<RunningNode> {
+/** SIGHUP reads the configuration's file again; one that comes while the node starts is heeded once it has. */
+function reloadOnSignal(node: Promise<RunningNode>): void {
+  process.on("SIGHUP", () => void node.then(({ reload }) => reload()).catch(() => undefined));
+}
+
+async function startNode(config: Config, source: ConfigSource): Promise<RunningNode> {
   try {
-    return await main(config);
+    return await main(config, source);
   } catch (cause) {
     throw explainStart(cause, config);
   }

@@ -15,6 +15,8 @@ export interface Config {
   readonly node: { readonly id: string };
   readonly dataDir: string;
   readonly listen: { readonly host: string; readonly port: number };
+  /** What `PUT /v1/config` must bring; null: it is taken from this machine alone. */
+  readonly adminToken?: string | null;
   /** True when no streams are declared: any stream name is accepted and gets its 1-minute query. */
   readonly acceptsAnyStream: boolean;
   readonly streams: ReadonlyMap<string, StreamConfig>;
@@ -58,6 +60,8 @@ export interface QueryConfig {
   readonly earlyUs?: number;
   /** Left out: the stream's. */
   readonly latenessUs?: number;
+  /** When it is new or changed, stored events from so long before the newest on count too. Left out: none. */
+  readonly backfillUs?: number | "all";
   /** null: the stream's key. */
   readonly by: readonly string[] | null;
   readonly select: readonly SelectItem[] | "*";

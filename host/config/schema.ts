@@ -27,6 +27,8 @@ const EXPRESSION_MESSAGE = "must be an expression; write it like temp > 90";
 const WINDOW_MESSAGE = "must be a kind of window; write it like { tumbling: 5m }, { session: 30s } or none";
 const SELECT_MESSAGE = "must be a call; write it like avg(temp)";
 
+const BACKFILL_MESSAGE = "must be a duration or all; write it like 24h";
+
 const name = z.string(NAME_MESSAGE).regex(NAME, NAME_MESSAGE);
 const field = z
   .string("must be a field's name")
@@ -200,6 +202,10 @@ const query = z.strictObject({
     .refine((fields) => new Set(fields).size === fields.length, "names a field twice")
     .optional()
     .describe("Fields to group by. Default: the stream's key; [] is one group."),
+  backfill: z
+    .union([z.literal("all"), duration(1)], BACKFILL_MESSAGE)
+    .optional()
+    .describe("When the query is new or changed: how far back stored events count too. Default: not at all."),
   select: z
     .record(name, select)
     .refine((items) => Object.keys(items).length > 0, "must select something; add n: count()")
@@ -299,7 +305,22 @@ export const configFile = z.strictObject({
     .optional()
     .describe("Data directory. Default: ./millrace-data."),
   http: z
-    .strictObject({ listen: listen.optional().describe("HOST:PORT. Default: 127.0.0.1:7070.") })
+    .strictObject({
+      listen: listen.optional().describe("HOST:PORT. Default: 127.0.0.1:7070."),
+      admin: z
+        .strictObject({
+          token: z
+            .string("must be a text")
+            // As GET /v1/config shows it: a document that was read may be put back.
+            .refine(
+              (text) => text === "***" || text.length >= 8,
+              "must have 8 characters at least; write a longer one",
+            )
+            .optional()
+            .describe("What PUT /v1/config must bring. Default: it is taken from this machine alone."),
+        })
+        .nullish(),
+    })
     .nullish(),
   streams: z.record(name, streamOrNothing).nullish().describe("Without any, every stream name is accepted."),
   queries: z.record(name, query).nullish(),

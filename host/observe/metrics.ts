@@ -1,7 +1,9 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { Config } from "../config/config.ts";
 import type { Engine, EngineStatus, StreamState } from "../pipeline/engine.ts";
+import type { Reloader } from "../pipeline/reloader.ts";
 import { registerClocks } from "./clock-metrics.ts";
+import { registerReloads } from "./reload-metrics.ts";
 
 export interface Metrics {
   /** The Prometheus text format. */
@@ -20,8 +22,14 @@ export interface Metrics {
   readonly refusedConnections: Counter;
 }
 
+export interface MetricsParts {
+  readonly config: Config;
+  readonly engine: Engine;
+  readonly reloader?: Pick<Reloader, "applied" | "refused">;
+}
+
 /** Numbers are read from the engine when somebody asks; nothing is counted per event here. */
-export function createMetrics({ config, engine }: { config: Config; engine: Engine }): Metrics {
+export function createMetrics({ config, engine, reloader }: MetricsParts): Metrics {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry, prefix: "millrace_" });
@@ -30,6 +38,7 @@ export function createMetrics({ config, engine }: { config: Config; engine: Engi
   registerQueries(registers, engine);
   registerAlerts(registers, engine);
   registerNode(registers, engine);
+  registerReloads(registers, engine, reloader);
   const limit = new Gauge({
     name: "millrace_limit",
     help: "Configured limits by name",

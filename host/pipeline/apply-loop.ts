@@ -19,6 +19,8 @@ export interface CommittedEntry {
   readonly entry: ApplyEntry;
   readonly block: StoredBlock | null;
   readonly arrivalUs: number;
+  /** What is to be applied instead, once it is there; entries behind it wait. */
+  readonly later?: Promise<ApplyEntry>;
 }
 
 type Snapshot = Awaited<ReturnType<WindowWorker["snapshot"]>>;
@@ -51,6 +53,8 @@ export class ApplyLoop {
   #lastResults: Promise<void> = Promise.resolve();
   pushedSeq = 0;
   durableSeq = 0;
+  /** Told when fewer bytes wait, so that requests that wait for that go on. */
+  onDrained: (() => void) | null = null;
   /** Bytes of partial aggregates that wait. */
   pendingBytes = 0;
   mergeNs = 0;
@@ -76,6 +80,8 @@ export class ApplyLoop {
   }
 
   push(committed: CommittedEntry): void {
+    // Heard of when its turn comes.
+    committed.later?.catch(() => undefined);
     this.#waiting.push(committed);
     this.pushedSeq = committed.entry.seq;
     this.pendingBytes += sizeOf(committed.entry);
@@ -130,8 +136,10 @@ export class ApplyLoop {
 
   async #apply(group: readonly CommittedEntry[]): Promise<void> {
     const bytes = group.reduce((sum, { entry }) => sum + sizeOf(entry), 0);
-    const result = await this.#windows.apply(group.map(({ entry }) => entry));
+    const entries = await Promise.all(group.map(({ entry, later }) => later ?? entry));
+    const result = await this.#windows.apply(entries);
     this.pendingBytes -= bytes;
+    this.onDrained?.();
     this.mergeNs += result.mergeNs;
     this.remember(result);
     const writes: Promise<unknown>[] = [];

@@ -136,5 +136,6 @@ function takeUpTo(queue: Waiting[], maxBytes: number): Waiting[] {
 }
 
 function isSendersOwn(operation: CommitOperation): boolean {
-  return operation.kind === "block" || operation.kind === "watermark" || operation.kind === "tick";
+  const { kind } = operation;
+  return kind === "block" || kind === "watermark" || kind === "tick" || kind === "config";
 }

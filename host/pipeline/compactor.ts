@@ -42,13 +42,16 @@ export class Compactor {
 
   /** A group that cannot be merged is left as it is, and the others go on. @returns whether there was anything to do. */
   async #mergeSome(): Promise<boolean> {
-    const upToSeq = this.#engine.status().checkpointSeq;
+    const { checkpointSeq: upToSeq, backfills } = this.#engine.status();
+    if (backfills > 0) return false;
     const groups = await this.#attempt(() => this.#storage.listSmall({ upToSeq, targetBytes: TARGET_BYTES }));
     let hasMerged = false;
     for (const { stream, seqs, blocks } of groups ?? []) {
       if (this.#isClosed) return false;
       const isDone = await this.#attempt(async () => {
         const into = await this.#reads.merge(blocks, stream);
+        // A backfill goes through blocks by their place in time, which a merged one would not have.
+        if (this.#engine.status().backfills > 0) return false;
         const isSwapped = await this.#storage.swap({ removeSeqs: seqs, into });
         release(into.data.buffer);
         return isSwapped;

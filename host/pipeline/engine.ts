@@ -11,7 +11,8 @@ import type {
 import type { ClockReport } from "../../workers/window.ts";
 import type { AlertCounts, AlertListener } from "../alert/running-alerts.ts";
 import type { WebhookStatus } from "../alert/webhook-sender.ts";
-import type { QueryConfig, StreamConfig } from "../config/config.ts";
+import type { Config, QueryConfig, StreamConfig } from "../config/config.ts";
+import type { ConfigOrigin } from "./query-set.ts";
 
 /** One request's body on its way in. The buffer is transferred: the caller must not use it afterwards. */
 export interface IngestRequest {
@@ -67,6 +68,29 @@ export interface StreamState {
   readonly rate: number;
 }
 
+/** How far a query has come with the events that were stored before it. */
+export interface BackfillProgress {
+  readonly state: "waiting" | "reading" | "done" | "failed";
+  /** From this event time on; null: all. */
+  readonly fromUs: number | null;
+  readonly blocks: number;
+  readonly totalBlocks: number;
+  readonly events: number;
+  /** Events of blocks that could not be read. */
+  readonly unreadable: number;
+  /** Why it failed. */
+  readonly reason: string | null;
+}
+
+/** What a change of the configuration did, by names of queries. */
+export interface ReloadOutcome {
+  readonly version: number;
+  readonly added: readonly string[];
+  readonly changed: readonly string[];
+  readonly removed: readonly string[];
+  readonly backfilling: readonly string[];
+}
+
 export interface QueryState {
   readonly config: QueryConfig;
   readonly watermarkUs: number | null;
@@ -76,6 +100,8 @@ export interface QueryState {
   readonly stateBytes: number;
   readonly results: number;
   readonly revisions: number;
+  /** null: there was none since the start. */
+  readonly backfill: BackfillProgress | null;
 }
 
 export interface EngineStatus {
@@ -90,6 +116,9 @@ export interface EngineStatus {
   readonly walBytes: number;
   readonly commits: number;
   readonly rejectedRequests: number;
+  readonly configVersion: number;
+  /** Queries that read stored events: merging blocks waits for them. */
+  readonly backfills: number;
   /** Nanoseconds spent by stage since the start. */
   readonly stageNs: Readonly<Record<string, number>>;
 }
@@ -121,6 +150,12 @@ export interface Engine {
   };
   /** Calls the listener with steps of alerts once they are durable, until the returned function is called. */
   subscribeAlerts(listener: AlertListener): () => void;
+  /** The configuration in force. */
+  config(): Config;
+  /** Puts a configuration in force at one place of the log. Settings that cannot change are as they were. */
+  reload(config: Config, origin: ConfigOrigin): Promise<ReloadOutcome>;
+  /** Whether there is, or was, a query of that name: then it may have results. */
+  knowsQuery(name: string): boolean;
   /** Calls `listener` for each durable result row of the query; returns the way to stop. */
   subscribe(query: string, listener: (rows: readonly ResultRow[]) => void): () => void;
   /** Waits until everything acknowledged so far is applied to windows and its results are durable. */

@@ -23,6 +23,8 @@ export interface ParsedJob {
   readonly stream: RunningStream;
   readonly requests: readonly Queued[];
   readonly arrivalUs: number;
+  /** Of the stream's settings and queries when it was parsed. */
+  readonly planVersion: number;
   readonly result: IngestResult;
 }
 
@@ -137,6 +139,7 @@ export class Intake {
   async #parse(lane: Lane, requests: readonly Queued[]): Promise<void> {
     const stream = requests[0]!.stream;
     const arrivalUs = this.#clock.nowUs();
+    const { planVersion } = stream;
     try {
       const bodies = requests.map(({ request }) => ({
         format: request.format,
@@ -145,7 +148,7 @@ export class Intake {
       }));
       const result = await lane.ingest(stream, arrivalUs, this.#limits.maxBodyBytes, bodies);
       this.dispatch();
-      await this.#deliver({ stream, requests, arrivalUs, result });
+      await this.#deliver({ stream, requests, arrivalUs, planVersion, result });
     } catch (cause) {
       for (const { fail } of requests) fail(cause);
     } finally {

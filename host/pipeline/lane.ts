@@ -18,10 +18,12 @@ export const LANE_DEPTH = 2;
 /** One ingest thread. It remembers which version of each stream's setup the thread has. */
 export class Lane {
   readonly #pool: Piscina;
-  readonly #known = new Map<string, number>();
+  readonly #known = new Map<string, string>();
   readonly #tables = new Map<string, TableData>();
   /** Tasks under way. */
   busy = 0;
+  /** Told whenever a task has ended, so that requests that wait for a free lane go on. */
+  onFree: (() => void) | null = null;
 
   constructor() {
     this.#pool = new Piscina({
@@ -83,7 +85,7 @@ export class Lane {
   }
 
   #setupFor(stream: RunningStream): LateTask["setup"] {
-    const version = stream.schemaVersion;
+    const version = `${stream.schemaVersion} ${stream.planVersion}`;
     if (this.#known.get(stream.config.name) === version) return null;
     this.#known.set(stream.config.name, version);
     return stream.setup();
@@ -101,6 +103,7 @@ export class Lane {
       throw cause;
     } finally {
       this.busy--;
+      this.onFree?.();
     }
   }
 }

@@ -15,6 +15,8 @@ export interface RecoveryParts {
   readonly windows: WindowWorker;
   readonly lanes: readonly Lane[];
   readonly apply: ApplyLoop;
+  /** Puts the queries of an entry in force, and gives what is to be applied. */
+  readonly switchAt: (entry: LogEntry & { kind: "config" }) => CommittedEntry;
   readonly configure: (stream: RunningStream) => Promise<void>;
   readonly log: Logger;
 }
@@ -62,8 +64,16 @@ async function replayLog(parts: RecoveryParts, checkpointSeq: number): Promise<n
     if (last === undefined) break;
     afterSeq = last.seq;
     next = parts.storage.readLog({ afterSeq, maxBytes: REPLAY_BYTES });
-    const prepared = await Promise.all(entries.map((entry, index) => prepare(parts, entry, index)));
-    for (const committed of prepared) if (committed !== null) parts.apply.push(committed);
+    for (let from = 0; from < entries.length; ) {
+      const config = entries.findIndex(({ kind }, index) => index >= from && kind === "config");
+      const upTo = config < 0 ? entries.length : config;
+      const own = entries.slice(from, upTo);
+      const prepared = await Promise.all(own.map((entry, index) => prepare(parts, entry, index)));
+      for (const committed of prepared) if (committed !== null) parts.apply.push(committed);
+      const entry = entries[upTo];
+      if (entry?.kind === "config") parts.apply.push(parts.switchAt(entry));
+      from = upTo + 1;
+    }
     for (const entry of entries) if (entry.kind === "block") events += entry.block.count;
     await parts.apply.settled();
   }
@@ -72,6 +82,7 @@ async function replayLog(parts: RecoveryParts, checkpointSeq: number): Promise<n
 
 /** Spreads the blocks over the lanes; the order is restored by the caller. */
 async function prepare(parts: RecoveryParts, entry: LogEntry, index: number): Promise<CommittedEntry | null> {
+  if (entry.kind === "config") return null;
   const stream = parts.registry.stream(entry.stream);
   if (stream === undefined) return null;
   if (entry.kind !== "block") {

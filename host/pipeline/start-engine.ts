@@ -1,6 +1,8 @@
 import type { Logger } from "pino";
 import { MillraceError } from "../../workers/errors.ts";
 import type {
+  BackfilledState,
+  CommitOperation,
   CommitOutcome,
   IngestResult,
   ResultRow,
@@ -13,15 +15,35 @@ import { WebhookSender } from "../alert/webhook-sender.ts";
 import type { Config } from "../config/config.ts";
 import { resultsSetup } from "../config/plans.ts";
 import type { StorageClient } from "../store/storage-client.ts";
-import { ApplyLoop } from "./apply-loop.ts";
+import { ApplyLoop, type CommittedEntry } from "./apply-loop.ts";
+import { Backfills } from "./backfills.ts";
 import type { Clock } from "./clock.ts";
 import { CommitQueue } from "./commit-queue.ts";
-import type { Engine, EngineStatus, IngestOutcome, IngestRefusal, IngestRequest } from "./engine.ts";
+import type {
+  Engine,
+  EngineStatus,
+  IngestOutcome,
+  IngestRefusal,
+  IngestRequest,
+  ReloadOutcome,
+} from "./engine.ts";
 import { IdleTicker } from "./idle-ticker.ts";
 import { Intake, type ParsedJob } from "./intake.ts";
 import { Lane } from "./lane.ts";
+import {
+  type Backfill,
+  type ConfigOrigin,
+  isSameSet,
+  type KnownClock,
+  placeIn,
+  type QuerySet,
+  querySetOf,
+  readQuerySet,
+  succeed,
+  takenOver,
+} from "./query-set.ts";
 import { recover } from "./recovery.ts";
-import { type RunningStream, StreamRegistry } from "./stream-registry.ts";
+import { type RunningQuery, type RunningStream, StreamRegistry } from "./stream-registry.ts";
 import { WindowWorker } from "./window-worker.ts";
 
 /** Partial aggregates that may wait for the window thread before the lanes pause. */
@@ -34,6 +56,8 @@ const NOTHING_APPLIED = -1;
 
 export interface EngineParts {
   readonly config: Config;
+  /** Default: the node's file. */
+  readonly origin?: ConfigOrigin;
   readonly storage: StorageClient;
   readonly clock: Clock;
   readonly log: Logger;
@@ -49,7 +73,10 @@ export async function startEngine(parts: EngineParts): Promise<Engine> {
 }
 
 class Pipeline implements Engine {
-  readonly #config: Config;
+  #config: Config;
+  readonly #origin: ConfigOrigin;
+  readonly #backfills: Backfills;
+  #configTurn: Promise<unknown> = Promise.resolve();
   readonly #storage: StorageClient;
   readonly #clock: Clock;
   readonly #log: Logger;
@@ -71,8 +98,9 @@ class Pipeline implements Engine {
   #hasFailed = false;
   #lastSeq = 0;
 
-  constructor({ config, storage, clock, log, onFatal }: EngineParts) {
+  constructor({ config, origin = { kind: "file" }, storage, clock, log, onFatal }: EngineParts) {
     this.#config = config;
+    this.#origin = origin;
     this.#storage = storage;
     this.#clock = clock;
     this.#log = log;
@@ -104,6 +132,18 @@ class Pipeline implements Engine {
       (job) => this.#commit(job),
       () => this.#apply.pendingBytes < MAX_PENDING_PARTIAL_BYTES,
     );
+    const dispatch = (): void => this.#intake.dispatch();
+    for (const lane of this.#lanes) lane.onFree = dispatch;
+    this.#apply.onDrained = dispatch;
+    this.#backfills = new Backfills({
+      dir: config.dataDir,
+      storage,
+      commits: this.#commits,
+      tables: () => [...(this.#config.tables?.values() ?? [])].map(({ data }) => data),
+      log,
+      lastSeq: () => this.#lastSeq,
+      takeOver: (query, finish) => this.#exclusively(() => this.#takeOver(query, finish)),
+    });
     this.#ticker = new IdleTicker({
       windows: this.#windows,
       nowUs: () => clock.nowUs(),
@@ -115,6 +155,8 @@ class Pipeline implements Engine {
   async open(): Promise<void> {
     for (const { data } of this.#config.tables?.values() ?? [])
       await Promise.all(this.#lanes.map((lane) => lane.loadTable(data)));
+    const stored = this.#storage.recovered.configs;
+    if (stored !== null) this.#registry.replace(this.#readSet(stored.atCheckpoint), null);
     const recovered = await recover({
       storage: this.#storage,
       registry: this.#registry,
@@ -122,10 +164,16 @@ class Pipeline implements Engine {
       lanes: this.#lanes,
       apply: this.#apply,
       configure: (stream) => this.#configure(stream),
+      switchAt: (entry) =>
+        this.#switchAt(entry.seq, this.#readSet(entry), null, async (query, backfill) => {
+          await this.#apply.settled();
+          return this.#backfills.complete(query, backfill, entry.seq);
+        }),
       log: this.#log,
     });
     this.#lastSeq = recovered.lastSeq;
     this.#checkpointSeq = recovered.checkpointSeq;
+    await this.#startConfig();
     await this.#resumeSources();
     // Not before: what a tick follows in the log must have been applied.
     for (const { config } of this.#registry.streams()) this.#ticker.watch(config);
@@ -208,6 +256,130 @@ class Pipeline implements Engine {
     this.#apply.push({ entry, block: null, arrivalUs: tick.atUs });
   }
 
+  config(): Config {
+    return this.#config;
+  }
+
+  knowsQuery(name: string): boolean {
+    return this.#registry.query(name) !== undefined || this.#registry.set.retired.includes(name);
+  }
+
+  async reload(config: Config, origin: ConfigOrigin): Promise<ReloadOutcome> {
+    return this.#exclusively(() => this.#reload(config, origin));
+  }
+
+  /** A set of the log, without queries whose tables are not there any more: no thread can run them. */
+  #readSet(entry: { readonly seq: number; readonly body: string }): QuerySet {
+    const set = readQuerySet(entry);
+    const isKnown = (table: string): boolean => this.#config.tables?.has(table) ?? false;
+    return {
+      ...set,
+      queries: set.queries.filter(({ plan }) => plan.expressions?.tables.every(isKnown) ?? true),
+    };
+  }
+
+  /** The log was replayed with the queries of its time; from here on those of the configuration hold. */
+  async #startConfig(): Promise<void> {
+    const before = this.#registry.set;
+    const wanted = querySetOf(this.#config, before.version, this.#origin);
+    if (this.#storage.recovered.configs === null || !isSameSet(before, wanted)) {
+      const outcome = await this.#reload(this.#config, this.#origin);
+      if (before.version > 0) this.#log.info(outcome, "the configuration is another than before the start");
+      return;
+    }
+    this.#registry.replace({ ...before, origin: this.#origin }, this.#config);
+    this.#startBackfills();
+  }
+
+  async #reload(config: Config, origin: ConfigOrigin): Promise<ReloadOutcome> {
+    const before = this.#registry.set;
+    const next = querySetOf(config, before.version + 1, origin);
+    const clockOf = (name: string): KnownClock =>
+      this.#registry.stream(name) ?? { watermarkUs: null, maxEventUs: null };
+    const { set, change } = succeed(before, next, config, clockOf);
+    const outcome = await this.#commits.push(configOperation(set), 4_096);
+    if (outcome.kind !== "committed") throw new MillraceError("E_CONFIG", "the change was not stored");
+    // From here on without a pause: what is committed behind the change must find it in force.
+    this.#config = config;
+    this.#putInForce(outcome.seq, set);
+    await this.#apply.settled();
+    // Not before: what the definitions before gave must be stored when a backfill deletes it.
+    this.#startBackfills();
+    return { version: set.version, ...change };
+  }
+
+  /** A query has the events that were stored before it, or nearly: from this place of the log on it is live. */
+  async #takeOver(query: RunningQuery, finish: (seq: number) => Promise<BackfilledState>): Promise<void> {
+    if (query.isGone) throw new MillraceError("E_BACKFILL_CANCELLED", "the query was changed or removed");
+    const set = takenOver(this.#registry.set, query.config.name);
+    const outcome = await this.#commits.push(configOperation(set), 4_096);
+    if (outcome.kind !== "committed") throw new MillraceError("E_CONFIG", "the change was not stored");
+    this.#putInForce(outcome.seq, set, () => finish(outcome.seq));
+    await this.#apply.settled();
+    // So that a start need not read it all again.
+    void this.#checkpoint();
+  }
+
+  #putInForce(
+    seq: number,
+    set: QuerySet,
+    finish: () => Promise<BackfilledState> = () =>
+      Promise.reject(new MillraceError("E_BACKFILL", "not begun")),
+  ): void {
+    this.#lastSeq = seq;
+    for (const { data } of this.#config.tables?.values() ?? []) {
+      for (const lane of this.#lanes) {
+        lane
+          .loadTable(data)
+          .catch((cause: unknown) => this.#log.error({ err: cause }, "a table was not loaded"));
+      }
+    }
+    this.#apply.push(this.#switchAt(seq, set, this.#config, finish));
+    for (const { config } of this.#registry.streams()) if (this.#isReady) this.#ticker.watch(config);
+  }
+
+  /** The queries of an entry of the log are in force for what comes behind it. `finish`: for a query that goes live here. */
+  #switchAt(
+    seq: number,
+    set: QuerySet,
+    config: Config | null,
+    finish: (query: RunningQuery, backfill: Backfill) => Promise<BackfilledState>,
+  ): CommittedEntry {
+    const waiting = this.#registry.queries().map((query) => ({ query, backfill: query.backfill }));
+    this.#registry.replace(placeIn(set, seq), config);
+    const takingOver = waiting.flatMap(({ query, backfill }) =>
+      backfill !== null && !query.isGone && query.backfill === null
+        ? [finish(query, backfill).catch((cause: unknown) => this.#startEmpty(query, cause))]
+        : [],
+    );
+    const setups = [...this.#registry.streams()].flatMap((stream) => this.#setupsOf(stream));
+    const entry = { kind: "config", seq, setups, takeovers: [] } as const;
+    if (takingOver.length === 0) return { entry, block: null, arrivalUs: 0 };
+    const later = Promise.all(takingOver).then((states) => ({
+      ...entry,
+      takeovers: states.filter((state) => state !== null),
+    }));
+    return { entry, block: null, arrivalUs: 0, later };
+  }
+
+  /** A query whose stored events cannot be read at all gives results from here on: better than a node that stands. */
+  #startEmpty(query: RunningQuery, cause: unknown): null {
+    this.#log.error({ err: cause, query: query.config.name }, "a backfill failed; the query begins here");
+    return null;
+  }
+
+  #startBackfills(): void {
+    for (const query of this.#registry.queries()) {
+      if (query.backfill !== null && query.progress === null) this.#backfills.start(query, query.backfill);
+    }
+  }
+
+  #exclusively<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#configTurn.then(work);
+    this.#configTurn = result.catch(() => undefined);
+    return result;
+  }
+
   streams(): ReturnType<Engine["streams"]> {
     const nowMs = this.#clock.monotonicMs();
     return [...this.#registry.streams()].map((stream) => stream.state(nowMs));
@@ -241,6 +413,8 @@ class Pipeline implements Engine {
       ...this.#sizes,
       commits: this.#commits.commits,
       rejectedRequests: this.#intake.rejected,
+      configVersion: this.#registry.set.version,
+      backfills: this.#backfills.active,
       stageNs: { ...this.#stageNs, commit: this.#commits.commitNs, merge: this.#apply.mergeNs },
     };
   }
@@ -289,6 +463,7 @@ class Pipeline implements Engine {
     }
     await this.#ticker.close();
     await this.#webhooks.close();
+    await this.#backfills.close();
     await this.#apply.settled();
     await this.#checkpoint();
     await Promise.all([...this.#lanes.map((lane) => lane.close()), this.#windows.close()]);
@@ -352,7 +527,9 @@ class Pipeline implements Engine {
       timeSources: result.timeSources,
     } as const;
     const outcome = await this.#commits.push(operation, block?.data.length ?? 256);
-    if (outcome.kind === "duplicate") {
+    if (outcome.kind !== "committed") {
+      if (outcome.kind === "cleared")
+        throw new MillraceError("E_STORE", "a block was answered as something else");
       stream.duplicates++;
       return this.#answer(job, outcome);
     }
@@ -371,7 +548,15 @@ class Pipeline implements Engine {
         maxEventUs,
         sources,
       } as const;
-      this.#apply.push({ entry, block, arrivalUs });
+      if (job.planVersion === stream.planVersion) this.#apply.push({ entry, block, arrivalUs });
+      else {
+        // Parsed before a change of the queries and committed after it: its partials are those of the queries before.
+        const lane = this.#lanes.reduce((least, next) => (next.busy < least.busy ? next : least));
+        const later = lane
+          .replay(stream, block, arrivalUs)
+          .then((aggregated) => ({ ...entry, ...aggregated }));
+        this.#apply.push({ entry, block, arrivalUs, later });
+      }
     }
     this.#answer(job, null);
   }
@@ -414,4 +599,8 @@ class Pipeline implements Engine {
   async #refreshSizes(): Promise<void> {
     this.#sizes = await this.#storage.sizes();
   }
+}
+
+function configOperation(set: QuerySet): CommitOperation {
+  return { kind: "config", body: JSON.stringify(set) };
 }

@@ -11,20 +11,26 @@ import type {
 } from "../../workers/messages.ts";
 import { mergeSchemas } from "../../workers/schema.ts";
 import { RunningAlerts } from "../alert/running-alerts.ts";
-import { alertPlan } from "../config/alert.ts";
-import type { Config, QueryConfig, StreamConfig } from "../config/config.ts";
-import { automaticQuery, automaticStream, queryPlan, resultStream, streamPlan } from "../config/plans.ts";
-import type { QueryState, StreamState } from "./engine.ts";
+import { type AlertConfig, alertPlan } from "../config/alert.ts";
+import type { Config, Limits, QueryConfig, StreamConfig } from "../config/config.ts";
+import { automaticQuery, automaticStream, queryPlan, streamPlan } from "../config/plans.ts";
+import type { BackfillProgress, QueryState, StreamState } from "./engine.ts";
+import { type Backfill, type QuerySet, querySetOf, type SetQuery, signatureOf } from "./query-set.ts";
 import { RateMeter } from "./rate.ts";
 
 /** A query and what is known of it on the main thread. */
 export class RunningQuery {
-  readonly config: QueryConfig;
+  config: QueryConfig;
   readonly plan: QueryPlan;
   readonly stream: RunningStream;
   stats: WindowStats | null = null;
   results = 0;
   revisions = 0;
+  /** Stored events are read before the query is live; null: it is. */
+  backfill: Backfill | null = null;
+  progress: BackfillProgress | null = null;
+  /** It was changed or removed. */
+  isGone = false;
   readonly listeners = new Set<(rows: readonly ResultRow[]) => void>();
   /** Its final results as a stream, once another query is from it. */
   asStream: RunningStream | null = null;
@@ -52,6 +58,7 @@ export class RunningQuery {
       stateBytes: this.stats?.bytes ?? 0,
       results: this.results,
       revisions: this.revisions,
+      backfill: this.progress,
     };
   }
 }
@@ -68,10 +75,13 @@ export interface StreamCounts {
 
 /** A stream and what is known of it on the main thread. */
 export class RunningStream {
-  readonly config: StreamConfig;
-  readonly queries: RunningQuery[] = [];
+  config: StreamConfig;
+  /** Those that are live. */
+  queries: RunningQuery[] = [];
   /** Over its events and over the results of its queries. */
-  readonly alerts: AlertPlan[] = [];
+  alerts: AlertPlan[] = [];
+  /** Grows whenever its settings or queries change; a lane that knows older ones is set up anew. */
+  planVersion = 0;
   readonly counts: StreamCounts = {
     accepted: 0,
     deadLettered: 0,
@@ -82,7 +92,7 @@ export class RunningStream {
   };
   readonly rate = new RateMeter();
   /** False for a stream that is stored but no longer configured: readable, not writable. */
-  readonly isWritable: boolean;
+  isWritable: boolean;
   schema: readonly SchemaField[] = [];
   /** Grows with every change of the schema; a lane that knows an older one is set up anew. */
   schemaVersion = 0;
@@ -158,20 +168,68 @@ export class RunningStream {
 
 /** Every stream and query, declared or come into being. */
 export class StreamRegistry {
-  readonly #config: Config;
+  readonly #limits: Limits;
   readonly #streams = new Map<string, RunningStream>();
   readonly #queries = new Map<string, RunningQuery>();
-  readonly #queriesById: RunningQuery[] = [];
+  readonly #queriesById = new Map<number, RunningQuery>();
+  #acceptsAnyStream = false;
+  #nextId = 0;
+  #set: QuerySet;
+
   /** Queries' results as streams: nobody can send to them, and they store nothing. */
   readonly #resultStreams = new Map<string, RunningStream>();
   readonly alerts: RunningAlerts;
+  readonly #alertConfigs: readonly AlertConfig[];
 
   constructor(config: Config) {
-    this.#config = config;
     this.alerts = new RunningAlerts(config.alerts);
-    for (const stream of config.streams.values()) this.#add(new RunningStream(stream, true));
-    for (const query of config.queries.values()) this.#addQuery(query);
-    [...config.alerts.values()].forEach((alert, id) => {
+    this.#alertConfigs = [...config.alerts.values()];
+    this.#limits = config.limits;
+    this.#set = querySetOf(config, 0, { kind: "file" });
+    this.replace(this.#set, config);
+  }
+
+  /** What is in force. */
+  get set(): QuerySet {
+    return this.#set;
+  }
+
+  /**
+   * Puts a set in the place of the one before. Streams and unchanged queries go on; a stream that is declared no more stays
+   * readable. `config`: what the set was made of; null while older sets are replayed, which nobody looks at.
+   */
+  replace(set: QuerySet, config: Config | null): void {
+    this.#set = set;
+    this.#acceptsAnyStream = set.acceptsAnyStream;
+    const declared = new Map(set.streams.map((stream) => [stream.name, stream]));
+    for (const stream of declared.values()) {
+      if (!this.#streams.has(stream.name)) this.#add(new RunningStream(stream, true));
+    }
+    for (const stream of this.#streams.values()) {
+      const next = declared.get(stream.config.name);
+      stream.isWritable = next !== undefined || set.acceptsAnyStream;
+      stream.config = next ?? (set.acceptsAnyStream ? automaticStream(stream.config.name) : stream.config);
+      stream.queries = [];
+      stream.alerts = [];
+      stream.planVersion++;
+    }
+    const before = new Map(this.#queries);
+    this.#queries.clear();
+    for (const stream of this.#resultStreams.values()) stream.queries = [];
+    this.#resultStreams.clear();
+    for (const query of set.queries) {
+      this.#adopt(before, config?.queries.get(query.plan.name) ?? configOf(query.plan), query);
+    }
+    if (set.acceptsAnyStream)
+      for (const {
+        config: { name },
+      } of this.#streams.values())
+        this.#addAutomatic(before, name);
+    for (const query of before.values()) {
+      query.isGone = true;
+      this.#queriesById.delete(query.plan.id);
+    }
+    this.#alertConfigs.forEach((alert, id) => {
       const { kind, name } = alert.from;
       const stream = kind === "stream" ? this.#streams.get(name) : this.#queries.get(name)?.stream;
       stream?.alerts.push(alertPlan(alert, stream.config, id));
@@ -182,7 +240,7 @@ export class StreamRegistry {
   admit(name: string): { readonly stream: RunningStream; readonly isNew: boolean } | null {
     const known = this.#streams.get(name);
     if (known !== undefined) return known.isWritable ? { stream: known, isNew: false } : null;
-    if (!this.#config.acceptsAnyStream || this.#streams.size >= this.#config.limits.maxStreams) return null;
+    if (!this.#acceptsAnyStream || this.#streams.size >= this.#limits.maxStreams) return null;
     return { stream: this.#create(name), isNew: true };
   }
 
@@ -190,7 +248,7 @@ export class StreamRegistry {
   recall(name: string): RunningStream {
     const known = this.#streams.get(name);
     if (known !== undefined) return known;
-    if (this.#config.acceptsAnyStream) return this.#create(name);
+    if (this.#acceptsAnyStream) return this.#create(name);
     const orphan = new RunningStream(automaticStream(name), false);
     this.#add(orphan);
     return orphan;
@@ -210,7 +268,7 @@ export class StreamRegistry {
   }
 
   queryById(id: number): RunningQuery | undefined {
-    return this.#queriesById[id];
+    return this.#queriesById.get(id);
   }
 
   streams(): IterableIterator<RunningStream> {
@@ -218,13 +276,13 @@ export class StreamRegistry {
   }
 
   queries(): readonly RunningQuery[] {
-    return this.#queriesById;
+    return [...this.#queries.values()];
   }
 
   #create(name: string): RunningStream {
     const stream = new RunningStream(automaticStream(name), true);
     this.#add(stream);
-    this.#addQuery(automaticQuery(name));
+    this.#addAutomatic(new Map(), name);
     return stream;
   }
 
@@ -232,26 +290,45 @@ export class StreamRegistry {
     this.#streams.set(stream.config.name, stream);
   }
 
-  #addQuery(config: QueryConfig): void {
-    if (this.#queries.has(config.name)) return;
-    const stream = config.isOnQuery ? this.#resultsOf(config.from) : this.#streams.get(config.from);
-    if (stream === undefined) return;
-    const id = this.#queriesById.length;
-    const plan = queryPlan(config, stream.config, id, this.#config.limits.maxKeyClocks);
-    const query = new RunningQuery(config, stream, plan);
-    this.#queriesById.push(query);
-    this.#queries.set(config.name, query);
-    stream.queries.push(query);
+  #addAutomatic(before: Map<string, RunningQuery>, name: string): void {
+    const config = automaticQuery(name);
+    const { id: _id, ...plan } = queryPlan(config, automaticStream(name), 0, this.#limits.maxKeyClocks);
+    this.#adopt(before, config, { plan, from: null, results: null, backfill: null });
   }
 
-  /** The results of a query as a stream; the query is added first when it stands further down. */
-  #resultsOf(name: string): RunningStream | undefined {
-    const config = this.#config.queries.get(name);
-    if (config !== undefined) this.#addQuery(config);
-    const query = this.#queries.get(name);
-    if (query === undefined) return undefined;
-    query.asStream ??= new RunningStream(resultStream(query.config, query.stream.config), false);
-    this.#resultStreams.set(query.asStream.config.name, query.asStream);
-    return query.asStream;
+  /** The query as it was where its definition is the same; its windows go by its id. */
+  #adopt(
+    before: Map<string, RunningQuery>,
+    config: QueryConfig,
+    { plan, from, results, backfill }: SetQuery,
+  ): void {
+    const below = from === null ? null : this.#queries.get(from);
+    const stream = below == null ? this.#streams.get(plan.stream) : (below.asStream ?? undefined);
+    if (stream === undefined) return;
+    let query = before.get(plan.name);
+    // A query on a query begins anew with it.
+    if (query?.stream === stream && signatureOf(query.plan) === signatureOf(plan)) {
+      before.delete(plan.name);
+      query.config = config;
+    } else {
+      const listeners = query?.listeners;
+      query = new RunningQuery(config, stream, { id: this.#nextId++, ...plan });
+      // Live feeds are of a name: they go on with what has it now.
+      for (const listener of listeners ?? []) query.listeners.add(listener);
+    }
+    query.backfill = backfill;
+    this.#queries.set(plan.name, query);
+    this.#queriesById.set(query.plan.id, query);
+    if (results === null) query.asStream = null;
+    else {
+      query.asStream ??= new RunningStream(results, false);
+      this.#resultStreams.set(results.name, query.asStream);
+    }
+    if (backfill === null) stream.queries.push(query);
   }
+}
+
+/** As far as a plan tells; nobody looks at it but the log. */
+function configOf({ name, stream, window, latenessUs }: Omit<QueryPlan, "id">): QueryConfig {
+  return { name, from: stream, window, latenessUs, by: null, select: [] };
 }

@@ -27,6 +27,8 @@ export interface NodeOptions {
 /** A real node in a process of its own, which can be killed at any moment and started again on the same data. */
 export class NodeProcess {
   readonly dataDir: string;
+  /** Where its configuration is, when it has one; may be written again. */
+  readonly configFile: string;
   /** Lines of stdout and stderr of every life, the oldest dropped. */
   readonly lines: string[] = [];
   readonly #arguments: readonly string[];
@@ -39,8 +41,9 @@ export class NodeProcess {
     const dir = makeTempDir(cleanup);
     this.dataDir = options.dataDir ?? join(dir, "data");
     const args = ["start", "--data", this.dataDir, "--listen", "127.0.0.1:0"];
+    const file = join(dir, "millrace.yaml");
+    this.configFile = file;
     if (options.config !== null) {
-      const file = join(dir, "millrace.yaml");
       writeFileSync(file, options.config);
       args.push("-c", file);
     }

@@ -74,7 +74,7 @@ function choose(
 }
 
 function seqOf(outcome: CommitOutcome): number | null {
-  if (outcome.kind === "duplicate") return null;
+  if (outcome.kind !== "committed") return null;
   lastSeq = Math.max(lastSeq, outcome.seq);
   return outcome.seq;
 }

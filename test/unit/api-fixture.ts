@@ -100,7 +100,17 @@ export class MemoryEngine implements Engine {
     const config = automaticQuery(KNOWN);
     const { watermarkUs } = this;
     return [
-      { config, watermarkUs, openGroups: 1, keys: 1, idleKeys: 0, stateBytes: 64, results: 2, revisions: 0 },
+      {
+        config,
+        watermarkUs,
+        openGroups: 1,
+        keys: 1,
+        idleKeys: 0,
+        stateBytes: 64,
+        results: 2,
+        revisions: 0,
+        backfill: null,
+      },
     ];
   }
 
@@ -129,6 +139,8 @@ export class MemoryEngine implements Engine {
       databaseBytes: 4_096,
       walBytes: 0,
       commits: 3,
+      configVersion: 1,
+      backfills: 0,
       rejectedRequests: 0,
       stageNs: { parse: 1_000, commit: 2_000 },
     };
@@ -150,6 +162,18 @@ export class MemoryEngine implements Engine {
   subscribeAlerts(listener: (rows: readonly AlertRow[]) => void): () => void {
     this.alertListeners.add(listener);
     return () => this.alertListeners.delete(listener);
+  }
+
+  config(): Config {
+    return testConfig();
+  }
+
+  reload(): Promise<never> {
+    return Promise.reject(new Error("not asked for"));
+  }
+
+  knowsQuery(name: string): boolean {
+    return this.query(name) !== null;
   }
 
   settle(): Promise<void> {
@@ -213,24 +237,14 @@ export async function startTestNode(
   context: { after(task: () => Promise<void>): void },
   { limits = {}, timeouts = {} }: TestOptions = {},
 ): Promise<TestNode> {
-  const config: Config = {
-    node: { id: "press-hall-3" },
-    dataDir: "./data",
-    listen: { host: "127.0.0.1", port: 0 },
-    acceptsAnyStream: true,
-    streams: new Map([[KNOWN, automaticStream(KNOWN)]]),
-    queries: new Map(),
-    alerts: new Map(),
-    limits: { ...DEFAULT_LIMITS, ...limits },
-    ingestWorkers: 1,
-    checkpointEveryMs: DEFAULTS.checkpointEveryMs,
-    groupCommitMs: DEFAULTS.groupCommitMs,
-  };
+  const config = testConfig(limits);
   const engine = new MemoryEngine();
   const reads = new MemoryReads();
   const log = pino({ level: "silent" });
+  const outcome = { version: 2, added: ["a"], changed: [], removed: [], backfilling: [] };
+  const reloader = { put: () => Promise.resolve({ ok: true, outcome } as const) };
   const metrics = createMetrics({ config, engine });
-  const app = createApp({ config, engine, reads, log, metrics });
+  const app = createApp({ config, engine, reads, log, metrics, reloader });
   const { maxConnections } = config.limits;
   const server = await serveNode(
     { app, listen: config.listen, maxConnections, metrics },
@@ -248,4 +262,20 @@ export interface TestProblem {
   readonly code: string;
   readonly errors: readonly { line: number; path: string; message: string }[];
   readonly [member: string]: unknown;
+}
+
+function testConfig(limits: Partial<Config["limits"]> = {}): Config {
+  return {
+    node: { id: "press-hall-3" },
+    dataDir: "./data",
+    listen: { host: "127.0.0.1", port: 0 },
+    acceptsAnyStream: true,
+    streams: new Map([[KNOWN, automaticStream(KNOWN)]]),
+    queries: new Map(),
+    alerts: new Map(),
+    limits: { ...DEFAULT_LIMITS, ...limits },
+    ingestWorkers: 1,
+    checkpointEveryMs: DEFAULTS.checkpointEveryMs,
+    groupCommitMs: DEFAULTS.groupCommitMs,
+  };
 }

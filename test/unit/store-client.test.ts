@@ -8,7 +8,7 @@ import { makeTempDir } from "../support/temp-dir.ts";
 test("everything crosses the thread and back", async (context) => {
   const dir = makeTempDir(context);
   const client = await StorageClient.open(dir);
-  assert.deepEqual(client.recovered, { lastSeq: 0, checkpoint: null, streams: [] });
+  assert.deepEqual(client.recovered, { lastSeq: 0, checkpoint: null, configs: null, streams: [] });
   const data = Uint8Array.from({ length: 400 }, (_, index) => index);
   const block = makeBlock({ data, count: 1 });
   const operations = Array.from({ length: 3 }, () => makeBlockOperation({ block }));

@@ -7,6 +7,7 @@ const FLAG_CLOCK_SKEW = 1;
 interface RowExports {
   batchRows(batch: number): number;
   batchFlags(batch: number): number;
+  batchTimes(batch: number): number;
   batchSummarize(batch: number): number;
 }
 
@@ -38,4 +39,11 @@ export function setSkewed(core: CoreModule, batch: BatchHandle, flags: Uint8Arra
 export function maskSkewed(core: CoreModule, batch: BatchHandle): Uint8Array {
   const { batchRows, batchFlags } = exportsOf(core);
   return copyOut(core, batchFlags(batch), batchRows(batch)).map((flags) => flags & FLAG_CLOCK_SKEW);
+}
+
+/** One byte a row: 1 where the event is before a time (µs). */
+export function maskBefore(core: CoreModule, batch: BatchHandle, timeUs: bigint): Uint8Array {
+  const { batchRows, batchTimes } = exportsOf(core);
+  const times = new BigInt64Array(copyOut(core, batchTimes(batch), batchRows(batch) * 8).buffer);
+  return Uint8Array.from({ length: times.length }, (_, row) => Number(times[row]! < timeUs));
 }

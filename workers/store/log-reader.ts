@@ -8,6 +8,22 @@ export interface Checkpoint {
   readonly state: Uint8Array<ArrayBuffer>;
 }
 
+/** A set of queries, in force from `seq` on; `body` is JSON text. */
+export interface StoredConfig {
+  readonly seq: number;
+  readonly body: string;
+}
+
+/** The set in force at a seq: where none was, the first; null when there is none at all. And the newest. */
+export function readConfigs(
+  sql: Statements,
+  seq: number,
+): { readonly atCheckpoint: StoredConfig; readonly newest: StoredConfig } | null {
+  const newest = sql.lastConfig.get() as StoredConfig | undefined;
+  const atCheckpoint = (sql.configAt.get(seq) ?? sql.firstConfig.get()) as StoredConfig | undefined;
+  return newest === undefined || atCheckpoint === undefined ? null : { atCheckpoint, newest };
+}
+
 export function readCheckpoint(sql: Statements): Checkpoint | null {
   const row = sql.lastCheckpoint.get() as { seq: number; state: Buffer } | undefined;
   return row === undefined ? null : { seq: row.seq, state: new Uint8Array(row.state) };
@@ -37,5 +53,7 @@ export function readLog(sql: Statements, afterSeq: number, maxBytes: number): Lo
   type TickRow = { seq: number; stream: string; atUs: number; isResume: number };
   for (const { isResume, ...tick } of sql.logTicks.all(afterSeq, upToSeq) as TickRow[])
     entries.push({ kind: "tick", ...tick, isResume: isResume !== 0 });
+  for (const config of sql.logConfigs.all(afterSeq, upToSeq) as StoredConfig[])
+    entries.push({ kind: "config", ...config });
   return entries.sort((a, b) => a.seq - b.seq);
 }

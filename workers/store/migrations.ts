@@ -167,4 +167,6 @@ export const MIGRATIONS: readonly string[] = [
   CREATE INDEX webhooks_by_url ON webhooks (url, next_at_us, id) WHERE is_set_aside = 0;
   CREATE INDEX webhooks_due ON webhooks (next_at_us) WHERE is_set_aside = 0;
   `,
+  // The sets of queries that were in force, each from its place in the log on.
+  "CREATE TABLE configs (seq INTEGER PRIMARY KEY, body TEXT NOT NULL)",
 ];

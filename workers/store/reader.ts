@@ -111,6 +111,43 @@ export class Reader {
     ).all(stream, fromUs ?? Number.NEGATIVE_INFINITY, toUs ?? Number.POSITIVE_INFINITY) as BlockRange[];
   }
 
+  /** Blocks up to a seq with events from `fromUs` on, ordered by their earliest event, then seq; behind one of them. */
+  blocksByTime(
+    stream: string,
+    fromUs: number | null,
+    untilSeq: number,
+    after: Pick<BlockRange, "minUs" | "seq"> | null,
+    limit: number,
+  ): BlockRange[] {
+    const { minUs, seq } = after ?? { minUs: Number.NEGATIVE_INFINITY, seq: 0 };
+    return this.#prepare(
+      "SELECT seq, count, min_us AS minUs, max_us AS maxUs FROM blocks" +
+        " WHERE stream_id = (SELECT id FROM streams WHERE name = ?) AND (min_us, seq) > (?, ?) AND max_us >= ? AND seq < ?" +
+        " ORDER BY min_us, seq LIMIT ?",
+    ).all(stream, minUs, seq, fromUs ?? Number.NEGATIVE_INFINITY, untilSeq, limit) as BlockRange[];
+  }
+
+  countBlocks(stream: string, fromUs: number | null, untilSeq: number): number {
+    const row = this.#prepare(
+      "SELECT count(*) AS blocks FROM blocks" +
+        " WHERE stream_id = (SELECT id FROM streams WHERE name = ?) AND max_us >= ? AND seq < ?",
+    ).get(stream, fromUs ?? Number.NEGATIVE_INFINITY, untilSeq) as { blocks: number };
+    return row.blocks;
+  }
+
+  /** Blocks between two seqs, in the order of the log. */
+  blocksOfLog(
+    stream: string,
+    afterSeq: number,
+    beforeSeq: number,
+    limit: number,
+  ): { readonly seq: number; readonly count: number; readonly arrivalUs: number }[] {
+    return this.#prepare(
+      "SELECT seq, count, arrival_us AS arrivalUs FROM blocks" +
+        " WHERE stream_id = (SELECT id FROM streams WHERE name = ?) AND seq > ? AND seq < ? ORDER BY seq LIMIT ?",
+    ).all(stream, afterSeq, beforeSeq, limit) as { seq: number; count: number; arrivalUs: number }[];
+  }
+
   /** null when the block is gone: compacted or evicted since it was listed. */
   block(seq: number): StoredBlock | null {
     const row = this.#prepare(

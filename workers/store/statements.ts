@@ -44,6 +44,11 @@ const SQL = {
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
   insertWatermark: "INSERT INTO watermarks (seq, stream_id, time_us) VALUES (?, ?, ?)",
 
+  insertConfig: "INSERT INTO configs (seq, body) VALUES (?, ?)",
+  clearResults:
+    "DELETE FROM results WHERE (query, start_us, key, end_us, revision) IN" +
+    " (SELECT query, start_us, key, end_us, revision FROM results WHERE query = ? AND start_us >= ? LIMIT ?)",
+
   insertTick: "INSERT INTO ticks (seq, stream_id, at_us, is_resume) VALUES (?, ?, ?, ?)",
 
   insertKey:
@@ -80,6 +85,13 @@ const SQL = {
   // A replay starts at the oldest checkpoint kept at the earliest, so older marks are never read again.
   dropWatermarks: "DELETE FROM watermarks WHERE seq <= (SELECT min(seq) FROM checkpoints)",
   dropTicks: "DELETE FROM ticks WHERE seq <= (SELECT min(seq) FROM checkpoints)",
+  // The one in force at the oldest checkpoint is where a replay starts.
+  dropConfigs:
+    "DELETE FROM configs WHERE seq < (SELECT max(seq) FROM configs WHERE seq <= (SELECT min(seq) FROM checkpoints))",
+  configAt: "SELECT seq, body FROM configs WHERE seq <= ? ORDER BY seq DESC LIMIT 1",
+  firstConfig: "SELECT seq, body FROM configs ORDER BY seq LIMIT 1",
+  lastConfig: "SELECT seq, body FROM configs ORDER BY seq DESC LIMIT 1",
+  logConfigs: "SELECT seq, body FROM configs WHERE seq > ? AND seq <= ? ORDER BY seq",
   lastCheckpoint: "SELECT seq, state FROM checkpoints ORDER BY seq DESC LIMIT 1",
   oldestCheckpoint: "SELECT coalesce(min(seq), 0) AS seq FROM checkpoints",
 

@@ -2,7 +2,7 @@ import { Compaction } from "./compaction.ts";
 import { type DataDirLock, databaseFile, lockDataDir } from "./data-dir.ts";
 import { type Connection, openForWriting } from "./database.ts";
 import { explainFailure } from "./failure.ts";
-import { type Checkpoint, readCheckpoint } from "./log-reader.ts";
+import { type Checkpoint, readCheckpoint, readConfigs } from "./log-reader.ts";
 import { prepareStatements, type Statements } from "./statements.ts";
 import { type StoredStream, StreamTable } from "./stream-table.ts";
 import { DEFAULT_LIMITS, type StoreLimits, Writer } from "./writer.ts";
@@ -12,6 +12,8 @@ export interface Recovered {
   readonly lastSeq: number;
   readonly checkpoint: Checkpoint | null;
   readonly streams: readonly StoredStream[];
+  /** The sets of queries in force at the checkpoint and now; null when none was ever written. */
+  readonly configs: ReturnType<typeof readConfigs>;
 }
 
 /** The open store of one data directory: one connection that writes, and the lock that makes it the only one. */
@@ -32,9 +34,11 @@ export class Store {
     const streams = new StreamTable(this.sql);
     this.writer = new Writer(db, this.sql, streams, limits);
     this.compaction = new Compaction(db, this.sql, streams);
+    const checkpoint = readCheckpoint(this.sql);
     this.recovered = {
       lastSeq: this.writer.lastSeq,
-      checkpoint: readCheckpoint(this.sql),
+      checkpoint,
+      configs: readConfigs(this.sql, checkpoint?.seq ?? 0),
       streams: streams.describe(),
     };
   }

@@ -102,6 +102,15 @@ export class Writer {
         return this.#writeWatermark(operation);
       case "tick":
         return this.#writeTick(operation);
+      case "config": {
+        const seq = this.#counters.nextSeq++;
+        this.#sql.insertConfig.run(seq, operation.body);
+        return { kind: "committed", seq };
+      }
+      case "clear-results": {
+        const { query, fromUs, limit } = operation;
+        return { kind: "cleared", rows: this.#sql.clearResults.run(query, fromUs, limit).changes };
+      }
       case "results":
         return this.#writeResults(operation.rows);
       case "packed-results":
@@ -237,6 +246,7 @@ export class Writer {
     this.#sql.dropCheckpoints.run(CHECKPOINTS_KEPT);
     this.#sql.dropWatermarks.run();
     this.#sql.dropTicks.run();
+    this.#sql.dropConfigs.run();
     return { kind: "committed", seq };
   }
 

@@ -1,0 +1,93 @@
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import { LineCounter, parseDocument } from "yaml";
+import type { Config } from "./config.ts";
+import { DEFAULT_FILE, type LoadResult, loadConfig, type Overrides, parseConfig } from "./load.ts";
+import { Places } from "./places.ts";
+import type { Problem } from "./problems.ts";
+import { veil } from "./veil.ts";
+
+/** What a node reads once, as it starts; by the path of the setting. */
+const FIXED: readonly (readonly [
+  path: readonly string[],
+  of: (config: Config) => unknown,
+  reason: string,
+])[] = [
+  [["node", "id"], ({ node }) => node.id, "what was sent is under the name"],
+  [["data"], ({ dataDir }) => dataDir, "the events are there"],
+  [["http", "listen"], ({ listen }) => listen, "clients are connected"],
+  [["http", "admin", "token"], ({ adminToken }) => adminToken, "it guards this very change"],
+  [["checkpoint", "every"], ({ checkpointEveryMs }) => checkpointEveryMs, "it is read at the start"],
+  [["durability", "groupCommit"], ({ groupCommitMs }) => groupCommitMs, "it is read at the start"],
+  [["workers", "ingest"], ({ ingestWorkers }) => ingestWorkers, "threads are made at the start"],
+  [["alerts"], ({ alerts }) => [...alerts], "they are read at the start"],
+  [["limits"], ({ limits }) => limits, "memory is planned at the start"],
+];
+/** What stands for a secret where a configuration is shown: it says that it is as it is. */
+const HIDDEN = "***";
+
+/** Where a node's configuration comes from: a file, or defaults where there is none, with the command line over both. */
+export class ConfigSource {
+  readonly #path: string | null;
+  readonly #overrides: Overrides;
+
+  constructor(path: string | null, overrides: Overrides) {
+    this.#path = path;
+    this.#overrides = overrides;
+  }
+
+  /** The file's name; null when there is none. */
+  get file(): string | null {
+    return this.#path ?? (existsSync(DEFAULT_FILE) ? DEFAULT_FILE : null);
+  }
+
+  load(): LoadResult {
+    return loadConfig(this.#path, this.#overrides);
+  }
+
+  /** As `load`, over a running node: settings that it read at its start must be left out or as they are. */
+  reload(current: Config): LoadResult {
+    const { file } = this;
+    const loaded = this.load();
+    return loaded.ok
+      ? keepFixed(file === null ? "" : readFileSync(file, "utf8"), file ?? "", current, loaded.config)
+      : loaded;
+  }
+
+  /** A document that was sent. Tables' files are looked for beside the node's own file. */
+  parse(document: string, current: Config): LoadResult {
+    const file = this.file ?? "configuration";
+    const parsed = parseConfig(document, file, this.#overrides);
+    return parsed.ok ? keepFixed(document, file, current, parsed.config) : parsed;
+  }
+
+  /** Of the file's text: tells whether it was edited. */
+  digest(): string {
+    const { file } = this;
+    const text = file === null || !existsSync(file) ? "" : readFileSync(file, "utf8");
+    return createHash("sha256").update(text).digest("hex");
+  }
+}
+
+/** The streams, queries and tables of `next` with all else as it is. */
+function keepFixed(text: string, file: string, current: Config, next: Config): LoadResult {
+  const lines = new LineCounter();
+  const document = parseDocument(veil(text), { lineCounter: lines });
+  const places = new Places(document, lines);
+  const problems = FIXED.flatMap(([path, of, reason]): Problem[] => {
+    if (!document.hasIn(path) || document.getIn(path) === HIDDEN) return [];
+    if (JSON.stringify(of(current)) === JSON.stringify(of(next))) return [];
+    const name = path.join(".");
+    const message = `${name} cannot be changed while the node runs: ${reason}`;
+    const fix =
+      "leave it out or as it was; to change it, write it into the node's file and start the node again";
+    return [{ file, ...places.ofValue(path), path: name, message, fix }];
+  });
+  if (problems.length > 0) return { ok: false, problems };
+  const { tables: _tables, ...kept } = current;
+  const { acceptsAnyStream, streams, queries, tables } = next;
+  return {
+    ok: true,
+    config: { ...kept, acceptsAnyStream, streams, queries, ...(tables === undefined ? {} : { tables }) },
+  };
+}

@@ -1,0 +1,229 @@
+import type { Logger } from "pino";
+import { Piscina } from "piscina";
+import type { BackfillStep, BackfillTask } from "../../workers/backfill.ts";
+import { MillraceError } from "../../workers/errors.ts";
+import type { BackfilledState, TableData } from "../../workers/messages.ts";
+import { splitResults } from "../../workers/result-rows.ts";
+import type { StorageClient } from "../store/storage-client.ts";
+import type { CommitQueue } from "./commit-queue.ts";
+import type { Backfill } from "./query-set.ts";
+import type { RunningQuery } from "./stream-registry.ts";
+import { workerFile } from "./worker-file.ts";
+
+/** Results written at once, in characters. */
+const RESULT_CHARS = 64 * 1024;
+/** Old results deleted at once: a few ms. */
+const CLEARED_ROWS = 1_000;
+/** Between two slices, so that lanes and storage have the processor to themselves now and then. */
+const PAUSE_MS = 5;
+
+export interface BackfillParts {
+  readonly dir: string;
+  readonly storage: Pick<StorageClient, "sizes">;
+  readonly commits: CommitQueue;
+  readonly tables: () => readonly TableData[];
+  readonly log: Logger;
+  /** The greatest seq that is committed. */
+  readonly lastSeq: () => number;
+  /** Lets the query go on live; `finish` reads what came before that place of the log. */
+  readonly takeOver: (
+    query: RunningQuery,
+    finish: (seq: number) => Promise<BackfilledState>,
+  ) => Promise<void>;
+}
+
+/** Reads stored events for new queries, one query after the other, in a thread that is there only meanwhile. */
+export class Backfills {
+  readonly #parts: BackfillParts;
+  #turn: Promise<unknown> = Promise.resolve();
+  #isClosed = false;
+  /** Waiting or under way. */
+  active = 0;
+
+  constructor(parts: BackfillParts) {
+    this.#parts = parts;
+  }
+
+  /** Gives the query its events in the background, then lets it go on live. */
+  start(query: RunningQuery, backfill: Backfill): void {
+    this.#enqueue(query, backfill, async (run) => {
+      await run.read();
+      await run.readLog(() => this.#parts.lastSeq() + 1);
+      if (run.isCancelled()) return;
+      await this.#parts.takeOver(query, (seq) => run.finish(seq));
+      await run.finished;
+    }).catch((cause: unknown) => {
+      if (this.#isClosed || query.isGone) return;
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      query.progress = { ...progressOf(query, backfill), state: "failed", reason };
+      this.#parts.log.error(
+        { err: cause, query: query.config.name },
+        "a backfill failed; the next start tries again",
+      );
+    });
+  }
+
+  /** For a replay that meets the place where the query went live: all of it at once. */
+  complete(query: RunningQuery, backfill: Backfill, seq: number): Promise<BackfilledState> {
+    return this.#enqueue(query, backfill, async (run) => {
+      await run.read();
+      return run.finish(seq);
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#turn;
+  }
+
+  #enqueue<T>(query: RunningQuery, backfill: Backfill, work: (run: Run) => Promise<T>): Promise<T> {
+    this.active++;
+    query.progress = progressOf(query, backfill);
+    const result = this.#turn.then(async () => {
+      const run = new Run(this.#parts, query, backfill, () => this.#isClosed);
+      try {
+        return await work(run);
+      } finally {
+        await run.close();
+        this.active--;
+      }
+    });
+    this.#turn = result.catch(() => undefined);
+    return result;
+  }
+}
+
+function progressOf(query: RunningQuery, { fromUs }: Backfill): NonNullable<RunningQuery["progress"]> {
+  const none = {
+    state: "waiting",
+    fromUs,
+    blocks: 0,
+    totalBlocks: 0,
+    events: 0,
+    unreadable: 0,
+    reason: null,
+  } as const;
+  return query.progress ?? none;
+}
+
+class Run {
+  readonly #parts: BackfillParts;
+  readonly #query: RunningQuery;
+  readonly #backfill: Backfill;
+  readonly #isClosed: () => boolean;
+  readonly #pool = new Piscina({
+    filename: workerFile("backfill"),
+    minThreads: 1,
+    maxThreads: 1,
+    idleTimeout: Number.POSITIVE_INFINITY,
+    stricterFIFO: true,
+  });
+  readonly #finished = Promise.withResolvers<void>();
+
+  constructor(parts: BackfillParts, query: RunningQuery, backfill: Backfill, isClosed: () => boolean) {
+    this.#parts = parts;
+    this.#query = query;
+    this.#backfill = backfill;
+    this.#isClosed = isClosed;
+    this.#finished.promise.catch(() => undefined);
+  }
+
+  /** Once `finish` is through. */
+  get finished(): Promise<void> {
+    return this.#finished.promise;
+  }
+
+  /** Removed or changed meanwhile, or the node stops. */
+  isCancelled(): boolean {
+    return this.#isClosed() || this.#query.isGone;
+  }
+
+  /** The events before the entry of the log that brought the query. */
+  async read(): Promise<void> {
+    const { fromUs } = this.#backfill;
+    // Whatever put a merged block in place before is through with it.
+    await this.#parts.storage.sizes();
+    await this.#clear();
+    const task: BackfillTask = {
+      dir: this.#parts.dir,
+      plan: this.#query.plan,
+      tables: this.#parts.tables(),
+      ...this.#backfill,
+    };
+    const totalBlocks = (await this.#pool.run(task, { name: "begin" })) as number;
+    const start = { blocks: 0, events: 0, unreadable: 0, totalBlocks, fromUs, reason: null };
+    this.#query.progress = { state: "reading", ...start };
+    await this.#steps("byTime", () => null);
+  }
+
+  /** What came after it, as far as `before` says each time. */
+  async readLog(before: () => number): Promise<void> {
+    await this.#steps("byLog", before);
+  }
+
+  async finish(seq: number): Promise<BackfilledState> {
+    try {
+      await this.#steps("byLog", () => seq, "last");
+      const state = (await this.#pool.run(null, { name: "finish" })) as Uint8Array<ArrayBuffer>;
+      const { progress, plan } = this.#query;
+      if (progress !== null)
+        this.#query.progress = { ...progress, state: "done", blocks: progress.totalBlocks };
+      this.#finished.resolve();
+      return { queryId: plan.id, sinceUs: this.#backfill.fromUs, state };
+    } catch (cause) {
+      this.#finished.reject(cause);
+      throw cause;
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#pool.destroy();
+  }
+
+  /** Results of a definition before, or of a run that was cut off. */
+  async #clear(): Promise<void> {
+    const fromUs = this.#backfill.fromUs ?? Number.MIN_SAFE_INTEGER;
+    const query = this.#query.config.name;
+    for (let rows = CLEARED_ROWS; rows === CLEARED_ROWS && !this.isCancelled(); ) {
+      const outcome = await this.#parts.commits.push(
+        { kind: "clear-results", query, fromUs, limit: CLEARED_ROWS },
+        64,
+      );
+      rows = outcome.kind === "cleared" ? outcome.rows : 0;
+    }
+  }
+
+  async #steps(name: "byTime" | "byLog", argument: () => number | null, haste?: "last"): Promise<void> {
+    while (haste === "last" || !this.isCancelled()) {
+      const step = (await this.#pool.run(argument(), { name })) as BackfillStep;
+      await this.#keep(step);
+      if (step.isDone) return;
+      if (haste === undefined) await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    }
+    throw new MillraceError("E_BACKFILL_CANCELLED", "the query was changed or removed, or the node stops");
+  }
+
+  async #keep({ rows, late, blocks, events, unreadable }: BackfillStep): Promise<void> {
+    const { commits } = this.#parts;
+    const stream = this.#query.plan.stream;
+    for (const text of splitResults(rows, RESULT_CHARS))
+      await commits.push({ kind: "packed-results", text }, text.length);
+    for (const { seq, arrivalUs, block } of late) {
+      const outcome = await commits.push(
+        { kind: "late", stream, sourceSeq: seq, block, atUs: arrivalUs },
+        block.data.length,
+      );
+      if (outcome.kind === "committed") this.#query.stream.counts.late += block.count;
+    }
+    const { progress } = this.#query;
+    if (progress === null) return;
+    this.#query.results += rows === "" ? 0 : rows.split("\n").length;
+    this.#query.progress = {
+      ...progress,
+      blocks: progress.blocks + blocks,
+      totalBlocks: Math.max(progress.totalBlocks, progress.blocks + blocks),
+      events: progress.events + events,
+      unreadable: progress.unreadable + unreadable,
+    };
+  }
+}

@@ -1,0 +1,190 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { valueSymbol } from "piscina";
+import { automaticStream, streamPlan } from "../../host/config/plans.ts";
+import { type BackfillStep, begin, byLog, byTime, finish } from "../../workers/backfill.ts";
+import { instantiateCore } from "../../workers/core/module.ts";
+import { createWindows } from "../../workers/core/window.ts";
+import { ingest } from "../../workers/ingest.ts";
+import type { IngestResult, QueryPlan, ResultRow, StoredBlock } from "../../workers/messages.ts";
+import { BlockDecoder } from "../../workers/query/block-decoder.ts";
+import { unpackResults } from "../../workers/result-rows.ts";
+import { Store } from "../../workers/store/store.ts";
+import { portableCodec } from "../../workers/zstd.ts";
+import { makeTempDir } from "../support/temp-dir.ts";
+
+const RUNS = 150;
+const SECOND_US = 1_000_000;
+const STREAM = "s";
+const decoder = new BlockDecoder(await portableCodec());
+const core = instantiateCore();
+
+interface Event {
+  readonly device: string;
+  readonly second: number;
+  readonly v: number;
+}
+
+const events = fc.array(
+  fc.record({
+    device: fc.constantFrom("a", "b", "c"),
+    second: fc.integer({ min: -50, max: 150 }),
+    v: fc.integer({ min: -1_000, max: 1_000 }),
+  }),
+  { minLength: 1, maxLength: 60 },
+);
+const windows: fc.Arbitrary<QueryPlan["window"]> = fc.constantFrom(
+  { kind: "tumbling", sizeUs: 10 * SECOND_US, offsetUs: 0 },
+  { kind: "sliding", sizeUs: 30 * SECOND_US, everyUs: 10 * SECOND_US, offsetUs: 0 },
+  { kind: "session", gapUs: 7 * SECOND_US },
+);
+
+/** Events as the blocks that they would be stored in, cut at random. */
+function blocksOf(list: readonly Event[], cuts: readonly number[]): StoredBlock[] {
+  const blocks: StoredBlock[] = [];
+  for (let from = 0, cut = 0; from < list.length; cut++) {
+    const part = list.slice(from, from + cuts[cut % cuts.length]!);
+    from += part.length;
+    const lines = part.map(({ device, second, v }) => JSON.stringify({ device, ts: second * SECOND_US, v }));
+    const bytes = new TextEncoder().encode(lines.join("\n"));
+    const plan = {
+      ...streamPlan(automaticStream(STREAM)),
+      time: { fields: ["ts"], isDeclared: true, unit: "us" as const },
+    };
+    const task = {
+      stream: STREAM,
+      setup: { plan, queries: [], isPerSource: false, schema: [] },
+      arrivalUs: 1_000 * SECOND_US,
+      maxBodyBytes: 1e6,
+      bodies: [{ format: "ndjson" as const, encoding: "identity" as const, body: bytes.buffer }],
+    };
+    const answer = ingest(task) as unknown as Record<symbol, IngestResult>;
+    blocks.push(answer[valueSymbol]!.block!);
+  }
+  return blocks;
+}
+
+/** Stores the blocks, reads them as a backfill does, then closes all windows. */
+function backfill(
+  dir: string,
+  plan: QueryPlan,
+  before: readonly StoredBlock[],
+  behind: readonly StoredBlock[],
+  fromUs: number | null,
+  watermarkUs: number,
+): Map<string, string> {
+  const store = Store.open(dir);
+  const commit = (block: StoredBlock): void => {
+    const own = { ...block, data: new Uint8Array(block.data) };
+    const rest = {
+      idempotencyKey: null,
+      accepted: block.count,
+      deadLetters: [],
+      unkeptDeadLetters: 0,
+      skewed: null,
+    };
+    store.writer.commit([{ kind: "block", stream: STREAM, arrivalUs: 0, block: own, ...rest }], 0);
+  };
+  for (const block of before) commit(block);
+  // The entry that brings the query.
+  store.writer.commit([{ kind: "config", body: "{}" }], 0);
+  const untilSeq = store.writer.lastSeq;
+  for (const block of behind) commit(block);
+  const rows: ResultRow[] = [];
+  const run = (step: () => BackfillStep): void => {
+    for (;;) {
+      const { rows: text, unreadable, isDone } = step();
+      rows.push(...unpackResults(text));
+      assert.equal(unreadable, 0);
+      if (isDone) return;
+    }
+  };
+  begin({ dir, plan, tables: [], fromUs, untilSeq, watermarkUs });
+  run(byTime);
+  run(() => byLog(store.writer.lastSeq + 1));
+  const state = (finish() as unknown as Record<symbol, Uint8Array>)[valueSymbol]!;
+  store.close();
+  const live = createWindows(core, plan);
+  live.restore(state);
+  rows.push(
+    ...live.fire(10_000n * BigInt(SECOND_US)).filter(({ startUs }) => fromUs === null || startUs >= fromUs),
+  );
+  live.dispose();
+  return new Map(rows.map(({ startUs, endUs, key, values }) => [`${startUs} ${endUs} ${key}`, values]));
+}
+
+test(`${RUNS} backfills: the same results however events were sent, stored and merged`, (context) => {
+  const cuts = fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 5 });
+  fc.assert(
+    fc.property(
+      events,
+      cuts,
+      cuts,
+      windows,
+      fc.option(fc.integer({ min: -50, max: 100 })),
+      fc.integer({ min: -60, max: 160 }),
+      fc.infiniteStream(fc.nat()),
+      (list, someCuts, otherCuts, window, fromSecond, watermarkSecond, order) => {
+        const plan: QueryPlan = {
+          id: 0,
+          name: "q",
+          stream: STREAM,
+          window,
+          latenessUs: 0,
+          by: [["device"]],
+          select: [
+            { name: "n", fn: "count", field: null, parameter: null },
+            { name: "sum", fn: "sum", field: "v", parameter: null },
+            { name: "last", fn: "last", field: "v", parameter: null },
+          ],
+        };
+        const fromUs = fromSecond === null ? null : fromSecond * SECOND_US;
+        // What is behind the first part comes after the watermark, as it would live.
+        const watermarkUs = watermarkSecond * SECOND_US;
+        const early = list.filter(({ second }) => second < watermarkSecond);
+        const late = list.filter(({ second }) => second >= watermarkSecond);
+        const run = (first: readonly StoredBlock[], second: readonly StoredBlock[]): Map<string, string> =>
+          backfill(makeTempDir(context), plan, first, second, fromUs, watermarkUs);
+        // All in one part, in one block: nothing is left to the order.
+        const expected = run(blocksOf(list, [list.length]), []);
+        const shuffled = early
+          .map((event) => ({ event, at: order.next().value! }))
+          .toSorted((a, b) => a.at - b.at)
+          .map(({ event }) => event);
+        assert.deepEqual(
+          sorted(run(blocksOf(shuffled, someCuts), blocksOf(late, otherCuts))),
+          sorted(expected),
+        );
+        const small = blocksOf(shuffled, someCuts);
+        const merged =
+          small.length > 2 ? [decoder.merge(small.slice(0, 2), STREAM), ...small.slice(2)] : small;
+        assert.deepEqual(sorted(run(merged, blocksOf(late, otherCuts))), sorted(expected));
+        if (window.kind === "tumbling") assert.deepEqual(countsOf(expected), oracle(list, fromSecond));
+      },
+    ),
+    { numRuns: RUNS, verbose: true },
+  );
+});
+
+function sorted<T>(rows: Map<string, T>): [string, T][] {
+  return [...rows].toSorted(([a], [b]) => (a < b ? -1 : 1));
+}
+
+function countsOf(rows: Map<string, string>): Record<string, unknown> {
+  return Object.fromEntries(
+    sorted(rows).map(([id, values]) => [id, (JSON.parse(values) as { n: number }).n]),
+  );
+}
+
+/** Tumbling windows of 10 s, as plainly as can be. */
+function oracle(list: readonly Event[], fromSecond: number | null): Record<string, number> {
+  const counts = new Map<string, number>();
+  for (const { device, second } of list) {
+    const start = Math.floor(second / 10) * 10;
+    if (fromSecond !== null && start < fromSecond) continue;
+    const id = `${start * SECOND_US} ${(start + 10) * SECOND_US} ${JSON.stringify({ device })}`;
+    counts.set(id, (counts.get(id) ?? 0) + 1);
+  }
+  return Object.fromEntries(sorted(counts));
+}
