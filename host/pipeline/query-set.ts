@@ -62,7 +62,9 @@ export function querySetOf(config: Config, version: number, origin: ConfigOrigin
 /** Queries that others are from stand in front of those. */
 function setQueriesOf(config: Config): SetQuery[] {
   const sources = new Map<string, StreamConfig>();
-  const used = new Set([...config.queries.values()].flatMap(({ isOnQuery, from }) => (isOnQuery ? [from] : [])));
+  const used = new Set(
+    [...config.queries.values()].flatMap(({ isOnQuery, from }) => (isOnQuery ? [from] : [])),
+  );
   const queries: SetQuery[] = [];
   const add = (query: QueryConfig): void => {
     if (queries.some(({ plan }) => plan.name === query.name)) return;
@@ -109,7 +111,8 @@ export function succeed(
     const { plan } = query;
     const { name } = plan;
     const old = known.get(name);
-    if (old !== undefined && signatureOf(old.plan) === signatureOf(plan)) return { ...query, backfill: old.backfill };
+    if (old !== undefined && signatureOf(old.plan) === signatureOf(plan))
+      return { ...query, backfill: old.backfill };
     (old === undefined ? added : changed).push(name);
     const backfill = beginBackfill(config.queries.get(name)?.backfillUs, clockOf(plan.stream));
     if (backfill !== null) backfilling.push(name);
