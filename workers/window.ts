@@ -120,8 +120,11 @@ export function configure(setups: readonly WindowSetup[]): void {
 function wholeFrom({ maxEventUs, results }: StreamWindows): number | null {
   if (maxEventUs !== BEFORE_ALL_TIME) return Number(maxEventUs) + 1;
   if (results === null) return null;
-  const below = [...streams.values()].flatMap(({ queries }) => queries);
-  return below.find(({ plan }) => plan.id === results.queryId)?.sinceUs ?? null;
+  // Results up to the newest event may have been given before.
+  const below = [...streams.values()].find(({ queries }) =>
+    queries.some(({ plan }) => plan.id === results.queryId),
+  );
+  return below === undefined ? null : wholeFrom(below);
 }
 
 /** Results of a definition that is no more are not those of the one that has the name now. */

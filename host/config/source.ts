@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
+import { isDeepStrictEqual } from "node:util";
 import { LineCounter, parseDocument } from "yaml";
 import type { Config } from "./config.ts";
 import { DEFAULT_FILE, type LoadResult, loadConfig, type Overrides, parseConfig } from "./load.ts";
@@ -20,7 +21,7 @@ const FIXED: readonly (readonly [
   [["checkpoint", "every"], ({ checkpointEveryMs }) => checkpointEveryMs, "it is read at the start"],
   [["durability", "groupCommit"], ({ groupCommitMs }) => groupCommitMs, "it is read at the start"],
   [["workers", "ingest"], ({ ingestWorkers }) => ingestWorkers, "threads are made at the start"],
-  [["alerts"], ({ alerts }) => [...alerts], "they are read at the start"],
+  [["alerts"], ({ alerts }) => alerts, "they are read at the start"],
   [["limits"], ({ limits }) => limits, "memory is planned at the start"],
 ];
 /** What stands for a secret where a configuration is shown: it says that it is as it is. */
@@ -76,7 +77,7 @@ function keepFixed(text: string, file: string, current: Config, next: Config): L
   const places = new Places(document, lines);
   const problems = FIXED.flatMap(([path, of, reason]): Problem[] => {
     if (!document.hasIn(path) || document.getIn(path) === HIDDEN) return [];
-    if (JSON.stringify(of(current)) === JSON.stringify(of(next))) return [];
+    if (isDeepStrictEqual(of(current), of(next))) return [];
     const name = path.join(".");
     const message = `${name} cannot be changed while the node runs: ${reason}`;
     const fix =

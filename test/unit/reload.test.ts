@@ -302,3 +302,29 @@ test("changes while many send: each query with a backfill has what the first has
     assert.equal(total, second, query);
   }
 });
+
+test("queries on queries: one that comes has whole windows only", async (context) => {
+  const h = "h: { from: n, window: { tumbling: 30s }, by: [device], select: { n: sum(n) }, lateness: 0s }";
+  const { client, put, node } = await start(context, config(N));
+  await client.send("machines", at(1, 12));
+  const answer = await put(config(`${N}\n${h}`));
+  assert.equal(answer.status, 200, answer.text);
+  await client.send("machines", at(13, 25, 41, 52, 71));
+  await node.restart("SIGKILL");
+  await client.send("machines", at(105, 130));
+  assert.deepEqual(await counts(client, "h"), [
+    [30, 2],
+    [60, 1],
+    [90, 1],
+  ]);
+});
+
+test("alerts are read at the start: a document that changes them is refused", async (context) => {
+  const alerts = "alerts:\n  much: { from: n, when: n > 10 }\n";
+  const text = `${config(N)}${alerts}`;
+  const { put } = await start(context, text);
+  assert.equal((await put(text)).status, 200);
+  const answer = await put(text.replace("n > 10", "n > 20"));
+  assert.equal(answer.status, 422);
+  assert.match(answer.text, /alerts cannot be changed while the node runs/);
+});
