@@ -2,7 +2,6 @@ import type { Logger } from "pino";
 import { MillraceError } from "../../workers/errors.ts";
 import type {
   BackfilledState,
-  CommitOperation,
   CommitOutcome,
   IngestResult,
   ResultRow,
@@ -33,6 +32,7 @@ import { Lane } from "./lane.ts";
 import {
   type Backfill,
   type ConfigOrigin,
+  configOperation,
   isSameSet,
   type KnownClock,
   placeIn,
@@ -599,8 +599,4 @@ class Pipeline implements Engine {
   async #refreshSizes(): Promise<void> {
     this.#sizes = await this.#storage.sizes();
   }
-}
-
-function configOperation(set: QuerySet): CommitOperation {
-  return { kind: "config", body: JSON.stringify(set) };
 }
