@@ -1,4 +1,4 @@
-import type { QueryPlan } from "../../workers/messages.ts";
+import type { CommitOperation, QueryPlan } from "../../workers/messages.ts";
 import type { Config, QueryConfig, StreamConfig } from "../config/config.ts";
 import { queryPlan, resultStream } from "../config/plans.ts";
 
@@ -161,4 +161,8 @@ export function placeIn(set: QuerySet, seq: number): QuerySet {
       : query,
   );
   return { ...set, queries: placed };
+}
+
+export function configOperation(set: QuerySet): CommitOperation {
+  return { kind: "config", body: JSON.stringify(set) };
 }

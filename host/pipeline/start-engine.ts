@@ -2,7 +2,6 @@ import type { Logger } from "pino";
 import { MillraceError } from "../../workers/errors.ts";
 import type {
   BackfilledState,
-  CommitOperation,
   CommitOutcome,
   IngestResult,
   ResultRow,
@@ -33,6 +32,7 @@ import { Lane } from "./lane.ts";
 import {
   type Backfill,
   type ConfigOrigin,
+  configOperation,
   isSameSet,
   type KnownClock,
   placeIn,

@@ -1,6 +1,6 @@
 import { test } from "node:test";
-import { Random } from "../support/random.ts";
 import { casesAreMissing, runCase } from "../support/case-runner.ts";
+import { Random } from "../support/random.ts";
 
 const CASES = [
   "tumbling-basic",
