@@ -5,7 +5,7 @@ import type { IngestOutcome, IngestRefusal, IngestRequest } from "./engine.ts";
 import type { Lane } from "./lane.ts";
 import type { RunningStream } from "./stream-registry.ts";
 
-/** Bodies without an idempotency key that are parsed into one block: at most so many bytes and requests. */
+/** Uncompressed bodies without an idempotency key that are parsed into one block: at most so many bytes and requests. */
 const COALESCE_BYTES = 512 * 1024;
 const COALESCE_REQUESTS = 512;
 
@@ -26,6 +26,11 @@ export interface ParsedJob {
   /** Of the stream's settings and queries when it was parsed. */
   readonly planVersion: number;
   readonly result: IngestResult;
+}
+
+/** A key guards a whole block; of a compressed body nobody knows yet how large it is. Such requests stand alone. */
+function mayShare({ request }: Queued): boolean {
+  return request.idempotencyKey === null && request.encoding === "identity";
 }
 
 /**
@@ -117,11 +122,11 @@ export class Intake {
     const first = this.#queue[this.#head++]!;
     const job = [first];
     let bytes = first.bytes;
-    while (first.request.idempotencyKey === null && this.#head < this.#queue.length) {
+    while (mayShare(first) && this.#head < this.#queue.length) {
       const next = this.#queue[this.#head]!;
       const fits =
         next.stream === first.stream &&
-        next.request.idempotencyKey === null &&
+        mayShare(next) &&
         bytes + next.bytes <= COALESCE_BYTES &&
         job.length < COALESCE_REQUESTS;
       if (!fits) break;

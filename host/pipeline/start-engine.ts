@@ -600,7 +600,3 @@ class Pipeline implements Engine {
     this.#sizes = await this.#storage.sizes();
   }
 }
-
-function configOperation(set: QuerySet): CommitOperation {
-  return { kind: "config", body: JSON.stringify(set) };
-}
