@@ -499,4 +499,6 @@ export interface ApplyResult {
   readonly alerts: readonly AlertRow[];
   readonly alertStats: readonly AlertStats[];
   readonly mergeNs: number;
+  /** The entries have given more results than are handed over at once; clocks and sizes come with the last of them. */
+  readonly hasMore: boolean;
 }
