@@ -462,6 +462,8 @@ export interface WindowStats {
   readonly idleKeys: number;
   readonly groups: number;
   readonly bytes: number;
+  /** The watermark that gives some of it back, µs; null when none does. */
+  readonly nextCloseUs: number | null;
 }
 
 export interface SourceCounts {

@@ -431,8 +431,8 @@ function shownWatermark(stream: StreamWindows | undefined): bigint | undefined {
 
 function statsOf(name: string): WindowStats[] {
   return (streams.get(name)?.queries ?? []).map(({ plan, windows }) => {
-    const { keys, idleKeys = 0, groups, bytes } = windows.stats();
-    return { queryId: plan.id, keys, idleKeys, groups, bytes };
+    const { keys, idleKeys = 0, groups, bytes, nextCloseUs = null } = windows.stats();
+    return { queryId: plan.id, keys, idleKeys, groups, bytes, nextCloseUs };
   });
 }
 

@@ -78,6 +78,21 @@ export interface QueryState {
   readonly revisions: number;
 }
 
+/** Memory of window state. */
+export interface StateUse {
+  readonly bytes: number;
+  readonly maxBytes: number;
+  /** Requests answered 503 because of it. */
+  readonly refusedRequests: number;
+  /** The queries that hold most of it, at most three. */
+  readonly largest: readonly {
+    readonly query: string;
+    readonly stateBytes: number;
+    readonly keys: number;
+    readonly openGroups: number;
+  }[];
+}
+
 export interface EngineStatus {
   readonly startedAtMs: number;
   readonly isReady: boolean;
@@ -90,6 +105,7 @@ export interface EngineStatus {
   readonly walBytes: number;
   readonly commits: number;
   readonly rejectedRequests: number;
+  readonly state: StateUse;
   /** Nanoseconds spent by stage since the start. */
   readonly stageNs: Readonly<Record<string, number>>;
 }

@@ -21,6 +21,7 @@ import { IdleTicker } from "./idle-ticker.ts";
 import { Intake, type ParsedJob } from "./intake.ts";
 import { Lane } from "./lane.ts";
 import { recover } from "./recovery.ts";
+import { StateGuard } from "./state-guard.ts";
 import { type RunningStream, StreamRegistry } from "./stream-registry.ts";
 import { WindowWorker } from "./window-worker.ts";
 
@@ -59,6 +60,7 @@ class Pipeline implements Engine {
   readonly #commits: CommitQueue;
   readonly #apply: ApplyLoop;
   readonly #intake: Intake;
+  readonly #stateGuard: StateGuard;
   readonly #ticker: IdleTicker;
   readonly #webhooks: WebhookSender;
   readonly #startedAtMs = Date.now();
@@ -97,6 +99,11 @@ class Pipeline implements Engine {
       perSecond: config.limits.maxWebhooksPerSecond,
       maxWaiting: config.limits.maxQueuedWebhooks,
     });
+    this.#stateGuard = new StateGuard(
+      this.#registry,
+      config.limits.maxStateBytes,
+      () => this.#apply.pendingBytes,
+    );
     this.#intake = new Intake(
       this.#lanes,
       config.limits,
@@ -241,6 +248,7 @@ class Pipeline implements Engine {
       ...this.#sizes,
       commits: this.#commits.commits,
       rejectedRequests: this.#intake.rejected,
+      state: this.#stateGuard.use(),
       stageNs: { ...this.#stageNs, commit: this.#commits.commitNs, merge: this.#apply.mergeNs },
     };
   }
@@ -339,6 +347,8 @@ class Pipeline implements Engine {
     const idempotencyKey = requests[0]?.request.idempotencyKey ?? null;
     const { block, skewed } = result;
     if (block === null && deadLetters.length === 0) return this.#answer(job, null);
+    const refusal = block === null ? null : this.#stateGuard.refusal(stream, result, requests.length);
+    if (refusal !== null) return this.#refuse(job, refusal);
     const operation = {
       kind: "block",
       stream: stream.config.name,
@@ -391,6 +401,12 @@ class Pipeline implements Engine {
       } else {
         settle(outcome);
       }
+    });
+  }
+
+  #refuse(job: ParsedJob, refusal: IngestRefusal): void {
+    job.requests.forEach(({ settle }) => {
+      settle(refusal);
     });
   }
 

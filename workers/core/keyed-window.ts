@@ -30,6 +30,7 @@ interface KeyedExports {
   keyedOutputLength(windows: number): number;
   keyedRestore(windows: number): number;
   keyedLastEnd(windows: number): bigint;
+  keyedNextDue(windows: number): bigint;
   keyedEarliestClock(windows: number): bigint;
   keyedKey(windows: number, key: number): number;
   keyedKeyLength(windows: number, key: number): number;
@@ -135,12 +136,14 @@ export function createKeyedWindows(core: CoreModule, plan: QueryPlan): Windows {
     },
     stats: () => {
       const groups = exports.keyedWindowCount(windows);
+      const dueUs = known(exports.keyedNextDue(windows));
       return {
         keys: exports.keyedOpenKeys(windows),
         idleKeys: exports.keyedIdleKeys(windows),
         panes: groups,
         groups,
         bytes: exports.keyedBytes(windows),
+        nextCloseUs: dueUs === null ? null : Number(dueUs),
       };
     },
     dispose: () => exports.keyedDispose(windows),

@@ -39,6 +39,7 @@ interface WindowExports {
   windowsOutputLength(windows: number): number;
   windowsRestore(windows: number): number;
   windowsLastEnd(windows: number): bigint;
+  windowsNextClose(windows: number): bigint;
   windowsKey(windows: number, key: number): number;
   windowsKeyLength(windows: number, key: number): number;
   windowsKeyGeneration(windows: number): number;
@@ -81,6 +82,8 @@ export interface WindowsStats {
   readonly groups: number;
   /** Memory of the state. */
   readonly bytes: number;
+  /** The watermark, µs, that gives some of it back; null when none does. */
+  readonly nextCloseUs?: number | null;
 }
 
 /** The window stage of a query. */
@@ -207,9 +210,14 @@ export function createWindows(core: CoreModule, plan: QueryPlan): Windows {
       panes: exports.windowsPaneCount(windows),
       groups: exports.windowsGroupCount(windows),
       bytes: exports.windowsBytes(windows),
+      nextCloseUs: timeOrNull(exports.windowsNextClose(windows)),
     }),
     dispose: () => exports.windowsDispose(windows),
   };
+}
+
+function timeOrNull(timeUs: bigint): number | null {
+  return timeUs === NO_WINDOW ? null : Number(timeUs);
 }
 
 /** Hands over the pages of the plan's calendar that a stage says it misses. */
