@@ -489,6 +489,8 @@ export interface WindowStats {
   readonly idleKeys: number;
   readonly groups: number;
   readonly bytes: number;
+  /** The watermark that gives some of it back, µs; null when none does. */
+  readonly nextCloseUs: number | null;
 }
 
 export interface SourceCounts {
@@ -526,4 +528,6 @@ export interface ApplyResult {
   readonly alerts: readonly AlertRow[];
   readonly alertStats: readonly AlertStats[];
   readonly mergeNs: number;
+  /** The entries have given more results than are handed over at once; clocks and sizes come with the last of them. */
+  readonly hasMore: boolean;
 }

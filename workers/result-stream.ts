@@ -4,6 +4,8 @@ import { createParser, type Parser } from "./core/parse.ts";
 import type { ResultRow, ResultsSetup } from "./messages.ts";
 import { packResults, unpackResults } from "./result-rows.ts";
 
+/** Rows that become events at once. */
+const RELEASE_ROWS = 16_384;
 /** Events of results have no arrival: every time is within any limit. */
 const NO_ARRIVAL_US = 0;
 
@@ -40,15 +42,26 @@ export class ResultStream {
     }
   }
 
-  /** The rows whose windows ended by that time, as a batch of events, or null when there are none. They are forgotten. */
-  release(endUs: bigint): BatchHandle | null {
-    const lines: string[] = [];
-    for (const end of [...this.#open.keys()].sort((a, b) => a - b)) {
-      if (BigInt(end) > endUs) break;
-      for (const row of this.#open.get(end)?.values() ?? []) lines.push(eventOf(row));
+  /**
+   * The rows whose windows ended by that time, as batches of events in the order of these ends. They are forgotten. A batch
+   * is there until the next is asked for.
+   */
+  *release(endUs: bigint): Generator<BatchHandle> {
+    let lines: string[] = [];
+    const ends = [...this.#open.keys()].filter((end) => BigInt(end) <= endUs);
+    for (const end of ends.sort((a, b) => a - b)) {
+      for (const row of this.#open.get(end)?.values() ?? []) {
+        lines.push(eventOf(row));
+        if (lines.length < RELEASE_ROWS) continue;
+        yield this.#batchOf(lines);
+        lines = [];
+      }
       this.#open.delete(end);
     }
-    if (lines.length === 0) return null;
+    if (lines.length > 0) yield this.#batchOf(lines);
+  }
+
+  #batchOf(lines: readonly string[]): BatchHandle {
     this.#parser.begin(NO_ARRIVAL_US);
     this.#parser.parse("ndjson", encoder.encode(lines.join("\n")));
     return this.#parser.finish();

@@ -1,7 +1,9 @@
 import { StreamAlerts } from "./alert/stream-alerts.ts";
 import { withExpressions } from "./core/expression.ts";
 import { keepHaving } from "./core/having.ts";
+import { isKeyed } from "./core/keyed-plan.ts";
 import { type CoreModule, instantiateCore } from "./core/module.ts";
+import { type Portion, RESULT_PORTION } from "./core/portion.ts";
 import { batchTimeRange } from "./core/rows.ts";
 import { createSourceClocks, type SourceClock, type SourceClocks } from "./core/source-clocks.ts";
 import { Tables } from "./core/tables.ts";
@@ -148,11 +150,11 @@ function sourceOfResults({ results }: WindowSetup): ResultSource | null {
 }
 
 /** The queries of an entry of the log take the place of those before it; a kept one keeps its windows. */
-function reconfigure(
+function* reconfigure(
   { setups, takeovers }: ApplyEntry & { kind: "config" },
   fired: Fired,
   touched: Set<string>,
-): void {
+): Generator<void> {
   const named = new Set(setups.map(({ stream }) => stream));
   for (const stream of [...streams.values()]) if (!named.has(stream.name)) forget(stream);
   configure(setups);
@@ -164,14 +166,37 @@ function reconfigure(
     if (found === undefined) continue;
     found.query.windows.restore(state);
     found.query.sinceUs = sinceUs;
-    fire(found.stream, fired, touched);
+    yield* fire(found.stream, fired, touched);
   }
 }
 
 /** Results of windows that had all their events; those that began before the query could not. */
-function fireQuery({ windows, sinceUs }: QueryWindows, watermarkUs: bigint): readonly ResultRow[] {
-  const rows = windows.fire(watermarkUs);
+function whole({ sinceUs }: QueryWindows, rows: readonly ResultRow[]): readonly ResultRow[] {
   return sinceUs === null || rows.length === 0 ? rows : rows.filter(({ startUs }) => startUs >= sinceUs);
+}
+
+/** The entries that are being applied, while what came of them is handed over in portions. */
+let steps: Generator<ApplyResult, ApplyResult> | null = null;
+
+/**
+ * Begins to apply entries. While the answer says that there is more, `resume` gives it; until then, nothing else may be
+ * applied, saved or restored.
+ */
+export function apply(entries: readonly ApplyEntry[], portion: Portion = RESULT_PORTION): ApplyResult {
+  steps = applySteps(entries, portion);
+  return resume();
+}
+
+/** The next portion of what came of the entries. */
+export function resume(): ApplyResult {
+  if (steps === null) throw new Error("there is nothing more of the entries");
+  const started = process.hrtime.bigint();
+  const current = steps;
+  // What fails is not gone on with.
+  steps = null;
+  const { done, value } = current.next();
+  if (done !== true) steps = current;
+  return { ...value, mergeNs: Number(process.hrtime.bigint() - started) };
 }
 
 /**
@@ -179,14 +204,13 @@ function fireQuery({ windows, sinceUs }: QueryWindows, watermarkUs: bigint): rea
  * as it was before the block; then the watermark moves, and windows fire. So the outcome depends on the
  * log alone, and a replay of the log repeats it exactly.
  */
-export function apply(entries: readonly ApplyEntry[]): ApplyResult {
-  const started = process.hrtime.bigint();
-  const fired = new Fired();
+function* applySteps(entries: readonly ApplyEntry[], portion: Portion): Generator<ApplyResult, ApplyResult> {
+  const fired = new Fired(portion);
   const late: LateGroups[] = [];
   const touched = new Set<string>();
   for (const entry of entries) {
     if (entry.kind === "config") {
-      reconfigure(entry, fired, touched);
+      for (const _full of reconfigure(entry, fired, touched)) yield portionOf(fired, late);
       for (const name of streams.keys()) touched.add(name);
       appliedSeq = entry.seq;
       continue;
@@ -199,59 +223,99 @@ export function apply(entries: readonly ApplyEntry[]): ApplyResult {
         moveWatermark(stream);
       } else stream.watermarkUs = max(stream.watermarkUs, explicitWatermark(stream, entry.timeUs));
       touched.add(entry.stream);
-      fire(stream, fired, touched);
-      if (entry.kind === "watermark" && entry.timeUs === "end") endResults(stream, fired, touched);
+      const isEnd = entry.kind === "watermark" && entry.timeUs === "end";
+      for (const _full of isEnd ? fireToEnd(stream, fired, touched) : fire(stream, fired, touched))
+        yield portionOf(fired, late);
     }
     appliedSeq = entry.seq;
   }
   return {
-    ...fired.packed(),
+    ...fired.take(),
     late,
     watermarks: [...touched].map(clockOf),
     stats: [...touched].flatMap(statsOf),
-    alerts: fired.alerts,
+    alerts: fired.takeAlerts(),
     alertStats: [...touched].flatMap(alertStatsOf),
-    mergeNs: Number(process.hrtime.bigint() - started),
+    mergeNs: 0,
+    hasMore: false,
   };
 }
 
-/** Lets the stream's windows fire, and then those over their results, which follow its watermark. */
-function fire(stream: StreamWindows, fired: Fired, touched: Set<string>): void {
+/** What has fired so far; there is more. */
+function portionOf(fired: Fired, late: LateGroups[]): ApplyResult {
+  return {
+    ...fired.take(),
+    alerts: fired.takeAlerts(),
+    late: late.splice(0),
+    watermarks: [],
+    stats: [],
+    alertStats: [],
+    mergeNs: 0,
+    hasMore: true,
+  };
+}
+
+/**
+ * Lets the stream's windows fire, and then those over their results, which follow its watermark. Yields whenever what has
+ * fired is to be handed over.
+ */
+function* fire(stream: StreamWindows, fired: Fired, touched: Set<string>): Generator<void> {
   for (const query of stream.queries) {
-    const { plan } = query;
-    const rows = fireQuery(query, stream.watermarkUs);
-    fired.add(plan.id, rows);
-    stream.alerts.takeResults(plan.name, rows, stream.watermarkUs, fired.alerts);
+    const { plan, windows } = query;
     const results = streams.get(resultStreams.get(plan.id) ?? "");
-    if (results?.results == null) continue;
-    results.results.rows.take(rows);
-    if (stream.watermarkUs === BEFORE_ALL_TIME) continue;
-    const finalUs = stream.watermarkUs - results.results.latenessUs;
-    if (finalUs <= results.watermarkUs) continue;
+    const finalUs =
+      results?.results == null || stream.watermarkUs === BEFORE_ALL_TIME
+        ? null
+        : stream.watermarkUs - results.results.latenessUs;
+    let passedUs = BEFORE_ALL_TIME;
+    // Rows of windows of a key come in no order of time: alerts take those that fire together at once.
+    const together: ResultRow[] | null = isKeyed(plan) && stream.alerts.areOver(plan.name) ? [] : null;
+    for (const portion of windows.portions(stream.watermarkUs, fired.portion)) {
+      const rows = whole(query, portion);
+      fired.add(plan.id, rows);
+      if (together === null) stream.alerts.takeResults(plan.name, rows, stream.watermarkUs, fired.alerts);
+      else for (const row of rows) together.push(row);
+      if (results?.results != null) {
+        // Before the next portion: rows that are final need not wait for those that come.
+        if (finalUs !== null && passedUs > results.watermarkUs)
+          mergeResults(results, passedUs < finalUs ? passedUs : finalUs);
+        results.results.rows.take(rows);
+        if (!isKeyed(plan)) passedUs = max(passedUs, endedBefore(rows));
+      }
+      if (fired.isFull) yield;
+    }
+    if (together !== null) stream.alerts.takeResults(plan.name, together, stream.watermarkUs, fired.alerts);
+    if (results === undefined || finalUs === null || finalUs <= results.watermarkUs) continue;
     mergeResults(results, finalUs);
+    results.watermarkUs = finalUs;
     touched.add(results.name);
-    fire(results, fired, touched);
+    yield* fire(results, fired, touched);
   }
 }
 
-/** Takes in the rows that are final, none of which is late: their windows ended after the watermark. Then moves that. */
+/** Windows that end by then have given all their rows, when those are the last: windows give theirs in the order of their ends. */
+function endedBefore(rows: readonly ResultRow[]): bigint {
+  const last = rows.findLast(({ kind }) => kind !== "early");
+  return last === undefined ? BEFORE_ALL_TIME : BigInt(last.endUs) - 1n;
+}
+
+/** Takes in the rows that are final, none of which is late: their windows ended after the watermark. */
 function mergeResults(stream: StreamWindows, finalUs: bigint): void {
-  const batch = stream.results?.rows.release(finalUs) ?? null;
-  if (batch !== null) {
+  for (const batch of stream.results?.rows.release(finalUs) ?? []) {
     for (const { windows, local } of stream.queries) {
       if (local !== null) windows.merge(local.aggregate(batch), stream.watermarkUs);
     }
     const { maxEventUs } = batchTimeRange(core, batch);
     if (maxEventUs !== null) stream.maxEventUs = max(stream.maxEventUs, BigInt(maxEventUs));
   }
-  stream.watermarkUs = finalUs;
 }
 
-/** After the end of a stream: its watermark goes on until the windows over its results are closed too. */
-function endResults(stream: StreamWindows, fired: Fired, touched: Set<string>): void {
+/** At the end of a stream its watermark goes on until the windows over its results are closed too. */
+function* fireToEnd(stream: StreamWindows, fired: Fired, touched: Set<string>): Generator<void> {
+  yield* fire(stream, fired, touched);
   for (let endUs = lastResultEnd(stream); endUs > stream.watermarkUs; endUs = lastResultEnd(stream)) {
     stream.watermarkUs = endUs;
-    fire(stream, fired, touched);
+    yield* fire(stream, fired, touched);
   }
 }
 
@@ -447,8 +511,8 @@ function shownWatermark(stream: StreamWindows | undefined): bigint | undefined {
 
 function statsOf(name: string): WindowStats[] {
   return (streams.get(name)?.queries ?? []).map(({ plan, windows }) => {
-    const { keys, idleKeys = 0, groups, bytes } = windows.stats();
-    return { queryId: plan.id, keys, idleKeys, groups, bytes };
+    const { keys, idleKeys = 0, groups, bytes, nextCloseUs = null } = windows.stats();
+    return { queryId: plan.id, keys, idleKeys, groups, bytes, nextCloseUs };
   });
 }
 
@@ -462,25 +526,48 @@ function signatureOf(plan: QueryPlan): string {
   return JSON.stringify(keyClock === undefined ? definition : { ...definition, hasKeyClock: true });
 }
 
-/** What fired while a group of entries was applied. */
+/** What fired while a group of entries was applied, since it was last handed over. */
 class Fired {
+  readonly portion: Portion;
+  #texts: string[] = [];
+  #rows = 0;
+  #chars = 0;
   /** Steps of alerts that came of it, and of events. */
   readonly alerts: AlertRow[] = [];
-  readonly #texts: string[] = [];
   readonly #counts = new Map<number, { rows: number; revisions: number }>();
+
+  constructor(portion: Portion) {
+    this.portion = portion;
+  }
+
+  get isFull(): boolean {
+    return this.#rows >= this.portion.rows || this.#chars >= this.portion.chars;
+  }
 
   add(queryId: number, rows: readonly ResultRow[]): void {
     if (rows.length === 0) return;
-    this.#texts.push(packResults(rows));
+    const text = packResults(rows);
+    this.#texts.push(text);
+    this.#rows += rows.length;
+    this.#chars += text.length;
     const count = this.#counts.get(queryId) ?? { rows: 0, revisions: 0 };
     count.rows += rows.length;
     for (const row of rows) if (row.revision > 0) count.revisions++;
     this.#counts.set(queryId, count);
   }
 
-  packed(): Pick<ApplyResult, "rows" | "fired"> {
+  takeAlerts(): AlertRow[] {
+    return this.alerts.splice(0);
+  }
+
+  take(): Pick<ApplyResult, "rows" | "fired"> {
     const fired = [...this.#counts].map(([queryId, count]) => ({ queryId, ...count }));
-    return { rows: this.#texts.join("\n"), fired };
+    const rows = this.#texts.join("\n");
+    this.#texts = [];
+    this.#rows = 0;
+    this.#chars = 0;
+    this.#counts.clear();
+    return { rows, fired };
   }
 }
 

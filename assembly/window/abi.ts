@@ -1,6 +1,7 @@
 import { boxes } from "../aggregate/box";
 import { Batch } from "../batch/batch";
 import { missingInSnapshot, readSnapshot, sortFields, writeSnapshot } from "../state/snapshot";
+import { sliceClosingTime } from "./axis";
 import { Local } from "./local";
 import { Name, readPlan } from "./plan";
 import { fireNext } from "./trigger";
@@ -124,6 +125,11 @@ export function windowsRestore(windows: Windows): bool {
 /** End of the last open window in µs, or the least i64 when none is open. */
 export function windowsLastEnd(windows: Windows): i64 {
   return windows.lastEnd();
+}
+
+/** The watermark that closes the first slice in µs, or the least i64 when none is open. */
+export function windowsNextClose(windows: Windows): i64 {
+  return windows.paneCount == 0 ? i64.MIN_VALUE : sliceClosingTime(windows.plan, windows.pane(0).number);
 }
 
 export function windowsKey(windows: Windows, key: u32): usize {

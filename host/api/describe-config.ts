@@ -34,6 +34,7 @@ export function describeConfig(config: Config): object {
       maxStreams: limits.maxStreams,
       maxSources: limits.maxSources,
       maxKeyClocks: limits.maxKeyClocks,
+      maxState: size(limits.maxStateBytes),
       maxLiveClients: limits.maxLiveClients,
       maxConnections: limits.maxConnections,
       maxWebhooksPerSecond: limits.maxWebhooksPerSecond,

@@ -156,6 +156,12 @@ export function describeNode(config: Config, engine: Engine, isSettled: boolean)
       maxRequests: config.limits.maxQueuedRequests,
       rejected: status.rejectedRequests,
     },
+    state: {
+      bytes: status.state.bytes,
+      maxBytes: status.state.maxBytes,
+      refused: status.state.refusedRequests,
+      largest: status.state.largest.map((query) => ({ ...query })),
+    },
     store: {
       databaseBytes: status.databaseBytes,
       walBytes: status.walBytes,

@@ -205,6 +205,14 @@ const status = z.strictObject({
     maxRequests: count,
     rejected: count,
   }),
+  state: z.strictObject({
+    bytes: count.describe("memory of the windows of all queries"),
+    maxBytes: count.describe("limits.maxState"),
+    refused: count.describe("requests answered 503 because of it"),
+    largest: z.array(
+      z.strictObject({ query: z.string(), stateBytes: count, keys: count, openGroups: count }),
+    ),
+  }),
   store: z.strictObject({ databaseBytes: count, walBytes: count, lastSeq: count, commits: count }),
   checkpoint: z.strictObject({ seq: count, ageMs: z.number().nullable() }),
   stageNs: z.record(z.string(), z.number()).describe("nanoseconds spent since the start, by stage"),

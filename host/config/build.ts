@@ -241,6 +241,7 @@ function buildLimits(input: NonNullable<ConfigFile["limits"]>, refuse: Refuse): 
     maxStreams: input.maxStreams ?? DEFAULT_LIMITS.maxStreams,
     maxSources: input.maxSources ?? DEFAULT_LIMITS.maxSources,
     maxKeyClocks: input.maxKeyClocks ?? DEFAULT_LIMITS.maxKeyClocks,
+    maxStateBytes: input.maxState ?? DEFAULT_LIMITS.maxStateBytes,
     maxLiveClients: input.maxLiveClients ?? DEFAULT_LIMITS.maxLiveClients,
     maxConnections: input.maxConnections ?? DEFAULT_LIMITS.maxConnections,
     maxWebhooksPerSecond: input.maxWebhooksPerSecond ?? DEFAULT_LIMITS.maxWebhooksPerSecond,

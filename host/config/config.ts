@@ -115,6 +115,8 @@ export interface Limits {
   readonly maxSources: number;
   /** Keys of a query without an open window whose own clocks are remembered. */
   readonly maxKeyClocks: number;
+  /** Memory of window state before events for windows are answered 503. */
+  readonly maxStateBytes: number;
   /** Open live feeds (SSE). */
   readonly maxLiveClients: number;
   /** Open connections; further ones are closed at once. */

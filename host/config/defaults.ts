@@ -28,6 +28,7 @@ export const DEFAULT_LIMITS: Limits = {
   maxStreams: 1_000,
   maxSources: 100_000,
   maxKeyClocks: 1_000_000,
+  maxStateBytes: 1024 * MIB,
   maxLiveClients: 100,
   // Each takes a few tens of KiB.
   maxConnections: 10_000,

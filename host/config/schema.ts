@@ -282,6 +282,9 @@ const limits = z.strictObject({
     .describe(
       "With per: key, keys of a query without an open window whose clocks are remembered. Default: 1000000.",
     ),
+  maxState: size(64 * 1024, 1024 * MIB)
+    .optional()
+    .describe("Memory of the windows before 503 for events that do not close any. Default: 1GiB."),
   maxLiveClients: whole(1, 1e5).optional().describe("Open live feeds. Default: 100."),
   maxConnections: whole(1, 1e6)
     .optional()

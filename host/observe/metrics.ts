@@ -284,6 +284,13 @@ function registerNode(registers: Registry[], engine: Engine): void {
     "Requests answered 429 because a queue was full",
     (s) => s.rejectedRequests,
   );
+  gauge("millrace_state_bytes", "Memory of all windows' state (limit: maxState)", ({ state }) => state.bytes);
+  gauge("millrace_state_max_bytes", "limits.maxState", ({ state }) => state.maxBytes);
+  counter(
+    "millrace_state_refused_requests_total",
+    "Requests answered 503 because the windows hold more than maxState",
+    ({ state }) => state.refusedRequests,
+  );
   counter("millrace_commits_total", "Transactions since the start", (status) => status.commits);
   gauge("millrace_log_seq", "Greatest committed sequence number", (status) => status.lastSeq);
   gauge(

@@ -14,6 +14,9 @@ const RESULT_CHARS = 192 * 1024;
 /** What a step of an alert takes beside its key and value, about. */
 const ALERT_BYTES = 200;
 
+/** Results in characters that may wait to be written before the windows are asked for more. */
+const MAX_UNWRITTEN_CHARS = 8 * 1024 * 1024;
+
 /** A committed log entry on its way to the windows, with its block while that may still be asked for. */
 export interface CommittedEntry {
   readonly entry: ApplyEntry;
@@ -51,6 +54,7 @@ export class ApplyLoop {
   #waiters: Waiter[] = [];
   #snapshotRequests: ((snapshot: Promise<Snapshot>) => void)[] = [];
   #lastResults: Promise<void> = Promise.resolve();
+  #unwrittenChars = 0;
   pushedSeq = 0;
   durableSeq = 0;
   /** Told when fewer bytes wait, so that requests that wait for that go on. */
@@ -137,23 +141,38 @@ export class ApplyLoop {
   async #apply(group: readonly CommittedEntry[]): Promise<void> {
     const bytes = group.reduce((sum, { entry }) => sum + sizeOf(entry), 0);
     const entries = await Promise.all(group.map(({ entry, later }) => later ?? entry));
-    const result = await this.#windows.apply(entries);
+    const writes: Promise<unknown>[] = [];
+    let result = await this.#windows.apply(entries);
+    for (;;) {
+      this.mergeNs += result.mergeNs;
+      this.remember(result);
+      for (const late of result.late) writes.push(...(await this.#keepLate(group, late)));
+      this.#count(result);
+      this.#writeAlerts(result.alerts);
+      this.#write(result);
+      if (!result.hasMore) break;
+      if (this.#unwrittenChars > MAX_UNWRITTEN_CHARS) await this.#lastResults;
+      result = await this.#windows.resume();
+    }
     this.pendingBytes -= bytes;
     this.onDrained?.();
-    this.mergeNs += result.mergeNs;
-    this.remember(result);
-    const writes: Promise<unknown>[] = [];
-    for (const late of result.late) writes.push(...(await this.#keepLate(group, late)));
     for (const { block } of group) if (block !== null) release(block.data.buffer);
-    this.#count(result);
-    this.#writeAlerts(result.alerts);
-    for (const text of splitResults(result.rows, RESULT_CHARS)) {
-      const written = this.#commits.push({ kind: "packed-results", text }, text.length);
-      const previous = this.#lastResults;
-      this.#lastResults = Promise.all([previous, written]).then(() => this.#publish(result, text));
-    }
     const seq = group[group.length - 1]!.entry.seq;
     this.#lastResults = Promise.all([this.#lastResults, ...writes]).then(() => this.#advance(seq));
+    this.#lastResults.catch((cause: unknown) => this.#fail(cause));
+    if (this.#unwrittenChars > MAX_UNWRITTEN_CHARS) await this.#lastResults;
+  }
+
+  #write({ rows, fired }: ApplyResult): void {
+    for (const text of splitResults(rows, RESULT_CHARS)) {
+      const written = this.#commits.push({ kind: "packed-results", text }, text.length);
+      const previous = this.#lastResults;
+      this.#unwrittenChars += text.length;
+      this.#lastResults = Promise.all([previous, written]).then(() => {
+        this.#unwrittenChars -= text.length;
+        this.#publish(fired, text);
+      });
+    }
     this.#lastResults.catch((cause: unknown) => this.#fail(cause));
   }
 
@@ -211,7 +230,7 @@ export class ApplyLoop {
   }
 
   /** Rows, durable now, for those who listen; they are only unpacked when somebody does. */
-  #publish({ fired }: ApplyResult, text: string): void {
+  #publish(fired: ApplyResult["fired"], text: string): void {
     const isHeard = fired.some(({ queryId }) => this.#registry.queryById(queryId)?.listeners.size);
     if (!isHeard) return;
     const byQuery = Map.groupBy(unpackResults(text), (row) => row.query);

@@ -104,6 +104,21 @@ export interface QueryState {
   readonly backfill: BackfillProgress | null;
 }
 
+/** Memory of window state. */
+export interface StateUse {
+  readonly bytes: number;
+  readonly maxBytes: number;
+  /** Requests answered 503 because of it. */
+  readonly refusedRequests: number;
+  /** The queries that hold most of it, at most three. */
+  readonly largest: readonly {
+    readonly query: string;
+    readonly stateBytes: number;
+    readonly keys: number;
+    readonly openGroups: number;
+  }[];
+}
+
 export interface EngineStatus {
   readonly startedAtMs: number;
   readonly isReady: boolean;
@@ -119,6 +134,7 @@ export interface EngineStatus {
   readonly configVersion: number;
   /** Queries that read stored events: merging blocks waits for them. */
   readonly backfills: number;
+  readonly state: StateUse;
   /** Nanoseconds spent by stage since the start. */
   readonly stageNs: Readonly<Record<string, number>>;
 }

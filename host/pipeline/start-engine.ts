@@ -43,6 +43,7 @@ import {
   takenOver,
 } from "./query-set.ts";
 import { recover } from "./recovery.ts";
+import { StateGuard } from "./state-guard.ts";
 import { type RunningQuery, type RunningStream, StreamRegistry } from "./stream-registry.ts";
 import { WindowWorker } from "./window-worker.ts";
 
@@ -86,6 +87,7 @@ class Pipeline implements Engine {
   readonly #commits: CommitQueue;
   readonly #apply: ApplyLoop;
   readonly #intake: Intake;
+  readonly #stateGuard: StateGuard;
   readonly #ticker: IdleTicker;
   readonly #webhooks: WebhookSender;
   readonly #startedAtMs = Date.now();
@@ -125,6 +127,11 @@ class Pipeline implements Engine {
       perSecond: config.limits.maxWebhooksPerSecond,
       maxWaiting: config.limits.maxQueuedWebhooks,
     });
+    this.#stateGuard = new StateGuard(
+      this.#registry,
+      config.limits.maxStateBytes,
+      () => this.#apply.pendingBytes,
+    );
     this.#intake = new Intake(
       this.#lanes,
       config.limits,
@@ -415,6 +422,7 @@ class Pipeline implements Engine {
       rejectedRequests: this.#intake.rejected,
       configVersion: this.#registry.set.version,
       backfills: this.#backfills.active,
+      state: this.#stateGuard.use(),
       stageNs: { ...this.#stageNs, commit: this.#commits.commitNs, merge: this.#apply.mergeNs },
     };
   }
@@ -514,6 +522,8 @@ class Pipeline implements Engine {
     const idempotencyKey = requests[0]?.request.idempotencyKey ?? null;
     const { block, skewed } = result;
     if (block === null && deadLetters.length === 0) return this.#answer(job, null);
+    const refusal = block === null ? null : this.#stateGuard.refusal(stream, result, requests.length);
+    if (refusal !== null) return this.#refuse(job, refusal);
     const operation = {
       kind: "block",
       stream: stream.config.name,
@@ -576,6 +586,12 @@ class Pipeline implements Engine {
       } else {
         settle(outcome);
       }
+    });
+  }
+
+  #refuse(job: ParsedJob, refusal: IngestRefusal): void {
+    job.requests.forEach(({ settle }) => {
+      settle(refusal);
     });
   }
 

@@ -22,6 +22,11 @@ export class WindowWorker {
     return this.#pool.run(entries, { name: "apply", transferList });
   }
 
+  /** The next portion of what came of the entries, when there is more. */
+  resume(): Promise<ApplyResult> {
+    return this.#pool.run(null, { name: "resume" });
+  }
+
   snapshot(): Promise<{ readonly seq: number; readonly state: Uint8Array<ArrayBuffer> }> {
     return this.#pool.run(null, { name: "snapshot" });
   }

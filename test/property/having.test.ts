@@ -9,6 +9,7 @@ import { Tables } from "../../workers/core/tables.ts";
 import { createLocal, createWindows, type Windows } from "../../workers/core/window.ts";
 import type { QueryPlan, ResultRow } from "../../workers/messages.ts";
 import { batchOf, compiled, disposeBatch, parsed, streamOf } from "../support/expression-fixture.ts";
+import { fireInPortions } from "../support/portions.ts";
 import { makePlan } from "../unit/window-batch.ts";
 
 const core = instantiateCore();
@@ -48,6 +49,7 @@ const steps = fc.array(
     worker: fc.nat(2),
     advance: fc.integer({ min: 0, max: 12 }),
     restarts: fc.boolean(),
+    portion: fc.integer({ min: 1, max: 5 }),
   }),
   { maxLength: 12 },
 );
@@ -105,7 +107,7 @@ test("where, derive and having give what the model gives, whatever the workers a
       let windows = create();
       const model = new Model();
       let watermark = 0;
-      for (const { events, worker, advance, restarts } of script) {
+      for (const { events, worker, advance, restarts, portion } of script) {
         const batch = batchOf(
           core,
           events.map(({ second }) => BigInt(second * SECOND)),
@@ -118,7 +120,7 @@ test("where, derive and having give what the model gives, whatever the workers a
         disposeBatch(core, batch);
         const before = watermark;
         watermark += advance;
-        const rows = windows.fire(BigInt(watermark * SECOND));
+        const rows = fireInPortions(windows, BigInt(watermark * SECOND), portion);
         assert.deepEqual(rows.map(brief).toSorted(), model.apply(events, before, watermark).toSorted());
         if (!restarts) continue;
         const state = windows.snapshot();

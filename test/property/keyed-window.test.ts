@@ -9,6 +9,7 @@ import { createLocal, createWindows, type LocalAggregator, type Windows } from "
 import type { AggregateName, Output, QueryPlan, ResultRow } from "../../workers/messages.ts";
 import { parsed, streamOf } from "../support/expression-fixture.ts";
 import { type KeyedEvent, KeyedOracle, type KeyedRow, type KeyedWindow } from "../support/keyed-oracle.ts";
+import { fireInPortions } from "../support/portions.ts";
 import { aggregateExactly } from "./window-model.ts";
 
 const core = instantiateCore();
@@ -183,6 +184,7 @@ function run(
   const rows: string[] = [];
   let watermark = BEFORE_ALL;
   let greatest = -Infinity;
+  let portion = 0;
   const advance = (timeUs: number): void => {
     if (BigInt(timeUs) > watermark) watermark = BigInt(timeUs);
   };
@@ -209,7 +211,8 @@ function run(
       greatest = Math.max(greatest, ...step.events.map(({ timeUs }) => timeUs));
       if (!isPerKey) advance(greatest - boundUs);
     }
-    const fired = windows.fire(watermark).map(givenRow).toSorted();
+    portion = (portion % 5) + 1;
+    const fired = fireInPortions(windows, watermark, portion).map(givenRow).toSorted();
     if (check)
       assert.deepEqual(
         fired,

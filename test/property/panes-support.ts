@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { instantiateCore } from "../../workers/core/module.ts";
 import { createLocal, createWindows, type Windows } from "../../workers/core/window.ts";
 import type { QueryPlan, ResultRow } from "../../workers/messages.ts";
+import { fireInPortions } from "../support/portions.ts";
 import { makeOutputs, type Rows, withBatch } from "../unit/window-batch.ts";
 import { PanesModel, type PanesRow, type PanesSettings } from "./panes-model.ts";
 import { aggregateExactly, type ModelEvent, quantileExactly, sortedValues } from "./window-model.ts";
@@ -115,6 +116,7 @@ export function compare(plan: QueryPlan, settings: PanesSettings, log: readonly 
   let windows: Windows = createWindows(core, plan);
   const model = new PanesModel(settings);
   let watermarkUs = NEVER_US;
+  let portion = 0;
   for (const { batches, boundUs, isRestored } of log) {
     for (const { worker, events } of batches) {
       withBatch(core, rowsOf(events), (batch) => {
@@ -130,7 +132,8 @@ export function compare(plan: QueryPlan, settings: PanesSettings, log: readonly 
     }
     const times = batches.flatMap(({ events }) => events.map(({ timeUs }) => timeUs));
     watermarkUs = Math.max(watermarkUs, Math.max(NEVER_US, ...times) - boundUs);
-    assertRows(windows.fire(BigInt(watermarkUs)), model.fire(watermarkUs));
+    portion++;
+    assertRows(fireInPortions(windows, BigInt(watermarkUs), portion), model.fire(watermarkUs));
     const lastEnd = windows.lastEndUs();
     const modelEnd = model.lastEndUs;
     assert.equal(lastEnd === null ? null : Number(lastEnd), modelEnd);

@@ -74,7 +74,7 @@ queries:
 checkpoint: { every: 10s }
 durability: { groupCommit: 2ms }
 workers: { ingest: 3 }
-limits: { maxBody: 32MiB, maxQueuedBytes: 1GiB, maxQueuedRequests: 7, maxStreams: 8, maxSources: 10, maxLiveClients: 9, maxConnections: 11, maxKeyClocks: 12, maxWebhooksPerSecond: 12, maxQueuedWebhooks: 13 }
+limits: { maxBody: 32MiB, maxQueuedBytes: 1GiB, maxQueuedRequests: 7, maxStreams: 8, maxSources: 10, maxLiveClients: 9, maxConnections: 11, maxKeyClocks: 12, maxState: 64MiB, maxWebhooksPerSecond: 12, maxQueuedWebhooks: 13 }
 `);
   assert.equal(config.node.id, "press-hall-3");
   assert.equal(config.dataDir, "/var/lib/millrace");
@@ -90,6 +90,7 @@ limits: { maxBody: 32MiB, maxQueuedBytes: 1GiB, maxQueuedRequests: 7, maxStreams
     maxLiveClients: 9,
     maxConnections: 11,
     maxKeyClocks: 12,
+    maxStateBytes: 64 * 1024 ** 2,
     maxWebhooksPerSecond: 12,
     maxQueuedWebhooks: 13,
   });

@@ -42,6 +42,7 @@ function scripted(): { windows: Windows; give: (rows: readonly ResultRow[]) => v
   const windows: Windows = {
     merge: () => ({ lateGroups: null, lateCount: 0 }),
     fire: () => next.map((given) => ({ ...given })),
+    portions: () => [next.map((given) => ({ ...given }))],
     lastEndUs: () => null,
     snapshot: () => Uint8Array.of(1, 2, 3),
     restore: (snapshot) => assert.deepEqual([...snapshot], [1, 2, 3]),

@@ -48,6 +48,11 @@ export class StreamAlerts {
     if (alert !== undefined) for (const row of alert.take(bytes, seq)) out.push(row);
   }
 
+  areOver(query: string): boolean {
+    return this.#ofQueries.some(({ plan }) => plan.from.name === query);
+  }
+
+  /** Rows that fired together, or some of them where those of a key come in the order of their windows. */
   takeResults(query: string, rows: readonly ResultRow[], watermarkUs: bigint, out: AlertRow[]): void {
     if (rows.length === 0) return;
     for (const alert of this.#ofQueries)

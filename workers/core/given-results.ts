@@ -18,12 +18,15 @@ export class GivenResults {
   /** Rows of one window come one after another. */
   #last: GivenWindow | null = null;
 
-  /** What is to be given of a row: itself, its retraction, or nothing. */
-  pass(row: ResultRow, isTrue: boolean): ResultRow | null {
+  /**
+   * What is to be given of a row: itself, its retraction, or nothing. Rows of windows that end at `finalUs` or before are the
+   * last of their window and key, and are not remembered.
+   */
+  pass(row: ResultRow, isTrue: boolean, finalUs: number): ResultRow | null {
     if (!isTrue || row.retracted === true) {
       return this.#delete(row) ? { ...row, values: "{}", retracted: true } : null;
     }
-    this.#open(row.startUs, row.endUs).keys.add(row.key);
+    if (row.endUs > finalUs) this.#open(row.startUs, row.endUs).keys.add(row.key);
     return row;
   }
 

@@ -3,6 +3,7 @@ import type { QueryPlan, ResultRow } from "../messages.ts";
 import { createRowProgram, type RowProgram } from "./expression.ts";
 import { GivenResults } from "./given-results.ts";
 import type { CoreModule } from "./module.ts";
+import { fireAtOnce, type Portion } from "./portion.ts";
 import { batchResults } from "./result-batch.ts";
 import type { Windows } from "./window.ts";
 
@@ -16,16 +17,22 @@ export function keepHaving(core: CoreModule, plan: QueryPlan, windows: Windows):
   const program = createRowProgram(core, plan.having);
   const given = new GivenResults();
   const latenessUs = BigInt(plan.latenessUs);
+  function* portions(watermarkUs: bigint, limit?: Portion): Generator<ResultRow[]> {
+    // What ends by then gives no other row after this one.
+    const finalUs = windows.lastClosed === undefined ? watermarkUs - latenessUs : null;
+    const lastUs = finalUs === null ? Number.NEGATIVE_INFINITY : Number(finalUs);
+    for (const rows of windows.portions(watermarkUs, limit)) {
+      const holds = evaluate(core, program, rows);
+      const passed = rows.flatMap((row, index) => given.pass(row, holds[index] === 1, lastUs) ?? []);
+      if (windows.lastClosed !== undefined) given.forget(windows.lastClosed());
+      yield passed;
+    }
+    if (finalUs !== null) given.forgetUntil(finalUs);
+  }
   return {
     ...windows,
-    fire: (watermarkUs) => {
-      const rows = windows.fire(watermarkUs);
-      const holds = evaluate(core, program, rows);
-      const passed = rows.flatMap((row, index) => given.pass(row, holds[index] === 1) ?? []);
-      if (windows.lastClosed === undefined) given.forgetUntil(watermarkUs - latenessUs);
-      else given.forget(windows.lastClosed());
-      return passed;
-    },
+    fire: (watermarkUs) => fireAtOnce(portions, watermarkUs),
+    portions,
     snapshot: () => packState(windows.snapshot(), given.write()),
     restore: (snapshot) => {
       const { state, results } = unpackState(snapshot, plan);

@@ -1,4 +1,4 @@
-import type { ResultRow } from "../messages.ts";
+import type { PortionRows } from "./portion.ts";
 import type { WindowOfKey } from "./window.ts";
 import type { WriteValues } from "./window-results.ts";
 
@@ -10,22 +10,27 @@ const KINDS = ["on-time", "late", "late"] as const;
 const HEAD_BYTES = 8;
 const ROW_WORDS = 4;
 
-/** Adds the rows that stand at `at`, a multiple of 8, to `rows`, and windows that have closed to `closed`. */
+/**
+ * Adds the rows that stand at `at`, a multiple of 8, to `rows`, and windows that have closed to `closed`: from the row
+ * `first` on until the portion is full. @returns the row to go on with, or null when that was the last.
+ */
 export function readKeyedRows(
   query: string,
   memory: ArrayBuffer,
   at: number,
+  first: number,
   valueCount: number,
   keyText: (key: number) => string,
   writeValues: WriteValues,
-  rows: ResultRow[],
+  rows: PortionRows,
   closed: WindowOfKey[],
-): void {
+): number | null {
   const count = new Uint32Array(memory, at, 1)[0]!;
   const words = ROW_WORDS + valueCount;
   const numbers = new Float64Array(memory, at + HEAD_BYTES, count * words);
   const heads = new Uint32Array(memory, at + HEAD_BYTES, count * words * 2);
-  for (let row = 0, word = 0; row < count; row++, word += words) {
+  for (let row = first, word = first * words; row < count; row++, word += words) {
+    if (rows.isFull) return row;
     const kind = heads[word * 2 + 6]!;
     if (kind === CLOSED) {
       const [startUs, endUs] = [numbers[word]!, numbers[word + 1]!];
@@ -44,4 +49,5 @@ export function readKeyedRows(
     };
     rows.push(isRetracted ? { ...shown, retracted: true } : shown);
   }
+  return null;
 }

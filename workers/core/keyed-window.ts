@@ -4,6 +4,7 @@ import { keyJson } from "./group-key.ts";
 import { encodeKeyedPlan } from "./keyed-plan.ts";
 import { readKeyedRows } from "./keyed-results.ts";
 import { type CoreModule, copyIn, copyOut, type Pointer } from "./module.ts";
+import { fireAtOnce, type Portion, PortionRows, RESULT_PORTION } from "./portion.ts";
 import type { LocalAggregator, WindowOfKey, Windows } from "./window.ts";
 import { selectionWriter } from "./window-results.ts";
 
@@ -29,6 +30,7 @@ interface KeyedExports {
   keyedOutputLength(windows: number): number;
   keyedRestore(windows: number): number;
   keyedLastEnd(windows: number): bigint;
+  keyedNextDue(windows: number): bigint;
   keyedEarliestClock(windows: number): bigint;
   keyedKey(windows: number, key: number): number;
   keyedKeyLength(windows: number, key: number): number;
@@ -75,6 +77,33 @@ export function createKeyedWindows(core: CoreModule, plan: QueryPlan): Windows {
   const input = (bytes: Uint8Array): void => copyIn(core, exports.keyedInput(windows, bytes.length), bytes);
   const isRevised = plan.window.kind !== "count" && plan.window.kind !== "none";
   let closed: readonly WindowOfKey[] = [];
+  function* portions(watermarkUs: bigint, limit: Portion = RESULT_PORTION): Generator<ResultRow[]> {
+    closed = [];
+    for (;;) {
+      const at = exports.keyedFireNext(windows, watermarkUs) >>> 0;
+      if (at === 0) break;
+      for (let next: number | null = 0; next !== null; ) {
+        const rows = new PortionRows(limit);
+        const nowClosed: WindowOfKey[] = [];
+        const { buffer } = core.memory;
+        next = readKeyedRows(
+          plan.name,
+          buffer,
+          at,
+          next,
+          outputs.length,
+          keyText,
+          writeValues,
+          rows,
+          nowClosed,
+        );
+        // Rows of counts and of single events are final.
+        closed = isRevised ? nowClosed : rows.rows;
+        yield rows.rows;
+      }
+    }
+    exports.keyedTidy(windows);
+  }
   const known = (timeUs: bigint): bigint | null => (timeUs === NO_TIME ? null : timeUs);
   return {
     merge: (partial, watermarkUs) => {
@@ -86,28 +115,8 @@ export function createKeyedWindows(core: CoreModule, plan: QueryPlan): Windows {
       const lateGroups = copyOut(core, exports.keyedLate(windows), exports.keyedLateLength(windows));
       return { lateGroups, lateCount: exports.keyedLateRows(windows) };
     },
-    fire: (watermarkUs) => {
-      const rows: ResultRow[] = [];
-      const nowClosed: WindowOfKey[] = [];
-      for (;;) {
-        const at = exports.keyedFireNext(windows, watermarkUs) >>> 0;
-        if (at === 0) break;
-        readKeyedRows(
-          plan.name,
-          core.memory.buffer,
-          at,
-          outputs.length,
-          keyText,
-          writeValues,
-          rows,
-          nowClosed,
-        );
-      }
-      exports.keyedTidy(windows);
-      // Rows of counts and of single events are final.
-      closed = isRevised ? nowClosed : rows;
-      return rows;
-    },
+    fire: (watermarkUs) => fireAtOnce(portions, watermarkUs),
+    portions,
     ...(plan.having === undefined ? {} : { lastClosed: () => closed }),
     lastEndUs: () => known(exports.keyedLastEnd(windows)),
     ...(plan.keyClock === undefined
@@ -127,12 +136,14 @@ export function createKeyedWindows(core: CoreModule, plan: QueryPlan): Windows {
     },
     stats: () => {
       const groups = exports.keyedWindowCount(windows);
+      const dueUs = known(exports.keyedNextDue(windows));
       return {
         keys: exports.keyedOpenKeys(windows),
         idleKeys: exports.keyedIdleKeys(windows),
         panes: groups,
         groups,
         bytes: exports.keyedBytes(windows),
+        nextCloseUs: dueUs === null ? null : Number(dueUs),
       };
     },
     dispose: () => exports.keyedDispose(windows),

@@ -1,5 +1,6 @@
-import type { AggregateName, Output, QueryPlan, ResultRow } from "../messages.ts";
+import type { AggregateName, Output, QueryPlan } from "../messages.ts";
 import { boxJson } from "./box.ts";
+import type { PortionRows } from "./portion.ts";
 
 /** Kinds by the numbers of `assembly/window/trigger.ts`. */
 const KINDS = ["on-time", "late", "early"] as const;
@@ -75,16 +76,20 @@ function numberText(value: number): string {
   return value - value === 0 ? `${value}` : "null";
 }
 
-/** Adds the rows of one window to `rows`. `at`: where they stand in memory, a multiple of 8. */
+/**
+ * Adds the rows of one window to `rows`, from the row `first` on until the portion is full. `at`: where they stand in memory,
+ * a multiple of 8. @returns the row to go on with, or null when that was the last.
+ */
 export function readWindow(
   plan: QueryPlan,
   memory: ArrayBuffer,
   at: number,
+  first: number,
   valueCount: number,
   keyText: (key: number) => string,
   writeValues: WriteValues,
-  rows: ResultRow[],
-): void {
+  rows: PortionRows,
+): number | null {
   const [startUs, endUs] = new Float64Array(memory, at, 2) as unknown as [number, number];
   const [kindNumber, count] = new Uint32Array(memory, at + 16, 2) as unknown as [number, number];
   const query = plan.name;
@@ -92,7 +97,8 @@ export function readWindow(
   const rowWords = (ROW_HEAD_BYTES >> 3) + valueCount;
   const heads = new Uint32Array(memory, at + HEAD_BYTES, count * rowWords * 2);
   const values = new Float64Array(memory, at + HEAD_BYTES, count * rowWords);
-  for (let row = 0, word = 0; row < count; row++, word += rowWords) {
+  for (let row = first, word = first * rowWords; row < count; row++, word += rowWords) {
+    if (rows.isFull) return row;
     rows.push({
       query,
       startUs,
@@ -103,4 +109,5 @@ export function readWindow(
       kind,
     });
   }
+  return null;
 }

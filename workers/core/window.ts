@@ -6,6 +6,7 @@ import { keyJson } from "./group-key.ts";
 import { isKeyed } from "./keyed-plan.ts";
 import { createKeyedLocal, createKeyedWindows } from "./keyed-window.ts";
 import { type CoreModule, copyIn, copyOut, type Pointer } from "./module.ts";
+import { fireAtOnce, type Portion, PortionRows, RESULT_PORTION } from "./portion.ts";
 import { encodePlan } from "./window-plan.ts";
 import { readWindow, selectionWriter, type WriteValues, wildcardWriter } from "./window-results.ts";
 
@@ -38,6 +39,7 @@ interface WindowExports {
   windowsOutputLength(windows: number): number;
   windowsRestore(windows: number): number;
   windowsLastEnd(windows: number): bigint;
+  windowsNextClose(windows: number): bigint;
   windowsKey(windows: number, key: number): number;
   windowsKeyLength(windows: number, key: number): number;
   windowsKeyGeneration(windows: number): number;
@@ -80,6 +82,8 @@ export interface WindowsStats {
   readonly groups: number;
   /** Memory of the state. */
   readonly bytes: number;
+  /** The watermark, µs, that gives some of it back; null when none does. */
+  readonly nextCloseUs?: number | null;
 }
 
 /** The window stage of a query. */
@@ -91,9 +95,14 @@ export interface Windows {
   merge(partial: Uint8Array, watermarkUs: bigint): MergeOutcome;
   /** What the watermark lets go: on-time results and late revisions. Closed windows are dropped. */
   fire(watermarkUs: bigint): ResultRow[];
+  /**
+   * The same in portions, in the same order; to be gone through to the end before anything else is done with the windows.
+   * All that comes after a window's on-time or late row is of windows that end no earlier, but where windows are of a key.
+   */
+  portions(watermarkUs: bigint, limit?: Portion): Iterable<ResultRow[]>;
   /** End of the last open window in µs, or null when none is open. */
   lastEndUs(): bigint | null;
-  /** Windows that the last `fire` has closed, of a query with `having`; not there where the watermark tells. */
+  /** Windows that the last `fire`, or portion, has closed, of a query with `having`; not there where the watermark tells. */
   lastClosed?(): readonly WindowOfKey[];
   /** Where keys have clocks: the earliest clock of a key with an open window, or null when none has one. */
   earliestClockUs?(): bigint | null;
@@ -152,6 +161,20 @@ export function createWindows(core: CoreModule, plan: QueryPlan): Windows {
   const valueWriter = valueWriters(core, exports, windows, plan);
   const input = (bytes: Uint8Array): void => copyIn(core, exports.windowsInput(windows, bytes.length), bytes);
   const supply = pageSupply(core, plan, (at) => exports.windowsCover(windows, at));
+  function* portions(watermarkUs: bigint, limit: Portion = RESULT_PORTION): Generator<ResultRow[]> {
+    const { valueCount, write } = valueWriter();
+    const rows = new PortionRows(limit);
+    for (;;) {
+      const at = exports.windowsFireNext(windows, watermarkUs) >>> 0;
+      if (at === 0) break;
+      for (let next: number | null = 0; next !== null; ) {
+        next = readWindow(plan, core.memory.buffer, at, next, valueCount, keyText, write, rows);
+        if (rows.isFull) yield rows.take();
+      }
+    }
+    exports.windowsDropClosed(windows, watermarkUs);
+    yield rows.take();
+  }
   return {
     merge: (partial, watermarkUs) => {
       input(partial);
@@ -163,17 +186,8 @@ export function createWindows(core: CoreModule, plan: QueryPlan): Windows {
       const lateGroups = copyOut(core, exports.windowsLate(windows), exports.windowsLateLength(windows));
       return { lateGroups, lateCount: exports.windowsLateRows(windows) };
     },
-    fire: (watermarkUs) => {
-      const rows: ResultRow[] = [];
-      const { valueCount, write } = valueWriter();
-      for (;;) {
-        const at = exports.windowsFireNext(windows, watermarkUs) >>> 0;
-        if (at === 0) break;
-        readWindow(plan, core.memory.buffer, at, valueCount, keyText, write, rows);
-      }
-      exports.windowsDropClosed(windows, watermarkUs);
-      return rows;
-    },
+    fire: (watermarkUs) => fireAtOnce(portions, watermarkUs),
+    portions,
     lastEndUs: () => {
       const end = exports.windowsLastEnd(windows);
       return end === NO_WINDOW ? null : end;
@@ -196,9 +210,14 @@ export function createWindows(core: CoreModule, plan: QueryPlan): Windows {
       panes: exports.windowsPaneCount(windows),
       groups: exports.windowsGroupCount(windows),
       bytes: exports.windowsBytes(windows),
+      nextCloseUs: timeOrNull(exports.windowsNextClose(windows)),
     }),
     dispose: () => exports.windowsDispose(windows),
   };
+}
+
+function timeOrNull(timeUs: bigint): number | null {
+  return timeUs === NO_WINDOW ? null : Number(timeUs);
 }
 
 /** Hands over the pages of the plan's calendar that a stage says it misses. */

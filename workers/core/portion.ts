@@ -1,0 +1,56 @@
+import type { ResultRow } from "../messages.ts";
+
+/** How many results are handed over at once: a portion ends with the row that reaches one of these. */
+export interface Portion {
+  readonly rows: number;
+  /** Of keys and values. */
+  readonly chars: number;
+}
+
+/**
+ * What a watermark lets go may be millions of rows, when it jumps over many windows. They leave in portions of this size,
+ * so that no more of them is in memory as JS objects.
+ */
+export const RESULT_PORTION: Portion = { rows: 16_384, chars: 2 * 1024 * 1024 };
+const UNLIMITED: Portion = { rows: Number.POSITIVE_INFINITY, chars: Number.POSITIVE_INFINITY };
+
+/** Gathers rows into a portion. */
+export class PortionRows {
+  readonly #limit: Portion;
+  rows: ResultRow[] = [];
+  #chars = 0;
+
+  constructor(limit: Portion) {
+    this.#limit = limit;
+  }
+
+  push(row: ResultRow): void {
+    this.rows.push(row);
+    this.#chars += row.key.length + row.values.length;
+  }
+
+  get isFull(): boolean {
+    return this.rows.length >= this.#limit.rows || this.#chars >= this.#limit.chars;
+  }
+
+  /** The rows so far; what comes is the next portion. */
+  take(): ResultRow[] {
+    const { rows } = this;
+    this.rows = [];
+    this.#chars = 0;
+    return rows;
+  }
+}
+
+/** All portions of a firing in one. */
+export function fireAtOnce(
+  portions: (watermarkUs: bigint, limit: Portion) => Iterable<ResultRow[]>,
+  watermarkUs: bigint,
+): ResultRow[] {
+  let all: ResultRow[] | null = null;
+  for (const rows of portions(watermarkUs, UNLIMITED)) {
+    if (all === null) all = rows;
+    else for (const row of rows) all.push(row);
+  }
+  return all ?? [];
+}
