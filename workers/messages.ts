@@ -421,7 +421,8 @@ export interface ResultsSetup {
   readonly latenessUs: number;
   /** Whether a later row of the same window and key takes the place of the one before; not so for counts. */
   readonly isRevised: boolean;
-  readonly plan: StreamPlan;
+  /** The fields that the events have: of the key, the selected values, the window's bounds. */
+  readonly names: readonly string[];
 }
 
 export interface WindowSetup {

@@ -1,13 +1,17 @@
 import type { BatchHandle } from "./core/codec.ts";
 import type { CoreModule } from "./core/module.ts";
-import { createParser, type Parser } from "./core/parse.ts";
+import { batchResults } from "./core/result-batch.ts";
 import type { ResultRow, ResultsSetup } from "./messages.ts";
 import { packResults, unpackResults } from "./result-rows.ts";
 
 /** Rows that become events at once. */
 const RELEASE_ROWS = 16_384;
-/** Events of results have no arrival: every time is within any limit. */
-const NO_ARRIVAL_US = 0;
+
+interface BatchExports {
+  batchTimes(batch: number): number;
+  batchFlags(batch: number): number;
+  batchDispose(batch: number): void;
+}
 
 const encoder = new TextEncoder();
 
@@ -15,26 +19,27 @@ const encoder = new TextEncoder();
  * The results of one query as events of others. A row becomes an event once it is final: no revision of it can come any
  * more. So nothing that follows from it is ever taken back, and the outcome does not depend on the order of arrival.
  *
- * An event has the key's fields, the selected values, and `window.start`, `window.end` and `window.time` in µs; its time is
- * the last µs of its window.
+ * An event has the key's fields, the selected values (of lists and objects there is nothing), `window.start` and `window.end`
+ * in µs; its time is the last µs of its window. Its values' types are its own, whatever rows are beside it.
  */
 export class ResultStream {
-  readonly #parser: Parser;
+  readonly #core: CoreModule;
+  readonly #setup: ResultsSetup;
   /** Rows that may still change, by the end of their window and then by window and key. */
   readonly #open = new Map<number, Map<string, ResultRow>>();
 
-  readonly #isRevised: boolean;
-
-  constructor(core: CoreModule, { plan, isRevised }: ResultsSetup) {
-    this.#parser = createParser(core, plan);
-    this.#isRevised = isRevised;
+  constructor(core: CoreModule, setup: ResultsSetup) {
+    this.#core = core;
+    this.#setup = setup;
   }
 
   /** Takes in what the query gave: a revision takes the place of the row before, a retraction takes it away. */
   take(rows: readonly ResultRow[]): void {
     for (const row of rows) {
       if (row.kind === "early") continue;
-      const id = this.#isRevised ? `${row.startUs} ${row.key}` : `${row.startUs} ${row.revision} ${row.key}`;
+      const id = this.#setup.isRevised
+        ? `${row.startUs} ${row.key}`
+        : `${row.startUs} ${row.revision} ${row.key}`;
       const sameEnd = this.#open.get(row.endUs);
       if (row.retracted) sameEnd?.delete(id);
       else if (sameEnd === undefined) this.#open.set(row.endUs, new Map([[id, row]]));
@@ -47,24 +52,31 @@ export class ResultStream {
    * is there until the next is asked for.
    */
   *release(endUs: bigint): Generator<BatchHandle> {
-    let lines: string[] = [];
+    let rows: ResultRow[] = [];
     const ends = [...this.#open.keys()].filter((end) => BigInt(end) <= endUs);
     for (const end of ends.sort((a, b) => a - b)) {
       for (const row of this.#open.get(end)?.values() ?? []) {
-        lines.push(eventOf(row));
-        if (lines.length < RELEASE_ROWS) continue;
-        yield this.#batchOf(lines);
-        lines = [];
+        if (rows.push(row) < RELEASE_ROWS) continue;
+        yield* this.#batchesOf(rows);
+        rows = [];
       }
       this.#open.delete(end);
     }
-    if (lines.length > 0) yield this.#batchOf(lines);
+    if (rows.length > 0) yield* this.#batchesOf(rows);
   }
 
-  #batchOf(lines: readonly string[]): BatchHandle {
-    this.#parser.begin(NO_ARRIVAL_US);
-    this.#parser.parse("ndjson", encoder.encode(lines.join("\n")));
-    return this.#parser.finish();
+  *#batchesOf(rows: readonly ResultRow[]): Generator<BatchHandle> {
+    const exports = this.#core.exports as unknown as BatchExports;
+    for (const { batch, indexes } of batchResults(this.#core, rows, this.#setup.names)) {
+      const { buffer } = this.#core.memory;
+      const times = new BigInt64Array(buffer, exports.batchTimes(batch) >>> 0, indexes.length);
+      indexes.forEach((index, at) => {
+        times[at] = BigInt(timeOf(rows[index]!));
+      });
+      new Uint8Array(buffer, exports.batchFlags(batch) >>> 0, indexes.length).fill(0);
+      yield batch;
+      exports.batchDispose(batch);
+    }
   }
 
   /** End of the last window that has a row waiting, in µs, or null. */
@@ -93,10 +105,7 @@ function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-/** Windows of counts and of single events end with their last event, others before their end. */
-function eventOf({ startUs, endUs, key, values }: ResultRow): string {
-  const timeUs = Math.max(startUs, endUs - 1);
-  const members = [key, values].map((object) => object.slice(1, -1)).filter((text) => text !== "");
-  const window = `"window":{"start":${startUs},"end":${endUs},"time":${timeUs}}`;
-  return `{${[...members, window].join(",")}}`;
+/** Windows of counts end with their last event, others before their end. */
+function timeOf({ startUs, endUs }: ResultRow): number {
+  return Math.max(startUs, endUs - 1);
 }

@@ -61,9 +61,11 @@ export function resultStream(query: QueryConfig, source: StreamConfig): StreamCo
 }
 
 /** What the window thread must know of it. */
-export function resultsSetup(query: QueryPlan, stream: StreamConfig): ResultsSetup {
-  const { id: queryId, latenessUs, window } = query;
-  return { queryId, latenessUs, isRevised: window.kind !== "count", plan: streamPlan(stream) };
+export function resultsSetup(query: QueryPlan): ResultsSetup {
+  const { id: queryId, latenessUs, window, by, select } = query;
+  const values = select === "*" ? [] : select.map(({ name }) => name);
+  const names = [...new Set([...by.flat(), ...values, "window.start", "window.end"])];
+  return { queryId, latenessUs, isRevised: window.kind !== "count", names };
 }
 
 /** A stream that came into being without configuration. */

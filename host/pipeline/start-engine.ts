@@ -500,7 +500,7 @@ class Pipeline implements Engine {
       alerts: stream.alerts,
     };
     const above = stream.queries.flatMap(({ plan: below, asStream }) =>
-      asStream === null ? [] : this.#setupsOf(asStream, resultsSetup(below, asStream.config)),
+      asStream === null ? [] : this.#setupsOf(asStream, resultsSetup(below)),
     );
     return [results === undefined ? setup : { ...setup, results }, ...above];
   }

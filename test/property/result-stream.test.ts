@@ -75,7 +75,7 @@ class Chain {
       stream: config.name,
       key: config.key.fields,
       queries: [above],
-      results: resultsSetup(below, config),
+      results: resultsSetup(below),
     });
     configure([
       { ...base, stream: stream.name, key: stream.key.fields, queries: [this.#plans.low] },
