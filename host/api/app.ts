@@ -66,6 +66,11 @@ export function createApp(parts: AppParts): App {
     if (cause instanceof MillraceError && cause.code === "E_CURSOR")
       return problemResponse(badCursor(cause.message));
     log.error({ err: cause, path: context.req.path }, "a request failed");
+    if (cause instanceof MillraceError && /^E_(STORE|DISK|WINDOWS)_/.test(cause.code)) {
+      const headers = { "retry-after": "2" };
+      const detail = cause.message;
+      return problemResponse({ status: 503, code: "E_UNAVAILABLE", title: "Unavailable", detail, headers });
+    }
     const detail = "the node failed to answer; its log says why";
     return problemResponse({ status: 500, code: "E_INTERNAL", title: "Internal error", detail });
   });

@@ -26,6 +26,8 @@ export interface ParsedJob {
   /** Of the stream's settings and queries when it was parsed. */
   readonly planVersion: number;
   readonly result: IngestResult;
+  /** That parsed them. */
+  readonly lane: Lane;
 }
 
 /** A key guards a whole block; of a compressed body nobody knows yet how large it is. Such requests stand alone. */
@@ -153,8 +155,9 @@ export class Intake {
       }));
       const result = await lane.ingest(stream, arrivalUs, this.#limits.maxBodyBytes, bodies);
       this.dispatch();
-      await this.#deliver({ stream, requests, arrivalUs, planVersion, result });
+      await this.#deliver({ stream, requests, arrivalUs, planVersion, result, lane });
     } catch (cause) {
+      lane.forget(stream);
       for (const { fail } of requests) fail(cause);
     } finally {
       this.dispatch();

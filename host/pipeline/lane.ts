@@ -80,6 +80,14 @@ export class Lane {
     return this.#pool.run(table, { name: "loadTable" });
   }
 
+  /**
+   * Sets the stream up anew with its next task: what the thread has learned of its fields came from events that were not
+   * stored.
+   */
+  forget(stream: RunningStream): void {
+    this.#known.delete(stream.config.name);
+  }
+
   close(): Promise<void> {
     return this.#pool.destroy();
   }

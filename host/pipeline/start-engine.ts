@@ -541,6 +541,7 @@ class Pipeline implements Engine {
       if (outcome.kind === "cleared")
         throw new MillraceError("E_STORE", "a block was answered as something else");
       stream.duplicates++;
+      job.lane.forget(stream);
       return this.#answer(job, outcome);
     }
     this.#lastSeq = outcome.seq;

@@ -41,3 +41,34 @@ test("hours made of minutes are those made of events, through kills and restarts
     hours.every(({ values, revision }) => values.minutes! > 10 && values.most! >= 1 && revision === 0),
   );
 });
+
+test("keys keep their types on the way up, whatever is beside them, and through a restart", async (context) => {
+  const config = `
+streams: { s: { key: device, time: { field: ts, unit: s }, watermark: { bound: 0s, maxAhead: 36500d }, lateness: 0s } }
+queries:
+  minutes: { from: s, window: { tumbling: 1m }, select: { last: last(v) } }
+  hours: { from: minutes, window: { tumbling: 1h }, select: { n: count(), total: sum(last) } }
+`;
+  const node = await spawnNode({ config }, context);
+  const client = new HttpClient(() => node.url);
+  context.after(() => client.close());
+  const devices = ["7", "9007199254740992", "9007199254740993"];
+  const send = (ts: number, value: string): Promise<unknown> =>
+    client.send("s", devices.map((device) => `{"device":${device},"ts":${ts},"v":${value}}`).join("\n"));
+  await send(10, "5");
+  await send(70, "2");
+  await node.restart("SIGTERM");
+  // From here on the stream's devices are texts; above, what came before stays what it was.
+  await client.send("s", '{"device":"gate","ts":130,"v":"open"}');
+  await client.watermark("s", { end: true });
+  const texts = async (query: string): Promise<string[]> => {
+    const answer = await fetch(`${node.url}/v1/queries/${query}/results`);
+    return (await answer.text()).trim().split("\n");
+  };
+  const keysOf = (rows: readonly string[]): string[] =>
+    [...new Set(rows.map((row) => /"key":(\{.*?\})/.exec(row)?.[1] ?? ""))].sort();
+  const hours = await texts("hours");
+  assert.deepEqual(keysOf(hours), keysOf(await texts("minutes")));
+  const whole = hours.filter((row) => row.includes('"values":{"n":2,"total":7}'));
+  assert.equal(whole.length, devices.length, hours.join("\n"));
+});
