@@ -511,7 +511,9 @@ function shownWatermark(stream: StreamWindows | undefined): bigint | undefined {
 
 function statsOf(name: string): WindowStats[] {
   return (streams.get(name)?.queries ?? []).map(({ plan, windows }) => {
-    const { keys, idleKeys = 0, groups, bytes, nextCloseUs = null } = windows.stats();
+    const { keys, idleKeys = 0, groups, bytes } = windows.stats();
+    const closeUs = windows.nextCloseUs?.() ?? null;
+    const nextCloseUs = closeUs === null ? null : Number(closeUs);
     return { queryId: plan.id, keys, idleKeys, groups, bytes, nextCloseUs };
   });
 }

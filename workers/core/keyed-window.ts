@@ -134,16 +134,15 @@ export function createKeyedWindows(core: CoreModule, plan: QueryPlan): Windows {
         `the saved windows of ${plan.name} are damaged, or of another release or definition`,
       );
     },
+    nextCloseUs: () => known(exports.keyedNextDue(windows)),
     stats: () => {
       const groups = exports.keyedWindowCount(windows);
-      const dueUs = known(exports.keyedNextDue(windows));
       return {
         keys: exports.keyedOpenKeys(windows),
         idleKeys: exports.keyedIdleKeys(windows),
         panes: groups,
         groups,
         bytes: exports.keyedBytes(windows),
-        nextCloseUs: dueUs === null ? null : Number(dueUs),
       };
     },
     dispose: () => exports.keyedDispose(windows),

@@ -82,8 +82,6 @@ export interface WindowsStats {
   readonly groups: number;
   /** Memory of the state. */
   readonly bytes: number;
-  /** The watermark, µs, that gives some of it back; null when none does. */
-  readonly nextCloseUs?: number | null;
 }
 
 /** The window stage of a query. */
@@ -113,6 +111,8 @@ export interface Windows {
    * @throws E_CHECKPOINT_VERSION, with the state as it was, when it is of another release or query, or damaged.
    */
   restore(snapshot: Uint8Array): void;
+  /** The watermark, µs, that gives some of the memory back; null when none does. */
+  nextCloseUs?(): bigint | null;
   /** Cost: a look at every open window. */
   stats(): WindowsStats;
   dispose(): void;
@@ -205,19 +205,18 @@ export function createWindows(core: CoreModule, plan: QueryPlan): Windows {
         `the saved windows of ${plan.name} are damaged, or of another release or definition`,
       );
     },
+    nextCloseUs: () => {
+      const close = exports.windowsNextClose(windows);
+      return close === NO_WINDOW ? null : close;
+    },
     stats: () => ({
       keys: exports.windowsKeyCount(windows),
       panes: exports.windowsPaneCount(windows),
       groups: exports.windowsGroupCount(windows),
       bytes: exports.windowsBytes(windows),
-      nextCloseUs: timeOrNull(exports.windowsNextClose(windows)),
     }),
     dispose: () => exports.windowsDispose(windows),
   };
-}
-
-function timeOrNull(timeUs: bigint): number | null {
-  return timeUs === NO_WINDOW ? null : Number(timeUs);
 }
 
 /** Hands over the pages of the plan's calendar that a stage says it misses. */
