@@ -55,7 +55,11 @@ test("texts of doubles with more digits than needed, and with fewer", () => {
   fc.assert(
     fc.property(
       fc.array(fc.tuple(doubles, fc.integer({ min: 1, max: 100 })), { minLength: 20, maxLength: 20 }),
-      (cases) => assertReadsAlike(cases.map(([value, digits]) => value.toPrecision(digits))),
+      (cases) => {
+        // Rounded up to fewer digits, the greatest doubles are none any more.
+        const texts = cases.map(([value, digits]) => value.toPrecision(digits));
+        assertReadsAlike(texts.filter((text) => Number.isFinite(Number(text))));
+      },
     ),
     { numRuns: RUNS },
   );
