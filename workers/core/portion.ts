@@ -9,9 +9,10 @@ export interface Portion {
 
 /**
  * What a watermark lets go may be millions of rows, when it jumps over many windows. They leave in portions of this size,
- * so that no more of them is in memory as JS objects.
+ * so that no more of them is in memory as JS objects, and so that the first are on their way to the disk while the next are
+ * written as text.
  */
-export const RESULT_PORTION: Portion = { rows: 16_384, chars: 2 * 1024 * 1024 };
+export const RESULT_PORTION: Portion = { rows: 2_048, chars: 256 * 1024 };
 const UNLIMITED: Portion = { rows: Number.POSITIVE_INFINITY, chars: Number.POSITIVE_INFINITY };
 
 /** Gathers rows into a portion. */
