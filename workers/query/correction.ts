@@ -189,7 +189,9 @@ export class Corrector {
   /** What is not as it is stored, as the next revision; a retraction where `having` is no longer true. */
   #revise({ plan, windows }: Redo): ResultRow[] {
     const rows = windows.fire(AFTER_ALL);
-    const shown = keepHaving(this.#core, plan, { ...windows, fire: () => rows, portions: () => [rows] }).fire(AFTER_ALL);
+    const shown = keepHaving(this.#core, plan, { ...windows, fire: () => rows, portions: () => [rows] }).fire(
+      AFTER_ALL,
+    );
     const isShown = new Set(shown.map(idOf));
     return rows.flatMap((row) => {
       const latest = this.#store.latestResult(row);
