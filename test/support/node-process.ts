@@ -34,6 +34,7 @@ export class NodeProcess {
   readonly #arguments: readonly string[];
   readonly #environment: NodeJS.ProcessEnv;
   #child: ChildProcess | null = null;
+  #closed: Promise<unknown> = Promise.resolve();
   #url = "";
   starts = 0;
 
@@ -81,6 +82,7 @@ export class NodeProcess {
       stdio: ["ignore", "pipe", "pipe"],
     });
     this.#child = child;
+    this.#closed = once(child, "close");
     for (const stream of [child.stdout, child.stderr]) {
       createInterface({ input: stream }).on("line", (line) => this.#take(child, line));
     }
@@ -101,11 +103,11 @@ export class NodeProcess {
     }
   }
 
-  /** Waits until it ends by itself. Returns the exit code. */
+  /** Waits until it ends by itself, and its output is read to the end. Returns the exit code. */
   async exited(): Promise<number | null> {
     const child = this.#child;
     if (child === null) throw new Error("the node was not started");
-    if (this.isRunning) await once(child, "exit");
+    await this.#closed;
     return child.exitCode;
   }
 
