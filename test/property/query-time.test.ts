@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { formatTime } from "../../workers/query/iso-time.ts";
+import { formatTime } from "../../workers/time-format.ts";
 
 const FIRST = -62_135_596_800_000_000n;
 const LAST = 253_402_300_799_999_999n;

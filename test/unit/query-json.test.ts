@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { CellValue, ColumnKind } from "../../workers/core/codec.ts";
 import { createEventWriter, type EventRows, valueJson, valueText } from "../../workers/query/event-json.ts";
-import { formatTime } from "../../workers/query/iso-time.ts";
 import { splitObject } from "../../workers/query/json-members.ts";
+import { formatTime } from "../../workers/time-format.ts";
 
 const COLUMN = (name: string, value: CellValue, type: ColumnKind = "string") => ({
   name,

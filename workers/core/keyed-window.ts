@@ -1,9 +1,9 @@
 import { MillraceError } from "../errors.ts";
 import type { QueryPlan, ResultRow } from "../messages.ts";
-import { keyJson } from "./group-key.ts";
+import { keyTexts } from "./key-texts.ts";
 import { encodeKeyedPlan } from "./keyed-plan.ts";
 import { readKeyedRows } from "./keyed-results.ts";
-import { type CoreModule, copyIn, copyOut, type Pointer } from "./module.ts";
+import { type CoreModule, copyIn, copyOut } from "./module.ts";
 import { fireAtOnce, type Portion, PortionRows, RESULT_PORTION } from "./portion.ts";
 import type { LocalAggregator, WindowOfKey, Windows } from "./window.ts";
 import { selectionWriter } from "./window-results.ts";
@@ -71,7 +71,15 @@ export function createKeyedLocal(core: CoreModule, plan: QueryPlan): LocalAggreg
 export function createKeyedWindows(core: CoreModule, plan: QueryPlan): Windows {
   const exports = core.exports as unknown as KeyedExports;
   const windows = create(core, plan, (at, settings) => exports.keyedCreate(at, settings));
-  const keyText = keyTexts(core, exports, windows, plan);
+  const keyText = keyTexts(
+    core,
+    {
+      generation: () => exports.keyedKeyGeneration(windows),
+      address: (key) => exports.keyedKey(windows, key),
+      length: (key) => exports.keyedKeyLength(windows, key),
+    },
+    plan,
+  );
   const outputs = plan.select === "*" ? [] : plan.select;
   const writeValues = selectionWriter(outputs, () => exports.windowsBoxes() >>> 0);
   const input = (bytes: Uint8Array): void => copyIn(core, exports.keyedInput(windows, bytes.length), bytes);
@@ -146,30 +154,6 @@ export function createKeyedWindows(core: CoreModule, plan: QueryPlan): Windows {
       };
     },
     dispose: () => exports.keyedDispose(windows),
-  };
-}
-
-/** The JSON text of a key by its number, kept until numbers change their meaning. */
-function keyTexts(
-  core: CoreModule,
-  exports: KeyedExports,
-  windows: Pointer,
-  plan: QueryPlan,
-): (key: number) => string {
-  let texts: string[] = [];
-  let generation = -1;
-  return (key) => {
-    const current = exports.keyedKeyGeneration(windows);
-    if (current !== generation) {
-      texts = [];
-      generation = current;
-    }
-    const known = texts[key];
-    if (known !== undefined) return known;
-    const at = exports.keyedKey(windows, key);
-    const text = keyJson(copyOut(core, at, exports.keyedKeyLength(windows, key)), plan.by);
-    texts[key] = text;
-    return text;
   };
 }
 

@@ -2,7 +2,7 @@ import { MillraceError } from "../errors.ts";
 import type { QueryPlan, ResultRow } from "../messages.ts";
 import { createCalendar, encodePage } from "./calendar.ts";
 import type { BatchHandle } from "./codec.ts";
-import { keyJson } from "./group-key.ts";
+import { keyTexts } from "./key-texts.ts";
 import { isKeyed } from "./keyed-plan.ts";
 import { createKeyedLocal, createKeyedWindows } from "./keyed-window.ts";
 import { type CoreModule, copyIn, copyOut, type Pointer } from "./module.ts";
@@ -157,7 +157,15 @@ export function createWindows(core: CoreModule, plan: QueryPlan): Windows {
   if (isKeyed(plan)) return createKeyedWindows(core, plan);
   const exports = core.exports as unknown as WindowExports;
   const windows = withBytes(core, encodePlan(plan), (at) => exports.windowsCreate(at)) >>> 0;
-  const keyText = keyTexts(core, exports, windows, plan);
+  const keyText = keyTexts(
+    core,
+    {
+      generation: () => exports.windowsKeyGeneration(windows),
+      address: (key) => exports.windowsKey(windows, key),
+      length: (key) => exports.windowsKeyLength(windows, key),
+    },
+    plan,
+  );
   const valueWriter = valueWriters(core, exports, windows, plan);
   const input = (bytes: Uint8Array): void => copyIn(core, exports.windowsInput(windows, bytes.length), bytes);
   const supply = pageSupply(core, plan, (at) => exports.windowsCover(windows, at));
@@ -231,30 +239,6 @@ function pageSupply(
     for (let time = missing(); time !== NO_TIME; time = missing()) {
       withBytes(core, encodePage(calendar.pageAt(time)), cover);
     }
-  };
-}
-
-/** The JSON text of a key by its number, kept until numbers change their meaning. */
-function keyTexts(
-  core: CoreModule,
-  exports: WindowExports,
-  windows: Pointer,
-  plan: QueryPlan,
-): (key: number) => string {
-  let texts: string[] = [];
-  let generation = -1;
-  return (key) => {
-    const current = exports.windowsKeyGeneration(windows);
-    if (current !== generation) {
-      texts = [];
-      generation = current;
-    }
-    const known = texts[key];
-    if (known !== undefined) return known;
-    const at = exports.windowsKey(windows, key);
-    const text = keyJson(copyOut(core, at, exports.windowsKeyLength(windows, key)), plan.by);
-    texts[key] = text;
-    return text;
   };
 }
 

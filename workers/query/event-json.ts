@@ -1,5 +1,5 @@
 import type { CellValue, ColumnKind } from "../core/codec.ts";
-import { formatTime } from "./iso-time.ts";
+import { formatTime } from "../time-format.ts";
 import { splitObject } from "./json-members.ts";
 
 /** A batch as far as writing its rows goes; `BatchReader` is one. */

@@ -1,7 +1,7 @@
 import type { LateBlock } from "../store/reader.ts";
+import { formatTime } from "../time-format.ts";
 import { createEventWriter } from "./event-json.ts";
 import type { BlockOpener } from "./events.ts";
-import { formatTime } from "./iso-time.ts";
 import { encodeLines } from "./lines.ts";
 import {
   type LateCursor,

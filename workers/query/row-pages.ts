@@ -2,7 +2,7 @@ import { alertJson } from "../alert/alert-json.ts";
 import type { ResultRow } from "../messages.ts";
 import type { AlertCursor } from "../store/alert-reader.ts";
 import type { DeadLetterRow, LossRow, Reader, ResultCursor } from "../store/reader.ts";
-import { formatTime } from "./iso-time.ts";
+import { formatTime } from "../time-format.ts";
 import { encodeLines } from "./lines.ts";
 import { type AlertsTask, type ListTask, MAX_PAGE_CHARACTERS, type Page, type ResultsTask } from "./tasks.ts";
 
