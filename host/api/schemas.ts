@@ -308,13 +308,17 @@ export const schemas = {
     text: z.string().describe("the line itself, cut at the limit"),
   }),
   Loss: z.object({
-    stream: z.string(),
+    stream: z.string().nullable().describe("null: of no stream, as results and alerts are"),
     from: time,
     to: time,
-    count,
-    bytes: count,
+    count: count.describe("of its kind; each event counts in one row alone, so for aggregates it is 0"),
+    bytes: count.describe("as stored"),
     reason: z.enum(["downsampled", "given-up", "expired", "corrupt"]),
     at: time,
+    kind: z
+      .enum(["events", "aggregates", "late", "dead-letters", "results", "alerts"])
+      .describe("what was lost; late: copies in the side output, aggregates: of events downsampled before"),
+    subject: z.string().optional().describe("the query or alert"),
   }),
   ReloadAnswer: reloadAnswer,
   Config: z.record(z.string(), z.unknown()).describe("in the form of the configuration file, secrets as ***"),

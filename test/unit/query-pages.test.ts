@@ -446,6 +446,7 @@ test("dead letters and losses page by id and stream", async (context) => {
       bytes: 3,
       reason: "expired",
       at: "1970-01-01T00:00:00.000Z",
+      kind: "events",
     },
   ]);
 });

@@ -240,6 +240,8 @@ test("dead letters beyond the limit are given up oldest first, with a row in the
     bytes: 6 * Buffer.byteLength(makeDeadLetter(1).text),
     reason: "given-up",
     atUs: NOW_US,
+    kind: "dead-letters",
+    subject: null,
   });
 });
 

@@ -57,9 +57,10 @@ function deadLetterJson({ stream, atUs, line, path, code, message, text }: DeadL
   return JSON.stringify({ stream, at: formatTime(atUs), line, path, code, message, text });
 }
 
-function lossJson({ stream, fromUs, toUs, count, bytes, reason, atUs }: LossRow): string {
+function lossJson({ stream, fromUs, toUs, count, bytes, reason, atUs, kind, subject }: LossRow): string {
   const [from, to, at] = [fromUs, toUs, atUs].map(formatTime);
-  return JSON.stringify({ stream, from, to, count, bytes, reason, at });
+  const of = subject === null ? {} : { subject };
+  return JSON.stringify({ stream, from, to, count, bytes, reason, at, kind, ...of });
 }
 
 /** Fills a page chunk by chunk, until `limit` rows or a page's characters; one row more tells whether any follows. */

@@ -169,4 +169,32 @@ export const MIGRATIONS: readonly string[] = [
   `,
   // The sets of queries that were in force, each from its place in the log on.
   "CREATE TABLE configs (seq INTEGER PRIMARY KEY, body TEXT NOT NULL)",
+  // The balance of events, and blocks of aggregates. What the ledger held so far were dead letters alone.
+  `
+  ALTER TABLE streams ADD COLUMN held INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE streams ADD COLUMN evicted INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE streams ADD COLUMN downsampled INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE streams ADD COLUMN given_up INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE streams ADD COLUMN expired INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE streams ADD COLUMN corrupt INTEGER NOT NULL DEFAULT 0;
+  UPDATE streams SET held = (SELECT coalesce(sum(count), 0) FROM blocks WHERE stream_id = streams.id);
+  ALTER TABLE blocks ADD COLUMN resolution_us INTEGER NOT NULL DEFAULT 0;
+  CREATE INDEX blocks_by_state ON blocks (state, resolution_us, stream_id, seq);
+  ALTER TABLE losses RENAME TO losses_before;
+  CREATE TABLE losses (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    stream_id INTEGER REFERENCES streams(id),
+    from_us INTEGER NOT NULL,
+    to_us INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    at_us INTEGER NOT NULL,
+    kind TEXT NOT NULL DEFAULT 'events',
+    subject TEXT
+  );
+  INSERT INTO losses (id, stream_id, from_us, to_us, count, bytes, reason, at_us, kind)
+    SELECT id, stream_id, from_us, to_us, count, bytes, reason, at_us, 'dead-letters' FROM losses_before ORDER BY id;
+  DROP TABLE losses_before;
+  `,
 ];

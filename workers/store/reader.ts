@@ -65,13 +65,17 @@ export interface DeadLetterRow {
 
 export interface LossRow {
   readonly id: number;
-  readonly stream: string;
+  /** null: of no stream. */
+  readonly stream: string | null;
   readonly fromUs: number;
   readonly toUs: number;
   readonly count: number;
   readonly bytes: number;
   readonly reason: string;
   readonly atUs: number;
+  readonly kind: string;
+  /** The query or alert, where it is not a stream's. */
+  readonly subject: string | null;
 }
 
 /** One of the key's values as text, as a person writes it in a URL. */
@@ -252,8 +256,8 @@ export class Reader {
 
   losses(stream: string | null, afterId: number, limit: number): LossRow[] {
     return this.#prepare(
-      "SELECT l.id, s.name AS stream, from_us AS fromUs, to_us AS toUs, count, bytes, reason, at_us AS atUs" +
-        " FROM losses l JOIN streams s ON s.id = l.stream_id WHERE l.id > ? AND (? IS NULL OR s.name = ?)" +
+      "SELECT l.id, s.name AS stream, from_us AS fromUs, to_us AS toUs, count, bytes, reason, at_us AS atUs, kind, subject" +
+        " FROM losses l LEFT JOIN streams s ON s.id = l.stream_id WHERE l.id > ? AND (? IS NULL OR s.name = ?)" +
         " ORDER BY l.id LIMIT ?",
     ).all(afterId, stream, stream, limit) as LossRow[];
   }

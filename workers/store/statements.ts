@@ -30,7 +30,12 @@ const SQL = {
   insertSchema: "INSERT INTO schemas (stream_id, version, fields, since_seq) VALUES (?, ?, ?, ?)",
   updateSchema: "UPDATE streams SET schema_version = ?, schema = ? WHERE id = ?",
   updateTimeSources: "UPDATE streams SET time_sources = ? WHERE id = ?",
-  countBlock: "UPDATE streams SET accepted = accepted + ?, dead_lettered = dead_lettered + ? WHERE id = ?",
+  countBlock:
+    "UPDATE streams SET accepted = accepted + ?, dead_lettered = dead_lettered + ?, held = held + ? WHERE id = ?",
+  countLoss:
+    "UPDATE streams SET held = held - ?, downsampled = downsampled + ?, given_up = given_up + ?, expired = expired + ?," +
+    " corrupt = corrupt + ? WHERE id = ?",
+  countEvicted: "UPDATE streams SET held = held - ?, evicted = evicted + ? WHERE id = ?",
   countLate: "UPDATE streams SET late = late + ? WHERE id = ?",
   countSkewed: "UPDATE streams SET clock_skewed = clock_skewed + ? WHERE id = ?",
   describeStreams:
@@ -66,7 +71,8 @@ const SQL = {
     " sum(octet_length(text)) AS bytes FROM (SELECT * FROM dead_letters ORDER BY id LIMIT ?) GROUP BY stream_id",
   dropDeadLetters: "DELETE FROM dead_letters WHERE id IN (SELECT id FROM dead_letters ORDER BY id LIMIT ?)",
   insertLoss:
-    "INSERT INTO losses (stream_id, from_us, to_us, count, bytes, reason, at_us) VALUES (?, ?, ?, ?, ?, ?, ?)",
+    "INSERT INTO losses (stream_id, from_us, to_us, count, bytes, reason, at_us, kind, subject)" +
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
 
   upsertResult: upsertResults(1),
   upsertResults: upsertResults(RESULTS_PER_INSERT),

@@ -3,6 +3,7 @@ import { unpackResults } from "../result-rows.ts";
 import { AlertStore } from "./alert-store.ts";
 import { insertBlock } from "./block-row.ts";
 import type { Connection } from "./database.ts";
+import { recordLoss } from "./ledger.ts";
 import { RESULTS_PER_INSERT, type Statements } from "./statements.ts";
 import type { StreamEntry, StreamTable } from "./stream-table.ts";
 
@@ -162,13 +163,20 @@ export class Writer {
       this.#sql.insertDeadLetter.run(stream.id, arrivalUs, line, path, code, message, text);
     }
     if (unkeptDeadLetters > 0) {
-      this.#sql.insertLoss.run(stream.id, arrivalUs, arrivalUs, unkeptDeadLetters, 0, "given-up", nowUs);
+      const range = {
+        streamId: stream.id,
+        fromUs: arrivalUs,
+        toUs: arrivalUs,
+        count: unkeptDeadLetters,
+        bytes: 0,
+      };
+      recordLoss(this.#sql, { ...range, reason: "given-up", kind: "dead-letters", atUs: nowUs });
     }
     this.#counters.deadLetters += deadLetters.length;
     const { deadLetters: most, deadLetterSlack: slack } = this.#limits;
     if (this.#counters.deadLetters > most + slack) this.#giveUpDeadLetters(nowUs);
     if (skewed !== null) this.#writeLate(stream, seq, "clock-skew", skewed, arrivalUs);
-    this.#sql.countBlock.run(accepted, deadLettered, stream.id);
+    this.#sql.countBlock.run(accepted, deadLettered, block?.count ?? 0, stream.id);
     return { kind: "committed", seq };
   }
 
@@ -253,8 +261,8 @@ export class Writer {
   #giveUpDeadLetters(nowUs: number): void {
     const excess = this.#counters.deadLetters - this.#limits.deadLetters;
     type Sum = { streamId: number; fromUs: number; toUs: number; count: number; bytes: number };
-    for (const { streamId, fromUs, toUs, count, bytes } of this.#sql.sumDeadLetters.all(excess) as Sum[]) {
-      this.#sql.insertLoss.run(streamId, fromUs, toUs, count, bytes, "given-up", nowUs);
+    for (const sum of this.#sql.sumDeadLetters.all(excess) as Sum[]) {
+      recordLoss(this.#sql, { ...sum, reason: "given-up", kind: "dead-letters", atUs: nowUs });
     }
     this.#sql.dropDeadLetters.run(excess);
     this.#counters.deadLetters -= excess;
