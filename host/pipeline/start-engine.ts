@@ -1,21 +1,11 @@
 import type { Logger } from "pino";
 import { MillraceError } from "../../workers/errors.ts";
-import type {
-  BackfilledState,
-  CommitOutcome,
-  IngestResult,
-  ResultRow,
-  ResultsSetup,
-  Tick,
-  WindowSetup,
-} from "../../workers/messages.ts";
+import type { ResultRow, Tick } from "../../workers/messages.ts";
 import type { AlertListener } from "../alert/running-alerts.ts";
 import { WebhookSender } from "../alert/webhook-sender.ts";
 import type { Config } from "../config/config.ts";
-import { resultsSetup } from "../config/plans.ts";
 import type { StorageClient } from "../store/storage-client.ts";
-import { ApplyLoop, type CommittedEntry } from "./apply-loop.ts";
-import { Backfills } from "./backfills.ts";
+import { ApplyLoop } from "./apply-loop.ts";
 import type { Clock } from "./clock.ts";
 import { CommitQueue } from "./commit-queue.ts";
 import type {
@@ -27,29 +17,20 @@ import type {
   ReloadOutcome,
 } from "./engine.ts";
 import { IdleTicker } from "./idle-ticker.ts";
-import { Intake, type ParsedJob } from "./intake.ts";
+import { Intake } from "./intake.ts";
+import { JobCommit } from "./job-commit.ts";
 import { Lane } from "./lane.ts";
-import {
-  type Backfill,
-  type ConfigOrigin,
-  configOperation,
-  isSameSet,
-  type KnownClock,
-  placeIn,
-  type QuerySet,
-  querySetOf,
-  readQuerySet,
-  succeed,
-  takenOver,
-} from "./query-set.ts";
+import { LiveConfig } from "./live-config.ts";
+import { LogEnd } from "./log-end.ts";
+import type { ConfigOrigin } from "./query-set.ts";
 import { recover } from "./recovery.ts";
 import { StateGuard } from "./state-guard.ts";
-import { type RunningQuery, type RunningStream, StreamRegistry } from "./stream-registry.ts";
+import { type RunningStream, StreamRegistry } from "./stream-registry.ts";
+import { windowSetups } from "./window-setups.ts";
 import { WindowWorker } from "./window-worker.ts";
 
 /** Partial aggregates that may wait for the window thread before the lanes pause. */
 const MAX_PENDING_PARTIAL_BYTES = 64 * 1024 * 1024;
-const ERRORS_IN_ANSWER = 10;
 /** Requests under way at shutdown are waited for; a thread that hangs must not keep the node from stopping. */
 const DRAIN_LIMIT_MS = 30_000;
 /** A checkpoint is skipped when nothing was applied since the last. */
@@ -74,10 +55,9 @@ export async function startEngine(parts: EngineParts): Promise<Engine> {
 }
 
 class Pipeline implements Engine {
-  #config: Config;
-  readonly #origin: ConfigOrigin;
-  readonly #backfills: Backfills;
-  #configTurn: Promise<unknown> = Promise.resolve();
+  readonly #config: LiveConfig;
+  readonly #jobs: JobCommit;
+  readonly #logEnd = new LogEnd();
   readonly #storage: StorageClient;
   readonly #clock: Clock;
   readonly #log: Logger;
@@ -91,18 +71,14 @@ class Pipeline implements Engine {
   readonly #ticker: IdleTicker;
   readonly #webhooks: WebhookSender;
   readonly #startedAtMs = Date.now();
-  readonly #stageNs = { parse: 0, aggregate: 0, encode: 0, compress: 0 };
   #checkpointTimer: NodeJS.Timeout | null = null;
   #checkpointSeq = NOTHING_APPLIED;
   #checkpointAtMs: number | null = null;
   #sizes = { databaseBytes: 0, walBytes: 0 };
   #isReady = false;
   #hasFailed = false;
-  #lastSeq = 0;
 
   constructor({ config, origin = { kind: "file" }, storage, clock, log, onFatal }: EngineParts) {
-    this.#config = config;
-    this.#origin = origin;
     this.#storage = storage;
     this.#clock = clock;
     this.#log = log;
@@ -132,24 +108,37 @@ class Pipeline implements Engine {
       config.limits.maxStateBytes,
       () => this.#apply.pendingBytes,
     );
+    this.#jobs = new JobCommit({
+      commits: this.#commits,
+      apply: this.#apply,
+      lanes: this.#lanes,
+      stateGuard: this.#stateGuard,
+      clock,
+      logEnd: this.#logEnd,
+      maxBodyBytes: config.limits.maxBodyBytes,
+    });
     this.#intake = new Intake(
       this.#lanes,
       config.limits,
       clock,
-      (job) => this.#commit(job),
+      (job) => this.#jobs.commit(job),
       () => this.#apply.pendingBytes < MAX_PENDING_PARTIAL_BYTES,
     );
     const dispatch = (): void => this.#intake.dispatch();
     for (const lane of this.#lanes) lane.onFree = dispatch;
     this.#apply.onDrained = dispatch;
-    this.#backfills = new Backfills({
-      dir: config.dataDir,
+    this.#config = new LiveConfig({
+      config,
+      origin,
       storage,
       commits: this.#commits,
-      tables: () => [...(this.#config.tables?.values() ?? [])].map(({ data }) => data),
+      apply: this.#apply,
+      lanes: this.#lanes,
+      registry: this.#registry,
+      logEnd: this.#logEnd,
       log,
-      lastSeq: () => this.#lastSeq,
-      takeOver: (query, finish) => this.#exclusively(() => this.#takeOver(query, finish)),
+      onStreams: () => this.#watchStreams(),
+      onTakenOver: () => void this.#checkpoint(),
     });
     this.#ticker = new IdleTicker({
       windows: this.#windows,
@@ -160,10 +149,7 @@ class Pipeline implements Engine {
   }
 
   async open(): Promise<void> {
-    for (const { data } of this.#config.tables?.values() ?? [])
-      await Promise.all(this.#lanes.map((lane) => lane.loadTable(data)));
-    const stored = this.#storage.recovered.configs;
-    if (stored !== null) this.#registry.replace(this.#readSet(stored.atCheckpoint), null);
+    await this.#config.prepare();
     const recovered = await recover({
       storage: this.#storage,
       registry: this.#registry,
@@ -171,20 +157,19 @@ class Pipeline implements Engine {
       lanes: this.#lanes,
       apply: this.#apply,
       configure: (stream) => this.#configure(stream),
-      switchAt: (entry) =>
-        this.#switchAt(entry.seq, this.#readSet(entry), null, async (query, backfill) => {
-          await this.#apply.settled();
-          return this.#backfills.complete(query, backfill, entry.seq);
-        }),
+      switchAt: (entry) => this.#config.replay(entry),
       log: this.#log,
     });
-    this.#lastSeq = recovered.lastSeq;
+    this.#logEnd.seq = recovered.lastSeq;
     this.#checkpointSeq = recovered.checkpointSeq;
-    await this.#startConfig();
+    await this.#config.start();
     await this.#resumeSources();
     // Not before: what a tick follows in the log must have been applied.
     for (const { config } of this.#registry.streams()) this.#ticker.watch(config);
-    this.#checkpointTimer = setInterval(() => void this.#checkpoint(), this.#config.checkpointEveryMs);
+    this.#checkpointTimer = setInterval(
+      () => void this.#checkpoint(),
+      this.#config.current.checkpointEveryMs,
+    );
     await this.#refreshSizes();
     await this.#commits.push({ kind: "alerts-kept", definitions: this.#registry.alerts.definitions }, 128);
     this.#registry.alerts.subscribe(() => this.#webhooks.wake());
@@ -231,7 +216,7 @@ class Pipeline implements Engine {
     const outcome = await this.#commits.push({ kind: "watermark", stream: name, timeUs: time }, 32);
     if (outcome.kind === "committed") {
       const entry = { kind: "watermark", seq: outcome.seq, stream: name, timeUs: time } as const;
-      this.#lastSeq = outcome.seq;
+      this.#logEnd.seq = outcome.seq;
       this.#apply.push({ entry, block: null, arrivalUs: this.#clock.nowUs() });
     }
     await this.#apply.settled();
@@ -258,13 +243,13 @@ class Pipeline implements Engine {
   async #tick(tick: Tick): Promise<void> {
     const outcome = await this.#commits.push({ kind: "tick", ...tick }, 32);
     if (outcome.kind !== "committed") return;
-    this.#lastSeq = outcome.seq;
+    this.#logEnd.seq = outcome.seq;
     const entry = { kind: "tick", seq: outcome.seq, ...tick } as const;
     this.#apply.push({ entry, block: null, arrivalUs: tick.atUs });
   }
 
   config(): Config {
-    return this.#config;
+    return this.#config.current;
   }
 
   knowsQuery(name: string): boolean {
@@ -272,119 +257,7 @@ class Pipeline implements Engine {
   }
 
   async reload(config: Config, origin: ConfigOrigin): Promise<ReloadOutcome> {
-    return this.#exclusively(() => this.#reload(config, origin));
-  }
-
-  /** A set of the log, without queries whose tables are not there any more: no thread can run them. */
-  #readSet(entry: { readonly seq: number; readonly body: string }): QuerySet {
-    const set = readQuerySet(entry);
-    const isKnown = (table: string): boolean => this.#config.tables?.has(table) ?? false;
-    return {
-      ...set,
-      queries: set.queries.filter(({ plan }) => plan.expressions?.tables.every(isKnown) ?? true),
-    };
-  }
-
-  /** The log was replayed with the queries of its time; from here on those of the configuration hold. */
-  async #startConfig(): Promise<void> {
-    const before = this.#registry.set;
-    const wanted = querySetOf(this.#config, before.version, this.#origin);
-    if (this.#storage.recovered.configs === null || !isSameSet(before, wanted)) {
-      const outcome = await this.#reload(this.#config, this.#origin);
-      if (before.version > 0) this.#log.info(outcome, "the configuration is another than before the start");
-      return;
-    }
-    this.#registry.replace({ ...before, origin: this.#origin }, this.#config);
-    this.#startBackfills();
-  }
-
-  async #reload(config: Config, origin: ConfigOrigin): Promise<ReloadOutcome> {
-    const before = this.#registry.set;
-    const next = querySetOf(config, before.version + 1, origin);
-    const clockOf = (name: string): KnownClock =>
-      this.#registry.stream(name) ?? { watermarkUs: null, maxEventUs: null };
-    const { set, change } = succeed(before, next, config, clockOf);
-    const outcome = await this.#commits.push(configOperation(set), 4_096);
-    if (outcome.kind !== "committed") throw new MillraceError("E_CONFIG", "the change was not stored");
-    // From here on without a pause: what is committed behind the change must find it in force.
-    this.#config = config;
-    this.#putInForce(outcome.seq, set);
-    await this.#apply.settled();
-    // Not before: what the definitions before gave must be stored when a backfill deletes it.
-    this.#startBackfills();
-    return { version: set.version, ...change };
-  }
-
-  /** A query has the events that were stored before it, or nearly: from this place of the log on it is live. */
-  async #takeOver(query: RunningQuery, finish: (seq: number) => Promise<BackfilledState>): Promise<void> {
-    if (query.isGone) throw new MillraceError("E_BACKFILL_CANCELLED", "the query was changed or removed");
-    const set = takenOver(this.#registry.set, query.config.name);
-    const outcome = await this.#commits.push(configOperation(set), 4_096);
-    if (outcome.kind !== "committed") throw new MillraceError("E_CONFIG", "the change was not stored");
-    this.#putInForce(outcome.seq, set, () => finish(outcome.seq));
-    await this.#apply.settled();
-    // So that a start need not read it all again.
-    void this.#checkpoint();
-  }
-
-  #putInForce(
-    seq: number,
-    set: QuerySet,
-    finish: () => Promise<BackfilledState> = () =>
-      Promise.reject(new MillraceError("E_BACKFILL", "not begun")),
-  ): void {
-    this.#lastSeq = seq;
-    for (const { data } of this.#config.tables?.values() ?? []) {
-      for (const lane of this.#lanes) {
-        lane
-          .loadTable(data)
-          .catch((cause: unknown) => this.#log.error({ err: cause }, "a table was not loaded"));
-      }
-    }
-    this.#apply.push(this.#switchAt(seq, set, this.#config, finish));
-    for (const { config } of this.#registry.streams()) if (this.#isReady) this.#ticker.watch(config);
-  }
-
-  /** The queries of an entry of the log are in force for what comes behind it. `finish`: for a query that goes live here. */
-  #switchAt(
-    seq: number,
-    set: QuerySet,
-    config: Config | null,
-    finish: (query: RunningQuery, backfill: Backfill) => Promise<BackfilledState>,
-  ): CommittedEntry {
-    const waiting = this.#registry.queries().map((query) => ({ query, backfill: query.backfill }));
-    this.#registry.replace(placeIn(set, seq), config);
-    const takingOver = waiting.flatMap(({ query, backfill }) =>
-      backfill !== null && !query.isGone && query.backfill === null
-        ? [finish(query, backfill).catch((cause: unknown) => this.#startEmpty(query, cause))]
-        : [],
-    );
-    const setups = [...this.#registry.streams()].flatMap((stream) => this.#setupsOf(stream));
-    const entry = { kind: "config", seq, setups, takeovers: [] } as const;
-    if (takingOver.length === 0) return { entry, block: null, arrivalUs: 0 };
-    const later = Promise.all(takingOver).then((states) => ({
-      ...entry,
-      takeovers: states.filter((state) => state !== null),
-    }));
-    return { entry, block: null, arrivalUs: 0, later };
-  }
-
-  /** A query whose stored events cannot be read at all gives results from here on: better than a node that stands. */
-  #startEmpty(query: RunningQuery, cause: unknown): null {
-    this.#log.error({ err: cause, query: query.config.name }, "a backfill failed; the query begins here");
-    return null;
-  }
-
-  #startBackfills(): void {
-    for (const query of this.#registry.queries()) {
-      if (query.backfill !== null && query.progress === null) this.#backfills.start(query, query.backfill);
-    }
-  }
-
-  #exclusively<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#configTurn.then(work);
-    this.#configTurn = result.catch(() => undefined);
-    return result;
+    return this.#config.reload(config, origin);
   }
 
   streams(): ReturnType<Engine["streams"]> {
@@ -414,16 +287,16 @@ class Pipeline implements Engine {
       isReady: this.#isReady && !this.#commits.isStalled && !this.#hasFailed,
       queuedBytes: this.#intake.heldBytes,
       queuedRequests: this.#intake.heldRequests,
-      lastSeq: this.#lastSeq,
+      lastSeq: this.#logEnd.seq,
       checkpointSeq: Math.max(0, this.#checkpointSeq),
       checkpointAgeMs: this.#checkpointAtMs === null ? null : Date.now() - this.#checkpointAtMs,
       ...this.#sizes,
       commits: this.#commits.commits,
       rejectedRequests: this.#intake.rejected,
       configVersion: this.#registry.set.version,
-      backfills: this.#backfills.active,
+      backfills: this.#config.backfills.active,
       state: this.#stateGuard.use(),
-      stageNs: { ...this.#stageNs, commit: this.#commits.commitNs, merge: this.#apply.mergeNs },
+      stageNs: { ...this.#jobs.stageNs, commit: this.#commits.commitNs, merge: this.#apply.mergeNs },
     };
   }
 
@@ -471,136 +344,28 @@ class Pipeline implements Engine {
     }
     await this.#ticker.close();
     await this.#webhooks.close();
-    await this.#backfills.close();
+    await this.#config.backfills.close();
     await this.#apply.settled();
     await this.#checkpoint();
     await Promise.all([...this.#lanes.map((lane) => lane.close()), this.#windows.close()]);
     await this.#storage.close();
   }
 
-  #configure(stream: RunningStream): Promise<void> {
-    if (this.#isReady) this.#ticker.watch(stream.config);
-    return this.#windows.configure(this.#setupsOf(stream));
+  #watchStreams(): void {
+    if (!this.#isReady) return;
+    for (const { config } of this.#registry.streams()) this.#ticker.watch(config);
   }
 
-  /** The stream's, and then those of its queries' results, which other queries are from. */
-  #setupsOf(stream: RunningStream, results?: ResultsSetup): WindowSetup[] {
-    const { name, key, watermark } = stream.config;
-    const { boundUs, idleUs, per } = watermark;
-    const { maxSources } = this.#config.limits;
-    const queries = stream.queries.map((query) => query.plan);
-    const setup = {
-      stream: name,
-      boundUs,
-      idleUs,
-      per,
-      key: key.fields,
-      maxSources,
-      queries,
-      alerts: stream.alerts,
-    };
-    const above = stream.queries.flatMap(({ plan: below, asStream }) =>
-      asStream === null ? [] : this.#setupsOf(asStream, resultsSetup(below)),
-    );
-    return [results === undefined ? setup : { ...setup, results }, ...above];
+  #configure(stream: RunningStream): Promise<void> {
+    if (this.#isReady) this.#ticker.watch(stream.config);
+    return this.#windows.configure(windowSetups(stream, this.#config.current.limits.maxSources));
   }
 
   #explainUnknown(name: string): string {
-    if (!this.#config.acceptsAnyStream)
+    const { acceptsAnyStream, limits } = this.#config.current;
+    if (!acceptsAnyStream)
       return `stream ${name} is not declared; add it under streams: in the configuration`;
-    return `there are already limits.maxStreams (${this.#config.limits.maxStreams}) streams; declare streams or raise the limit`;
-  }
-
-  /** Makes a parsed job durable, answers its senders, and hands its partials on in the order of their seq. */
-  async #commit(job: ParsedJob): Promise<void> {
-    const { stream, requests, arrivalUs, result } = job;
-    this.#countStages(result);
-    const parsed = result.outcomes.filter((outcome) => outcome.kind === "parsed");
-    const accepted = parsed.reduce((sum, outcome) => sum + outcome.accepted, 0);
-    const deadLetters = parsed.flatMap((outcome) => outcome.errors);
-    const bad = parsed.reduce((sum, outcome) => sum + outcome.bad, 0);
-    const idempotencyKey = requests[0]?.request.idempotencyKey ?? null;
-    const { block, skewed } = result;
-    if (block === null && deadLetters.length === 0) return this.#answer(job, null);
-    const refusal = block === null ? null : this.#stateGuard.refusal(stream, result, requests.length);
-    if (refusal !== null) return this.#refuse(job, refusal);
-    const operation = {
-      kind: "block",
-      stream: stream.config.name,
-      arrivalUs,
-      block,
-      idempotencyKey: parsed.length === 0 ? null : idempotencyKey,
-      accepted,
-      deadLetters,
-      unkeptDeadLetters: bad - deadLetters.length,
-      skewed,
-      timeSources: result.timeSources,
-    } as const;
-    const outcome = await this.#commits.push(operation, block?.data.length ?? 256);
-    if (outcome.kind !== "committed") {
-      if (outcome.kind === "cleared")
-        throw new MillraceError("E_STORE", "a block was answered as something else");
-      stream.duplicates++;
-      job.lane.forget(stream);
-      return this.#answer(job, outcome);
-    }
-    this.#lastSeq = outcome.seq;
-    stream.count(accepted, bad, result, block?.data.length ?? 0, this.#clock.monotonicMs());
-    if (block !== null) {
-      stream.learn(block.schema);
-      stream.learnTimes(result.timeSources);
-      const { partials, maxEventUs, sources } = result;
-      const entry = {
-        kind: "block",
-        seq: outcome.seq,
-        stream: stream.config.name,
-        arrivalUs,
-        partials,
-        maxEventUs,
-        sources,
-      } as const;
-      if (job.planVersion === stream.planVersion) this.#apply.push({ entry, block, arrivalUs });
-      else {
-        // Parsed before a change of the queries and committed after it: its partials are those of the queries before.
-        const lane = this.#lanes.reduce((least, next) => (next.busy < least.busy ? next : least));
-        const later = lane
-          .replay(stream, block, arrivalUs)
-          .then((aggregated) => ({ ...entry, ...aggregated }));
-        this.#apply.push({ entry, block, arrivalUs, later });
-      }
-    }
-    this.#answer(job, null);
-  }
-
-  #answer(job: ParsedJob, duplicate: (CommitOutcome & { kind: "duplicate" }) | null): void {
-    job.requests.forEach(({ settle }, index) => {
-      const outcome = job.result.outcomes[index]!;
-      if (duplicate !== null) {
-        const { accepted, deadLettered } = duplicate;
-        settle({ kind: "accepted", accepted, deadLettered, isDuplicate: true, errors: [] });
-      } else if (outcome.kind === "parsed") {
-        const { accepted, bad, errors } = outcome;
-        const first = errors.slice(0, ERRORS_IN_ANSWER);
-        settle({ kind: "accepted", accepted, deadLettered: bad, isDuplicate: false, errors: first });
-      } else if (outcome.kind === "too-large") {
-        settle({ kind: "too-large", limitBytes: this.#config.limits.maxBodyBytes });
-      } else {
-        settle(outcome);
-      }
-    });
-  }
-
-  #refuse(job: ParsedJob, refusal: IngestRefusal): void {
-    job.requests.forEach(({ settle }) => {
-      settle(refusal);
-    });
-  }
-
-  #countStages({ stages }: IngestResult): void {
-    this.#stageNs.parse += stages.parseNs;
-    this.#stageNs.aggregate += stages.aggregateNs;
-    this.#stageNs.encode += stages.encodeNs;
-    this.#stageNs.compress += stages.compressNs;
+    return `there are already limits.maxStreams (${limits.maxStreams}) streams; declare streams or raise the limit`;
   }
 
   async #checkpoint(): Promise<void> {

@@ -1,0 +1,126 @@
+import { MillraceError } from "../../workers/errors.ts";
+import type { CommitOutcome, IngestResult } from "../../workers/messages.ts";
+import type { ApplyLoop } from "./apply-loop.ts";
+import type { Clock } from "./clock.ts";
+import type { CommitQueue } from "./commit-queue.ts";
+import type { IngestRefusal } from "./engine.ts";
+import type { ParsedJob } from "./intake.ts";
+import type { Lane } from "./lane.ts";
+import type { LogEnd } from "./log-end.ts";
+import type { StateGuard } from "./state-guard.ts";
+
+const ERRORS_IN_ANSWER = 10;
+
+export interface JobCommitParts {
+  readonly commits: CommitQueue;
+  readonly apply: ApplyLoop;
+  readonly lanes: readonly Lane[];
+  readonly stateGuard: StateGuard;
+  readonly clock: Clock;
+  readonly logEnd: LogEnd;
+  readonly maxBodyBytes: number;
+}
+
+/** Commit before apply: what the lanes parsed becomes durable, is answered, and goes on to the windows. */
+export class JobCommit {
+  readonly #parts: JobCommitParts;
+  /** Nanoseconds that lanes spent by stage, since the start. */
+  readonly stageNs = { parse: 0, aggregate: 0, encode: 0, compress: 0 };
+
+  constructor(parts: JobCommitParts) {
+    this.#parts = parts;
+  }
+
+  /** Makes a parsed job durable, answers its senders, and hands its partials on in the order of their seq. */
+  async commit(job: ParsedJob): Promise<void> {
+    const { commits, apply, lanes, stateGuard, clock, logEnd } = this.#parts;
+    const { stream, requests, arrivalUs, result } = job;
+    this.#countStages(result);
+    const parsed = result.outcomes.filter((outcome) => outcome.kind === "parsed");
+    const accepted = parsed.reduce((sum, outcome) => sum + outcome.accepted, 0);
+    const deadLetters = parsed.flatMap((outcome) => outcome.errors);
+    const bad = parsed.reduce((sum, outcome) => sum + outcome.bad, 0);
+    const idempotencyKey = requests[0]?.request.idempotencyKey ?? null;
+    const { block, skewed } = result;
+    if (block === null && deadLetters.length === 0) return this.#answer(job, null);
+    const refusal = block === null ? null : stateGuard.refusal(stream, result, requests.length);
+    if (refusal !== null) return this.#refuse(job, refusal);
+    const operation = {
+      kind: "block",
+      stream: stream.config.name,
+      arrivalUs,
+      block,
+      idempotencyKey: parsed.length === 0 ? null : idempotencyKey,
+      accepted,
+      deadLetters,
+      unkeptDeadLetters: bad - deadLetters.length,
+      skewed,
+      timeSources: result.timeSources,
+    } as const;
+    const outcome = await commits.push(operation, block?.data.length ?? 256);
+    if (outcome.kind !== "committed") {
+      if (outcome.kind === "cleared")
+        throw new MillraceError("E_STORE", "a block was answered as something else");
+      stream.duplicates++;
+      job.lane.forget(stream);
+      return this.#answer(job, outcome);
+    }
+    logEnd.seq = outcome.seq;
+    stream.count(accepted, bad, result, block?.data.length ?? 0, clock.monotonicMs());
+    if (block !== null) {
+      stream.learn(block.schema);
+      stream.learnTimes(result.timeSources);
+      const { partials, maxEventUs, sources } = result;
+      const entry = {
+        kind: "block",
+        seq: outcome.seq,
+        stream: stream.config.name,
+        arrivalUs,
+        partials,
+        maxEventUs,
+        sources,
+      } as const;
+      if (job.planVersion === stream.planVersion) apply.push({ entry, block, arrivalUs });
+      else {
+        // Parsed before a change of the queries and committed after it: its partials are those of the queries before.
+        const lane = lanes.reduce((least, next) => (next.busy < least.busy ? next : least));
+        const later = lane
+          .replay(stream, block, arrivalUs)
+          .then((aggregated) => ({ ...entry, ...aggregated }));
+        apply.push({ entry, block, arrivalUs, later });
+      }
+    }
+    this.#answer(job, null);
+  }
+
+  #answer(job: ParsedJob, duplicate: (CommitOutcome & { kind: "duplicate" }) | null): void {
+    job.requests.forEach(({ settle }, index) => {
+      const outcome = job.result.outcomes[index]!;
+      if (duplicate !== null) {
+        const { accepted, deadLettered } = duplicate;
+        settle({ kind: "accepted", accepted, deadLettered, isDuplicate: true, errors: [] });
+      } else if (outcome.kind === "parsed") {
+        const { accepted, bad, errors } = outcome;
+        const first = errors.slice(0, ERRORS_IN_ANSWER);
+        settle({ kind: "accepted", accepted, deadLettered: bad, isDuplicate: false, errors: first });
+      } else if (outcome.kind === "too-large") {
+        settle({ kind: "too-large", limitBytes: this.#parts.maxBodyBytes });
+      } else {
+        settle(outcome);
+      }
+    });
+  }
+
+  #refuse(job: ParsedJob, refusal: IngestRefusal): void {
+    job.requests.forEach(({ settle }) => {
+      settle(refusal);
+    });
+  }
+
+  #countStages({ stages }: IngestResult): void {
+    this.stageNs.parse += stages.parseNs;
+    this.stageNs.aggregate += stages.aggregateNs;
+    this.stageNs.encode += stages.encodeNs;
+    this.stageNs.compress += stages.compressNs;
+  }
+}
