@@ -169,4 +169,13 @@ export const MIGRATIONS: readonly string[] = [
   `,
   // The sets of queries that were in force, each from its place in the log on.
   "CREATE TABLE configs (seq INTEGER PRIMARY KEY, body TEXT NOT NULL)",
+  // Rows of reference tables, and which entry of the log has them in force.
+  `
+  CREATE TABLE reference_tables (digest TEXT PRIMARY KEY, body TEXT NOT NULL);
+  CREATE TABLE config_tables (
+    seq INTEGER NOT NULL,
+    digest TEXT NOT NULL,
+    PRIMARY KEY (seq, digest)
+  ) WITHOUT ROWID;
+  `,
 ];

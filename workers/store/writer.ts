@@ -5,6 +5,7 @@ import { insertBlock } from "./block-row.ts";
 import type { Connection } from "./database.ts";
 import { RESULTS_PER_INSERT, type Statements } from "./statements.ts";
 import type { StreamEntry, StreamTable } from "./stream-table.ts";
+import { TableStore } from "./table-store.ts";
 
 /** What the store keeps of what would grow without end. */
 export interface StoreLimits {
@@ -49,6 +50,7 @@ export class Writer {
   readonly #streams: StreamTable;
   readonly #limits: StoreLimits;
   readonly alerts: AlertStore;
+  readonly tables: TableStore;
   /** Longest window stored of each query, in µs: it bounds where a read by time must start. */
   readonly #spans = new Map<string, number>();
   #counters: Counters;
@@ -61,6 +63,7 @@ export class Writer {
     this.#streams = streams;
     this.#limits = limits;
     this.alerts = new AlertStore(db);
+    this.tables = new TableStore(db);
     this.#counters = sql.readCounters.get() as Counters;
     this.#loadSpans();
   }
@@ -105,6 +108,7 @@ export class Writer {
       case "config": {
         const seq = this.#counters.nextSeq++;
         this.#sql.insertConfig.run(seq, operation.body);
+        if (operation.tables !== undefined) this.tables.write(seq, operation.tables);
         return { kind: "committed", seq };
       }
       case "clear-results": {
@@ -247,6 +251,7 @@ export class Writer {
     this.#sql.dropWatermarks.run();
     this.#sql.dropTicks.run();
     this.#sql.dropConfigs.run();
+    this.tables.drop();
     return { kind: "committed", seq };
   }
 
