@@ -6,7 +6,7 @@ import { createLog } from "./observe/log.ts";
 import { createMetrics } from "./observe/metrics.ts";
 import { systemClock } from "./pipeline/clock.ts";
 import { Compactor } from "./pipeline/compactor.ts";
-import { configAtStart, Reloader } from "./pipeline/reloader.ts";
+import { configAtStart, Reloader, tablesInForce } from "./pipeline/reloader.ts";
 import { startEngine } from "./pipeline/start-engine.ts";
 import { QueryClient } from "./query/query-client.ts";
 import { StorageClient } from "./store/storage-client.ts";
@@ -29,8 +29,10 @@ export interface RunningNode {
 export async function main(ofFile: Config, source = new ConfigSource(null, {})): Promise<RunningNode> {
   const log = createLog();
   const storage = await StorageClient.open(ofFile.dataDir);
+  const newest = storage.recovered.configs?.newest ?? null;
+  const put = await tablesInForce(storage, newest);
   const { config, origin } = await closeOnFailure(storage, () =>
-    configAtStart(source, ofFile, storage.recovered.configs?.newest ?? null, log),
+    configAtStart(source, ofFile, newest, put, log),
   );
   const { promise: failed, resolve: onFatal } = Promise.withResolvers<unknown>();
   const engine = await startEngine({ config, origin, storage, clock: systemClock, log, onFatal });

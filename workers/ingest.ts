@@ -26,6 +26,7 @@ import { MillraceError } from "./errors.ts";
 import type {
   AggregatedBlock,
   BodyOutcome,
+  FormerQueries,
   IngestBody,
   IngestResult,
   IngestTask,
@@ -55,6 +56,30 @@ const streams = new Map<string, LocalStream>();
 let tables = new Tables(core);
 const codec = await portableCodec();
 let replayBatch: BatchHandle | null = null;
+
+/** What a lane may ask for. */
+export type LaneTask =
+  | { readonly name: "ingest"; readonly task: IngestTask }
+  | { readonly name: "replay"; readonly task: ReplayTask }
+  | { readonly name: "extractLate"; readonly task: LateTask }
+  | { readonly name: "loadTable"; readonly task: TableData };
+
+/**
+ * Runs a lane's tasks. All of them come in here, for the thread pool looks up functions one by one: one that it has not found
+ * yet would be overtaken by those that it knows, and a setup or table by what needs it.
+ */
+export function run({ name, task }: LaneTask): unknown {
+  switch (name) {
+    case "ingest":
+      return ingest(task);
+    case "replay":
+      return replay(task);
+    case "extractLate":
+      return extractLate(task);
+    case "loadTable":
+      return loadTable(task);
+  }
+}
 
 /** Parses bodies of one stream into one block and its partial aggregates. Nothing is durable yet. */
 export function ingest(task: IngestTask): IngestResult {
@@ -122,15 +147,31 @@ export function extractLate(task: LateTask): StoredBlock | null {
 
 function extractGroups(task: LateTask): StoredBlock | null {
   const stream = streamOf(task.stream, task.setup);
+  const locals = task.former === null ? stream.locals : formerLocals(task.former);
   const batch = decodeStored(task.block);
   const mask = new Uint8Array(batchTimeRange(core, batch).rows);
   for (const { queryId, lateGroups } of task.groups) {
-    const entry = stream.locals.find((candidate) => candidate.queryId === queryId);
+    const entry = locals.find((candidate) => candidate.queryId === queryId);
     if (entry === undefined) continue;
     const rows = entry.local.maskLate(batch, lateGroups);
     for (let row = 0; row < mask.length; row++) mask[row] = (mask[row] ?? 0) | (rows[row] ?? 0);
   }
+  if (task.former !== null) for (const { local } of locals) local.dispose();
   return mask.includes(1) ? store(encodeRows(core, batch, task.stream, mask)) : null;
+}
+
+/** For one block alone, with tables of their own. */
+function formerLocals(former: FormerQueries): LocalStream["locals"] {
+  const own = new Tables(core);
+  for (const table of former.tables) own.load(table);
+  return former.queries.map((query) => {
+    const local = withExpressions(core, query, createLocal(core, query), own);
+    const dispose = (): void => {
+      local.dispose();
+      own.dispose();
+    };
+    return { queryId: query.id, local: { ...local, dispose } };
+  });
 }
 
 /**

@@ -1,5 +1,7 @@
 /** The types of everything that crosses a thread. Times are int64 microseconds since the epoch, as numbers or bigints as named. */
 
+import type { ConfigTables } from "./store/table-store.ts";
+
 export type FieldType = "bool" | "int" | "float" | "string";
 export interface SchemaField {
   readonly name: string;
@@ -130,6 +132,8 @@ export interface ExpressionProgram {
   readonly inputs: readonly string[];
   /** Names of its tables, by number. */
   readonly tables: readonly string[];
+  /** What it reads of them, by number: the table's number and the column's name. Left out by releases that numbered columns. */
+  readonly cells?: readonly { readonly table: number; readonly column: string }[];
 }
 
 export type TableValue = null | boolean | bigint | number | string;
@@ -248,7 +252,7 @@ export type CommitOperation =
   | { readonly kind: "watermark"; readonly stream: string; readonly timeUs: number | "end" }
   | ({ readonly kind: "tick" } & Tick)
   /** The queries change here: `body` is the JSON text of the set in force from this seq on. */
-  | { readonly kind: "config"; readonly body: string }
+  | { readonly kind: "config"; readonly body: string; readonly tables?: ConfigTables }
   | { readonly kind: "results"; readonly rows: readonly ResultRow[] }
   /** The same, as `result-rows.ts` packs them. */
   | { readonly kind: "packed-results"; readonly text: string }
@@ -409,8 +413,16 @@ export interface ReplayTask extends BlockTask {
   readonly arrivalUs: number;
 }
 
+/** Queries and tables that were in force for a block, where those of now are others. */
+export interface FormerQueries {
+  readonly queries: readonly QueryPlan[];
+  readonly tables: readonly TableData[];
+}
+
 /** Finds again the events of a block that belong to the named windows. */
 export interface LateTask extends BlockTask {
+  /** null: those of the setup. */
+  readonly former: FormerQueries | null;
   readonly groups: readonly { readonly queryId: number; readonly lateGroups: Uint8Array<ArrayBuffer> }[];
 }
 

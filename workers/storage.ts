@@ -7,6 +7,7 @@ import { databaseFile, databaseSizes } from "./store/data-dir.ts";
 import { explainFailure, type StoreFailure } from "./store/failure.ts";
 import { readLog as readLogEntries } from "./store/log-reader.ts";
 import { type Recovered, Store } from "./store/store.ts";
+import type { StoredTable } from "./store/table-store.ts";
 
 /** What every call answers: what was asked for, or why not. */
 export type StoreAnswer<T> = { readonly value: T } | StoreFailure;
@@ -60,6 +61,11 @@ export function swap(task: {
     release(task.into.data.buffer);
     return { value };
   });
+}
+
+/** The rows of reference tables with these digests, as far as they are there. */
+export function readTables(digests: readonly string[]): StoreAnswer<StoredTable[]> {
+  return withStore(({ writer }) => ({ value: writer.tables.read(digests) }));
 }
 
 /** Posts to webhooks that are due; beyond `maxWaiting` the oldest were set aside before. */

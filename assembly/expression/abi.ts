@@ -13,6 +13,11 @@ export function expressionBindTable(program: Program, index: u32, table: Table):
   if (index < program.tableCount) store<Table>(program.tables + index * sizeof<usize>(), table);
 }
 
+/** Says in which column of its table a cell of the program is; one that is in none is null. */
+export function expressionBindCell(program: Program, cell: u32, column: u32): void {
+  program.bindCell(cell, column);
+}
+
 /** The address of a byte a row: 1 where the condition is true. Valid until the next use of the program. */
 export function expressionMask(program: Program, batch: Batch): usize {
   evaluate(program, batch);

@@ -17,6 +17,8 @@ const enum Place {
 }
 export const NO_OPERAND: u32 = 0xffffffff;
 export const PROGRAM_VERSION: u32 = 1;
+/** No table has so many columns. */
+const NO_COLUMN: u32 = 0xffffffff;
 
 /** A field that the program reads. */
 @unmanaged
@@ -69,6 +71,9 @@ export class Program {
   valueSetCount: u32;
   tables: usize; // Table[tableCount], addresses or 0
   tableCount: u32;
+  /** By the number of a cell: which column of its table it is; cells beyond `cellCount` are numbered like columns. */
+  cellColumns: usize; // u32[cellCount]
+  cellCount: u32;
   buffers: usize; // Vector[bufferCount], addresses
   bufferCount: u32;
   steps: usize; // Step[stepCount]
@@ -98,6 +103,21 @@ export class Program {
 
   @inline table(index: u32): Table {
     return load<Table>(this.tables + index * sizeof<usize>());
+  }
+
+  @inline cellColumn(index: u32): u32 {
+    return index < this.cellCount ? load<u32>(this.cellColumns + (<usize>index << 2)) : index;
+  }
+
+  /** Says which column of its table a cell is. Cells between it and those known before are in no column. */
+  bindCell(index: u32, column: u32): void {
+    if (index >= this.cellCount) {
+      this.cellColumns = heap.realloc(this.cellColumns, (<usize>index + 1) << 2);
+      for (let cell = this.cellCount; cell < index; cell++)
+        store<u32>(this.cellColumns + (<usize>cell << 2), NO_COLUMN);
+      this.cellCount = index + 1;
+    }
+    store<u32>(this.cellColumns + (<usize>index << 2), column);
   }
 
   @inline valueSet(index: u32): ValueSet {
@@ -146,6 +166,7 @@ export class Program {
     heap.free(this.constants);
     heap.free(this.valueSets);
     heap.free(this.tables);
+    heap.free(this.cellColumns);
     heap.free(this.buffers);
     heap.free(this.steps);
     heap.free(this.derived);
@@ -189,6 +210,8 @@ export function readProgram(at: usize): Program {
   program.tableCount = cursor.u32();
   program.tables = heap.alloc(program.tableCount * sizeof<usize>() + 1);
   memory.fill(program.tables, 0, program.tableCount * sizeof<usize>());
+  program.cellCount = 0;
+  program.cellColumns = heap.alloc(1);
   program.bufferCount = cursor.u32();
   program.buffers = heap.alloc(program.bufferCount * sizeof<usize>() + 1);
   for (let i: u32 = 0; i < program.bufferCount; i++) {

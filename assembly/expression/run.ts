@@ -139,7 +139,7 @@ function runStep(program: Program, step: Step, batch: Batch, from: u32, rows: u3
     case Op.TableRow:
       return findRows(step, program.table(step.extra), a, out, rows);
     case Op.TableCell:
-      return readCells(program.table(step.extra), step.c, a, out, rows);
+      return readCells(program.table(step.extra), program.cellColumn(step.c), a, out, rows);
     default:
       return unaryMath(step.op, a, out, rows);
   }

@@ -10,16 +10,29 @@ export interface AlertCounts extends Omit<AlertStats, "alert"> {
 
 /** The alerts as the main thread knows them. */
 export class RunningAlerts {
-  readonly #configs: ReadonlyMap<string, AlertConfig>;
+  #configs: ReadonlyMap<string, AlertConfig>;
   readonly #stats = new Map<string, AlertStats>();
   readonly #listeners = new Set<AlertListener>();
-  readonly webhooks: readonly AlertWebhooks[];
+  webhooks: readonly AlertWebhooks[];
   /** Steps since the start, those of a replay among them. */
   steps = 0;
 
   constructor(configs: ReadonlyMap<string, AlertConfig>) {
     this.#configs = configs;
-    this.webhooks = [...configs.values()].map(({ name, webhooks }) => ({ alert: name, urls: webhooks }));
+    this.webhooks = webhooksOf(configs);
+  }
+
+  /** Other alerts are in force. Steps of those before may still be on their way: they go where they would have gone. */
+  replace(configs: ReadonlyMap<string, AlertConfig>): void {
+    this.#configs = configs;
+    const leaving = this.webhooks.filter(({ alert }) => !configs.has(alert));
+    this.webhooks = [...webhooksOf(configs), ...leaving];
+    for (const name of [...this.#stats.keys()]) if (!configs.has(name)) this.#stats.delete(name);
+  }
+
+  /** Everything up to the last `replace` is durable. */
+  settle(): void {
+    this.webhooks = webhooksOf(this.#configs);
   }
 
   get definitions(): readonly AlertPlan["definition"][] {
@@ -47,4 +60,8 @@ export class RunningAlerts {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
+}
+
+function webhooksOf(configs: ReadonlyMap<string, AlertConfig>): AlertWebhooks[] {
+  return [...configs.values()].map(({ name, webhooks }) => ({ alert: name, urls: webhooks }));
 }

@@ -31,6 +31,7 @@ import {
 } from "./query-parameters.ts";
 import type { HistoryReads, Page } from "./reads.ts";
 import { STATE_SETTLE_MS, settleInTime } from "./settle.ts";
+import { listTables, putTable, readTableRows } from "./tables.ts";
 import { postWatermark } from "./watermark.ts";
 
 export interface AppParts {
@@ -40,7 +41,7 @@ export interface AppParts {
   readonly log: Logger;
   readonly metrics: Metrics;
   /** Left out where the configuration cannot be changed. */
-  readonly reloader?: Pick<Reloader, "put">;
+  readonly reloader?: Pick<Reloader, "put" | "putTable">;
 }
 
 export type App = Hono<{ Bindings: HttpBindings }>;
@@ -89,7 +90,8 @@ function addInputRoutes(app: App, { config, engine, reads, metrics }: AppParts):
 }
 
 /** What the pipeline knows by itself. It answers even when windows stand still: that is when one looks. */
-function addStateRoutes(app: App, { config, engine, metrics, reloader }: AppParts): void {
+function addStateRoutes(app: App, parts: AppParts): void {
+  const { config, engine, metrics, reloader } = parts;
   app.get("/v1/streams", async (context) => {
     await settleInTime(engine, STATE_SETTLE_MS);
     return context.json({ streams: engine.streams().map(describeStream) });
@@ -134,9 +136,22 @@ function addStateRoutes(app: App, { config, engine, metrics, reloader }: AppPart
     const isSettled = await settleInTime(engine, STATE_SETTLE_MS);
     return context.json(describeNode(config, engine, isSettled));
   });
+  app.get("/v1/tables", (context) => context.json(listTables(engine)));
+  app.get("/v1/tables/:table", (context) => readTableRows(context, engine));
   app.get("/v1/config", (context) => context.json(describeConfig(engine.config())));
-  if (reloader !== undefined)
-    app.put("/v1/config", putConfig({ reloader, adminToken: config.adminToken ?? null }));
+  if (reloader !== undefined) addChangeRoutes(app, parts, reloader);
+}
+
+/** What changes the node while it runs. */
+function addChangeRoutes(
+  app: App,
+  { config, engine }: AppParts,
+  reloader: NonNullable<AppParts["reloader"]>,
+): void {
+  const adminToken = config.adminToken ?? null;
+  app.put("/v1/config", putConfig({ reloader, adminToken }));
+  const maxBytes = config.limits.maxTableBytes;
+  app.put("/v1/tables/:table", putTable({ engine, reloader, adminToken, maxBytes }));
 }
 
 /** What the store holds: pages of NDJSON. */

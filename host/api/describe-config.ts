@@ -1,6 +1,7 @@
 import type { AlertConfig } from "../config/alert.ts";
 import type { Config, QueryConfig, SelectItem, StreamConfig } from "../config/config.ts";
 import { formatDuration } from "../config/durations.ts";
+import { shownAddress } from "../config/webhook-addresses.ts";
 import { describeWindow } from "../config/window.ts";
 import { describeExpressions, describeTables } from "./describe-expressions.ts";
 
@@ -35,6 +36,7 @@ export function describeConfig(config: Config): object {
       maxSources: limits.maxSources,
       maxKeyClocks: limits.maxKeyClocks,
       maxState: size(limits.maxStateBytes),
+      maxTable: size(limits.maxTableBytes),
       maxLiveClients: limits.maxLiveClients,
       maxConnections: limits.maxConnections,
       maxWebhooksPerSecond: limits.maxWebhooksPerSecond,
@@ -93,9 +95,7 @@ function describeAlert({ from, when, clear, for: patience, severity, webhooks }:
     ...(clear === null ? {} : { clear: clear.text }),
     for: patience.kind === "samples" ? patience.count : formatDuration(patience.us),
     severity,
-    ...(webhooks.length === 0
-      ? {}
-      : { notify: webhooks.map((url) => ({ webhook: `${new URL(url).origin}/${REDACTED}` })) }),
+    ...(webhooks.length === 0 ? {} : { notify: webhooks.map((url) => ({ webhook: shownAddress(url) })) }),
   };
 }
 

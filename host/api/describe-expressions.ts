@@ -23,7 +23,7 @@ export function describeTables(tables: ReadonlyMap<string, TableConfig> | undefi
   if (tables === undefined) return {};
   const described = [...tables].map(([name, { file, key, on }]) => [
     name,
-    { file, key, ...(on === null ? {} : { on }) },
+    { ...(file === null ? {} : { file }), key, ...(on === null ? {} : { on }) },
   ]);
   return { tables: Object.fromEntries(described) };
 }

@@ -31,6 +31,12 @@ const parameter = (
 
 const stream = parameter("stream", "path", "stream name", { pattern: "^[A-Za-z0-9_.-]{1,128}$" });
 const query = parameter("query", "path", "query name");
+const table = parameter("table", "path", "table name");
+const authorization = parameter(
+  "Authorization",
+  "header",
+  "Bearer and the token of http.admin.token; without one, this machine only",
+);
 const ofStream = parameter("stream", "query", "only this stream");
 const paging = [
   parameter("limit", "query", "rows in a page", {
@@ -51,6 +57,7 @@ const readProblems = {
   503: problem("too many reads, or windows lag behind; see Retry-After"),
 };
 const noStream = { 404: problem("unknown stream") };
+const noTable = { 404: problem("unknown table") };
 const noQuery = { 404: problem("unknown query") };
 
 /** A list of rows that is read page by page. */
@@ -206,17 +213,38 @@ const paths: Readonly<Record<string, object>> = {
   "/v1/dlq": rows("Lines that could not be taken", "DeadLetter", [ofStream]),
   "/v1/losses": rows("The ledger of what was given up", "Loss", [ofStream]),
   "/v1/status": read("How the node is, in one document", json("Status")),
+  "/v1/tables": read("Reference tables", json("TableList")),
+  "/v1/tables/{table}": {
+    ...read("The rows of a reference table that are in force", ndjson("TableRow"), [table], noTable),
+    put: {
+      summary: "Replace the rows of a reference table that has no file; answered once they are in force",
+      parameters: [table, authorization],
+      requestBody: {
+        required: true,
+        content: {
+          "application/json": { schema: { type: "array" } },
+          ...ndjson("TableRow"),
+          ...text("text/csv"),
+        },
+      },
+      responses: {
+        200: ok("in force", json("TablePutAnswer")),
+        400: problem("the rows did not come whole"),
+        401: problem("no token, or another"),
+        403: problem("no token is set, and this is another machine"),
+        ...noTable,
+        409: problem("the table has a file"),
+        413: problem("larger than limits.maxTable"),
+        415: problem("of a form that cannot be read"),
+        422: problem("not rows, or an expression does not fit them; nothing was changed"),
+      },
+    },
+  },
   "/v1/config": {
     ...read("The configuration in force; as a document it may be put back", json("Config")),
     put: {
       summary: "Change the configuration while the node runs; answered once the whole of it is in force",
-      parameters: [
-        parameter(
-          "Authorization",
-          "header",
-          "Bearer and the token of http.admin.token; without one, this machine only",
-        ),
-      ],
+      parameters: [authorization],
       requestBody: { required: true, content: { ...text("application/yaml"), ...json("Config") } },
       responses: {
         200: ok("in force", json("ReloadAnswer")),

@@ -1,14 +1,15 @@
-import { createHash, timingSafeEqual } from "node:crypto";
 import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 import { BodyReader } from "../ingest/body.ts";
 import { refuseUnread } from "../ingest/refuse-unread.ts";
+import type { ReloadOutcome } from "../pipeline/engine.ts";
+import type { NamedChange } from "../pipeline/query-set.ts";
 import type { Reloader } from "../pipeline/reloader.ts";
+import { adminRefusal } from "./admin.ts";
 import type { Problem } from "./problem.ts";
 import type { ReloadAnswer } from "./schemas.ts";
 
 const MAX_BYTES = 1024 * 1024;
-const LOOPBACK = /^(::ffff:)?127\.|^::1$/;
 
 export interface PutConfigParts {
   readonly reloader: Pick<Reloader, "put">;
@@ -23,9 +24,8 @@ export function putConfig({ reloader, adminToken }: PutConfigParts): Handler {
   return async (context) => {
     const { incoming } = context.env;
     const refuse = (problem: Problem): Response => refuseUnread(incoming, problem, MAX_BYTES);
-    if (adminToken === null) {
-      if (!LOOPBACK.test(incoming.socket.remoteAddress ?? "")) return refuse(notLocal);
-    } else if (!isToken(incoming.headers.authorization ?? "", adminToken)) return refuse(noToken);
+    const refusal = adminRefusal(incoming, adminToken);
+    if (refusal !== null) return refuse(refusal);
     const read = await bodies.read(incoming, MAX_BYTES);
     if (read.kind !== "read") return refuse(read.kind === "too-large" ? tooLarge : unread);
     const answer = await reloader.put(Buffer.from(read.body).toString());
@@ -37,37 +37,24 @@ export function putConfig({ reloader, adminToken }: PutConfigParts): Handler {
       }));
       return refuse({ ...invalid, errors });
     }
-    const { version, added, changed, removed, backfilling } = answer.outcome;
-    return context.json({
-      version,
-      added: [...added],
-      changed: [...changed],
-      removed: [...removed],
-      backfilling: [...backfilling],
-    } satisfies ReloadAnswer);
+    return context.json(reloadAnswer(answer.outcome));
   };
 }
 
-/** Takes as long whatever is wrong. */
-function isToken(header: string, token: string): boolean {
-  const digest = (text: string): Buffer => createHash("sha256").update(text).digest();
-  return timingSafeEqual(digest(header), digest(`Bearer ${token}`));
+function reloadAnswer({ version, backfilling, alerts, tables, ...queries }: ReloadOutcome): ReloadAnswer {
+  return {
+    version,
+    ...names(queries),
+    backfilling: [...backfilling],
+    ...(alerts === undefined ? {} : { alerts: names(alerts) }),
+    ...(tables === undefined ? {} : { tables: names(tables) }),
+  };
 }
 
-const notLocal: Problem = {
-  status: 403,
-  code: "E_ADMIN_LOCAL",
-  title: "Only from this machine",
-  detail:
-    "without http.admin.token the configuration is changed from the node's own machine only; set a token",
-};
-const noToken: Problem = {
-  status: 401,
-  code: "E_ADMIN_TOKEN",
-  title: "Not allowed",
-  detail: "send Authorization: Bearer with the token of http.admin.token",
-  headers: { "www-authenticate": "Bearer" },
-};
+function names({ added, changed, removed }: NamedChange): Record<keyof NamedChange, string[]> {
+  return { added: [...added], changed: [...changed], removed: [...removed] };
+}
+
 const tooLarge: Problem = {
   status: 413,
   code: "E_TOO_LARGE",

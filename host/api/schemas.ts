@@ -131,12 +131,29 @@ const window = z.discriminatedUnion("kind", [
 ]);
 
 const queryNames = z.array(z.string());
+const namedChange = z.strictObject({ added: queryNames, changed: queryNames, removed: queryNames });
 const reloadAnswer = z.strictObject({
   version: count.describe("of the configuration; one more with each change"),
   added: queryNames.describe("queries that are new"),
   changed: queryNames.describe("queries that start anew, since what they compute changed"),
   removed: queryNames.describe("queries that are no more; their results stay"),
   backfilling: queryNames.describe("of those added and changed: first they read stored events"),
+  alerts: namedChange.optional().describe("left out when none changed"),
+  tables: namedChange.optional().describe("by their declaration or rows; left out when none changed"),
+});
+
+const table = z.strictObject({
+  table: z.string(),
+  key: z.string().describe("the column that names the row"),
+  on: z.string().optional().describe("the events' field with that name; left out: the stream's key"),
+  file: z.string().optional().describe("left out: rows come with PUT"),
+  rows: count,
+  columns: z.array(z.strictObject({ name: z.string(), type: z.enum(["bool", "int", "float", "string"]) })),
+});
+const tablePutAnswer = z.strictObject({
+  table: z.string(),
+  rows: count,
+  version: count.describe("of the configuration from here on"),
 });
 
 const query = z.strictObject({
@@ -321,6 +338,9 @@ export const schemas = {
     subject: z.string().optional().describe("the query or alert"),
   }),
   ReloadAnswer: reloadAnswer,
+  TableList: z.strictObject({ tables: z.array(table) }),
+  TableRow: z.record(z.string(), z.unknown()).describe("a row's columns"),
+  TablePutAnswer: tablePutAnswer,
   Config: z.record(z.string(), z.unknown()).describe("in the form of the configuration file, secrets as ***"),
   Health: z.strictObject({ status: z.literal("ok") }),
   Readiness: z.strictObject({ ready: z.boolean() }),
@@ -329,6 +349,8 @@ export const schemas = {
 export type SchemaName = keyof typeof schemas;
 export type StreamAnswer = z.infer<typeof stream>;
 export type ClocksAnswer = z.infer<typeof clocks>;
+export type TableAnswer = z.infer<typeof table>;
+export type TablePutAnswer = z.infer<typeof tablePutAnswer>;
 export type ReloadAnswer = z.infer<typeof reloadAnswer>;
 export type LateApplyAnswer = z.infer<typeof lateApplyAnswer>;
 export type QueryAnswer = z.infer<typeof query>;

@@ -8,6 +8,7 @@ import type { Path } from "./places.ts";
 import type { ConfigFile } from "./schema.ts";
 import { nearest } from "./suggest.ts";
 import { tableColumns } from "./table/load.ts";
+import { isShownAddress } from "./webhook-addresses.ts";
 
 export const DEFAULT_SEVERITY = "warning";
 const DEFINITION_DIGITS = 16;
@@ -57,6 +58,11 @@ export function buildAlert(name: string, input: AlertInput, around: AlertSurroun
   const whenProgram = compile("when", when);
   const clearProgram = clear === null ? null : compile("clear", clear);
   if (whenProgram === null || (clear !== null && clearProgram === null)) return null;
+  (input.notify ?? []).forEach(({ webhook }, index) => {
+    if (!isShownAddress(webhook)) return;
+    const message = `${webhook} is how an address is shown, and the alert ${name} has none there`;
+    around.report(["alerts", name, "notify", index, "webhook"], { message, fix: "write the whole address" });
+  });
   const patience = input.for ?? { kind: "samples", count: 1 };
   const from = { kind: source.kind, name: input.from };
   return {
@@ -72,8 +78,11 @@ export function buildAlert(name: string, input: AlertInput, around: AlertSurroun
   };
 }
 
+/** What is in force of an alert; where its steps are posted is no part of that. */
+export type SetAlert = Pick<AlertConfig, "name" | "severity" | "from" | "programs" | "for" | "definition">;
+
 /** What the threads must know of an alert. `id`: its place among all. */
-export function alertPlan(alert: AlertConfig, stream: StreamConfig, id: number): AlertPlan {
+export function alertPlan(alert: SetAlert, stream: StreamConfig, id: number): AlertPlan {
   const { name, severity, from, programs, definition } = alert;
   return { id, name, severity, from, ...programs, for: alert.for, by: [stream.key.fields], definition };
 }

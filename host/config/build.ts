@@ -4,15 +4,15 @@ import { explainType } from "./aggregates.ts";
 import { type AlertConfig, buildAlert } from "./alert.ts";
 import type { Config, Limits, QueryConfig, QueryExpressions, StreamConfig, TableConfig } from "./config.ts";
 import { DEFAULT_LIMITS, DEFAULTS } from "./defaults.ts";
-import { compileHaving, compileRows, type QueryProblem } from "./expression/compile.ts";
+import type { QueryProblem } from "./expression/compile.ts";
 import { typeOfKind } from "./expression/kinds.ts";
 import { extentOf, MAX_EARLY_OVERLAP } from "./pane-window.ts";
 import type { Path } from "./places.ts";
 import { splitFix } from "./problems.ts";
+import { compileExpressions } from "./query-expressions.ts";
 import { QuerySources } from "./query-sources.ts";
 import type { ConfigFile } from "./schema.ts";
 import { nearest } from "./suggest.ts";
-import { tableColumns } from "./table/load.ts";
 import { buildWindow } from "./window.ts";
 
 /** Says that the setting at a path is wrong: `message; fix`. `column` is 0-based within its text. */
@@ -129,23 +129,13 @@ function buildExpressions(
   if (stream === undefined || (where === null && derive.length === 0 && having === null)) return null;
   const refuse = ({ path, problem: { at, message, fix } }: QueryProblem): void =>
     report(["queries", plain.name, ...path], { message, fix }, at);
-  const columns = [...tables].map(([name, table]) => [name, tableColumns(table, stream.key.fields)] as const);
-  const rows = compileRows({ where, derive }, stream, new Map(columns));
-  rows.problems.forEach(refuse);
-  const results = compileHaving({ having, by: plain.by, select: plain.select }, stream, rows.kinds);
-  if (results?.ok === false) refuse({ path: ["having"], problem: results.problem });
-  return {
-    where,
-    derive,
-    having,
-    rows: rows.program,
-    kinds: rows.kinds,
-    results: results?.ok ? results.value : null,
-  };
+  const { expressions, problems } = compileExpressions({ where, derive, having }, plain, stream, tables);
+  problems.forEach(refuse);
+  return expressions;
 }
 
 function checkQuery(query: QueryConfig, sources: QuerySources, refuse: Refuse): void {
-  const { name, from, by, select, expressions } = query;
+  const { name, expressions } = query;
   checkEarly(query, refuse);
   const objection = sources.explain(query);
   if (objection !== null) refuse(["queries", name, "from"], objection);
@@ -155,6 +145,12 @@ function checkQuery(query: QueryConfig, sources: QuerySources, refuse: Refuse): 
   if (query.isOnQuery && expressions?.rows?.tables.length)
     refuse(["queries", name], "is from a query, where tables cannot be joined; join them in that query");
   if (stream.watermark.per === "key") checkKeyClock(query, refuse);
+  checkFields(query, stream, refuse);
+}
+
+/** Whether the fields that `by` and `select` name are there, and of a type that fits. */
+export function checkFields(query: QueryConfig, stream: StreamConfig, refuse: Refuse): void {
+  const { name, from, by, select, expressions } = query;
   const { fields, extra, key } = stream;
   if (fields === null) return;
   const types = new Map<string, FieldType | null>(fields.map((field) => [field.name, field.type]));
@@ -244,6 +240,7 @@ function buildLimits(input: NonNullable<ConfigFile["limits"]>, refuse: Refuse): 
     maxStateBytes: input.maxState ?? DEFAULT_LIMITS.maxStateBytes,
     maxLiveClients: input.maxLiveClients ?? DEFAULT_LIMITS.maxLiveClients,
     maxConnections: input.maxConnections ?? DEFAULT_LIMITS.maxConnections,
+    maxTableBytes: input.maxTable ?? DEFAULT_LIMITS.maxTableBytes,
     maxWebhooksPerSecond: input.maxWebhooksPerSecond ?? DEFAULT_LIMITS.maxWebhooksPerSecond,
     maxQueuedWebhooks: input.maxQueuedWebhooks ?? DEFAULT_LIMITS.maxQueuedWebhooks,
   };

@@ -24,6 +24,8 @@ export interface Config {
   /** Left out when there are none. */
   readonly tables?: ReadonlyMap<string, TableConfig>;
   readonly alerts: ReadonlyMap<string, AlertConfig>;
+  /** Addresses of webhooks as they are written, where they hold variables. */
+  readonly writtenWebhooks?: ReadonlyMap<string, string>;
   readonly limits: Limits;
   readonly ingestWorkers: number;
   readonly checkpointEveryMs: number;
@@ -84,8 +86,8 @@ export interface QueryExpressions {
 
 export interface TableConfig {
   readonly name: string;
-  /** As written. */
-  readonly file: string;
+  /** As written; null: its rows come with `PUT /v1/tables/{name}`. */
+  readonly file: string | null;
   readonly key: string;
   /** The events' field with the key; null: the stream's key. */
   readonly on: string | null;
@@ -123,6 +125,8 @@ export interface Limits {
   readonly maxConnections: number;
   /** Posts to webhooks a second; further ones wait. */
   readonly maxWebhooksPerSecond: number;
+  /** Largest reference table, as its file or body. */
+  readonly maxTableBytes: number;
   /** Posts to webhooks that wait; beyond them the oldest are set aside. */
   readonly maxQueuedWebhooks: number;
 }

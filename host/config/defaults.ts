@@ -32,6 +32,8 @@ export const DEFAULT_LIMITS: Limits = {
   maxLiveClients: 100,
   // Each takes a few tens of KiB.
   maxConnections: 10_000,
+  // Every ingest thread holds them in memory.
+  maxTableBytes: 64 * MIB,
   maxWebhooksPerSecond: 20,
   maxQueuedWebhooks: 10_000,
 };

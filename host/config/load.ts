@@ -2,13 +2,15 @@ import { existsSync, readFileSync } from "node:fs";
 import { type Document, LineCounter, parseDocument, type YAMLParseError } from "yaml";
 import { buildConfig, type Report } from "./build.ts";
 import type { Config, TableConfig } from "./config.ts";
+import { DEFAULT_LIMITS } from "./defaults.ts";
 import { type Environment, substituteVariables } from "./env.ts";
 import { explainIssues } from "./explain.ts";
 import { Places } from "./places.ts";
 import type { Problem } from "./problems.ts";
 import { configFile, parseListen } from "./schema.ts";
-import { loadTable } from "./table/load.ts";
+import { type KnownTables, loadTable } from "./table/load.ts";
 import { unveil, veil } from "./veil.ts";
+import { watchAddresses } from "./webhook-addresses.ts";
 
 /** What the command line says over the file. */
 export interface Overrides {
@@ -23,11 +25,15 @@ export type LoadResult =
 export const DEFAULT_FILE = "millrace.yaml";
 
 /** Loads a configuration. Without a path, `millrace.yaml` is used where it exists, else the defaults. */
-export function loadConfig(path: string | null, overrides: Overrides = {}): LoadResult {
+export function loadConfig(
+  path: string | null,
+  overrides: Overrides = {},
+  known: KnownTables = new Map(),
+): LoadResult {
   const file = path ?? (existsSync(DEFAULT_FILE) ? DEFAULT_FILE : null);
-  if (file === null) return parseConfig("", "defaults", overrides);
+  if (file === null) return parseConfig("", "defaults", overrides, process.env, known);
   try {
-    return parseConfig(readFileSync(file, "utf8"), file, overrides);
+    return parseConfig(readFileSync(file, "utf8"), file, overrides, process.env, known);
   } catch (cause) {
     if (!(cause instanceof Error && "code" in cause)) throw cause;
     const message =
@@ -44,12 +50,14 @@ export function parseConfig(
   file: string,
   overrides: Overrides = {},
   environment: Environment = process.env,
+  known: KnownTables = new Map(),
 ): LoadResult {
   const lines = new LineCounter();
   const document = parseDocument(veil(text), { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
   const places = new Places(document, lines);
   const malformed = [...document.errors, ...document.warnings];
   if (malformed.length > 0) return refuse(malformed.map((error) => explainSyntax(error, file, places)));
+  const writtenAddresses = watchAddresses(document);
   const missing = substituteVariables(document, environment);
   const problems: Problem[] = missing.map(({ name, offset }) => {
     const message = `the environment variable ${name} is not set`;
@@ -67,12 +75,13 @@ export function parseConfig(
     );
     return refuse([...problems, ...others]);
   }
+  const maxBytes = parsed.data.limits?.maxTable ?? DEFAULT_LIMITS.maxTableBytes;
   const tables = new Map<string, TableConfig>();
   for (const [name, input] of Object.entries(parsed.data.tables ?? {})) {
-    const loaded = loadTable(name, input, file);
+    const loaded = loadTable(name, input, { configFile: file, maxBytes, known });
     if (loaded.ok) tables.set(name, loaded.table);
     else if (loaded.problem.file !== "") problems.push(loaded.problem);
-    else problems.push({ ...loaded.problem, file, ...places.ofValue(["tables", name, "file"]) });
+    else problems.push({ ...loaded.problem, file, ...places.ofValue(loaded.problem.path.split(".")) });
   }
   // What uses a table that is not there would only be said twice.
   if (problems.length > missing.length) return refuse(problems);
@@ -93,7 +102,8 @@ export function parseConfig(
     });
   }
   if (listen === null || problems.length > 0) return refuse(problems);
-  return { ok: true, config: { ...config, dataDir: overrides.dataDir ?? config.dataDir, listen } };
+  const dataDir = overrides.dataDir ?? config.dataDir;
+  return { ok: true, config: { ...config, dataDir, listen, writtenWebhooks: writtenAddresses() } };
 }
 
 function toContent(document: Document): { ok: true; value: unknown } | { ok: false; message: string } {

@@ -219,7 +219,8 @@ const table = z.strictObject({
   file: z
     .string("must be a file")
     .min(1, "must be a file")
-    .describe("CSV, JSON or NDJSON; relative to this file."),
+    .optional()
+    .describe("CSV, JSON or NDJSON; relative to this file. Default: rows come with PUT /v1/tables/{name}."),
   key: field.describe("The column that names the row."),
   on: field.optional().describe("The events' field with that name. Default: the stream's key."),
 });
@@ -285,6 +286,9 @@ const limits = z.strictObject({
   maxState: size(64 * 1024, 1024 * MIB)
     .optional()
     .describe("Memory of the windows before 503 for events that do not close any. Default: 1GiB."),
+  maxTable: size(1024, 256 * MIB)
+    .optional()
+    .describe("Largest reference table, as its file or body; each ingest thread holds it. Default: 64MiB."),
   maxLiveClients: whole(1, 1e5).optional().describe("Open live feeds. Default: 100."),
   maxConnections: whole(1, 1e6)
     .optional()

@@ -21,7 +21,6 @@ const FIXED: readonly (readonly [
   [["checkpoint", "every"], ({ checkpointEveryMs }) => checkpointEveryMs, "it is read at the start"],
   [["durability", "groupCommit"], ({ groupCommitMs }) => groupCommitMs, "it is read at the start"],
   [["workers", "ingest"], ({ ingestWorkers }) => ingestWorkers, "threads are made at the start"],
-  [["alerts"], ({ alerts }) => alerts, "they are read at the start"],
   [["limits"], ({ limits }) => limits, "memory is planned at the start"],
 ];
 /** What stands for a secret where a configuration is shown: it says that it is as it is. */
@@ -49,7 +48,7 @@ export class ConfigSource {
   /** As `load`, over a running node: settings that it read at its start must be left out or as they are. */
   reload(current: Config): LoadResult {
     const { file } = this;
-    const loaded = this.load();
+    const loaded = loadConfig(this.#path, this.#overrides, current.tables);
     return loaded.ok
       ? keepFixed(file === null ? "" : readFileSync(file, "utf8"), file ?? "", current, loaded.config)
       : loaded;
@@ -58,7 +57,7 @@ export class ConfigSource {
   /** A document that was sent. Tables' files are looked for beside the node's own file. */
   parse(document: string, current: Config): LoadResult {
     const file = this.file ?? "configuration";
-    const parsed = parseConfig(document, file, this.#overrides);
+    const parsed = parseConfig(document, file, this.#overrides, process.env, current.tables);
     return parsed.ok ? keepFixed(document, file, current, parsed.config) : parsed;
   }
 
@@ -70,7 +69,7 @@ export class ConfigSource {
   }
 }
 
-/** The streams, queries and tables of `next` with all else as it is. */
+/** The streams, queries, tables and alerts of `next` with all else as it is. */
 function keepFixed(text: string, file: string, current: Config, next: Config): LoadResult {
   const lines = new LineCounter();
   const document = parseDocument(veil(text), { lineCounter: lines });
@@ -86,9 +85,7 @@ function keepFixed(text: string, file: string, current: Config, next: Config): L
   });
   if (problems.length > 0) return { ok: false, problems };
   const { tables: _tables, ...kept } = current;
-  const { acceptsAnyStream, streams, queries, tables } = next;
-  return {
-    ok: true,
-    config: { ...kept, acceptsAnyStream, streams, queries, ...(tables === undefined ? {} : { tables }) },
-  };
+  const { acceptsAnyStream, streams, queries, alerts, writtenWebhooks = new Map(), tables } = next;
+  const changed = { acceptsAnyStream, streams, queries, alerts, writtenWebhooks };
+  return { ok: true, config: { ...kept, ...changed, ...(tables === undefined ? {} : { tables }) } };
 }

@@ -9,7 +9,7 @@ import type { Engine, IngestOutcome, IngestRefusal } from "../pipeline/engine.ts
 import { announcedBytes, type BodyRead, type BodyReader } from "./body.ts";
 import { refuseUnread } from "./refuse-unread.ts";
 
-const FORMATS: ReadonlyMap<string, BodyFormat> = new Map([
+export const FORMATS: ReadonlyMap<string, BodyFormat> = new Map([
   ["application/x-ndjson", "ndjson"],
   ["application/ndjson", "ndjson"],
   ["application/jsonlines", "ndjson"],
@@ -18,7 +18,7 @@ const FORMATS: ReadonlyMap<string, BodyFormat> = new Map([
   ["text/csv", "csv"],
 ]);
 /** What `curl --data` says when it is told nothing else. */
-const UNTOLD_TYPE = "application/x-www-form-urlencoded";
+export const UNTOLD_TYPE = "application/x-www-form-urlencoded";
 const ENCODINGS: ReadonlyMap<string, BodyEncoding> = new Map([
   ["identity", "identity"],
   ["gzip", "gzip"],
@@ -120,7 +120,7 @@ function readForm(headers: IncomingHttpHeaders): BodyForm | Problem {
 }
 
 /** The type without its parameters, in lower case; empty when there is none. */
-function mediaType(header: string | undefined): string {
+export function mediaType(header: string | undefined): string {
   if (header === undefined) return "";
   const end = header.indexOf(";");
   return (end < 0 ? header : header.slice(0, end)).trim().toLowerCase();

@@ -1,10 +1,10 @@
 import { MillraceError } from "../../workers/errors.ts";
-import type { ApplyEntry, ApplyResult, StoredBlock } from "../../workers/messages.ts";
+import type { ApplyEntry, ApplyResult, FormerQueries, StoredBlock } from "../../workers/messages.ts";
 import { release } from "../../workers/move.ts";
 import { splitResults, unpackResults } from "../../workers/result-rows.ts";
 import type { CommitQueue } from "./commit-queue.ts";
 import type { Lane } from "./lane.ts";
-import type { StreamRegistry } from "./stream-registry.ts";
+import type { InForce, RunningStream, StreamRegistry } from "./stream-registry.ts";
 import type { WindowWorker } from "./window-worker.ts";
 
 /** Log entries given to the window thread at once. */
@@ -22,6 +22,8 @@ export interface CommittedEntry {
   readonly entry: ApplyEntry;
   readonly block: StoredBlock | null;
   readonly arrivalUs: number;
+  /** The queries and tables under which the block was aggregated; left out: there is no block. */
+  readonly inForce?: InForce;
   /** What is to be applied instead, once it is there; entries behind it wait. */
   readonly later?: Promise<ApplyEntry>;
 }
@@ -193,7 +195,7 @@ export class ApplyLoop {
     const stream = this.#registry.stream(late.stream);
     const lane = this.#lanes.reduce((least, next) => (next.busy < least.busy ? next : least));
     if (source?.block == null || stream === undefined) return [];
-    const block = await lane.extractLate(stream, source.block, late.groups);
+    const block = await lane.extractLate(stream, source.block, late.groups, formerOf(stream, source, late));
     if (block === null) return [];
     const atUs = source.arrivalUs;
     const operation = { kind: "late", stream: late.stream, sourceSeq: late.seq, block, atUs } as const;
@@ -245,6 +247,19 @@ export class ApplyLoop {
     this.#waiters = this.#waiters.filter((waiter) => waiter.seq > seq);
     for (const { resolve } of due) resolve();
   }
+}
+
+/** What held for the block where something else holds by now; null: the same. */
+function formerOf(
+  stream: RunningStream,
+  { inForce }: CommittedEntry,
+  { groups }: ApplyResult["late"][number],
+): FormerQueries | null {
+  if (inForce === undefined || inForce === stream.inForce) return null;
+  const plans = inForce.queries.map(({ plan }) => plan);
+  const queries = plans.filter(({ id }) => groups.some(({ queryId }) => queryId === id));
+  const names = queries.flatMap(({ expressions }) => expressions?.tables ?? []);
+  return { queries, tables: inForce.tables.filter(({ name }) => names.includes(name)) };
 }
 
 function failed(cause: unknown): MillraceError {

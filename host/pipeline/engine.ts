@@ -12,7 +12,7 @@ import type { ClockReport } from "../../workers/window.ts";
 import type { AlertCounts, AlertListener } from "../alert/running-alerts.ts";
 import type { WebhookStatus } from "../alert/webhook-sender.ts";
 import type { Config, QueryConfig, StreamConfig } from "../config/config.ts";
-import type { ConfigOrigin } from "./query-set.ts";
+import type { ConfigOrigin, NamedChange } from "./query-set.ts";
 
 /** One request's body on its way in. The buffer is transferred: the caller must not use it afterwards. */
 export interface IngestRequest {
@@ -89,6 +89,9 @@ export interface ReloadOutcome {
   readonly changed: readonly string[];
   readonly removed: readonly string[];
   readonly backfilling: readonly string[];
+  /** Left out when none changed. */
+  readonly alerts?: NamedChange;
+  readonly tables?: NamedChange;
 }
 
 export interface QueryState {
@@ -168,8 +171,11 @@ export interface Engine {
   subscribeAlerts(listener: AlertListener): () => void;
   /** The configuration in force. */
   config(): Config;
-  /** Puts a configuration in force at one place of the log. Settings that cannot change are as they were. */
-  reload(config: Config, origin: ConfigOrigin): Promise<ReloadOutcome>;
+  /**
+   * Puts a configuration in force at one place of the log. Settings that cannot change are as they were. `origin`: left out
+   * where it stays as it is.
+   */
+  reload(config: Config, origin?: ConfigOrigin): Promise<ReloadOutcome>;
   /** Whether there is, or was, a query of that name: then it may have results. */
   knowsQuery(name: string): boolean;
   /** Calls `listener` for each durable result row of the query; returns the way to stop. */

@@ -71,6 +71,7 @@ export class JobCommit {
       stream.learn(block.schema);
       stream.learnTimes(result.timeSources);
       const { partials, maxEventUs, sources } = result;
+      const { inForce } = stream;
       const entry = {
         kind: "block",
         seq: outcome.seq,
@@ -80,14 +81,14 @@ export class JobCommit {
         maxEventUs,
         sources,
       } as const;
-      if (job.planVersion === stream.planVersion) apply.push({ entry, block, arrivalUs });
+      if (job.planVersion === stream.planVersion) apply.push({ entry, block, arrivalUs, inForce });
       else {
         // Parsed before a change of the queries and committed after it: its partials are those of the queries before.
         const lane = lanes.reduce((least, next) => (next.busy < least.busy ? next : least));
         const later = lane
           .replay(stream, block, arrivalUs)
           .then((aggregated) => ({ ...entry, ...aggregated }));
-        apply.push({ entry, block, arrivalUs, later });
+        apply.push({ entry, block, arrivalUs, inForce, later });
       }
     }
     this.#answer(job, null);

@@ -1,6 +1,8 @@
 import { Piscina } from "piscina";
+import type { LaneTask } from "../../workers/ingest.ts";
 import type {
   AggregatedBlock,
+  FormerQueries,
   IngestBody,
   IngestResult,
   IngestTask,
@@ -12,6 +14,8 @@ import type {
 import type { RunningStream } from "./stream-registry.ts";
 import { workerFile } from "./worker-file.ts";
 
+/** The worker's one function: what is asked first is done first. */
+const TASKS = "run";
 /** Tasks given to a lane ahead of the one it works on, so that it never waits for the main thread. */
 export const LANE_DEPTH = 2;
 
@@ -54,30 +58,31 @@ export class Lane {
       bodies,
     };
     return this.#run(
-      "ingest",
-      task,
+      { name: "ingest", task },
       bodies.map((body) => body.body),
     );
   }
 
   replay(stream: RunningStream, block: StoredBlock, arrivalUs: number): Promise<AggregatedBlock> {
     const task: ReplayTask = { stream: stream.config.name, setup: this.#setupFor(stream), block, arrivalUs };
-    return this.#run("replay", task, []);
+    return this.#run({ name: "replay", task }, []);
   }
 
   extractLate(
     stream: RunningStream,
     block: StoredBlock,
     groups: LateTask["groups"],
+    former: FormerQueries | null,
   ): Promise<StoredBlock | null> {
-    const task: LateTask = { stream: stream.config.name, setup: this.#setupFor(stream), block, groups };
-    return this.#run("extractLate", task, []);
+    const setup = this.#setupFor(stream);
+    const task: LateTask = { stream: stream.config.name, setup, block, groups, former };
+    return this.#run({ name: "extractLate", task }, []);
   }
 
   /** Makes a reference table known to the thread, which then has it for every later task. */
   loadTable(table: TableData): Promise<void> {
     this.#tables.set(table.name, table);
-    return this.#pool.run(table, { name: "loadTable" });
+    return this.#pool.run({ name: "loadTable", task: table } satisfies LaneTask, { name: TASKS });
   }
 
   /**
@@ -99,10 +104,10 @@ export class Lane {
     return stream.setup();
   }
 
-  async #run<T>(name: string, task: object, transferList: ArrayBuffer[]): Promise<T> {
+  async #run<T>(task: LaneTask, transferList: ArrayBuffer[]): Promise<T> {
     this.busy++;
     try {
-      return (await this.#pool.run(task, { name, transferList })) as T;
+      return (await this.#pool.run(task, { name: TASKS, transferList })) as T;
     } catch (cause) {
       // The thread may not have taken the setup in, or lost all of them with its core: it gets them again.
       this.#known.clear();

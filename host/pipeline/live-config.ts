@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import { MillraceError } from "../../workers/errors.ts";
 import type { BackfilledState, LogEntry, TableData } from "../../workers/messages.ts";
 import type { Config } from "../config/config.ts";
+import { digestOf, emptyTable, fromStored, toStored } from "../config/table/stored.ts";
 import type { StorageClient } from "../store/storage-client.ts";
 import type { ApplyLoop, CommittedEntry } from "./apply-loop.ts";
 import { Backfills } from "./backfills.ts";
@@ -24,6 +25,9 @@ import {
 } from "./query-set.ts";
 import type { RunningQuery, StreamRegistry } from "./stream-registry.ts";
 import { windowSetups } from "./window-setups.ts";
+
+/** What a set takes in a commit, about. */
+const SET_BYTES = 4_096;
 
 export interface LiveConfigParts {
   readonly config: Config;
@@ -49,17 +53,23 @@ export class LiveConfig {
   readonly #parts: LiveConfigParts;
   readonly backfills: Backfills;
   #config: Config;
+  /** Tables of the newest entry of the log: their rows are in the store. */
+  #stored: ReadonlySet<string>;
+  /** What the lanes have of tables, by name. */
+  readonly #loaded = new Map<string, TableData>();
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(parts: LiveConfigParts) {
     this.#parts = parts;
     this.#config = parts.config;
+    const { configs } = parts.storage.recovered;
+    this.#stored = configs === null ? new Set() : digestsOf(readQuerySet(configs.newest));
     const { storage, commits, log, logEnd } = parts;
     this.backfills = new Backfills({
       dir: this.#config.dataDir,
       storage,
       commits,
-      tables: () => this.#tables(),
+      tables: () => parts.registry.tables,
       log,
       lastSeq: () => logEnd.seq,
       takeOver: (query, finish) => this.#exclusively(() => this.#takeOver(query, finish)),
@@ -70,17 +80,26 @@ export class LiveConfig {
     return this.#config;
   }
 
-  /** Before the log is replayed: tables, and the queries that were in force at the checkpoint. */
+  /** Before the log is replayed: the queries and tables that were in force at the checkpoint. */
   async prepare(): Promise<void> {
-    const { lanes, storage, registry } = this.#parts;
-    for (const data of this.#tables()) await Promise.all(lanes.map((lane) => lane.loadTable(data)));
+    const { storage, registry } = this.#parts;
     const stored = storage.recovered.configs;
-    if (stored !== null) registry.replace(this.#readSet(stored.atCheckpoint), null);
+    if (stored === null) {
+      await Promise.all(this.#loadTables(registry.tables));
+      return;
+    }
+    const set = this.#readSet(stored.atCheckpoint);
+    const tables = await this.#tablesOf(set);
+    await Promise.all(this.#loadTables(tables));
+    registry.replace(set, null, tables);
   }
 
   /** An entry of the log that is replayed. */
-  replay(entry: LogEntry & { kind: "config" }): CommittedEntry {
-    return this.#switchAt(entry.seq, this.#readSet(entry), null, async (query, backfill) => {
+  async replay(entry: LogEntry & { kind: "config" }): Promise<CommittedEntry> {
+    const set = this.#readSet(entry);
+    const tables = await this.#tablesOf(set);
+    await Promise.all(this.#loadTables(tables));
+    return this.#switchAt(entry.seq, set, null, tables, async (query, backfill) => {
       await this.#parts.apply.settled();
       return this.backfills.complete(query, backfill, entry.seq);
     });
@@ -100,14 +119,16 @@ export class LiveConfig {
     this.#startBackfills();
   }
 
-  reload(config: Config, origin: ConfigOrigin): Promise<ReloadOutcome> {
-    return this.#exclusively(() => this.#reload(config, origin));
+  /** `origin`: left out where it stays as it is. */
+  reload(config: Config, origin?: ConfigOrigin): Promise<ReloadOutcome> {
+    return this.#exclusively(() => this.#reload(config, origin ?? this.#parts.registry.set.origin));
   }
 
   /** A set of the log, without queries whose tables are not there any more: no thread can run them. */
   #readSet(entry: { readonly seq: number; readonly body: string }): QuerySet {
     const set = readQuerySet(entry);
-    const isKnown = (table: string): boolean => this.#config.tables?.has(table) ?? false;
+    const isOfSet = (table: string): boolean => set.tables?.some(({ name }) => name === table) ?? false;
+    const isKnown = (table: string): boolean => isOfSet(table) || (this.#config.tables?.has(table) ?? false);
     return {
       ...set,
       queries: set.queries.filter(({ plan }) => plan.expressions?.tables.every(isKnown) ?? true),
@@ -120,12 +141,17 @@ export class LiveConfig {
     const clockOf = (name: string): KnownClock =>
       this.#parts.registry.stream(name) ?? { watermarkUs: null, maxEventUs: null };
     const { set, change } = succeed(before, next, config, clockOf);
-    const outcome = await this.#parts.commits.push(configOperation(set), 4_096);
+    const rows = [...(config.tables?.values() ?? [])].filter(({ data }) => !this.#stored.has(digestOf(data)));
+    const added = rows.map(({ data }) => toStored(data));
+    const bytes = added.reduce((sum, { body }) => sum + body.length, SET_BYTES);
+    const outcome = await this.#parts.commits.push(configOperation(set, added), bytes);
     if (outcome.kind !== "committed") throw new MillraceError("E_CONFIG", "the change was not stored");
     // From here on without a pause: what is committed behind the change must find it in force.
+    this.#stored = digestsOf(set);
     this.#config = config;
     this.#putInForce(outcome.seq, set);
     await this.#parts.apply.settled();
+    await this.#endAlerts();
     // Not before: what the definitions before gave must be stored when a backfill deletes it.
     this.#startBackfills();
     return { version: set.version, ...change };
@@ -135,7 +161,7 @@ export class LiveConfig {
   async #takeOver(query: RunningQuery, finish: (seq: number) => Promise<BackfilledState>): Promise<void> {
     if (query.isGone) throw new MillraceError("E_BACKFILL_CANCELLED", "the query was changed or removed");
     const set = takenOver(this.#parts.registry.set, query.config.name);
-    const outcome = await this.#parts.commits.push(configOperation(set), 4_096);
+    const outcome = await this.#parts.commits.push(configOperation(set), SET_BYTES);
     if (outcome.kind !== "committed") throw new MillraceError("E_CONFIG", "the change was not stored");
     this.#putInForce(outcome.seq, set, () => finish(outcome.seq));
     await this.#parts.apply.settled();
@@ -150,14 +176,10 @@ export class LiveConfig {
       Promise.reject(new MillraceError("E_BACKFILL", "not begun")),
   ): void {
     this.#parts.logEnd.seq = seq;
-    for (const data of this.#tables()) {
-      for (const lane of this.#parts.lanes) {
-        lane
-          .loadTable(data)
-          .catch((cause: unknown) => this.#parts.log.error({ err: cause }, "a table was not loaded"));
-      }
-    }
-    this.#parts.apply.push(this.#switchAt(seq, set, this.#config, finish));
+    const tables = [...(this.#config.tables?.values() ?? [])].map(({ data }) => data);
+    for (const loaded of this.#loadTables(tables))
+      loaded.catch((cause: unknown) => this.#parts.log.error({ err: cause }, "a table was not loaded"));
+    this.#parts.apply.push(this.#switchAt(seq, set, this.#config, tables, finish));
     this.#parts.onStreams();
   }
 
@@ -166,10 +188,11 @@ export class LiveConfig {
     seq: number,
     set: QuerySet,
     config: Config | null,
+    tables: readonly TableData[],
     finish: (query: RunningQuery, backfill: Backfill) => Promise<BackfilledState>,
   ): CommittedEntry {
     const waiting = this.#parts.registry.queries().map((query) => ({ query, backfill: query.backfill }));
-    this.#parts.registry.replace(placeIn(set, seq), config);
+    this.#parts.registry.replace(placeIn(set, seq), config, tables);
     const takingOver = waiting.flatMap(({ query, backfill }) =>
       backfill !== null && !query.isGone && query.backfill === null
         ? [finish(query, backfill).catch((cause: unknown) => this.#startEmpty(query, cause))]
@@ -207,7 +230,43 @@ export class LiveConfig {
     return result;
   }
 
-  #tables(): readonly TableData[] {
-    return [...(this.#config.tables?.values() ?? [])].map(({ data }) => data);
+  /** Open episodes of alerts that are no more, or others, end. */
+  async #endAlerts(): Promise<void> {
+    const { commits, registry } = this.#parts;
+    registry.alerts.settle();
+    await commits.push({ kind: "alerts-kept", definitions: registry.alerts.definitions }, 128);
   }
+
+  /** The rows that a set has in force. Releases that did not store them used those of the configuration. */
+  async #tablesOf({ tables }: QuerySet): Promise<readonly TableData[]> {
+    const ofNow = [...(this.#config.tables?.values() ?? [])].map(({ data }) => data);
+    if (tables === undefined) return ofNow;
+    const known = new Map([...ofNow, ...this.#loaded.values()].map((data) => [digestOf(data), data]));
+    const missing = tables.filter(({ digest }) => !known.has(digest)).map(({ digest }) => digest);
+    for (const stored of await this.#parts.storage.readTables(missing))
+      known.set(stored.digest, fromStored(stored));
+    return tables.map(({ name, key, digest }) => {
+      const data = known.get(digest);
+      if (data !== undefined) return data;
+      this.#parts.log.error({ table: name, digest }, "the table's rows are not in the store; it is empty");
+      return emptyTable(name, key);
+    });
+  }
+
+  /** Gives the lanes what they do not have yet, and takes from them what is no more: for the tasks after this. */
+  #loadTables(tables: readonly TableData[]): Promise<void>[] {
+    const names = new Set(tables.map(({ name }) => name));
+    const gone = [...this.#loaded.values()].filter(({ name }) => !names.has(name));
+    const wanted = [...tables, ...gone.map(({ name }) => emptyTable(name, ""))];
+    const changed = wanted.filter((data) => {
+      const before = this.#loaded.get(data.name);
+      return before === undefined || digestOf(before) !== digestOf(data);
+    });
+    for (const data of changed) this.#loaded.set(data.name, data);
+    return changed.flatMap((data) => this.#parts.lanes.map((lane) => lane.loadTable(data)));
+  }
+}
+
+function digestsOf({ tables = [] }: QuerySet): ReadonlySet<string> {
+  return new Set(tables.map(({ digest }) => digest));
 }

@@ -1,6 +1,9 @@
 import type { CommitOperation, QueryPlan } from "../../workers/messages.ts";
+import type { StoredTable } from "../../workers/store/table-store.ts";
+import type { SetAlert } from "../config/alert.ts";
 import type { Config, QueryConfig, StreamConfig } from "../config/config.ts";
 import { queryPlan, resultStream } from "../config/plans.ts";
+import { digestOf } from "../config/table/stored.ts";
 
 /** Where a configuration came from. One that was put names the file's text it was put over, by its digest. */
 export type ConfigOrigin =
@@ -27,6 +30,16 @@ export interface SetQuery {
   readonly backfill: Backfill | null;
 }
 
+/** A reference table, whose rows are stored under their digest. */
+export interface SetTable {
+  readonly name: string;
+  /** null: its rows were put. */
+  readonly file: string | null;
+  readonly key: string;
+  readonly on: string | null;
+  readonly digest: string;
+}
+
 /** What an entry `config` of the log says: the streams and queries in force from its place on. */
 export interface QuerySet {
   /** One more with each change by an operator. */
@@ -35,6 +48,10 @@ export interface QuerySet {
   readonly acceptsAnyStream: boolean;
   readonly streams: readonly StreamConfig[];
   readonly queries: readonly SetQuery[];
+  /** Left out by releases that did not store them: then those of the configuration hold. */
+  readonly tables?: readonly SetTable[];
+  /** As `tables`. */
+  readonly alerts?: readonly SetAlert[];
   /** Queries that were removed; their results stay readable. */
   readonly retired: readonly string[];
 }
@@ -55,8 +72,31 @@ export function querySetOf(config: Config, version: number, origin: ConfigOrigin
     acceptsAnyStream: config.acceptsAnyStream,
     streams: [...config.streams.values()],
     queries: setQueriesOf(config),
+    tables: setTablesOf(config),
+    alerts: setAlertsOf(config),
     retired: [],
   };
+}
+
+export function setTablesOf({ tables }: Config): SetTable[] {
+  return [...(tables?.values() ?? [])].map(({ name, file, key, on, data }) => ({
+    name,
+    file,
+    key,
+    on,
+    digest: digestOf(data),
+  }));
+}
+
+export function setAlertsOf({ alerts }: Config): SetAlert[] {
+  return [...alerts.values()].map(({ name, severity, from, programs, for: patience, definition }) => ({
+    name,
+    severity,
+    from,
+    programs,
+    for: patience,
+    definition,
+  }));
 }
 
 /** Queries that others are from stand in front of those. */
@@ -88,6 +128,15 @@ export interface SetChange {
   readonly removed: readonly string[];
   /** Of those added and changed. */
   readonly backfilling: readonly string[];
+  /** Left out when none changes. */
+  readonly alerts?: NamedChange;
+  readonly tables?: NamedChange;
+}
+
+export interface NamedChange {
+  readonly added: readonly string[];
+  readonly changed: readonly string[];
+  readonly removed: readonly string[];
 }
 
 /** The clock of a stream as it is known when a query with `backfill` comes. */
@@ -107,12 +156,16 @@ export function succeed(
   const added: string[] = [];
   const changed: string[] = [];
   const backfilling: string[] = [];
+  const restarting = new Set<string>();
   const queries = next.queries.map((query): SetQuery => {
-    const { plan } = query;
+    const { plan, from } = query;
     const { name } = plan;
     const old = known.get(name);
-    if (old !== undefined && signatureOf(old.plan) === signatureOf(plan))
+    // A query on a query begins anew with it; those stand in front.
+    const isSame = old?.from === from && signatureOf(old.plan) === signatureOf(plan);
+    if (old !== undefined && isSame && !(from !== null && restarting.has(from)))
       return { ...query, backfill: old.backfill };
+    restarting.add(name);
     (old === undefined ? added : changed).push(name);
     const backfill = beginBackfill(config.queries.get(name)?.backfillUs, clockOf(plan.stream));
     if (backfill !== null) backfilling.push(name);
@@ -121,7 +174,32 @@ export function succeed(
   const names = new Set(queries.map(({ plan }) => plan.name));
   const removed = [...known.keys()].filter((name) => !names.has(name));
   const retired = [...new Set([...before.retired, ...removed])].filter((name) => !names.has(name));
-  return { set: { ...next, queries, retired }, change: { added, changed, removed, backfilling } };
+  return {
+    set: { ...next, queries, retired },
+    change: { added, changed, removed, backfilling, ...changesBeside(before, next) },
+  };
+}
+
+/** Of alerts and tables. */
+function changesBeside(before: QuerySet, next: QuerySet): Pick<SetChange, "alerts" | "tables"> {
+  const alerts = compare(before.alerts ?? [], next.alerts ?? []);
+  const tables = compare(before.tables ?? [], next.tables ?? []);
+  return { ...(alerts === null ? {} : { alerts }), ...(tables === null ? {} : { tables }) };
+}
+
+function compare<T extends { readonly name: string }>(
+  before: readonly T[],
+  next: readonly T[],
+): NamedChange | null {
+  const known = new Map(before.map((each) => [each.name, JSON.stringify(each)]));
+  const names = new Set(next.map(({ name }) => name));
+  const added = next.flatMap(({ name }) => (known.has(name) ? [] : [name]));
+  const changed = next.flatMap((each) => {
+    const old = known.get(each.name);
+    return old === undefined || old === JSON.stringify(each) ? [] : [each.name];
+  });
+  const removed = [...known.keys()].filter((name) => !names.has(name));
+  return added.length + changed.length + removed.length === 0 ? null : { added, changed, removed };
 }
 
 /** null: none is asked for. Before the first event it reads what is on its way by then. */
@@ -144,8 +222,10 @@ export function takenOver(set: QuerySet, name: string): QuerySet {
 
 /** Whether what the window engine and the parser must know is the same. */
 export function isSameSet(a: QuerySet, b: QuerySet): boolean {
-  const content = ({ acceptsAnyStream, streams, queries }: QuerySet): string =>
-    JSON.stringify([acceptsAnyStream, streams, queries.map(({ plan, results }) => [plan, results])]);
+  const content = ({ acceptsAnyStream, streams, queries, tables, alerts }: QuerySet): string => {
+    const ofQueries = queries.map(({ plan, results }) => [plan, results]);
+    return JSON.stringify([acceptsAnyStream, streams, ofQueries, tables, alerts]);
+  };
   return content(a) === content(b);
 }
 
@@ -163,6 +243,8 @@ export function placeIn(set: QuerySet, seq: number): QuerySet {
   return { ...set, queries: placed };
 }
 
-export function configOperation(set: QuerySet): CommitOperation {
-  return { kind: "config", body: JSON.stringify(set) };
+/** `added`: rows of tables that the set before did not have. */
+export function configOperation(set: QuerySet, added: readonly StoredTable[] = []): CommitOperation {
+  const digests = (set.tables ?? []).map(({ digest }) => digest);
+  return { kind: "config", body: JSON.stringify(set), tables: { digests, added } };
 }

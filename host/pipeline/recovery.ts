@@ -16,7 +16,7 @@ export interface RecoveryParts {
   readonly lanes: readonly Lane[];
   readonly apply: ApplyLoop;
   /** Puts the queries of an entry in force, and gives what is to be applied. */
-  readonly switchAt: (entry: LogEntry & { kind: "config" }) => CommittedEntry;
+  readonly switchAt: (entry: LogEntry & { kind: "config" }) => Promise<CommittedEntry>;
   readonly configure: (stream: RunningStream) => Promise<void>;
   readonly log: Logger;
 }
@@ -71,7 +71,7 @@ async function replayLog(parts: RecoveryParts, checkpointSeq: number): Promise<n
       const prepared = await Promise.all(own.map((entry, index) => prepare(parts, entry, index)));
       for (const committed of prepared) if (committed !== null) parts.apply.push(committed);
       const entry = entries[upTo];
-      if (entry?.kind === "config") parts.apply.push(parts.switchAt(entry));
+      if (entry?.kind === "config") parts.apply.push(await parts.switchAt(entry));
       from = upTo + 1;
     }
     for (const entry of entries) if (entry.kind === "block") events += entry.block.count;
@@ -88,10 +88,11 @@ async function prepare(parts: RecoveryParts, entry: LogEntry, index: number): Pr
   if (entry.kind !== "block") {
     return { entry, block: null, arrivalUs: 0 };
   }
+  const { inForce } = stream;
   const lane = parts.lanes[index % parts.lanes.length]!;
   const { seq, arrivalUs } = entry;
   const { partials, maxEventUs, sources } = await lane.replay(stream, entry.block, arrivalUs);
   const head = { kind: "block", seq, stream: entry.stream, arrivalUs } as const;
   const applied: ApplyEntry = { ...head, partials, maxEventUs, sources };
-  return { entry: applied, block: entry.block, arrivalUs };
+  return { entry: applied, block: entry.block, arrivalUs, inForce };
 }

@@ -1,15 +1,28 @@
 import type { Logger } from "pino";
 import { MillraceError } from "../../workers/errors.ts";
+import type { TableData } from "../../workers/messages.ts";
 import type { StoredConfig } from "../../workers/store/log-reader.ts";
-import type { Config } from "../config/config.ts";
+import type { Config, TableConfig } from "../config/config.ts";
 import { formatProblem, type Problem } from "../config/problems.ts";
 import type { ConfigSource } from "../config/source.ts";
+import { replaceTables, withPutRows } from "../config/table/replace.ts";
+import { readTable, TableError, type TableFormat } from "../config/table/rows.ts";
+import { emptyTable, fromStored, rowCount } from "../config/table/stored.ts";
+import { revealAddresses } from "../config/webhook-addresses.ts";
+import type { StorageClient } from "../store/storage-client.ts";
 import type { Engine, ReloadOutcome } from "./engine.ts";
 import { type ConfigOrigin, readQuerySet } from "./query-set.ts";
 
 export type ReloadAnswer =
   | { readonly ok: true; readonly outcome: ReloadOutcome }
   | { readonly ok: false; readonly problems: readonly Problem[] };
+
+/** What came of rows that were put. */
+export type TableAnswer =
+  | { readonly kind: "put"; readonly rows: number; readonly version: number }
+  | { readonly kind: "unknown" }
+  | { readonly kind: "file"; readonly file: string }
+  | { readonly kind: "refused"; readonly problems: readonly Problem[] };
 
 /** Changes the configuration of a running node: whole, or not at all. */
 export class Reloader {
@@ -32,12 +45,42 @@ export class Reloader {
     return this.#inTurn("its file", () => [this.#source.reload(this.#engine.config()), { kind: "file" }]);
   }
 
+  /** Puts rows in the place of those of a table that has no file. Durable, and in force for what comes, when it resolves. */
+  putTable(name: string, text: string, format: TableFormat): Promise<TableAnswer> {
+    const answer = this.#turn.then(() => this.#putTable(name, text, format));
+    this.#turn = answer.catch(() => undefined);
+    return answer;
+  }
+
+  async #putTable(name: string, text: string, format: TableFormat): Promise<TableAnswer> {
+    const current = this.#engine.config();
+    const table = current.tables?.get(name);
+    if (table === undefined) return { kind: "unknown" };
+    if (table.file !== null) return { kind: "file", file: table.file };
+    const read = readRows(table, text, format);
+    const replaced = read.ok ? replaceTables(current, [{ ...table, data: read.data }]) : read;
+    if (!replaced.ok) {
+      const { problems } = replaced;
+      this.refused++;
+      this.#log.error({ table: name, problems: problems.map(formatProblem) }, "a table's rows were refused");
+      return { kind: "refused", problems };
+    }
+    const outcome = await this.#engine.reload(replaced.config);
+    this.applied++;
+    const rows = rowCount(replaced.config.tables?.get(name)?.data ?? table.data);
+    this.#log.info({ table: name, rows, ...outcome }, "a table's rows were replaced");
+    return { kind: "put", rows, version: outcome.version };
+  }
+
   /** Puts a document in force. It is kept with the data, and holds at later starts until the node's file is changed. */
   put(document: string): Promise<ReloadAnswer> {
-    return this.#inTurn("PUT /v1/config", () => [
-      this.#source.parse(document, this.#engine.config()),
-      { kind: "put", document, fileDigest: this.#source.digest() },
-    ]);
+    return this.#inTurn("PUT /v1/config", () => {
+      const current = this.#engine.config();
+      // Kept with what was hidden: a start must find it there.
+      const whole = revealAddresses(document, current);
+      const origin = { kind: "put", document: whole, fileDigest: this.#source.digest() } as const;
+      return [this.#source.parse(whole, current), origin];
+    });
   }
 
   #inTurn(
@@ -73,18 +116,59 @@ export class Reloader {
   }
 }
 
+/** Nothing at all empties the table; else as its file would be read. */
+function readRows(
+  { name, key }: TableConfig,
+  text: string,
+  format: TableFormat,
+): { readonly ok: true; readonly data: TableData } | { readonly ok: false; readonly problems: Problem[] } {
+  try {
+    const isEmpty = text.trim() === "" || (format === "json" && /^\s*\[\s*\]\s*$/.test(text));
+    return { ok: true, data: isEmpty ? emptyTable(name, key) : readTable(name, text, format, key) };
+  } catch (cause) {
+    if (!(cause instanceof TableError)) throw cause;
+    const { line, message, fix } = cause;
+    return { ok: false, problems: [{ file: "", line, column: 1, path: `tables.${name}`, message, fix }] };
+  }
+}
+
+/** The tables of the newest entry of the log, with their rows: for those of them that have no file. */
+export async function tablesInForce(
+  storage: StorageClient,
+  newest: StoredConfig | null,
+): Promise<ReadonlyMap<string, TableConfig>> {
+  const put = (newest === null ? [] : (readQuerySet(newest).tables ?? [])).filter(
+    ({ file }) => file === null,
+  );
+  const stored = await storage.readTables(put.map(({ digest }) => digest));
+  const rows = new Map(stored.map((table) => [table.digest, fromStored(table)]));
+  const tables = put.map(({ digest, ...table }): TableConfig => {
+    return { ...table, data: rows.get(digest) ?? emptyTable(table.name, table.key) };
+  });
+  return new Map(tables.map((table) => [table.name, table]));
+}
+
 /** What a node starts with: what was put last, unless its file has been changed since. */
 export function configAtStart(
   source: ConfigSource,
   ofFile: Config,
   newest: StoredConfig | null,
+  put: ReadonlyMap<string, TableConfig>,
   log: Logger,
 ): { readonly config: Config; readonly origin: ConfigOrigin } {
-  const fromFile = { config: ofFile, origin: { kind: "file" } } as const;
+  const file = source.file ?? "the defaults";
+  const filled = withPutRows(ofFile, put);
+  if (!filled.ok) {
+    const problems = filled.problems.map((problem) => formatProblem({ ...problem, file }));
+    throw new MillraceError(
+      "E_CONFIG",
+      `the configuration does not fit rows that were put: ${problems.join("; ")}; mend ${file}`,
+    );
+  }
+  const fromFile = { config: filled.config, origin: { kind: "file" } } as const;
   if (newest === null) return fromFile;
   const { origin, version } = readQuerySet(newest);
   if (origin.kind === "file") return fromFile;
-  const file = source.file ?? "the defaults";
   if (origin.fileDigest !== source.digest()) {
     log.warn(
       { file, version },
@@ -92,7 +176,7 @@ export function configAtStart(
     );
     return fromFile;
   }
-  const parsed = source.parse(origin.document, ofFile);
+  const parsed = source.parse(origin.document, { ...ofFile, tables: put });
   if (parsed.ok) {
     log.info(
       { file, version },

@@ -256,7 +256,7 @@ class Pipeline implements Engine {
     return this.#registry.query(name) !== undefined || this.#registry.set.retired.includes(name);
   }
 
-  async reload(config: Config, origin: ConfigOrigin): Promise<ReloadOutcome> {
+  async reload(config: Config, origin?: ConfigOrigin): Promise<ReloadOutcome> {
     return this.#config.reload(config, origin);
   }
 

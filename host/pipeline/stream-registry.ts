@@ -7,11 +7,12 @@ import type {
   SkewedDevice,
   SourceCounts,
   StreamSetup,
+  TableData,
   WindowStats,
 } from "../../workers/messages.ts";
 import { mergeSchemas } from "../../workers/schema.ts";
 import { RunningAlerts } from "../alert/running-alerts.ts";
-import { type AlertConfig, alertPlan } from "../config/alert.ts";
+import { alertPlan, type SetAlert } from "../config/alert.ts";
 import type { Config, Limits, QueryConfig, StreamConfig } from "../config/config.ts";
 import { automaticQuery, automaticStream, queryPlan, streamPlan } from "../config/plans.ts";
 import type { BackfillProgress, QueryState, StreamState } from "./engine.ts";
@@ -73,11 +74,19 @@ export interface StreamCounts {
   storedBytes: number;
 }
 
+/** The queries and reference tables under which a block counts: another object after each change. */
+export interface InForce {
+  readonly queries: readonly RunningQuery[];
+  readonly tables: readonly TableData[];
+}
+
 /** A stream and what is known of it on the main thread. */
 export class RunningStream {
   config: StreamConfig;
   /** Those that are live. */
   queries: RunningQuery[] = [];
+  /** What holds for its events now. */
+  inForce: InForce = { queries: this.queries, tables: [] };
   /** Over its events and over the results of its queries. */
   alerts: AlertPlan[] = [];
   /** Grows whenever its settings or queries change; a lane that knows older ones is set up anew. */
@@ -179,11 +188,14 @@ export class StreamRegistry {
   /** Queries' results as streams: nobody can send to them, and they store nothing. */
   readonly #resultStreams = new Map<string, RunningStream>();
   readonly alerts: RunningAlerts;
-  readonly #alertConfigs: readonly AlertConfig[];
+  /** Where a set says nothing of alerts. */
+  readonly #alertsOfStart: readonly SetAlert[];
+  #tables: readonly TableData[] = [];
 
   constructor(config: Config) {
     this.alerts = new RunningAlerts(config.alerts);
-    this.#alertConfigs = [...config.alerts.values()];
+    this.#alertsOfStart = [...config.alerts.values()];
+    this.#tables = [...(config.tables?.values() ?? [])].map(({ data }) => data);
     this.#limits = config.limits;
     this.#set = querySetOf(config, 0, { kind: "file" });
     this.replace(this.#set, config);
@@ -194,12 +206,20 @@ export class StreamRegistry {
     return this.#set;
   }
 
+  /** The rows of reference tables that are in force. */
+  get tables(): readonly TableData[] {
+    return this.#tables;
+  }
+
   /**
    * Puts a set in the place of the one before. Streams and unchanged queries go on; a stream that is declared no more stays
-   * readable. `config`: what the set was made of; null while older sets are replayed, which nobody looks at.
+   * readable. `config`: what the set was made of; null while older sets are replayed, which nobody looks at. `tables`: rows of
+   * its tables; left out: as before.
    */
-  replace(set: QuerySet, config: Config | null): void {
+  replace(set: QuerySet, config: Config | null, tables = this.#tables): void {
     this.#set = set;
+    this.#tables = tables;
+    if (config !== null) this.alerts.replace(config.alerts);
     this.#acceptsAnyStream = set.acceptsAnyStream;
     const declared = new Map(set.streams.map((stream) => [stream.name, stream]));
     for (const stream of declared.values()) {
@@ -210,6 +230,7 @@ export class StreamRegistry {
       stream.isWritable = next !== undefined || set.acceptsAnyStream;
       stream.config = next ?? (set.acceptsAnyStream ? automaticStream(stream.config.name) : stream.config);
       stream.queries = [];
+      stream.inForce = { queries: stream.queries, tables };
       stream.alerts = [];
       stream.planVersion++;
     }
@@ -229,7 +250,7 @@ export class StreamRegistry {
       query.isGone = true;
       this.#queriesById.delete(query.plan.id);
     }
-    this.#alertConfigs.forEach((alert, id) => {
+    (set.alerts ?? this.#alertsOfStart).forEach((alert, id) => {
       const { kind, name } = alert.from;
       const stream = kind === "stream" ? this.#streams.get(name) : this.#queries.get(name)?.stream;
       stream?.alerts.push(alertPlan(alert, stream.config, id));

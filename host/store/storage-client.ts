@@ -4,6 +4,7 @@ import type { CommitOperation, CommitOutcome, LogEntry, StoredBlock } from "../.
 import type { DueWebhooks, StoreAnswer } from "../../workers/storage.ts";
 import type { SmallBlocks } from "../../workers/store/compaction.ts";
 import type { Recovered } from "../../workers/store/store.ts";
+import type { StoredTable } from "../../workers/store/table-store.ts";
 import { workerFile } from "../pipeline/worker-file.ts";
 
 /**
@@ -65,6 +66,11 @@ export class StorageClient {
   /** Puts a merged block in the place of a group. False, with nothing done, when the group is no longer whole. */
   swap(task: { readonly removeSeqs: readonly number[]; readonly into: StoredBlock }): Promise<boolean> {
     return run(this.#pool, "swap", task);
+  }
+
+  /** The rows of reference tables with these digests, as far as they are there. */
+  readTables(digests: readonly string[]): Promise<readonly StoredTable[]> {
+    return run(this.#pool, "readTables", digests);
   }
 
   /** Posts to webhooks that are due, `perUrl` of each address at most. Those beyond `maxWaiting` are set aside. */

@@ -243,7 +243,10 @@ export async function startTestNode(
   const reads = new MemoryReads();
   const log = pino({ level: "silent" });
   const outcome = { version: 2, added: ["a"], changed: [], removed: [], backfilling: [] };
-  const reloader = { put: () => Promise.resolve({ ok: true, outcome } as const) };
+  const reloader = {
+    put: () => Promise.resolve({ ok: true, outcome } as const),
+    putTable: () => Promise.resolve({ kind: "unknown" } as const),
+  };
   const metrics = createMetrics({ config, engine });
   const app = createApp({ config, engine, reads, log, metrics, reloader });
   const { maxConnections } = config.limits;

@@ -11,6 +11,7 @@ interface ExpressionExports {
   batchRows(batch: number): number;
   expressionCreate(program: number): number;
   expressionBindTable(program: number, index: number, table: number): void;
+  expressionBindCell(program: number, cell: number, column: number): void;
   expressionMask(program: number, batch: number): number;
   expressionEnter(program: number, batch: number): void;
   expressionLeave(program: number, batch: number): void;
@@ -23,8 +24,8 @@ export interface RowProgram {
   readonly inputs: readonly string[];
   /** Names of its tables. */
   readonly tables: readonly string[];
-  /** Gives a table its rows from now on. A table that the program does not use is no matter. */
-  bindTable(name: string, table: TableHandle): void;
+  /** Gives a table its rows from now on, and names its columns. A table that the program does not use is no matter. */
+  bindTable(name: string, table: TableHandle, columns: readonly string[]): void;
   /** One byte a row: 1 where the condition is true. */
   mask(batch: BatchHandle): Uint8Array<ArrayBuffer>;
   /** The address of the same; valid until the program is used again. */
@@ -38,7 +39,10 @@ export interface RowProgram {
 }
 
 /** @throws MillraceError E_PROGRAM_VERSION */
-export function createRowProgram(core: CoreModule, { code, inputs, tables }: ExpressionProgram): RowProgram {
+export function createRowProgram(
+  core: CoreModule,
+  { code, inputs, tables, cells = [] }: ExpressionProgram,
+): RowProgram {
   const exports = core.exports as unknown as ExpressionExports;
   const bytes = Buffer.from(code, "base64");
   const at = exports.allocate(bytes.length + 16) >>> 0;
@@ -50,9 +54,14 @@ export function createRowProgram(core: CoreModule, { code, inputs, tables }: Exp
   return {
     inputs,
     tables,
-    bindTable: (name, table) => {
+    bindTable: (name, table, columns) => {
       const index = tables.indexOf(name);
-      if (index >= 0) exports.expressionBindTable(program, index, table);
+      if (index < 0) return;
+      exports.expressionBindTable(program, index, table);
+      cells.forEach((cell, number) => {
+        // -1: no table has a column of that number, so the cell is null.
+        if (cell.table === index) exports.expressionBindCell(program, number, columns.indexOf(cell.column));
+      });
     },
     mask: (batch) => {
       const mask = exports.expressionMask(program, batch);

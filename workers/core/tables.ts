@@ -17,7 +17,7 @@ export type TableHandle = number & { readonly __table?: never };
 /** The reference tables of one thread, and the programs that use them. */
 export class Tables {
   readonly #core: CoreModule;
-  readonly #handles = new Map<string, TableHandle>();
+  readonly #known = new Map<string, { readonly handle: TableHandle; readonly columns: readonly string[] }>();
   readonly #programs = new Set<RowProgram>();
 
   constructor(core: CoreModule) {
@@ -31,10 +31,11 @@ export class Tables {
   load(data: TableData): void {
     const { tableDispose } = this.#core.exports as unknown as TableExports;
     const handle = createTable(this.#core, data);
-    const before = this.#handles.get(data.name);
-    this.#handles.set(data.name, handle);
-    for (const program of this.#programs) program.bindTable(data.name, handle);
-    if (before !== undefined) tableDispose(before);
+    const columns = data.columns.map(({ name }) => name);
+    const before = this.#known.get(data.name);
+    this.#known.set(data.name, { handle, columns });
+    for (const program of this.#programs) program.bindTable(data.name, handle, columns);
+    if (before !== undefined) tableDispose(before.handle);
   }
 
   /**
@@ -42,11 +43,18 @@ export class Tables {
    * @throws MillraceError E_UNKNOWN_TABLE when one of them was not loaded yet.
    */
   bind(program: RowProgram): void {
-    const missing = program.tables.find((name) => !this.#handles.has(name));
+    const missing = program.tables.find((name) => !this.#known.has(name));
     if (missing !== undefined)
       throw new MillraceError("E_UNKNOWN_TABLE", `table ${missing} was never loaded here`);
     this.#programs.add(program);
-    for (const [name, handle] of this.#handles) program.bindTable(name, handle);
+    for (const [name, { handle, columns }] of this.#known) program.bindTable(name, handle, columns);
+  }
+
+  /** Gives all tables' memory back; programs that use them must be disposed of by then. */
+  dispose(): void {
+    const { tableDispose } = this.#core.exports as unknown as TableExports;
+    for (const { handle } of this.#known.values()) tableDispose(handle);
+    this.#known.clear();
   }
 
   /** To be called before the program is disposed of. */

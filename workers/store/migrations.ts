@@ -197,4 +197,13 @@ export const MIGRATIONS: readonly string[] = [
     SELECT id, stream_id, from_us, to_us, count, bytes, reason, at_us, 'dead-letters' FROM losses_before ORDER BY id;
   DROP TABLE losses_before;
   `,
+  // Rows of reference tables, and which entry of the log has them in force.
+  `
+  CREATE TABLE reference_tables (digest TEXT PRIMARY KEY, body TEXT NOT NULL);
+  CREATE TABLE config_tables (
+    seq INTEGER NOT NULL,
+    digest TEXT NOT NULL,
+    PRIMARY KEY (seq, digest)
+  ) WITHOUT ROWID;
+  `,
 ];

@@ -6,6 +6,7 @@ import type { Connection } from "./database.ts";
 import { recordLoss } from "./ledger.ts";
 import { RESULTS_PER_INSERT, type Statements } from "./statements.ts";
 import type { StreamEntry, StreamTable } from "./stream-table.ts";
+import { TableStore } from "./table-store.ts";
 
 /** What the store keeps of what would grow without end. */
 export interface StoreLimits {
@@ -50,6 +51,7 @@ export class Writer {
   readonly #streams: StreamTable;
   readonly #limits: StoreLimits;
   readonly alerts: AlertStore;
+  readonly tables: TableStore;
   /** Longest window stored of each query, in µs: it bounds where a read by time must start. */
   readonly #spans = new Map<string, number>();
   #counters: Counters;
@@ -62,6 +64,7 @@ export class Writer {
     this.#streams = streams;
     this.#limits = limits;
     this.alerts = new AlertStore(db);
+    this.tables = new TableStore(db);
     this.#counters = sql.readCounters.get() as Counters;
     this.#loadSpans();
   }
@@ -106,6 +109,7 @@ export class Writer {
       case "config": {
         const seq = this.#counters.nextSeq++;
         this.#sql.insertConfig.run(seq, operation.body);
+        if (operation.tables !== undefined) this.tables.write(seq, operation.tables);
         return { kind: "committed", seq };
       }
       case "clear-results": {
@@ -255,6 +259,7 @@ export class Writer {
     this.#sql.dropWatermarks.run();
     this.#sql.dropTicks.run();
     this.#sql.dropConfigs.run();
+    this.tables.drop();
     return { kind: "committed", seq };
   }
 

@@ -56,18 +56,19 @@ export function encodeProgram(graph: Graph, { derived, condition }: Outputs): Ex
     code: writer.bytes().toString("base64"),
     inputs: columns.map(({ name }) => name),
     tables: graph.tables,
+    ...(graph.cells.length === 0 ? {} : { cells: graph.cells }),
   };
 }
 
 function writeStep(writer: Writer, step: Step, into: number, reference: (value: Value) => number): void {
-  const { operation, operands, operandKind, source, column } = step;
+  const { operation, operands, operandKind, source, cell } = step;
   const [a = NO_OPERAND, b = NO_OPERAND, c = NO_OPERAND] = operands.map(reference);
   const hasSource = operation === "tableRow" || operation === "tableCell" || operation === "in";
   writer.u32(OPERATIONS[operation]);
   writer.u32(into);
   writer.u32(a);
   writer.u32(b);
-  writer.u32(operation === "tableCell" ? column : c);
+  writer.u32(operation === "tableCell" ? cell : c);
   writer.u32(hasSource ? source : operandNumber(operandKind));
 }
 

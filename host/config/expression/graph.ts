@@ -16,13 +16,14 @@ export type Value =
       readonly operandKind: Kind;
       /** Of table operations: the table's number. Of In: that of its set. */
       readonly source: number;
-      readonly column: number;
+      /** Of a table's cell: its number among the program's. */
+      readonly cell: number;
     };
 
 interface StepOptions {
   readonly operandKind?: Kind;
   readonly source?: number;
-  readonly column?: number;
+  readonly cell?: number;
 }
 
 /** Literals of one kind: texts, or numbers in ascending order. */
@@ -34,6 +35,8 @@ export type ValueSet =
 export class Graph {
   readonly values: Value[] = [];
   readonly tables: string[] = [];
+  /** What is read of tables, by number. */
+  readonly cells: { readonly table: number; readonly column: string }[] = [];
   readonly sets: ValueSet[] = [];
   readonly #known = new Map<string, Value>();
 
@@ -48,16 +51,22 @@ export class Graph {
   }
 
   step(operation: Operation, operands: readonly Value[], kind: Kind, options: StepOptions = {}): Value {
-    const { operandKind = "any", source = 0, column = 0 } = options;
-    const key = [operation, operandKind, source, column, ...operands.map(({ id }) => id)].join(" ");
+    const { operandKind = "any", source = 0, cell = 0 } = options;
+    const key = [operation, operandKind, source, cell, ...operands.map(({ id }) => id)].join(" ");
     const id = this.values.length;
-    return this.#once(key, { id, kind, from: "step", operation, operands, operandKind, source, column });
+    return this.#once(key, { id, kind, from: "step", operation, operands, operandKind, source, cell });
   }
 
   /** The number of a table among those that the program uses. */
   tableNumber(name: string): number {
     const known = this.tables.indexOf(name);
     return known >= 0 ? known : this.tables.push(name) - 1;
+  }
+
+  /** The number of a column among those that the program reads of tables. */
+  cellNumber(table: number, column: string): number {
+    const known = this.cells.findIndex((cell) => cell.table === table && cell.column === column);
+    return known >= 0 ? known : this.cells.push({ table, column }) - 1;
   }
 
   /** The number of a set of literals. */

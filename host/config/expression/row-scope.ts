@@ -50,9 +50,8 @@ export class RowScope implements Scope {
   }
 
   #cell(name: string, table: TableColumns, column: string, graph: Graph): Resolution {
-    const index = table.columns.findIndex((candidate) => candidate.name === column);
-    const found = table.columns[index];
-    if (found === undefined) {
+    const found = table.columns?.find((candidate) => candidate.name === column);
+    if (found === undefined && table.columns !== null) {
       const names = table.columns.map((candidate) => candidate.name);
       const hint = nearest(column, names);
       const fix = hint === null ? `it has ${names.join(", ")}` : `did you mean \`${name}.${hint}\`?`;
@@ -66,6 +65,8 @@ export class RowScope implements Scope {
     const key = others.reduce((chosen, other) => graph.step("coalesce", [chosen, other], "any"), first);
     const number = graph.tableNumber(name);
     const row = graph.step("tableRow", [key], "number", { source: number });
-    return { ok: true, value: graph.step("tableCell", [row], found.kind, { source: number, column: index }) };
+    const cell = graph.cellNumber(number, column);
+    const kind = found?.kind ?? "any";
+    return { ok: true, value: graph.step("tableCell", [row], kind, { source: number, cell }) };
   }
 }

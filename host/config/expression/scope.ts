@@ -17,5 +17,6 @@ export interface Scope {
 export interface TableColumns {
   /** Candidates for the field whose value is looked up. */
   readonly on: readonly string[];
-  readonly columns: readonly { readonly name: string; readonly kind: Kind }[];
+  /** null: not known yet, for there are no rows; then any may be named. */
+  readonly columns: readonly { readonly name: string; readonly kind: Kind }[] | null;
 }
