@@ -2,6 +2,7 @@ import { MillraceError } from "./errors.ts";
 import type { StoredBlock } from "./messages.ts";
 import { moveWith, releaseBytes } from "./move.ts";
 import { BlockDecoder } from "./query/block-decoder.ts";
+import { BlockScanner } from "./query/block-scanner.ts";
 import { explainRefusal } from "./query/correctable.ts";
 import { type Correction, type CorrectionTask, Corrector } from "./query/correction.ts";
 import {
@@ -35,6 +36,7 @@ export interface Page extends Omit<tasks.Page<unknown>, "next"> {
 
 const codec = await portableCodec();
 const decoder = new BlockDecoder(codec);
+let scanner: BlockScanner | null = null;
 let reader: Reader | null = null;
 
 /** Opens the database for reading. The storage thread makes it, so it must be there. */
@@ -48,7 +50,9 @@ export function open(dir: string): tasks.QueryFailure | null {
 
 /** Events of [fromUs, toUs) in the order of event time. */
 export function events(task: EventsTask): Page | tasks.QueryFailure {
-  return page(task, EVENT_CURSOR, (store, after) => readEvents(store, decoder, { ...task, after }));
+  scanner ??= new BlockScanner(codec);
+  const reads = scanner;
+  return page(task, EVENT_CURSOR, (store, after) => readEvents(store, reads, { ...task, after }));
 }
 
 export function results(task: ResultsTask): Page | tasks.QueryFailure {

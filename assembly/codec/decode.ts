@@ -48,6 +48,30 @@ export function decodeBlock(block: usize, length: u32, batch: Batch): Failure {
   return failure;
 }
 
+/** Names of the only columns to decode, a u32 length and the bytes each; 0: all of them. */
+let wantedNames: usize = 0;
+let wantedCount: u32 = 0;
+
+/** `decodeBlock` of some columns: the others are null in the new rows. */
+export function decodeColumnsNamed(block: usize, length: u32, batch: Batch, names: usize, count: u32): Failure {
+  wantedNames = names;
+  wantedCount = count;
+  const outcome = decodeBlock(block, length, batch);
+  wantedNames = 0;
+  return outcome;
+}
+
+function isWanted(column: Column): bool {
+  if (wantedNames == 0) return true;
+  let at = wantedNames;
+  for (let i: u32 = 0; i < wantedCount; i++) {
+    const nameLength = load<u32>(at);
+    if (column.nameLength == nameLength && memory.compare(column.name, at + 4, nameLength) == 0) return true;
+    at += 4 + nameLength;
+  }
+  return false;
+}
+
 function checkHead(block: usize, length: u32): void {
   const head = changetype<BlockHead>(block);
   if (length < 4 || head.magic != MAGIC) return fail(Failure.Magic);
@@ -151,7 +175,8 @@ function decodeColumns(head: BlockHead, sections: usize, firstColumn: u32, key: 
   }
   const count: u32 = head.columnCount + (head.parts & HAS_EXTRA ? 1 : 0);
   for (let i: u32 = 0; i < count && failure == Failure.None; i++) {
-    if (i + 1 != key) decodeSection(section(sections, firstColumn + i), before, rows);
+    const from = section(sections, firstColumn + i);
+    if (i + 1 != key && isWanted(from.column)) decodeSection(from, before, rows);
   }
 }
 

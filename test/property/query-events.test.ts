@@ -7,6 +7,7 @@ import { encodeBatch } from "../../workers/core/codec.ts";
 import { type CoreModule, instantiateCore } from "../../workers/core/module.ts";
 import type { CommitOperation, StoredBlock } from "../../workers/messages.ts";
 import { BlockDecoder } from "../../workers/query/block-decoder.ts";
+import { BlockScanner } from "../../workers/query/block-scanner.ts";
 import { EVENT_CURSOR } from "../../workers/query/cursor.ts";
 import { type EventLimits, readEvents } from "../../workers/query/events.ts";
 import type { EventsTask } from "../../workers/query/tasks.ts";
@@ -53,6 +54,7 @@ class TestStore {
   readonly #storage: StorageClient;
   readonly reader: Reader;
   readonly decoder = new BlockDecoder(codec);
+  readonly scanner = new BlockScanner(codec);
   #streams = 0;
 
   private constructor(storage: StorageClient, reader: Reader) {
@@ -104,7 +106,7 @@ type Query = Omit<EventsTask, "limit" | "after" | "timeField">;
 
 /** All pages of a query, with something done between them. Cursors go through their text. */
 async function readAll(
-  { reader, decoder }: TestStore,
+  { reader, scanner }: TestStore,
   query: Query,
   nextLimit: () => number,
   between: () => Promise<void>,
@@ -121,7 +123,7 @@ async function readAll(
       limit,
       after: after === null ? null : EVENT_CURSOR.decode(after),
     };
-    const page = readEvents(reader, decoder, task, limits);
+    const page = readEvents(reader, scanner, task, limits);
     assert.deepEqual(page.skippedBlocks, []);
     const rows = Buffer.from(page.ndjson).toString().split("\n").slice(0, -1);
     assert.ok(rows.length <= limit);

@@ -1,12 +1,8 @@
-import type { BatchReader } from "../core/codec.ts";
+import type { EventPage, RowSelection } from "../core/event-page.ts";
 import { MillraceError } from "../errors.ts";
 import type { StoredBlock } from "../messages.ts";
 import type { BlockRange } from "../store/reader.ts";
-import type { OpenedBlock } from "./block-decoder.ts";
-import { type RowFilter, rowsAt, selectRows } from "./block-rows.ts";
-import { createEventWriter } from "./event-json.ts";
-import { encodeLines } from "./lines.ts";
-import { PageSelection, type SelectedRow } from "./page-selection.ts";
+import { type BlockScanner, PageLost } from "./block-scanner.ts";
 import type { EventCursor, EventPosition, EventsTask, Page, SkippedBlock } from "./tasks.ts";
 import { MAX_PAGE_CHARACTERS } from "./tasks.ts";
 
@@ -14,11 +10,6 @@ import { MAX_PAGE_CHARACTERS } from "./tasks.ts";
 export interface BlockStore {
   blocksOverlapping(stream: string, fromUs: number | null, toUs: number | null): readonly BlockRange[];
   block(seq: number): StoredBlock | null;
-}
-
-/** `BlockDecoder` is one. */
-export interface BlockOpener {
-  open(block: StoredBlock): OpenedBlock;
 }
 
 export interface EventLimits {
@@ -48,15 +39,15 @@ class BlockMoved extends Error {}
  */
 export function readEvents(
   store: BlockStore,
-  opener: BlockOpener,
+  scanner: BlockScanner,
   task: EventsTask,
   limits: EventLimits = LIMITS,
 ): Page<EventCursor> {
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
     try {
-      return new EventScan(store, opener, task, limits).read();
+      return new EventScan(store, scanner, task, limits).read();
     } catch (cause) {
-      if (!(cause instanceof BlockMoved)) throw cause;
+      if (!(cause instanceof BlockMoved || cause instanceof PageLost)) throw cause;
     }
   }
   throw new MillraceError("E_STORE_BUSY", `blocks of stream ${task.stream} keep moving; ask again`);
@@ -65,75 +56,76 @@ export function readEvents(
 /** One attempt at a page. */
 class EventScan {
   readonly #store: BlockStore;
-  readonly #opener: BlockOpener;
+  readonly #scanner: BlockScanner;
+  readonly #page: EventPage;
   readonly #task: EventsTask;
   readonly #limits: EventLimits;
-  readonly #filter: RowFilter;
+  readonly #filter: { readonly fromUs: bigint; readonly toUs: bigint };
   readonly #skipped = new Map<number, SkippedBlock>();
   #scannedRows = 0;
 
-  constructor(store: BlockStore, opener: BlockOpener, task: EventsTask, limits: EventLimits) {
+  constructor(store: BlockStore, scanner: BlockScanner, task: EventsTask, limits: EventLimits) {
     this.#store = store;
-    this.#opener = opener;
+    this.#scanner = scanner;
+    this.#page = scanner.begin(task.limit, limits.maxCharacters);
     this.#task = task;
     this.#limits = limits;
-    const { fromUs, toUs, after, keyFields, key } = task;
+    const { fromUs, toUs, after } = task;
     const from = fromUs === null ? FIRST_US : BigInt(fromUs);
     this.#filter = {
       fromUs: after !== null && after.timeUs > from ? after.timeUs : from,
       toUs: toUs === null ? END_US : BigInt(toUs),
-      keyFields,
-      key,
     };
   }
 
   read(): Page<EventCursor> {
     const { fromUs, toUs } = this.#filter;
-    const { stream, timeField, limit } = this.#task;
-    if (fromUs >= toUs) return this.#page([], null);
+    if (fromUs >= toUs) return this.#give(0, null);
     const blocks = this.#store.blocksOverlapping(
-      stream,
+      this.#task.stream,
       Number(fromUs - ROUNDING_US),
       Number(toUs + ROUNDING_US),
     );
     const after = this.#resume(blocks);
-    const selection = new PageSelection(limit, this.#limits.maxCharacters);
     for (const block of blocks) {
       const earliestUs = earliest(block);
-      const { bound } = selection;
+      const { bound } = this.#page;
       if (bound !== null && earliestUs > bound.timeUs) break;
       if (this.#scannedRows >= this.#limits.maxScannedRows && earliestUs > fromUs) {
-        return this.#cutAt(earliestUs, selection);
+        return this.#cutAt(earliestUs);
       }
-      const rows = this.#open(block);
-      if (rows === null) continue;
-      const selected = selectRows(rows, block.seq, this.#filter, after, bound);
-      if (selected.length === 0) continue;
-      const write = createEventWriter(rows, timeField);
-      selection.add({ seq: block.seq, rows: selected, times: rows.times, write });
+      const lastUs = bound !== null && bound.timeUs < toUs ? bound.timeUs : toUs - 1n;
+      this.#add(block, this.#selection(fromUs, lastUs, after, block.seq));
     }
-    return this.#page(selection.rows, selection.bound === null ? null : this.#cursorAfter(selection.rows));
+    return this.#give(this.#page.count, this.#page.bound === null ? null : "page");
+  }
+
+  #selection(fromUs: bigint, lastUs: bigint, after: EventPosition | null, seq: number): RowSelection {
+    const { keyFields, key } = this.#task;
+    if (after === null) return { fromUs, lastUs, after, keyFields, key };
+    const skipBelow = seq === after.seq ? after.row + 1 : seq < after.seq ? Number.MAX_SAFE_INTEGER : 0;
+    return { fromUs, lastUs, after: { timeUs: after.timeUs, skipBelow }, keyFields, key };
   }
 
   /** Only events before the first unread block are known to be complete. */
-  #cutAt(timeUs: bigint, selection: PageSelection): Page<EventCursor> {
-    const { rows, bound } = selection;
-    const complete = rows.filter((row) => row.timeUs < timeUs);
-    const isWhole = bound !== null && complete.length === rows.length;
-    return this.#page(complete, isWhole ? this.#cursorAfter(rows) : { timeUs, seq: -1, row: -1, rank: 0 });
+  #cutAt(timeUs: bigint): Page<EventCursor> {
+    const count = this.#page.countBefore(timeUs);
+    const isWhole = this.#page.bound !== null && count === this.#page.count;
+    return this.#give(count, isWhole ? "page" : { timeUs, seq: -1, row: -1, rank: 0 });
   }
 
-  #page(rows: readonly SelectedRow[], next: EventCursor | null): Page<EventCursor> {
-    const ndjson = encodeLines(rows.map(({ json }) => json));
-    return { ndjson, next, skippedBlocks: [...this.#skipped.values()] };
+  /** The first rows of the page; what follows begins behind them, or where it says. */
+  #give(count: number, next: EventCursor | "page" | null): Page<EventCursor> {
+    const cursor = next === "page" ? this.#cursorAfter(count) : next;
+    return { ndjson: this.#page.finish(count), next: cursor, skippedBlocks: [...this.#skipped.values()] };
   }
 
-  #cursorAfter(rows: readonly SelectedRow[]): EventCursor {
-    const { timeUs, seq, row } = rows.at(-1)!;
+  #cursorAfter(count: number): EventCursor {
+    const last = this.#page.place(count - 1);
+    const tail = this.#page.tail(count);
     const { after } = this.#task;
-    let rank = after !== null && after.timeUs === timeUs ? after.rank : 0;
-    for (let index = rows.length - 1; index >= 0 && rows[index]!.timeUs === timeUs; index--) rank++;
-    return { timeUs, seq, row, rank };
+    const isSameTime = after !== null && after.timeUs === last.timeUs;
+    return { ...last, rank: tail + (isSameTime ? after.rank : 0) };
   }
 
   /**
@@ -149,9 +141,10 @@ class EventScan {
       .sort((a, b) => a.seq - b.seq);
     const merged = before.pop();
     if (merged === undefined) return after;
-    const count = (block: BlockRange): number[] => {
-      const rows = this.#open(block);
-      return rows === null ? [] : rowsAt(rows, timeUs, this.#filter);
+    const count = (range: BlockRange): number[] => {
+      const block = this.#read(range);
+      const selection = this.#selection(timeUs, timeUs, null, range.seq);
+      return this.#scanner.rows(range.seq, block, this.#task.timeField, selection);
     };
     const passedBefore = before.reduce((sum, block) => sum + count(block).length, 0);
     const rows = count(merged);
@@ -160,17 +153,21 @@ class EventScan {
     return { timeUs, seq: merged.seq, row };
   }
 
-  /** null when the block cannot be read: it is reported and left out. */
-  #open(range: BlockRange): BatchReader | null {
+  /** A block that cannot be read is reported and left out. */
+  #add(range: BlockRange, selection: RowSelection): void {
+    const { stream, timeField } = this.#task;
+    const { seq, count } = range;
+    const added = this.#scanner.add(seq, this.#read(range), timeField, selection);
+    if (added.kind === "rows") return;
+    const { code, message } = added;
+    this.#skipped.set(seq, { where: "log", stream, seq, count, code, message });
+  }
+
+  #read(range: BlockRange): StoredBlock {
     const block = this.#store.block(range.seq);
     if (block === null || block.count !== range.count) throw new BlockMoved();
     this.#scannedRows += block.count;
-    const opened = this.#opener.open(block);
-    if (opened.kind === "rows") return opened.rows;
-    const { stream } = this.#task;
-    const { code, message } = opened;
-    this.#skipped.set(range.seq, { where: "log", stream, seq: range.seq, count: range.count, code, message });
-    return null;
+    return block;
   }
 }
 

@@ -1,0 +1,163 @@
+import { type BatchHandle, decodeBlock, newBatch, resetBatch } from "../core/codec.ts";
+import { decodeNamedColumns } from "../core/decode-columns.ts";
+import {
+  EventPage,
+  type OpenBatch,
+  openBatch,
+  type RowSelection,
+  selectedRows,
+  selectRows,
+} from "../core/event-page.ts";
+import { type CoreModule, instantiateCore } from "../core/module.ts";
+import { MillraceError } from "../errors.ts";
+import type { StoredBlock } from "../messages.ts";
+import { releaseBytes } from "../move.ts";
+import type { Codec } from "../zstd.ts";
+import { createEventWriter } from "./event-json.ts";
+
+/** WASM memory only grows: before a page, a core that took more than this is exchanged for a new one. */
+const KEPT_MEMORY_BYTES = 64 * 1024 * 1024;
+/** Decoded blocks kept: where one page ends within a block, the next begins there, and blocks overlap by a little. */
+const KEPT_BLOCKS = 3;
+
+export type ScannedBlock =
+  | { readonly kind: "rows"; readonly count: number }
+  | { readonly kind: "unreadable"; readonly code: string; readonly message: string };
+
+/** A page was begun and must be begun again: the core it stood in could not be trusted any more. */
+export class PageLost extends Error {}
+
+interface Slot {
+  readonly identity: string;
+  readonly open: OpenBatch;
+}
+
+/**
+ * Decodes stored blocks, selects rows in them and collects a page, all in the core. A block in which a key is looked for
+ * is first read as far as its times and keys; the rest of it only when a row was found.
+ */
+export class BlockScanner {
+  readonly #codec: Codec;
+  readonly #unreadable = new Map<string, string>();
+  #core: CoreModule;
+  #page: EventPage;
+  #keysBatch: BatchHandle;
+  #slots: Slot[] = [];
+
+  constructor(codec: Codec) {
+    this.#codec = codec;
+    this.#core = instantiateCore();
+    this.#page = new EventPage(this.#core);
+    this.#keysBatch = newBatch(this.#core);
+  }
+
+  get memoryBytes(): number {
+    return this.#core.memory.buffer.byteLength;
+  }
+
+  /** The page that was begun last. */
+  get page(): EventPage {
+    return this.#page;
+  }
+
+  begin(limit: number, maxBytes: number): EventPage {
+    if (this.memoryBytes > KEPT_MEMORY_BYTES) this.#renew();
+    this.#page.begin(limit, maxBytes);
+    return this.#page;
+  }
+
+  /**
+   * Adds the selected rows of block `seq` to the page; or says why it cannot be read, which harms nothing else.
+   * @throws PageLost when reading it broke the core: the page begins again, without it
+   */
+  add(seq: number, block: StoredBlock, timeField: string, selection: RowSelection): ScannedBlock {
+    return this.#guarded(seq, block, () => {
+      const found = this.#select(seq, block, timeField, selection);
+      if (found === null) return 0;
+      this.#page.add(found.open, seq, found.count);
+      return found.count;
+    });
+  }
+
+  /** The rows that a selection finds in a block; none where it cannot be read. */
+  rows(seq: number, block: StoredBlock, timeField: string, selection: RowSelection): number[] {
+    let rows: number[] = [];
+    this.#guarded(seq, block, () => {
+      const found = this.#select(seq, block, timeField, selection);
+      if (found !== null) rows = selectedRows(this.#core, found.count);
+      return rows.length;
+    });
+    return rows;
+  }
+
+  #guarded(seq: number, block: StoredBlock, run: () => number): ScannedBlock {
+    const identity = identityOf(seq, block, "");
+    const known = this.#unreadable.get(identity);
+    if (known !== undefined) return { kind: "unreadable", code: "E_BLOCK_UNREADABLE", message: known };
+    try {
+      return { kind: "rows", count: run() };
+    } catch (cause) {
+      if (cause instanceof MillraceError)
+        return { kind: "unreadable", code: cause.code, message: cause.message };
+      this.#unreadable.set(identity, String(cause));
+      this.#renew();
+      throw new PageLost();
+    }
+  }
+
+  #select(
+    seq: number,
+    block: StoredBlock,
+    timeField: string,
+    selection: RowSelection,
+  ): { readonly open: OpenBatch; readonly count: number } | null {
+    const identity = identityOf(seq, block, timeField);
+    const known = this.#slots.find((slot) => slot.identity === identity);
+    if (known !== undefined) {
+      const count = selectRows(this.#core, known.open, selection);
+      return count === 0 ? null : { open: known.open, count };
+    }
+    const bytes =
+      block.codec === "zstd" ? this.#codec.decompress(block.data, block.encodedBytes) : block.data;
+    try {
+      if (selection.key !== null && !this.#hasKey(bytes, selection)) return null;
+      const open = this.#open(identity, bytes, timeField);
+      const count = selectRows(this.#core, open, selection);
+      return count === 0 ? null : { open, count };
+    } finally {
+      if (bytes !== block.data) releaseBytes(bytes);
+    }
+  }
+
+  /** Whether any row of the block is selected, by its times and keys alone. */
+  #hasKey(bytes: Uint8Array, selection: RowSelection): boolean {
+    resetBatch(this.#core, this.#keysBatch);
+    decodeNamedColumns(this.#core, bytes, this.#keysBatch, selection.keyFields);
+    const open = openBatch(this.#core, this.#keysBatch, "", createEventWriter);
+    return selectRows(this.#core, open, selection) > 0;
+  }
+
+  #open(identity: string, bytes: Uint8Array, timeField: string): OpenBatch {
+    const oldest = this.#slots.length < KEPT_BLOCKS ? null : (this.#slots.shift() ?? null);
+    oldest?.open.dispose();
+    const batch = oldest?.open.batch ?? newBatch(this.#core);
+    resetBatch(this.#core, batch);
+    decodeBlock(this.#core, bytes, batch);
+    const open = openBatch(this.#core, batch, timeField, createEventWriter);
+    this.#slots.push({ identity, open });
+    return open;
+  }
+
+  #renew(): void {
+    this.#core = instantiateCore();
+    this.#page = new EventPage(this.#core);
+    this.#keysBatch = newBatch(this.#core);
+    this.#slots = [];
+  }
+}
+
+/** A seq is given again to what compaction makes of the block, which then has other sizes. */
+function identityOf(seq: number, block: StoredBlock, timeField: string): string {
+  const { count, encodedBytes, minUs, maxUs, data } = block;
+  return `${seq} ${count} ${encodedBytes} ${data.length} ${minUs} ${maxUs} ${timeField}`;
+}
