@@ -51,14 +51,47 @@ export function decodeBlock(block: usize, length: u32, batch: Batch): Failure {
 /** Names of the only columns to decode, a u32 length and the bytes each; 0: all of them. */
 let wantedNames: usize = 0;
 let wantedCount: u32 = 0;
+/** Where the columns of the last block stand that `decodeColumnsNamed` passed over. */
+let restSections: usize = 0;
+let restCount: u32 = 0;
+let restBefore: u32 = 0;
+let restRows: u32 = 0;
 
-/** `decodeBlock` of some columns: the others are null in the new rows. */
+/**
+ * `decodeBlock` of some columns: the others are null in the new rows, until `decodeRest`. Names and block stay where they
+ * are until then.
+ */
 export function decodeColumnsNamed(block: usize, length: u32, batch: Batch, names: usize, count: u32): Failure {
   wantedNames = names;
   wantedCount = count;
+  restCount = 0;
   const outcome = decodeBlock(block, length, batch);
   wantedNames = 0;
   return outcome;
+}
+
+/** Decodes the columns that the last `decodeColumnsNamed` passed over; nothing was done with the batch since but reading. */
+export function decodeRest(batch: Batch): Failure {
+  for (let i: u32 = 0; i < restCount && failure == Failure.None; i++) {
+    const from = section(restSections, i);
+    shorten(from.column, restBefore);
+    decodeSection(from, restBefore, restRows);
+  }
+  if (failure != Failure.None) {
+    takeBack(batch, restBefore);
+    batch.rows = restBefore;
+  }
+  batch.seal();
+  return failure;
+}
+
+/** Keeps in mind a column for `decodeRest`, in the place of one that is decoded already. */
+function passOver(sections: usize, from: Section, before: u32, rows: u32): void {
+  restSections = sections;
+  restBefore = before;
+  restRows = rows;
+  memory.copy(changetype<usize>(section(sections, restCount)), changetype<usize>(from), offsetof<Section>());
+  restCount++;
 }
 
 function isWanted(column: Column): bool {
@@ -176,7 +209,9 @@ function decodeColumns(head: BlockHead, sections: usize, firstColumn: u32, key: 
   const count: u32 = head.columnCount + (head.parts & HAS_EXTRA ? 1 : 0);
   for (let i: u32 = 0; i < count && failure == Failure.None; i++) {
     const from = section(sections, firstColumn + i);
-    if (i + 1 != key && isWanted(from.column)) decodeSection(from, before, rows);
+    if (i + 1 == key) continue;
+    if (isWanted(from.column)) decodeSection(from, before, rows);
+    else passOver(sections, from, before, rows);
   }
 }
 

@@ -1,5 +1,5 @@
 import { Batch } from "../batch/batch";
-import { decodeColumnsNamed } from "../codec/decode";
+import { decodeColumnsNamed, decodeRest } from "../codec/decode";
 import { MAX_DEPTH, Program } from "./event-writer";
 import { Page } from "./page";
 import { rows, selection, selectRows } from "./select";
@@ -12,6 +12,11 @@ export function querySelection(): usize {
 /** Appends the block's rows, of the named columns alone: the others are null. 0, or why not (`Failure`). */
 export function queryDecodeColumns(block: usize, length: u32, batch: Batch, names: usize, count: u32): u32 {
   return decodeColumnsNamed(block, length, batch, names, count);
+}
+
+/** Decodes the other columns of that block, which still stands where it did. 0, or why not. */
+export function queryDecodeRest(batch: Batch): u32 {
+  return decodeRest(batch);
 }
 
 /** Selects rows of a sealed batch. Gives how many. */

@@ -122,11 +122,17 @@ export function selectRows(core: CoreModule, open: OpenBatch, selection: RowSele
   view.setBigInt64(24, int, true);
   view.setFloat64(32, float, true);
   const skipBelow = Math.min(Math.max(after?.skipBelow ?? 0, 0), MAX_U32);
-  [Number(after !== null), skipBelow, Number(key !== null), input, keyBytes.length, columnsAt].forEach(
-    (word, field) => view.setUint32(40 + field * 4, word, true),
-  );
-  view.setUint32(64, columns.length, true);
-  view.setUint32(68, kinds, true);
+  const words = [
+    Number(after !== null),
+    skipBelow,
+    Number(key !== null),
+    input,
+    keyBytes.length,
+    columnsAt,
+    columns.length,
+    kinds,
+  ];
+  for (const [field, word] of words.entries()) view.setUint32(40 + field * 4, word, true);
   const count = querySelect(open.batch);
   release(input);
   return count;

@@ -46,9 +46,7 @@ export function createProgram(
   let next = HEAD_BYTES + steps.length * STEP_BYTES;
   for (const [index, { op, column, label }] of steps.entries()) {
     const step = HEAD_BYTES + index * STEP_BYTES;
-    [op, column, at + next, label.length].forEach((word, field) =>
-      view.setUint32(step + field * 4, word, true),
-    );
+    setWords(view, step, [op, column, at + next, label.length]);
     bytes.set(label, next);
     next += label.length;
   }
@@ -58,9 +56,7 @@ export function createProgram(
     bytes.set(name, next + 4);
     next += 4 + name.length;
   }
-  [at + HEAD_BYTES, isPlain ? steps.length : 0, labelBytes, rootsAt, roots.length].forEach((word, field) =>
-    view.setUint32(field * 4, word, true),
-  );
+  setWords(view, 0, [at + HEAD_BYTES, isPlain ? steps.length : 0, labelBytes, rootsAt, roots.length]);
   copyIn(core, at, bytes);
   return { at, release: () => release(at) };
 
@@ -80,6 +76,10 @@ export function createProgram(
     }
     return true;
   }
+}
+
+function setWords(view: DataView, at: number, words: readonly number[]): void {
+  for (const [index, word] of words.entries()) view.setUint32(at + index * 4, word, true);
 }
 
 function membersOf({ names, isNull }: ProgramColumns, timeField: string): Member {

@@ -1,5 +1,5 @@
 import { type BatchHandle, decodeBlock, newBatch, resetBatch } from "../core/codec.ts";
-import { decodeNamedColumns } from "../core/decode-columns.ts";
+import { decodeIfNeeded } from "../core/decode-columns.ts";
 import {
   EventPage,
   type OpenBatch,
@@ -41,14 +41,14 @@ export class BlockScanner {
   readonly #unreadable = new Map<string, string>();
   #core: CoreModule;
   #page: EventPage;
-  #keysBatch: BatchHandle;
   #slots: Slot[] = [];
+  /** Batches of no slot. */
+  #spares: BatchHandle[] = [];
 
   constructor(codec: Codec) {
     this.#codec = codec;
     this.#core = instantiateCore();
     this.#page = new EventPage(this.#core);
-    this.#keysBatch = newBatch(this.#core);
   }
 
   get memoryBytes(): number {
@@ -113,46 +113,58 @@ export class BlockScanner {
   ): { readonly open: OpenBatch; readonly count: number } | null {
     const identity = identityOf(seq, block, timeField);
     const known = this.#slots.find((slot) => slot.identity === identity);
-    if (known !== undefined) {
-      const count = selectRows(this.#core, known.open, selection);
-      return count === 0 ? null : { open: known.open, count };
-    }
+    if (known !== undefined)
+      return { open: known.open, count: selectRows(this.#core, known.open, selection) };
     const bytes =
       block.codec === "zstd" ? this.#codec.decompress(block.data, block.encodedBytes) : block.data;
+    const batch = this.#spareBatch();
     try {
-      if (selection.key !== null && !this.#hasKey(bytes, selection)) return null;
-      const open = this.#open(identity, bytes, timeField);
-      const count = selectRows(this.#core, open, selection);
-      return count === 0 ? null : { open, count };
+      const found = this.#decode(bytes, batch, timeField, selection);
+      if (found === null) this.#spares.push(batch);
+      else this.#slots.push({ identity, open: found.open });
+      return found;
+    } catch (cause) {
+      this.#spares.push(batch);
+      throw cause;
     } finally {
       if (bytes !== block.data) releaseBytes(bytes);
     }
   }
 
-  /** Whether any row of the block is selected, by its times and keys alone. */
-  #hasKey(bytes: Uint8Array, selection: RowSelection): boolean {
-    resetBatch(this.#core, this.#keysBatch);
-    decodeNamedColumns(this.#core, bytes, this.#keysBatch, selection.keyFields);
-    const open = openBatch(this.#core, this.#keysBatch, "", createEventWriter);
-    return selectRows(this.#core, open, selection) > 0;
+  #decode(
+    bytes: Uint8Array,
+    batch: BatchHandle,
+    timeField: string,
+    selection: RowSelection,
+  ): { readonly open: OpenBatch; readonly count: number } | null {
+    if (selection.key === null) {
+      decodeBlock(this.#core, bytes, batch);
+      const open = openBatch(this.#core, batch, timeField, createEventWriter);
+      return { open, count: selectRows(this.#core, open, selection) };
+    }
+    let found: { readonly open: OpenBatch; readonly count: number } | null = null;
+    decodeIfNeeded(this.#core, bytes, batch, selection.keyFields, () => {
+      const open = openBatch(this.#core, batch, timeField, createEventWriter);
+      const count = selectRows(this.#core, open, selection);
+      if (count > 0) found = { open, count };
+      return count > 0;
+    });
+    return found;
   }
 
-  #open(identity: string, bytes: Uint8Array, timeField: string): OpenBatch {
-    const oldest = this.#slots.length < KEPT_BLOCKS ? null : (this.#slots.shift() ?? null);
+  #spareBatch(): BatchHandle {
+    const oldest = this.#slots.length < KEPT_BLOCKS ? undefined : this.#slots.shift();
     oldest?.open.dispose();
-    const batch = oldest?.open.batch ?? newBatch(this.#core);
+    const batch = oldest?.open.batch ?? this.#spares.pop() ?? newBatch(this.#core);
     resetBatch(this.#core, batch);
-    decodeBlock(this.#core, bytes, batch);
-    const open = openBatch(this.#core, batch, timeField, createEventWriter);
-    this.#slots.push({ identity, open });
-    return open;
+    return batch;
   }
 
   #renew(): void {
     this.#core = instantiateCore();
     this.#page = new EventPage(this.#core);
-    this.#keysBatch = newBatch(this.#core);
     this.#slots = [];
+    this.#spares = [];
   }
 }
 
