@@ -1,6 +1,7 @@
 import { Batch } from "../batch/batch";
 import { decodeColumnsNamed, decodeRest } from "../codec/decode";
 import { MAX_DEPTH, Program } from "./event-writer";
+import { buildKeyFilter, mayHoldKey } from "./key-filter";
 import { Page } from "./page";
 import { rows, selection, selectRows } from "./select";
 
@@ -88,4 +89,14 @@ export function pageFinish(page: Page, count: u32): u32 {
 
 export function pageBytes(page: Page): usize {
   return page.bytes.data;
+}
+
+/** The address of a `ByteBuffer` with the filter of a block's keys, or 0: see `buildKeyFilter`. */
+export function keyFilterBuild(batch: Batch, names: usize, count: u32, maxBytes: u32): usize {
+  return buildKeyFilter(batch, names, count, maxBytes);
+}
+
+/** 1 when the key may be in the filter's block. */
+export function keyFilterTest(filter: usize, length: u32, key: usize, keyLength: u32): u32 {
+  return <u32>mayHoldKey(filter, length, key, keyLength);
 }

@@ -187,7 +187,8 @@ test("a block outside the range is not read", async (context) => {
   const seqs = await put(...[0n, 100n, 200n, 300n].map((time) => numbered([time, time + 50n])));
   const read: number[] = [];
   const spy: BlockStore = {
-    blocksOverlapping: (...args) => reader.blocksOverlapping(...args),
+    listBlocks: (...args) => reader.listBlocks(...args),
+    eventsOf: (seq) => reader.eventsOf(seq),
     block: (seq) => {
       read.push(seq);
       return reader.block(seq);
@@ -236,7 +237,8 @@ test("a page starts again when compaction moves blocks under it", async (context
   ): BlockStore => {
     let reads = 0;
     return {
-      blocksOverlapping: (...args) => reader.blocksOverlapping(...args),
+      listBlocks: (...args) => reader.listBlocks(...args),
+      eventsOf: (seq) => reader.eventsOf(seq),
       block: (seq) => disturb(reader.block(seq), reads++),
     };
   };

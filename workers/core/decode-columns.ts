@@ -40,7 +40,7 @@ export function decodeIfNeeded(
 }
 
 /** A u32 length and the UTF-8 of each. */
-function encodeNames(names: readonly string[]): Uint8Array {
+export function encodeNames(names: readonly string[]): Uint8Array {
   const texts = names.map((name) => utf8.encode(name));
   const list = new Uint8Array(texts.reduce((sum, { length }) => sum + 4 + length, 0));
   const view = new DataView(list.buffer);

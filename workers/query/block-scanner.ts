@@ -8,6 +8,7 @@ import {
   selectedRows,
   selectRows,
 } from "../core/event-page.ts";
+import { type BlockKeys, mayHold } from "../core/key-filter.ts";
 import { type CoreModule, instantiateCore } from "../core/module.ts";
 import { MillraceError } from "../errors.ts";
 import type { StoredBlock } from "../messages.ts";
@@ -88,6 +89,11 @@ export class BlockScanner {
       return rows.length;
     });
     return rows;
+  }
+
+  /** Whether a block with these keys may hold the key. */
+  mayHold(keys: BlockKeys, fields: readonly string[], key: string): boolean {
+    return mayHold(this.#core, keys, fields, key);
   }
 
   #guarded(seq: number, block: StoredBlock, run: () => number): ScannedBlock {

@@ -1,14 +1,16 @@
 import type { EventPage, RowSelection } from "../core/event-page.ts";
 import { MillraceError } from "../errors.ts";
 import type { StoredBlock } from "../messages.ts";
-import type { BlockRange } from "../store/reader.ts";
+import type { BlockListing, BlockRange, KeyedRange } from "../store/reader.ts";
 import { type BlockScanner, PageLost } from "./block-scanner.ts";
 import type { EventCursor, EventPosition, EventsTask, Page, SkippedBlock } from "./tasks.ts";
 import { MAX_PAGE_CHARACTERS } from "./tasks.ts";
 
 /** What an events page reads from: `Reader` is one. */
 export interface BlockStore {
-  blocksOverlapping(stream: string, fromUs: number | null, toUs: number | null): readonly BlockRange[];
+  listBlocks(stream: string, fromUs: number, toUs: number, listing: BlockListing): readonly KeyedRange[];
+  /** How many events a block has; null when it is gone. */
+  eventsOf(seq: number): number | null;
   block(seq: number): StoredBlock | null;
 }
 
@@ -25,6 +27,9 @@ const FIRST_US = -62_135_596_800_000_000n;
 const END_US = 253_402_300_800_000_000n;
 /** Block times are kept as numbers; beyond 2^53 µs (the year 2255) they may be off by half of this. */
 const ROUNDING_US = 32n;
+
+/** Blocks listed at once: a page mostly ends before them. */
+const LISTED_BLOCKS = 64;
 
 /** How often a page starts again because compaction moved blocks under it. One round of it swaps a few. */
 const MAX_ATTEMPTS = 32;
@@ -62,6 +67,7 @@ class EventScan {
   readonly #limits: EventLimits;
   readonly #filter: { readonly fromUs: bigint; readonly toUs: bigint };
   readonly #skipped = new Map<number, SkippedBlock>();
+  readonly #listed: BlockRange[] = [];
   #scannedRows = 0;
 
   constructor(store: BlockStore, scanner: BlockScanner, task: EventsTask, limits: EventLimits) {
@@ -81,13 +87,8 @@ class EventScan {
   read(): Page<EventCursor> {
     const { fromUs, toUs } = this.#filter;
     if (fromUs >= toUs) return this.#give(0, null);
-    const blocks = this.#store.blocksOverlapping(
-      this.#task.stream,
-      Number(fromUs - ROUNDING_US),
-      Number(toUs + ROUNDING_US),
-    );
-    const after = this.#resume(blocks);
-    for (const block of blocks) {
+    const after = this.#resume();
+    for (const block of this.#blocks(fromUs, toUs)) {
       const earliestUs = earliest(block);
       const { bound } = this.#page;
       if (bound !== null && earliestUs > bound.timeUs) break;
@@ -95,9 +96,42 @@ class EventScan {
         return this.#cutAt(earliestUs);
       }
       const lastUs = bound !== null && bound.timeUs < toUs ? bound.timeUs : toUs - 1n;
-      this.#add(block, this.#selection(fromUs, lastUs, after, block.seq));
+      if (this.#mayHoldKey(block)) this.#add(block, this.#selection(fromUs, lastUs, after, block.seq));
     }
     return this.#give(this.#page.count, this.#page.bound === null ? null : "page");
+  }
+
+  /** Blocks that may have events of [fromUs, toUs), ordered by their earliest event, listed as they are needed. */
+  *#blocks(fromUs: bigint, toUs: bigint): Generator<KeyedRange, void, void> {
+    const withKeys = this.#task.key !== null;
+    let after: KeyedRange | null = null;
+    while (true) {
+      const listed: readonly KeyedRange[] = this.#store.listBlocks(
+        this.#task.stream,
+        Number(fromUs - ROUNDING_US),
+        Number(toUs + ROUNDING_US),
+        { after, limit: LISTED_BLOCKS, withKeys },
+      );
+      this.#checkListed();
+      this.#listed.push(...listed);
+      yield* listed;
+      if (listed.length < LISTED_BLOCKS) return;
+      after = listed.at(-1)!;
+    }
+  }
+
+  /**
+   * A block that was listed may have been merged since with one that was not, and takes its place there: what is listed
+   * now would lack it.
+   */
+  #checkListed(): void {
+    for (const { seq, count } of this.#listed)
+      if (this.#store.eventsOf(seq) !== count) throw new BlockMoved();
+  }
+
+  #mayHoldKey({ keys }: KeyedRange): boolean {
+    const { key, keyFields } = this.#task;
+    return key === null || keys === undefined || this.#scanner.mayHold(keys, keyFields, key);
   }
 
   #selection(fromUs: bigint, lastUs: bigint, after: EventPosition | null, seq: number): RowSelection {
@@ -132,10 +166,12 @@ class EventScan {
    * The position the cursor means now. Its block may have been merged into an earlier one since, with the rows in the
    * same order; then the events of that time that were given out are counted off again.
    */
-  #resume(blocks: readonly BlockRange[]): EventPosition | null {
+  #resume(): EventPosition | null {
     const { after } = this.#task;
-    if (after === null || after.seq < 0 || blocks.some(({ seq }) => seq === after.seq)) return after;
+    if (after === null || after.seq < 0) return after;
     const { timeUs } = after;
+    const blocks = [...this.#blocks(timeUs, timeUs + 1n)];
+    if (blocks.some(({ seq }) => seq === after.seq)) return after;
     const before = blocks
       .filter((block) => block.seq < after.seq && earliest(block) <= timeUs && latest(block) >= timeUs)
       .sort((a, b) => a.seq - b.seq);

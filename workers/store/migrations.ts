@@ -169,4 +169,12 @@ export const MIGRATIONS: readonly string[] = [
   `,
   // The sets of queries that were in force, each from its place in the log on.
   "CREATE TABLE configs (seq INTEGER PRIMARY KEY, body TEXT NOT NULL)",
+  // Which keys a block may hold; not every block has such a row.
+  `
+  CREATE TABLE block_keys (
+    seq INTEGER PRIMARY KEY REFERENCES blocks(seq) ON DELETE CASCADE,
+    fields TEXT NOT NULL,
+    filter BLOB NOT NULL
+  );
+  `,
 ];
