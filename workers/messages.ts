@@ -1,3 +1,5 @@
+import type { BlockKeys } from "./core/key-filter.ts";
+
 /** The types of everything that crosses a thread. Times are int64 microseconds since the epoch, as numbers or bigints as named. */
 
 import type { ConfigTables } from "./store/table-store.ts";
@@ -229,6 +231,8 @@ export interface StoredBlock {
   readonly minUs: number;
   readonly maxUs: number;
   readonly schema: readonly SchemaField[];
+  /** Which keys it may hold, where that was found out. */
+  readonly keys?: BlockKeys;
 }
 
 /** Everything the storage worker writes is a list of these, in order, in one transaction with one fsync. */

@@ -1,18 +1,11 @@
 import { MillraceError } from "./errors.ts";
 import type { StoredBlock } from "./messages.ts";
 import { moveWith, releaseBytes } from "./move.ts";
+import { answerPage, expected, type TextPage } from "./query/answer.ts";
 import { BlockDecoder } from "./query/block-decoder.ts";
 import { explainRefusal } from "./query/correctable.ts";
 import { type Correction, type CorrectionTask, Corrector } from "./query/correction.ts";
-import {
-  ALERT_CURSOR,
-  type CursorForm,
-  EVENT_CURSOR,
-  ID_CURSOR,
-  LATE_CURSOR,
-  RESULT_CURSOR,
-} from "./query/cursor.ts";
-import { readEvents } from "./query/events.ts";
+import { ALERT_CURSOR, type CursorForm, ID_CURSOR, LATE_CURSOR, RESULT_CURSOR } from "./query/cursor.ts";
 import { readLate } from "./query/late-page.ts";
 import { readAlerts, readDeadLetters, readLosses, readResults } from "./query/row-pages.ts";
 import type * as tasks from "./query/tasks.ts";
@@ -22,16 +15,12 @@ import { portableCodec } from "./zstd.ts";
 /** A task as it comes over HTTP: its cursor is the text that the page before gave out. */
 type WithText<Task> = Omit<Task, "after"> & { readonly after: string | null };
 
-export type EventsTask = WithText<tasks.EventsTask>;
 export type ResultsTask = WithText<tasks.ResultsTask>;
 export type LateTask = WithText<tasks.LateTask>;
 export type AlertsTask = WithText<tasks.AlertsTask>;
 export type ListTask = WithText<tasks.ListTask>;
 
-/** A page of NDJSON, where the next one starts, and the blocks that could not be read. */
-export interface Page extends Omit<tasks.Page<unknown>, "next"> {
-  readonly next: string | null;
-}
+export type Page = TextPage;
 
 const codec = await portableCodec();
 const decoder = new BlockDecoder(codec);
@@ -44,11 +33,6 @@ export function open(dir: string): tasks.QueryFailure | null {
     reader = new Reader(dir);
     return null;
   });
-}
-
-/** Events of [fromUs, toUs) in the order of event time. */
-export function events(task: EventsTask): Page | tasks.QueryFailure {
-  return page(task, EVENT_CURSOR, (store, after) => readEvents(store, decoder, { ...task, after }));
 }
 
 export function results(task: ResultsTask): Page | tasks.QueryFailure {
@@ -73,8 +57,8 @@ export function losses(task: ListTask): Page | tasks.QueryFailure {
 }
 
 /** One block with the events of several, in their order. */
-export function compact({ blocks, stream }: tasks.MergeTask): StoredBlock | tasks.QueryFailure {
-  const merged = expected(() => decoder.merge(blocks, stream));
+export function compact({ blocks, stream, keyFields }: tasks.MergeTask): StoredBlock | tasks.QueryFailure {
+  const merged = expected(() => decoder.merge(blocks, stream, keyFields));
   // This thread is idle for long: what it leaves to the garbage collector stays.
   for (const { data } of blocks) releaseBytes(data);
   return "failure" in merged ? merged : moveWith(merged, [merged.data.buffer]);
@@ -113,29 +97,14 @@ export function close(): void {
 }
 
 function page<Cursor>(
-  { after, limit }: { readonly after: string | null; readonly limit: number },
+  task: { readonly after: string | null; readonly limit: number },
   form: CursorForm<Cursor>,
   read: (store: Reader, after: Cursor | null) => tasks.Page<Cursor>,
 ): Page | tasks.QueryFailure {
-  return expected(() => {
-    const store = openReader();
-    if (!(limit >= 1)) throw new MillraceError("E_LIMIT", `limit is ${limit}; a page has at least one row`);
-    const { ndjson, next, skippedBlocks } = read(store, after === null ? null : form.decode(after));
-    return { ndjson, next: next === null ? null : form.encode(next), skippedBlocks };
-  });
+  return answerPage(openReader, task, form, read);
 }
 
 function openReader(): Reader {
   if (reader === null) throw new MillraceError("E_STORE_CLOSED", "the store is not open for reading");
   return reader;
-}
-
-/** Runs it; an error with a code becomes a value. */
-function expected<T>(run: () => T): T | tasks.QueryFailure {
-  try {
-    return run();
-  } catch (cause) {
-    if (cause instanceof MillraceError) return { failure: { code: cause.code, message: cause.message } };
-    throw cause;
-  }
 }

@@ -48,6 +48,63 @@ export function decodeBlock(block: usize, length: u32, batch: Batch): Failure {
   return failure;
 }
 
+/** Names of the only columns to decode, a u32 length and the bytes each; 0: all of them. */
+let wantedNames: usize = 0;
+let wantedCount: u32 = 0;
+/** Where the columns of the last block stand that `decodeColumnsNamed` passed over. */
+let restSections: usize = 0;
+let restCount: u32 = 0;
+let restBefore: u32 = 0;
+let restRows: u32 = 0;
+
+/**
+ * `decodeBlock` of some columns: the others are null in the new rows, until `decodeRest`. Names and block stay where they
+ * are until then.
+ */
+export function decodeColumnsNamed(block: usize, length: u32, batch: Batch, names: usize, count: u32): Failure {
+  wantedNames = names;
+  wantedCount = count;
+  restCount = 0;
+  const outcome = decodeBlock(block, length, batch);
+  wantedNames = 0;
+  return outcome;
+}
+
+/** Decodes the columns that the last `decodeColumnsNamed` passed over; nothing was done with the batch since but reading. */
+export function decodeRest(batch: Batch): Failure {
+  for (let i: u32 = 0; i < restCount && failure == Failure.None; i++) {
+    const from = section(restSections, i);
+    shorten(from.column, restBefore);
+    decodeSection(from, restBefore, restRows);
+  }
+  if (failure != Failure.None) {
+    takeBack(batch, restBefore);
+    batch.rows = restBefore;
+  }
+  batch.seal();
+  return failure;
+}
+
+/** Keeps in mind a column for `decodeRest`, in the place of one that is decoded already. */
+function passOver(sections: usize, from: Section, before: u32, rows: u32): void {
+  restSections = sections;
+  restBefore = before;
+  restRows = rows;
+  memory.copy(changetype<usize>(section(sections, restCount)), changetype<usize>(from), offsetof<Section>());
+  restCount++;
+}
+
+function isWanted(column: Column): bool {
+  if (wantedNames == 0) return true;
+  let at = wantedNames;
+  for (let i: u32 = 0; i < wantedCount; i++) {
+    const nameLength = load<u32>(at);
+    if (column.nameLength == nameLength && memory.compare(column.name, at + 4, nameLength) == 0) return true;
+    at += 4 + nameLength;
+  }
+  return false;
+}
+
 function checkHead(block: usize, length: u32): void {
   const head = changetype<BlockHead>(block);
   if (length < 4 || head.magic != MAGIC) return fail(Failure.Magic);
@@ -151,7 +208,10 @@ function decodeColumns(head: BlockHead, sections: usize, firstColumn: u32, key: 
   }
   const count: u32 = head.columnCount + (head.parts & HAS_EXTRA ? 1 : 0);
   for (let i: u32 = 0; i < count && failure == Failure.None; i++) {
-    if (i + 1 != key) decodeSection(section(sections, firstColumn + i), before, rows);
+    const from = section(sections, firstColumn + i);
+    if (i + 1 == key) continue;
+    if (isWanted(from.column)) decodeSection(from, before, rows);
+    else passOver(sections, from, before, rows);
   }
 }
 

@@ -17,6 +17,8 @@ export interface FleetOptions {
   readonly bodies: number;
   readonly eventsPerBody: number;
   readonly seed: number;
+  /** The number of the first device; default 0. */
+  readonly firstDevice?: number;
 }
 
 /**
@@ -28,13 +30,14 @@ export function makeFleetBodies(options: FleetOptions): FleetBody[] {
   const temperatures = Float64Array.from({ length: options.devices }, () => 20 + random.next() * 60);
   const device = (): number => random.integer(0, options.devices - 1);
   return Array.from({ length: options.bodies }, () =>
-    makeBody(options.eventsPerBody, device, temperatures, random),
+    makeBody(options.eventsPerBody, device, options.firstDevice ?? 0, temperatures, random),
   );
 }
 
 function makeBody(
   events: number,
   pickDevice: () => number,
+  firstDevice: number,
   temperatures: Float64Array,
   random: Random,
 ): FleetBody {
@@ -44,7 +47,7 @@ function makeBody(
   for (let index = 0; index < events; index++) {
     const device = pickDevice();
     temperatures[device] = temperatures[device]! + (random.next() - 0.5) * 0.4;
-    const start = `{"device":"d${String(device).padStart(5, "0")}","ts":`;
+    const start = `{"device":"d${String(firstDevice + device).padStart(5, "0")}","ts":`;
     const temp = temperatures[device].toFixed(2);
     const line = `${start}${TIME_PLACEHOLDER},"temp":${temp},"rpm":${random.integer(1_180, 1_520)},"on":${random.chance(0.97)}}\n`;
     timeOffsets[index] = length + start.length;

@@ -49,7 +49,8 @@ export class Compactor {
     for (const { stream, seqs, blocks } of groups ?? []) {
       if (this.#isClosed) return false;
       const isDone = await this.#attempt(async () => {
-        const into = await this.#reads.merge(blocks, stream);
+        const keyFields = this.#engine.stream(stream)?.config.key.fields ?? [];
+        const into = await this.#reads.merge(blocks, stream, keyFields);
         // A backfill that began meanwhile goes through blocks by their place in time, which a merged one would not have.
         const isSwapped =
           this.#engine.status().backfills === 0 && (await this.#storage.swap({ removeSeqs: seqs, into }));

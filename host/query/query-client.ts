@@ -6,29 +6,43 @@ import type { QueryFailure } from "../../workers/query/tasks.ts";
 import type {
   AlertsTask,
   CorrectionStep,
-  EventsTask,
   LateTask,
   ListTask,
   Page,
   ResultsTask,
 } from "../../workers/query.ts";
+import type { ScanTask } from "../../workers/scan.ts";
 import type { HistoryReads } from "../api/reads.ts";
 import { workerFile } from "../pipeline/worker-file.ts";
 
+type EventsTask = Omit<ScanTask, "dir">;
 type SkippedBlocks = Page["skippedBlocks"];
 
+/** The thread that goes through events is given up when nobody has read any for so long. */
+const SCAN_IDLE_MS = 60_000;
+
 /**
- * The query thread: it reads through a connection of its own, so that a long read never delays an acknowledgement.
- * Every method throws a MillraceError with its code: E_CURSOR for an `after` that is none of this list's.
+ * The query threads, one for events and one for all else: a long read of events delays no other. They read through connections of their
+ * own, so that a long read never delays an acknowledgement. Every method throws a MillraceError with its code: E_CURSOR for an `after` that is none of this list's.
  */
 export class QueryClient implements HistoryReads {
   readonly #pool: Piscina;
+  readonly #scans: Piscina;
+  readonly #dir: string;
   readonly #onSkipped: (blocks: SkippedBlocks) => void;
   /** Unreadable blocks that were told of. */
   readonly #told = new Set<string>();
 
-  private constructor(pool: Piscina, onSkipped: (blocks: SkippedBlocks) => void) {
+  private constructor(pool: Piscina, dir: string, onSkipped: (blocks: SkippedBlocks) => void) {
     this.#pool = pool;
+    this.#dir = dir;
+    this.#scans = new Piscina({
+      filename: workerFile("scan"),
+      minThreads: 0,
+      maxThreads: 1,
+      idleTimeout: SCAN_IDLE_MS,
+      stricterFIFO: true,
+    });
     this.#onSkipped = onSkipped;
   }
 
@@ -47,18 +61,18 @@ export class QueryClient implements HistoryReads {
       idleTimeout: Number.POSITIVE_INFINITY,
       stricterFIFO: true,
     });
-    const client = new QueryClient(pool, onSkipped);
+    const client = new QueryClient(pool, dir, onSkipped);
     try {
       await client.#run("open", dir);
       return client;
     } catch (cause) {
-      await pool.destroy();
+      await Promise.all([pool.destroy(), client.#scans.destroy()]);
       throw cause;
     }
   }
 
   events(task: EventsTask): Promise<Page> {
-    return this.#page("events", task);
+    return this.#page("events", { ...task, dir: this.#dir }, this.#scans);
   }
 
   results(task: ResultsTask): Promise<Page> {
@@ -90,26 +104,35 @@ export class QueryClient implements HistoryReads {
    * One block with the events of several, in their order. Their data is given away.
    * @throws MillraceError when one of them cannot be read
    */
-  merge(blocks: readonly StoredBlock[], stream: string): Promise<StoredBlock> {
+  merge(
+    blocks: readonly StoredBlock[],
+    stream: string,
+    keyFields: readonly string[] = [],
+  ): Promise<StoredBlock> {
     const transferList = blocks.map(({ data }) => data.buffer);
-    return this.#run("compact", { blocks, stream }, transferList);
+    return this.#run("compact", { blocks, stream, keyFields }, transferList);
   }
 
   async close(): Promise<void> {
     await this.#run("close", null);
-    await this.#pool.destroy();
+    await Promise.all([this.#pool.destroy(), this.#scans.destroy()]);
   }
 
-  async #page(name: string, task: object): Promise<Page> {
-    const page = await this.#run<Page>(name, task);
+  async #page(name: string, task: object, pool = this.#pool): Promise<Page> {
+    const page = await this.#run<Page>(name, task, [], pool);
     const news = page.skippedBlocks.filter(({ where, seq }) => !this.#told.has(`${where} ${seq}`));
     for (const { where, seq } of news) this.#told.add(`${where} ${seq}`);
     if (news.length > 0) this.#onSkipped(news);
     return page;
   }
 
-  async #run<T>(name: string, task: unknown, transferList: ArrayBuffer[] = []): Promise<T> {
-    const answer = (await this.#pool.run(task, { name, transferList })) as T | QueryFailure;
+  async #run<T>(
+    name: string,
+    task: unknown,
+    transferList: ArrayBuffer[] = [],
+    pool = this.#pool,
+  ): Promise<T> {
+    const answer = (await pool.run(task, { name, transferList })) as T | QueryFailure;
     if (isFailure(answer)) throw new MillraceError(answer.failure.code, answer.failure.message);
     return answer;
   }

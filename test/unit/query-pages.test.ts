@@ -8,8 +8,8 @@ import { instantiateCore } from "../../workers/core/module.ts";
 import { MillraceError } from "../../workers/errors.ts";
 import type { CommitOperation, ResultRow, StoredBlock } from "../../workers/messages.ts";
 import { BlockDecoder } from "../../workers/query/block-decoder.ts";
+import { BlockScanner } from "../../workers/query/block-scanner.ts";
 import { type BlockStore, readEvents } from "../../workers/query/events.ts";
-import { PageSelection } from "../../workers/query/page-selection.ts";
 import type { SkippedBlock } from "../../workers/query/tasks.ts";
 import { type Connection, openForWriting } from "../../workers/store/database.ts";
 import { Reader } from "../../workers/store/reader.ts";
@@ -187,13 +187,14 @@ test("a block outside the range is not read", async (context) => {
   const seqs = await put(...[0n, 100n, 200n, 300n].map((time) => numbered([time, time + 50n])));
   const read: number[] = [];
   const spy: BlockStore = {
-    blocksOverlapping: (...args) => reader.blocksOverlapping(...args),
+    listBlocks: (...args) => reader.listBlocks(...args),
+    eventsOf: (seq) => reader.eventsOf(seq),
     block: (seq) => {
       read.push(seq);
       return reader.block(seq);
     },
   };
-  const decoder = new BlockDecoder(codec);
+  const decoder = new BlockScanner(codec);
   readEvents(spy, decoder, { ...ALL, fromUs: 120, toUs: 150 });
   // Block times are rounded for the far future, so neighbours within 32 µs may be looked at; these are not.
   assert.deepEqual(read, [seqs[1]]);
@@ -230,13 +231,14 @@ test("a damaged block is left out and told of once; everything around it is serv
 test("a page starts again when compaction moves blocks under it", async (context) => {
   const { put, reader } = await makeStore(context);
   const seqs = await put(...[0n, 10n, 20n].map((time) => numbered([time, time + 1n])));
-  const decoder = new BlockDecoder(codec);
+  const decoder = new BlockScanner(codec);
   const disturbed = (
     disturb: (block: StoredBlock | null, read: number) => StoredBlock | null,
   ): BlockStore => {
     let reads = 0;
     return {
-      blocksOverlapping: (...args) => reader.blocksOverlapping(...args),
+      listBlocks: (...args) => reader.listBlocks(...args),
+      eventsOf: (seq) => reader.eventsOf(seq),
       block: (seq) => disturb(reader.block(seq), reads++),
     };
   };
@@ -262,7 +264,7 @@ test("memory is that of one block and one page, however many blocks overlap", as
   const blocks = 150;
   const rows = 5_000;
   for (let i = 0; i < blocks; i++) await put(numbered(range(rows, (k) => BigInt(k * blocks + i))));
-  const decoder = new BlockDecoder(codec);
+  const decoder = new BlockScanner(codec);
   readEvents(reader, decoder, { ...ALL, limit: 1 });
   const afterFirst = decoder.memoryBytes;
   const page = readEvents(reader, decoder, { ...ALL, limit: 500 });
@@ -273,26 +275,24 @@ test("memory is that of one block and one page, however many blocks overlap", as
   assert.ok(decoder.memoryBytes <= afterFirst + 2 ** 20, `${afterFirst} became ${decoder.memoryBytes}`);
 });
 
-test("a page ends with its characters as well as with its rows, but has at least one row", () => {
-  const candidates = (seq: number, times: readonly bigint[], length: number) => ({
-    seq,
-    rows: times.map((_, row) => row),
-    times,
-    write: () => "x".repeat(length),
-  });
-  const page = new PageSelection(10, 25);
-  page.add(candidates(1, [5n, 6n, 7n], 10));
-  assert.deepEqual(
-    page.rows.map(({ timeUs }) => timeUs),
-    [5n, 6n],
-  );
-  assert.equal(page.bound?.timeUs, 7n);
-  page.add(candidates(2, [1n, 9n], 100));
-  assert.deepEqual(
-    page.rows.map(({ timeUs }) => timeUs),
-    [1n],
-  );
-  assert.equal(page.bound?.timeUs, 5n);
+test("a page ends with its characters as well as with its rows, but has at least one row", async (context) => {
+  const { put, reader } = await makeStore(context);
+  const texts = (times: readonly bigint[], length: number): StoredBlock =>
+    blockOf((batch) => {
+      const column = batch.addColumn("t", "string");
+      for (const time of times) batch.setText(column, batch.addRow(time, 0), "x".repeat(length));
+    });
+  const scanner = new BlockScanner(codec);
+  const limits = { maxCharacters: 110, maxScannedRows: 1_000 };
+  const micros = (limit: number): string[] =>
+    parse<{ ts: string }>(readEvents(reader, scanner, { ...ALL, limit }, limits).ndjson).map(({ ts }) =>
+      ts.slice(-3, -1),
+    );
+  await put(texts([5n, 6n, 7n], 10));
+  assert.deepEqual(micros(10), ["05", "06"]);
+  assert.deepEqual(micros(1), ["05"]);
+  await put(texts([1n, 9n], 200));
+  assert.deepEqual(micros(10), ["01"]);
 });
 
 async function readTexts(context: TestContext, texts: readonly string[]): Promise<string[]> {

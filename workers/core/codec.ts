@@ -26,10 +26,10 @@ interface CodecExports {
 }
 
 /** The decoder may read, but not use, this many bytes behind a block. */
-const INPUT_PADDING_BYTES = 64;
+export const INPUT_PADDING_BYTES = 64;
 
 /** By the numbers of `Failure` in the core. */
-const FAILURES: readonly BlockErrorCode[] = [
+export const FAILURES: readonly BlockErrorCode[] = [
   "E_BLOCK_CORRUPT",
   "E_BLOCK_MAGIC",
   "E_BLOCK_VERSION",

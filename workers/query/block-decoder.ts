@@ -8,6 +8,7 @@ import {
   readHeader,
   resetBatch,
 } from "../core/codec.ts";
+import { keysOf } from "../core/key-filter.ts";
 import { type CoreModule, instantiateCore } from "../core/module.ts";
 import { MillraceError } from "../errors.ts";
 import type { StoredBlock } from "../messages.ts";
@@ -18,6 +19,8 @@ import type { Codec } from "../zstd.ts";
 const KEPT_MEMORY_BYTES = 64 * 1024 * 1024;
 /** Merged blocks are written once and read often; made in the background. */
 const MERGED_ZSTD_LEVEL = 3;
+/** The filter of a block's keys takes at most this part of what the block does. */
+const MAX_KEYS_SHARE = 16;
 
 export type OpenedBlock =
   | { readonly kind: "rows"; readonly rows: BatchReader }
@@ -56,12 +59,16 @@ export class BlockDecoder {
 
   /**
    * One block with the rows of several, in their order. It is decoded again before it is given out: it will stand
-   * in the place of blocks that are then deleted.
+   * in the place of blocks that are then deleted. Says also which keys it may hold in the fields.
    * @throws MillraceError when one of them cannot be read or together they are too large.
    */
-  merge(blocks: readonly StoredBlock[], stream: string): StoredBlock {
+  merge(blocks: readonly StoredBlock[], stream: string, keyFields: readonly string[] = []): StoredBlock {
     try {
-      return this.#merge(blocks, stream);
+      const merged = this.#merge(blocks, stream);
+      if (keyFields.length === 0) return merged;
+      // The batch holds the merged block alone.
+      const keys = keysOf(this.#core, this.#batch, keyFields, merged.data.length / MAX_KEYS_SHARE);
+      return keys === null ? merged : { ...merged, keys };
     } finally {
       this.#reset();
     }

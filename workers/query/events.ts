@@ -1,24 +1,17 @@
-import type { BatchReader } from "../core/codec.ts";
+import type { EventPage, RowSelection } from "../core/event-page.ts";
 import { MillraceError } from "../errors.ts";
 import type { StoredBlock } from "../messages.ts";
-import type { BlockRange } from "../store/reader.ts";
-import type { OpenedBlock } from "./block-decoder.ts";
-import { type RowFilter, rowsAt, selectRows } from "./block-rows.ts";
-import { createEventWriter } from "./event-json.ts";
-import { encodeLines } from "./lines.ts";
-import { PageSelection, type SelectedRow } from "./page-selection.ts";
+import type { BlockListing, BlockRange, KeyedRange } from "../store/reader.ts";
+import { type BlockScanner, PageLost } from "./block-scanner.ts";
 import type { EventCursor, EventPosition, EventsTask, Page, SkippedBlock } from "./tasks.ts";
 import { MAX_PAGE_CHARACTERS } from "./tasks.ts";
 
 /** What an events page reads from: `Reader` is one. */
 export interface BlockStore {
-  blocksOverlapping(stream: string, fromUs: number | null, toUs: number | null): readonly BlockRange[];
+  listBlocks(stream: string, fromUs: number, toUs: number, listing: BlockListing): readonly KeyedRange[];
+  /** How many events a block has; null when it is gone. */
+  eventsOf(seq: number): number | null;
   block(seq: number): StoredBlock | null;
-}
-
-/** `BlockDecoder` is one. */
-export interface BlockOpener {
-  open(block: StoredBlock): OpenedBlock;
 }
 
 export interface EventLimits {
@@ -35,6 +28,9 @@ const END_US = 253_402_300_800_000_000n;
 /** Block times are kept as numbers; beyond 2^53 µs (the year 2255) they may be off by half of this. */
 const ROUNDING_US = 32n;
 
+/** Blocks listed at once: a page mostly ends before them. */
+const LISTED_BLOCKS = 64;
+
 /** How often a page starts again because compaction moved blocks under it. One round of it swaps a few. */
 const MAX_ATTEMPTS = 32;
 
@@ -48,15 +44,15 @@ class BlockMoved extends Error {}
  */
 export function readEvents(
   store: BlockStore,
-  opener: BlockOpener,
+  scanner: BlockScanner,
   task: EventsTask,
   limits: EventLimits = LIMITS,
 ): Page<EventCursor> {
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
     try {
-      return new EventScan(store, opener, task, limits).read();
+      return new EventScan(store, scanner, task, limits).read();
     } catch (cause) {
-      if (!(cause instanceof BlockMoved)) throw cause;
+      if (!(cause instanceof BlockMoved || cause instanceof PageLost)) throw cause;
     }
   }
   throw new MillraceError("E_STORE_BUSY", `blocks of stream ${task.stream} keep moving; ask again`);
@@ -65,93 +61,126 @@ export function readEvents(
 /** One attempt at a page. */
 class EventScan {
   readonly #store: BlockStore;
-  readonly #opener: BlockOpener;
+  readonly #scanner: BlockScanner;
+  readonly #page: EventPage;
   readonly #task: EventsTask;
   readonly #limits: EventLimits;
-  readonly #filter: RowFilter;
+  readonly #filter: { readonly fromUs: bigint; readonly toUs: bigint };
   readonly #skipped = new Map<number, SkippedBlock>();
+  readonly #listed: BlockRange[] = [];
   #scannedRows = 0;
 
-  constructor(store: BlockStore, opener: BlockOpener, task: EventsTask, limits: EventLimits) {
+  constructor(store: BlockStore, scanner: BlockScanner, task: EventsTask, limits: EventLimits) {
     this.#store = store;
-    this.#opener = opener;
+    this.#scanner = scanner;
+    this.#page = scanner.begin(task.limit, limits.maxCharacters);
     this.#task = task;
     this.#limits = limits;
-    const { fromUs, toUs, after, keyFields, key } = task;
+    const { fromUs, toUs, after } = task;
     const from = fromUs === null ? FIRST_US : BigInt(fromUs);
     this.#filter = {
       fromUs: after !== null && after.timeUs > from ? after.timeUs : from,
       toUs: toUs === null ? END_US : BigInt(toUs),
-      keyFields,
-      key,
     };
   }
 
   read(): Page<EventCursor> {
     const { fromUs, toUs } = this.#filter;
-    const { stream, timeField, limit } = this.#task;
-    if (fromUs >= toUs) return this.#page([], null);
-    const blocks = this.#store.blocksOverlapping(
-      stream,
-      Number(fromUs - ROUNDING_US),
-      Number(toUs + ROUNDING_US),
-    );
-    const after = this.#resume(blocks);
-    const selection = new PageSelection(limit, this.#limits.maxCharacters);
-    for (const block of blocks) {
+    if (fromUs >= toUs) return this.#give(0, null);
+    const after = this.#resume();
+    for (const block of this.#blocks(fromUs, toUs)) {
       const earliestUs = earliest(block);
-      const { bound } = selection;
+      const { bound } = this.#page;
       if (bound !== null && earliestUs > bound.timeUs) break;
       if (this.#scannedRows >= this.#limits.maxScannedRows && earliestUs > fromUs) {
-        return this.#cutAt(earliestUs, selection);
+        return this.#cutAt(earliestUs);
       }
-      const rows = this.#open(block);
-      if (rows === null) continue;
-      const selected = selectRows(rows, block.seq, this.#filter, after, bound);
-      if (selected.length === 0) continue;
-      const write = createEventWriter(rows, timeField);
-      selection.add({ seq: block.seq, rows: selected, times: rows.times, write });
+      const lastUs = bound !== null && bound.timeUs < toUs ? bound.timeUs : toUs - 1n;
+      if (this.#mayHoldKey(block)) this.#add(block, this.#selection(fromUs, lastUs, after, block.seq));
     }
-    return this.#page(selection.rows, selection.bound === null ? null : this.#cursorAfter(selection.rows));
+    return this.#give(this.#page.count, this.#page.bound === null ? null : "page");
+  }
+
+  /** Blocks that may have events of [fromUs, toUs), ordered by their earliest event, listed as they are needed. */
+  *#blocks(fromUs: bigint, toUs: bigint): Generator<KeyedRange, void, void> {
+    const withKeys = this.#task.key !== null;
+    let after: KeyedRange | null = null;
+    while (true) {
+      const listed: readonly KeyedRange[] = this.#store.listBlocks(
+        this.#task.stream,
+        Number(fromUs - ROUNDING_US),
+        Number(toUs + ROUNDING_US),
+        { after, limit: LISTED_BLOCKS, withKeys },
+      );
+      this.#checkListed();
+      this.#listed.push(...listed);
+      yield* listed;
+      if (listed.length < LISTED_BLOCKS) return;
+      after = listed.at(-1)!;
+    }
+  }
+
+  /**
+   * A block that was listed may have been merged since with one that was not, and takes its place there: what is listed
+   * now would lack it.
+   */
+  #checkListed(): void {
+    for (const { seq, count } of this.#listed)
+      if (this.#store.eventsOf(seq) !== count) throw new BlockMoved();
+  }
+
+  #mayHoldKey({ keys }: KeyedRange): boolean {
+    const { key, keyFields } = this.#task;
+    return key === null || keys === undefined || this.#scanner.mayHold(keys, keyFields, key);
+  }
+
+  #selection(fromUs: bigint, lastUs: bigint, after: EventPosition | null, seq: number): RowSelection {
+    const { keyFields, key } = this.#task;
+    if (after === null) return { fromUs, lastUs, after, keyFields, key };
+    const skipBelow = seq === after.seq ? after.row + 1 : seq < after.seq ? Number.MAX_SAFE_INTEGER : 0;
+    return { fromUs, lastUs, after: { timeUs: after.timeUs, skipBelow }, keyFields, key };
   }
 
   /** Only events before the first unread block are known to be complete. */
-  #cutAt(timeUs: bigint, selection: PageSelection): Page<EventCursor> {
-    const { rows, bound } = selection;
-    const complete = rows.filter((row) => row.timeUs < timeUs);
-    const isWhole = bound !== null && complete.length === rows.length;
-    return this.#page(complete, isWhole ? this.#cursorAfter(rows) : { timeUs, seq: -1, row: -1, rank: 0 });
+  #cutAt(timeUs: bigint): Page<EventCursor> {
+    const count = this.#page.countBefore(timeUs);
+    const isWhole = this.#page.bound !== null && count === this.#page.count;
+    return this.#give(count, isWhole ? "page" : { timeUs, seq: -1, row: -1, rank: 0 });
   }
 
-  #page(rows: readonly SelectedRow[], next: EventCursor | null): Page<EventCursor> {
-    const ndjson = encodeLines(rows.map(({ json }) => json));
-    return { ndjson, next, skippedBlocks: [...this.#skipped.values()] };
+  /** The first rows of the page; what follows begins behind them, or where it says. */
+  #give(count: number, next: EventCursor | "page" | null): Page<EventCursor> {
+    const cursor = next === "page" ? this.#cursorAfter(count) : next;
+    return { ndjson: this.#page.finish(count), next: cursor, skippedBlocks: [...this.#skipped.values()] };
   }
 
-  #cursorAfter(rows: readonly SelectedRow[]): EventCursor {
-    const { timeUs, seq, row } = rows.at(-1)!;
+  #cursorAfter(count: number): EventCursor {
+    const last = this.#page.place(count - 1);
+    const tail = this.#page.tail(count);
     const { after } = this.#task;
-    let rank = after !== null && after.timeUs === timeUs ? after.rank : 0;
-    for (let index = rows.length - 1; index >= 0 && rows[index]!.timeUs === timeUs; index--) rank++;
-    return { timeUs, seq, row, rank };
+    const isSameTime = after !== null && after.timeUs === last.timeUs;
+    return { ...last, rank: tail + (isSameTime ? after.rank : 0) };
   }
 
   /**
    * The position the cursor means now. Its block may have been merged into an earlier one since, with the rows in the
    * same order; then the events of that time that were given out are counted off again.
    */
-  #resume(blocks: readonly BlockRange[]): EventPosition | null {
+  #resume(): EventPosition | null {
     const { after } = this.#task;
-    if (after === null || after.seq < 0 || blocks.some(({ seq }) => seq === after.seq)) return after;
+    if (after === null || after.seq < 0) return after;
     const { timeUs } = after;
+    const blocks = [...this.#blocks(timeUs, timeUs + 1n)];
+    if (blocks.some(({ seq }) => seq === after.seq)) return after;
     const before = blocks
       .filter((block) => block.seq < after.seq && earliest(block) <= timeUs && latest(block) >= timeUs)
       .sort((a, b) => a.seq - b.seq);
     const merged = before.pop();
     if (merged === undefined) return after;
-    const count = (block: BlockRange): number[] => {
-      const rows = this.#open(block);
-      return rows === null ? [] : rowsAt(rows, timeUs, this.#filter);
+    const count = (range: BlockRange): number[] => {
+      const block = this.#read(range);
+      const selection = this.#selection(timeUs, timeUs, null, range.seq);
+      return this.#scanner.rows(range.seq, block, this.#task.timeField, selection);
     };
     const passedBefore = before.reduce((sum, block) => sum + count(block).length, 0);
     const rows = count(merged);
@@ -160,17 +189,21 @@ class EventScan {
     return { timeUs, seq: merged.seq, row };
   }
 
-  /** null when the block cannot be read: it is reported and left out. */
-  #open(range: BlockRange): BatchReader | null {
+  /** A block that cannot be read is reported and left out. */
+  #add(range: BlockRange, selection: RowSelection): void {
+    const { stream, timeField } = this.#task;
+    const { seq, count } = range;
+    const added = this.#scanner.add(seq, this.#read(range), timeField, selection);
+    if (added.kind === "rows") return;
+    const { code, message } = added;
+    this.#skipped.set(seq, { where: "log", stream, seq, count, code, message });
+  }
+
+  #read(range: BlockRange): StoredBlock {
     const block = this.#store.block(range.seq);
     if (block === null || block.count !== range.count) throw new BlockMoved();
     this.#scannedRows += block.count;
-    const opened = this.#opener.open(block);
-    if (opened.kind === "rows") return opened.rows;
-    const { stream } = this.#task;
-    const { code, message } = opened;
-    this.#skipped.set(range.seq, { where: "log", stream, seq: range.seq, count: range.count, code, message });
-    return null;
+    return block;
   }
 }
 

@@ -1,7 +1,8 @@
+import type { StoredBlock } from "../messages.ts";
 import type { LateBlock } from "../store/reader.ts";
 import { formatTime } from "../time-format.ts";
+import type { OpenedBlock } from "./block-decoder.ts";
 import { createEventWriter } from "./event-json.ts";
-import type { BlockOpener } from "./events.ts";
 import { encodeLines } from "./lines.ts";
 import {
   type LateCursor,
@@ -14,6 +15,11 @@ import {
 /** `Reader` is one. */
 export interface LateStore {
   late(stream: string, fromId: number, limit: number): readonly LateBlock[];
+}
+
+/** `BlockDecoder` is one. */
+interface BlockOpener {
+  open(block: StoredBlock): OpenedBlock;
 }
 
 /** Blocks in memory together. */

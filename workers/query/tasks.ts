@@ -71,6 +71,8 @@ export interface ListTask {
 export interface MergeTask {
   readonly blocks: readonly StoredBlock[];
   readonly stream: string;
+  /** Fields any of which may name an event's key. */
+  readonly keyFields: readonly string[];
 }
 
 /** A block that could not be read: its events are missing from the page. */

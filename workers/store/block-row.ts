@@ -32,4 +32,6 @@ export function insertBlock(
   const { seq, streamId, arrivalUs } = where;
   const { count, minUs, maxUs, codec, encodedBytes, data } = block;
   sql.insertBlock.run(seq, streamId, arrivalUs, count, minUs, maxUs, codec, encodedBytes, data.length, data);
+  if (block.keys === undefined) return;
+  sql.insertBlockKeys.run(seq, JSON.stringify(block.keys.fields), block.keys.filter);
 }

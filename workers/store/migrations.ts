@@ -206,4 +206,12 @@ export const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (seq, digest)
   ) WITHOUT ROWID;
   `,
+  // Which keys a block may hold; not every block has such a row.
+  `
+  CREATE TABLE block_keys (
+    seq INTEGER PRIMARY KEY REFERENCES blocks(seq) ON DELETE CASCADE,
+    fields TEXT NOT NULL,
+    filter BLOB NOT NULL
+  );
+  `,
 ];

@@ -1,4 +1,5 @@
 import type { Statement } from "better-sqlite3";
+import type { BlockKeys } from "../core/key-filter.ts";
 import type { FieldType, ResultRow, SchemaField, StoredBlock } from "../messages.ts";
 import { type AlertFilter, alertParameters, alertsSql, type StoredAlert } from "./alert-reader.ts";
 import { type BlockRow, storedBlock } from "./block-row.ts";
@@ -10,6 +11,17 @@ export interface BlockRange {
   readonly count: number;
   readonly minUs: number;
   readonly maxUs: number;
+}
+
+/** Which part of a list of blocks is read. */
+export interface BlockListing {
+  readonly after: Pick<BlockRange, "minUs" | "seq"> | null;
+  readonly limit: number;
+  readonly withKeys: boolean;
+}
+
+export interface KeyedRange extends BlockRange {
+  readonly keys?: BlockKeys;
 }
 
 /** Where a page of results ended. */
@@ -115,6 +127,39 @@ export class Reader {
     ).all(stream, fromUs ?? Number.NEGATIVE_INFINITY, toUs ?? Number.POSITIVE_INFINITY) as BlockRange[];
   }
 
+  /**
+   * Blocks with events in [fromUs, toUs), ordered by their earliest event, then seq, behind one of them; with the keys
+   * that they may hold, where that is asked for and known.
+   */
+  listBlocks(
+    stream: string,
+    fromUs: number,
+    toUs: number,
+    { after, limit, withKeys }: BlockListing,
+  ): KeyedRange[] {
+    const keys = withKeys ? ", k.fields, k.filter" : "";
+    const join = withKeys ? " LEFT JOIN block_keys k ON k.seq = b.seq" : "";
+    type Row = BlockRange & { readonly fields?: string | null; readonly filter?: Uint8Array<ArrayBuffer> };
+    const rows = this.#prepare(
+      `SELECT b.seq, count, min_us AS minUs, max_us AS maxUs${keys} FROM blocks b${join}` +
+        " WHERE stream_id = (SELECT id FROM streams WHERE name = ?) AND (min_us, b.seq) > (?, ?) AND min_us >= ?" +
+        " AND max_us >= ? AND min_us < ? ORDER BY min_us, b.seq LIMIT ?",
+    ).all(
+      stream,
+      after?.minUs ?? Number.NEGATIVE_INFINITY,
+      after?.seq ?? 0,
+      after?.minUs ?? Number.NEGATIVE_INFINITY,
+      fromUs,
+      toUs,
+      limit,
+    ) as Row[];
+    return rows.map(({ fields, filter, ...range }) =>
+      fields == null || filter === undefined
+        ? range
+        : { ...range, keys: { fields: JSON.parse(fields) as string[], filter } },
+    );
+  }
+
   /** Blocks up to a seq with events from `fromUs` on, ordered by their earliest event, then seq; behind one of them. */
   blocksByTime(
     stream: string,
@@ -150,6 +195,14 @@ export class Reader {
       "SELECT seq, count, arrival_us AS arrivalUs FROM blocks" +
         " WHERE stream_id = (SELECT id FROM streams WHERE name = ?) AND seq > ? AND seq < ? ORDER BY seq LIMIT ?",
     ).all(stream, afterSeq, beforeSeq, limit) as { seq: number; count: number; arrivalUs: number }[];
+  }
+
+  /** How many events a block has; null when it is gone. */
+  eventsOf(seq: number): number | null {
+    const row = this.#prepare("SELECT count FROM blocks WHERE seq = ?").get(seq) as
+      | { count: number }
+      | undefined;
+    return row?.count ?? null;
   }
 
   /** null when the block is gone: compacted or evicted since it was listed. */

@@ -47,6 +47,7 @@ const SQL = {
   insertBlock:
     "INSERT INTO blocks (seq, stream_id, arrival_us, count, min_us, max_us, codec, encoded_bytes, stored_bytes, data)" +
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+  insertBlockKeys: "INSERT INTO block_keys (seq, fields, filter) VALUES (?, ?, ?)",
   insertWatermark: "INSERT INTO watermarks (seq, stream_id, time_us) VALUES (?, ?, ?)",
 
   insertConfig: "INSERT INTO configs (seq, body) VALUES (?, ?)",

@@ -1,0 +1,34 @@
+import { MillraceError } from "../errors.ts";
+import type { Reader } from "../store/reader.ts";
+import type { CursorForm } from "./cursor.ts";
+import type * as tasks from "./tasks.ts";
+
+/** A page of NDJSON, where the next one starts, and the blocks that could not be read. */
+export interface TextPage extends Omit<tasks.Page<unknown>, "next"> {
+  readonly next: string | null;
+}
+
+/** Reads a page whose place is given as text. An error with a code becomes a value. */
+export function answerPage<Cursor>(
+  open: () => Reader,
+  { after, limit }: { readonly after: string | null; readonly limit: number },
+  form: CursorForm<Cursor>,
+  read: (store: Reader, after: Cursor | null) => tasks.Page<Cursor>,
+): TextPage | tasks.QueryFailure {
+  return expected(() => {
+    const store = open();
+    if (!(limit >= 1)) throw new MillraceError("E_LIMIT", `limit is ${limit}; a page has at least one row`);
+    const { ndjson, next, skippedBlocks } = read(store, after === null ? null : form.decode(after));
+    return { ndjson, next: next === null ? null : form.encode(next), skippedBlocks };
+  });
+}
+
+/** Runs it; an error with a code becomes a value. */
+export function expected<T>(run: () => T): T | tasks.QueryFailure {
+  try {
+    return run();
+  } catch (cause) {
+    if (cause instanceof MillraceError) return { failure: { code: cause.code, message: cause.message } };
+    throw cause;
+  }
+}
