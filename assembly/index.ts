@@ -7,3 +7,4 @@ export * from "./expression/abi";
 export * from "./window/clocks-abi";
 export * from "./window/keyed/abi";
 export * from "./alert/abi";
+export * from "./state/capture-abi";
