@@ -8,3 +8,4 @@ export * from "./window/clocks-abi";
 export * from "./window/keyed/abi";
 export * from "./alert/abi";
 export * from "./query/abi";
+export * from "./state/capture-abi";

@@ -10,6 +10,7 @@ import { KeyedWindows } from "../window/keyed/windows";
 import { checksum } from "./checksum";
 import { mergeState, normalizeState, writeState } from "./field-state";
 import { isBytesAfter, sortNumbers } from "./sort";
+import { touchGroup } from "./keyed-capture";
 import { readVarint, varintEnd, writeVarint } from "./varint";
 
 /**
@@ -51,7 +52,7 @@ export function writeKeyedSnapshot(windows: KeyedWindows, out: ByteBuffer): void
   store<u64>(out.data, checksum(out.data + HEAD_BYTES, out.length - HEAD_BYTES), 4);
 }
 
-function writeFields(windows: KeyedWindows, out: ByteBuffer): void {
+export function writeFields(windows: KeyedWindows, out: ByteBuffer): void {
   const plan = windows.plan;
   writeVarint(out, plan.fieldCount);
   for (let f: u32 = 0; f < plan.fieldCount; f++) {
@@ -68,7 +69,7 @@ function writeKey(windows: KeyedWindows, key: u32, out: ByteBuffer): void {
   out.append(dictionary.pointer(key), dictionary.length(key));
 }
 
-function writeFragment(windows: KeyedWindows, fragment: Fragment, out: ByteBuffer): void {
+export function writeFragment(windows: KeyedWindows, fragment: Fragment, out: ByteBuffer): void {
   const head = headOf(fragment);
   out.u64(fragment.firstUs);
   out.u64(fragment.lastUs);
@@ -91,7 +92,7 @@ function writeFragment(windows: KeyedWindows, fragment: Fragment, out: ByteBuffe
   }
 }
 
-function writeWaiting(group: KeyedGroup, out: ByteBuffer): void {
+export function writeWaiting(group: KeyedGroup, out: ByteBuffer): void {
   if (group.waiting == 0) {
     writeVarint(out, 0);
     return;
@@ -106,7 +107,7 @@ function writeWaiting(group: KeyedGroup, out: ByteBuffer): void {
   }
 }
 
-function writeQueued(windows: KeyedWindows, out: ByteBuffer): void {
+export function writeQueued(windows: KeyedWindows, out: ByteBuffer): void {
   const queued = windows.queued;
   const end = queued.data + queued.length;
   let count: u32 = 0;
@@ -165,7 +166,7 @@ export function readKeyedSnapshot(windows: KeyedWindows): bool {
 }
 
 /** The address behind the fields, or 0 when they are not those of the plan. */
-function skipKnownFields(windows: KeyedWindows, at: usize): usize {
+export function skipKnownFields(windows: KeyedWindows, at: usize): usize {
   const plan = windows.plan;
   if (<u32>readVarint(at) != plan.fieldCount) return 0;
   at = varintEnd;
@@ -181,8 +182,13 @@ function skipKnownFields(windows: KeyedWindows, at: usize): usize {
 function readGroup(windows: KeyedWindows, at: usize): usize {
   const length = <u32>readVarint(at);
   const key = windows.keys.intern(varintEnd, length);
-  at = varintEnd + length;
+  return readGroupOf(windows, key, varintEnd + length);
+}
+
+/** Takes in a key's clock, windows and waiting events; it has none yet. */
+export function readGroupOf(windows: KeyedWindows, key: u32, at: usize): usize {
   const group = windows.groupOf(key);
+  touchGroup(windows, group, key);
   group.clockUs = load<i64>(at);
   const fragments = <u32>readVarint(at + 8);
   at = varintEnd;
@@ -224,7 +230,7 @@ function readFragment(windows: KeyedWindows, group: KeyedGroup, key: u32, at: us
   return at;
 }
 
-function readQueued(windows: KeyedWindows, at: usize): void {
+export function readQueued(windows: KeyedWindows, at: usize): void {
   const queued = windows.queued;
   const count = <u32>readVarint(at);
   at = varintEnd;
@@ -252,7 +258,7 @@ function readQueued(windows: KeyedWindows, at: usize): void {
 }
 
 /** The snapshot may stand between a merge and what it lets fire. */
-function touchAll(windows: KeyedWindows): void {
+export function touchAll(windows: KeyedWindows): void {
   for (let key: u32 = 0; key < windows.groupCount; key++) {
     const group = windows.group(key);
     if (!isOpen(group)) continue;

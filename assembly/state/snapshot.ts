@@ -8,6 +8,7 @@ import { RecordHead } from "../window/record";
 import { Windows } from "../window/windows";
 import { checksum } from "./checksum";
 import { mergeState, normalizeState, writeState } from "./field-state";
+import { touch } from "./pane-capture";
 import { isBytesAfter, sortNumbers } from "./sort";
 import { readVarint, varintEnd, writeVarint } from "./varint";
 
@@ -254,7 +255,9 @@ function readNotes(windows: Windows, note: Pane, at: usize, keys: ByteBuffer): u
   for (let i: u32 = 0; i < count; i++) {
     rank += <u32>readVarint(at);
     const key = load<u32>(keys.data + (rank << 2));
-    note.dirty += readEmitted(note.head(windows.sliding.noteHead(note, key)), varintEnd);
+    const head = note.head(windows.sliding.noteHead(note, key));
+    touch(windows, note, head);
+    note.dirty += readEmitted(head, varintEnd);
     at = varintEnd;
   }
   return at;
@@ -297,6 +300,7 @@ function readGroups(windows: Windows, pane: Pane, at: usize, fields: ByteBuffer,
     const key = load<u32>(keys.data + (rank << 2));
     const before = pane.count;
     const head = pane.head(pane.recordOf(key, windows.plan));
+    touch(windows, pane, head);
     if (pane.count != before) {
       windows.keys.retain(key);
       windows.groupCount++;

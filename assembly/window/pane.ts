@@ -1,3 +1,4 @@
+import { NEW_MARK } from "../state/capture";
 import { Plan } from "./plan";
 import { RecordHead } from "./record";
 
@@ -35,6 +36,12 @@ export class Pane {
   tableMask: u32;
   /** Groups that wait to give an early result or a late revision. */
   dirty: u32;
+  /** Tells it from every other slice and note there was: see state/pane-capture.ts. */
+  id: u32;
+  isNote: u32;
+  /** The capture that last looked at it, and at how many records. */
+  lookedIn: u32;
+  looked: u32;
 
   /** With room for `records` before any of them moves. */
   static create(number: i64, start: i64, end: i64, stride: u32, records: u32 = FIRST_RECORDS): Pane {
@@ -55,6 +62,10 @@ export class Pane {
     self.table = heap.alloc(FIRST_TABLE_SIZE << 2);
     memory.fill(self.table, 0, FIRST_TABLE_SIZE << 2);
     self.dirty = 0;
+    self.id = 0;
+    self.isNote = 0;
+    self.lookedIn = 0;
+    self.looked = 0;
     return self;
   }
 
@@ -123,6 +134,7 @@ export class Pane {
     head.key = key;
     head.emitted = 0;
     head.isDirty = 0;
+    head.mark = NEW_MARK;
     for (let f: u32 = 0; f < plan.fieldCount; f++) plan.layout(f).clear(changetype<usize>(head));
     store<u32>(this.table + (<usize>slot << 2), index + 1);
     if (this.count << 1 > this.tableMask) this.rehash((this.tableMask + 1) << 1);

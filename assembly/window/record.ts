@@ -9,6 +9,8 @@ export class RecordHead {
   emitted: u32;
   /** 1 while it waits to give a late revision. */
   isDirty: u32;
+  /** When it was changed last, see state/capture.ts. */
+  mark: u32;
 }
 
 /** Where the fields' accumulators begin: a multiple of 8. */

@@ -1,11 +1,12 @@
 import { ByteBuffer } from "../memory/bytes";
+import { saveAll, touch } from "../state/pane-capture";
 import { closingTime } from "./axis";
 import { Cover } from "./cover";
 import { NO_RECORD, Pane } from "./pane";
 import { PaneList } from "./pane-list";
 import { GROUP_ENTRY_BYTES } from "./partial";
 import { Plan } from "./plan";
-import { RECORD_HEAD } from "./record";
+import { RECORD_HEAD, RecordHead } from "./record";
 import { Roll } from "./roll";
 import { emit, isEarlyDue, Kind, setRowCount, writeHead } from "./trigger";
 import { Windows } from "./windows";
@@ -87,6 +88,7 @@ export class Sliding {
         const key = windows.keyOfEntry(entries + <usize>g * GROUP_ENTRY_BYTES);
         const before = note.count;
         const head = note.head(note.recordOf(key, bare));
+        touch(windows, note, head);
         if (note.count != before && isPassed && this.cover.hasKey(key)) head.emitted = 1;
         if (head.isDirty) continue;
         head.isDirty = 1;
@@ -106,6 +108,8 @@ export class Sliding {
     if (index < this.notes.count && this.notes.at(index).number == window) return this.notes.at(index);
     const axis = this.windows.plan.axis;
     const note = Pane.create(window, axis.windowStart(window), axis.windowEnd(window), RECORD_HEAD);
+    note.id = this.windows.nextPane++;
+    note.isNote = 1;
     this.notes.insert(index, note);
     return note;
   }
@@ -194,7 +198,7 @@ export class Sliding {
       const head = roll.group(key);
       if (changetype<usize>(head) == 0) continue;
       const noted = isNoted ? note.find(key) : NO_RECORD;
-      head.emitted = noted == NO_RECORD ? 0 : note.head(noted).emitted++;
+      head.emitted = noted == NO_RECORD ? 0 : this.countNoted(note, note.head(noted));
       emit(plan, head, out);
       rows++;
     }
@@ -203,9 +207,19 @@ export class Sliding {
     return true;
   }
 
+  private countNoted(note: Pane, noted: RecordHead): u32 {
+    touch(this.windows, note, noted);
+    return noted.emitted++;
+  }
+
   /** All groups of the window have just given their results. */
   private settle(note: Pane): void {
-    for (let i: u32 = 0; i < note.count; i++) note.head(i).isDirty = 0;
+    for (let i: u32 = 0; i < note.count; i++) {
+      const noted = note.head(i);
+      if (!noted.isDirty) continue;
+      touch(this.windows, note, noted);
+      noted.isDirty = 0;
+    }
     note.dirty = 0;
   }
 
@@ -222,6 +236,7 @@ export class Sliding {
     for (let i: u32 = 0; i < note.count; i++) {
       const noted = note.head(i);
       if (!noted.isDirty) continue;
+      touch(this.windows, note, noted);
       const head = result.head(this.cover.gatherKey(noted.key, result));
       head.emitted = noted.emitted++;
       noted.isDirty = 0;
@@ -235,6 +250,7 @@ export class Sliding {
     const notes = this.notes;
     let closed: u32 = 0;
     while (closed < notes.count && closingTime(this.windows.plan, notes.at(closed).end) <= watermarkUs) {
+      saveAll(this.windows, notes.at(closed));
       notes.at(closed++).dispose(bare);
     }
     notes.shift(closed);

@@ -1,6 +1,7 @@
 import { Fn } from "../aggregate/layout";
 import { outsideBytes } from "../aggregate/memory";
 import { ByteBuffer } from "../memory/bytes";
+import { touch } from "../state/pane-capture";
 import { Plan } from "./plan";
 import { RecordHead } from "./record";
 import { floorDivide } from "./axis";
@@ -55,7 +56,9 @@ export function fireNext(windows: Windows, watermarkUs: i64, out: ByteBuffer): b
     );
     for (let i: u32 = 0; i < pane.count; i++) {
       const head = pane.head(i);
-      if (isOnTime || head.isDirty) emit(plan, head, out);
+      if (!isOnTime && !head.isDirty) continue;
+      touch(windows, pane, head);
+      emit(plan, head, out);
     }
     if (!isEarly) pane.isPassed = 1;
     pane.dirty = 0;

@@ -1,6 +1,8 @@
 import { outsideBytes } from "../aggregate/memory";
 import { ByteBuffer } from "../memory/bytes";
+import { Capture } from "../state/capture";
 import { mergeState } from "../state/field-state";
+import { saveAll, touch } from "../state/pane-capture";
 import { sliceClosingTime } from "./axis";
 import { UNCOVERED } from "./calendar";
 import { KeyTable } from "./key-table";
@@ -54,6 +56,9 @@ export class Windows {
   found: ByteBuffer; // u32: record by group of the window at hand
   /** What the records hold outside themselves. */
   extraBytes: i64;
+  capture: Capture;
+  /** The number that the next slice or note gets. */
+  nextPane: u32;
 
   static create(plan: Plan): Windows {
     const self = changetype<Windows>(heap.alloc(offsetof<Windows>()));
@@ -70,6 +75,8 @@ export class Windows {
     self.fieldMap = ByteBuffer.create(256);
     self.found = ByteBuffer.create(4096);
     self.extraBytes = 0;
+    self.capture = Capture.create();
+    self.nextPane = 1;
     self.sliding = plan.axis.width > 1 ? Sliding.create(self) : changetype<Sliding>(0);
     return self;
   }
@@ -85,12 +92,14 @@ export class Windows {
     this.partialKeys.dispose();
     this.fieldMap.dispose();
     this.found.dispose();
+    this.capture.dispose();
     this.plan.dispose();
     heap.free(changetype<usize>(this));
   }
 
-  /** Forgets all windows and keys. */
+  /** Forgets all windows and keys, and ends a capture. */
   clear(): void {
+    this.capture.end(false);
     if (this.isSliding) this.sliding.clear();
     this.panes.clear(this.plan);
     this.firedUs = i64.MIN_VALUE;
@@ -229,6 +238,7 @@ export class Windows {
       const index = pane.recordOf(key, this.plan);
       if (pane.count != before) this.keys.retain(key);
       const head = pane.head(index);
+      touch(this, pane, head);
       head.rows += load<u32>(entry, 4);
       if (isNoting && !head.isDirty) {
         head.isDirty = 1;
@@ -275,6 +285,7 @@ export class Windows {
     if (index < this.paneCount && this.pane(index).number == slice) return this.pane(index);
     const axis = this.plan.axis;
     const pane = Pane.create(slice, axis.sliceStart(slice), axis.sliceStart(slice + 1), this.plan.stride);
+    pane.id = this.nextPane++;
     if (pane.end <= watermarkUs) pane.isPassed = 1;
     this.panes.insert(index, pane);
     return pane;
@@ -285,7 +296,8 @@ export class Windows {
     const before = outsideBytes;
     this.firedUs = max(this.firedUs, watermarkUs);
     const closed = this.dropClosedSlices(watermarkUs);
-    if (closed != 0 && this.keys.isMostlyDead()) this.renumberKeys();
+    // A capture finds its keys by their numbers.
+    if (closed != 0 && this.keys.isMostlyDead() && !this.capture.isOn) this.renumberKeys();
     this.extraBytes += outsideBytes - before;
   }
 
@@ -300,6 +312,7 @@ export class Windows {
     if (closed == 0) return 0;
     for (let p: u32 = 0; p < closed; p++) {
       const pane = this.pane(p);
+      saveAll(this, pane);
       for (let i: u32 = 0; i < pane.count; i++) this.keys.release(pane.head(i).key);
       this.groupCount -= pane.count;
       pane.dispose(this.plan);
@@ -356,7 +369,7 @@ export class Windows {
 
   /** Bytes of memory that the state takes. */
   bytes(): f64 {
-    let sum: f64 = this.keys.bytes() + <f64>this.extraBytes;
+    let sum: f64 = this.keys.bytes() + <f64>this.extraBytes + this.capture.bytes();
     sum += this.panes.bytes();
     if (this.isSliding) sum += this.sliding.bytes();
     return sum;

@@ -8,8 +8,10 @@ import { instantiateCore } from "../../workers/core/module.ts";
 import { createLocal, createWindows, type LocalAggregator, type Windows } from "../../workers/core/window.ts";
 import type { AggregateName, Output, QueryPlan, ResultRow } from "../../workers/messages.ts";
 import { parsed, streamOf } from "../support/expression-fixture.ts";
+import { Captures } from "../support/captures.ts";
 import { type KeyedEvent, KeyedOracle, type KeyedRow, type KeyedWindow } from "../support/keyed-oracle.ts";
 import { fireInPortions } from "../support/portions.ts";
+import { Random } from "../support/random.ts";
 import { aggregateExactly } from "./window-model.ts";
 
 const core = instantiateCore();
@@ -180,6 +182,8 @@ function run(
   const locals = [0, 1, 2].map(() => createLocal(core, plan));
   const open = (): Windows => keepHaving(core, plan, createWindows(core, plan));
   let windows = open();
+  const random = new Random(given.steps.length * 64 + given.latenessUs);
+  let captures = new Captures(windows, open, random);
   const oracle = new KeyedOracle({ ...given, keyBoundUs: isPerKey ? boundUs : null });
   const rows: string[] = [];
   let watermark = BEFORE_ALL;
@@ -190,11 +194,16 @@ function run(
   };
   for (const step of given.steps) {
     if (step.kind === "restart") {
-      const state = windows.snapshot();
-      windows.dispose();
-      windows = open();
-      windows.restore(state);
-      assert.deepEqual(windows.snapshot(), state);
+      if (random.chance(0.5)) {
+        windows = captures.replace();
+      } else {
+        const state = windows.snapshot();
+        windows.dispose();
+        windows = open();
+        windows.restore(state);
+        assert.deepEqual(windows.snapshot(), state);
+      }
+      captures = new Captures(windows, open, random);
       continue;
     }
     if (step.kind === "watermark") advance(step.timeUs);
@@ -211,6 +220,7 @@ function run(
       greatest = Math.max(greatest, ...step.events.map(({ timeUs }) => timeUs));
       if (!isPerKey) advance(greatest - boundUs);
     }
+    captures.turn();
     portion = (portion % 5) + 1;
     const fired = fireInPortions(windows, watermark, portion).map(givenRow).toSorted();
     if (check)
@@ -220,6 +230,7 @@ function run(
           .map(expectedRow)
           .toSorted(),
       );
+    captures.turn();
     if (check && plan.window.kind !== "none") assert.equal(windows.stats().groups, oracle.openWindows);
     rows.push(...fired);
   }

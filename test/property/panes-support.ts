@@ -3,7 +3,9 @@ import fc from "fast-check";
 import { instantiateCore } from "../../workers/core/module.ts";
 import { createLocal, createWindows, type Windows } from "../../workers/core/window.ts";
 import type { QueryPlan, ResultRow } from "../../workers/messages.ts";
+import { Captures } from "../support/captures.ts";
 import { fireInPortions } from "../support/portions.ts";
+import { Random } from "../support/random.ts";
 import { makeOutputs, type Rows, withBatch } from "../unit/window-batch.ts";
 import { PanesModel, type PanesRow, type PanesSettings } from "./panes-model.ts";
 import { aggregateExactly, type ModelEvent, quantileExactly, sortedValues } from "./window-model.ts";
@@ -110,10 +112,14 @@ function assertValues(values: Values, events: readonly ModelEvent[]): void {
   }
 }
 
-/** Runs the blocks through the core and the model. */
+/** Runs the blocks through the core and the model, while the state is captured in pieces. */
 export function compare(plan: QueryPlan, settings: PanesSettings, log: readonly Block[]): void {
   const locals = [0, 1, 2].map(() => createLocal(core, plan));
-  let windows: Windows = createWindows(core, plan);
+  const open = (): Windows => createWindows(core, plan);
+  let windows: Windows = open();
+  // A function of the log, so that a failure can be repeated and made smaller.
+  const random = new Random(log.length + log.reduce((sum, { batches }) => sum + batches.length, 0));
+  let captures = new Captures(windows, open, random);
   const model = new PanesModel(settings);
   let watermarkUs = NEVER_US;
   let portion = 0;
@@ -130,6 +136,7 @@ export function compare(plan: QueryPlan, settings: PanesSettings, log: readonly 
         );
       });
     }
+    captures.turn();
     const times = batches.flatMap(({ events }) => events.map(({ timeUs }) => timeUs));
     watermarkUs = Math.max(watermarkUs, Math.max(NEVER_US, ...times) - boundUs);
     portion++;
@@ -137,14 +144,21 @@ export function compare(plan: QueryPlan, settings: PanesSettings, log: readonly 
     const lastEnd = windows.lastEndUs();
     const modelEnd = model.lastEndUs;
     assert.equal(lastEnd === null ? null : Number(lastEnd), modelEnd);
+    captures.turn();
     if (!isRestored) continue;
-    const snapshot = windows.snapshot();
-    windows.dispose();
-    windows = createWindows(core, plan);
-    windows.restore(snapshot);
-    assert.deepEqual(windows.snapshot(), snapshot);
+    if (random.chance(0.5)) {
+      windows = captures.replace();
+    } else {
+      const snapshot = windows.snapshot();
+      windows.dispose();
+      windows = open();
+      windows.restore(snapshot);
+      assert.deepEqual(windows.snapshot(), snapshot);
+    }
+    captures = new Captures(windows, open, random);
   }
   assertRows(windows.fire(END_US), model.fire(Number(END_US)));
+  windows.capture.end("dropped");
   assert.deepEqual({ ...windows.stats(), bytes: 0 }, { keys: 0, panes: 0, groups: 0, bytes: 0 });
   for (const engine of [...locals, windows]) engine.dispose();
 }

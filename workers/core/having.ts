@@ -39,6 +39,21 @@ export function keepHaving(core: CoreModule, plan: QueryPlan, windows: Windows):
       windows.restore(state);
       given.read(results);
     },
+    // What was given is told at once: it is text, and few results have it where most do not pass.
+    capture: {
+      ...windows.capture,
+      begin: (kind, limits) => packState(windows.capture.begin(kind, limits), given.write()),
+    },
+    adoption: {
+      ...windows.adoption,
+      isWhole: (head) => windows.adoption.isWhole(unpackState(head, plan).state),
+      begin: (head) => {
+        const { state, results } = unpackState(head, plan);
+        windows.adoption.begin(state);
+        given.read(results);
+      },
+      head: (head) => windows.adoption.head(unpackState(head, plan).state),
+    },
     dispose: () => {
       windows.dispose();
       program.dispose();

@@ -1,5 +1,6 @@
 import { MillraceError } from "../errors.ts";
 import type { QueryPlan, ResultRow } from "../messages.ts";
+import { createCapture } from "./capture.ts";
 import { keyTexts } from "./key-texts.ts";
 import { encodeKeyedPlan } from "./keyed-plan.ts";
 import { readKeyedRows } from "./keyed-results.ts";
@@ -142,6 +143,7 @@ export function createKeyedWindows(core: CoreModule, plan: QueryPlan): Windows {
         `the saved windows of ${plan.name} are damaged, or of another release or definition`,
       );
     },
+    ...createCapture(core, "keyed", windows, plan.name, () => undefined),
     nextCloseUs: () => known(exports.keyedNextDue(windows)),
     stats: () => {
       const groups = exports.keyedWindowCount(windows);

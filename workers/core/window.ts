@@ -1,6 +1,7 @@
 import { MillraceError } from "../errors.ts";
 import type { QueryPlan, ResultRow } from "../messages.ts";
 import { createCalendar, encodePage } from "./calendar.ts";
+import { createCapture, type StateAdoption, type StateCapture } from "./capture.ts";
 import type { BatchHandle } from "./codec.ts";
 import { keyTexts } from "./key-texts.ts";
 import { isKeyed } from "./keyed-plan.ts";
@@ -27,6 +28,7 @@ interface WindowExports {
   windowsInput(windows: number, length: number): number;
   windowsMissingTime(windows: number): bigint;
   windowsMissingInSnapshot(windows: number): bigint;
+  windowsMissingInHead(windows: number): bigint;
   windowsCover(windows: number, page: number): void;
   windowsMerge(windows: number, watermarkUs: bigint): number;
   windowsLate(windows: number): number;
@@ -111,6 +113,9 @@ export interface Windows {
    * @throws E_CHECKPOINT_VERSION, with the state as it was, when it is of another release or query, or damaged.
    */
   restore(snapshot: Uint8Array): void;
+  /** The state in pieces, for checkpoints. */
+  readonly capture: StateCapture;
+  readonly adoption: StateAdoption;
   /** The watermark, µs, that gives some of the memory back; null when none does. */
   nextCloseUs?(): bigint | null;
   /** Cost: a look at every open window. */
@@ -213,6 +218,9 @@ export function createWindows(core: CoreModule, plan: QueryPlan): Windows {
         `the saved windows of ${plan.name} are damaged, or of another release or definition`,
       );
     },
+    ...createCapture(core, "windows", windows, plan.name, () =>
+      supply(() => exports.windowsMissingInHead(windows)),
+    ),
     nextCloseUs: () => {
       const close = exports.windowsNextClose(windows);
       return close === NO_WINDOW ? null : close;

@@ -1,3 +1,4 @@
+import { touchGroup } from "../../state/keyed-capture";
 import { BEFORE_ALL, CLOCKED, HELD, KeyedGroup, OPEN } from "./group";
 import { KeyedWindows } from "./windows";
 
@@ -15,7 +16,11 @@ export function forgetClocks(windows: KeyedWindows): void {
   windows.forgottenUs = max(windows.forgottenUs, limitUs);
   for (let key: u32 = 0; key < windows.groupCount; key++) {
     const group = windows.group(key);
-    if (!(group.flags & HELD) || (isIdle(group) && group.clockUs <= limitUs)) group.clockUs = windows.forgottenUs;
+    if (!(group.flags & HELD)) group.clockUs = windows.forgottenUs;
+    else if (isIdle(group) && group.clockUs <= limitUs) {
+      touchGroup(windows, group, key);
+      group.clockUs = windows.forgottenUs;
+    }
     windows.refresh(group, key);
   }
 }

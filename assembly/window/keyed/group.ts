@@ -20,6 +20,8 @@ export class KeyedGroup {
   waiting: usize; // Waiting, or 0
   /** See the constants below. */
   flags: u32;
+  /** When it was changed last, see state/capture.ts. */
+  mark: u32;
 }
 
 export const GROUP_BYTES: u32 = offsetof<KeyedGroup>();

@@ -1,3 +1,4 @@
+import { touchGroup } from "../../state/keyed-capture";
 import { mergeAligned } from "./aligned";
 import { waitForClock } from "./count";
 import { showEvent } from "./events";
@@ -26,6 +27,7 @@ export function mergePartial(windows: KeyedWindows, watermarkUs: i64): i32 {
     const name = windows.partialKeys.data + (<usize>load<u32>(head) << 3);
     const key = load<u32>(windows.found.data + (<usize>g << 2));
     const group = windows.group(key);
+    touchGroup(windows, group, key);
     const fragments = load<u32>(head, 4);
     const greatestUs = load<i64>(head, 8);
     const clockUs = max(watermarkUs, group.clockUs);

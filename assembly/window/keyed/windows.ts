@@ -1,6 +1,8 @@
 import { outsideBytes } from "../../aggregate/memory";
 import { ByteBuffer } from "../../memory/bytes";
+import { Capture, NEW_MARK } from "../../state/capture";
 import { mergeState } from "../../state/field-state";
+import { noteLost, touchGroup } from "../../state/keyed-capture";
 import { KeyTable } from "../key-table";
 import { Plan } from "../plan";
 import { forgetClocks } from "./clocks";
@@ -65,6 +67,7 @@ export class KeyedWindows {
   scratch: ByteBuffer;
   /** What the groups and records hold outside themselves. */
   extraBytes: i64;
+  capture: Capture;
 
   static create(plan: Plan, settings: KeyedSettings): KeyedWindows {
     const self = changetype<KeyedWindows>(heap.alloc(offsetof<KeyedWindows>()));
@@ -89,6 +92,7 @@ export class KeyedWindows {
     self.glanced = 0;
     self.scratch = ByteBuffer.create(1024);
     self.extraBytes = 0;
+    self.capture = Capture.create();
     return self;
   }
 
@@ -106,13 +110,15 @@ export class KeyedWindows {
     this.partialKeys.dispose();
     this.found.dispose();
     this.scratch.dispose();
+    this.capture.dispose();
     this.plan.dispose();
     this.settings.dispose();
     heap.free(changetype<usize>(this));
   }
 
-  /** Forgets all windows, keys and clocks. */
+  /** Forgets all windows, keys and clocks, and ends a capture. */
   clear(): void {
+    this.capture.end(false);
     for (let key: u32 = 0; key < this.groupCount; key++) {
       const group = this.group(key);
       for (let i: u32 = 0; i < group.count; i++) disposeFragment(this.plan, fragmentAt(group, i));
@@ -149,6 +155,7 @@ export class KeyedWindows {
       memory.fill(changetype<usize>(group), 0, GROUP_BYTES);
       group.dueUs = NEVER;
       group.clockUs = this.forgottenUs;
+      group.mark = NEW_MARK;
     }
     return this.group(key);
   }
@@ -213,6 +220,7 @@ export class KeyedWindows {
   /** Shows what a key's clock lets go, and drops its closed windows. */
   look(key: u32, watermarkUs: i64): void {
     const group = this.group(key);
+    touchGroup(this, group, key);
     const clockUs = max(watermarkUs, group.clockUs);
     const kind = this.settings.kind;
     if (kind == KeyedKind.Count) fillWindows(this, group, key, clockUs);
@@ -247,12 +255,14 @@ export class KeyedWindows {
   /** Forgets clocks beyond the limit, and the numbers of keys that are not in use. */
   tidy(): void {
     if (this.settings.hasClocks) forgetClocks(this);
-    if (this.keys.isMostlyDead()) this.renumberKeys();
+    // A capture finds its keys by their numbers.
+    if (this.keys.isMostlyDead() && !this.capture.isOn) this.renumberKeys();
   }
 
-  private renumberKeys(): void {
+  renumberKeys(): void {
     const old = this.groups;
     const oldCount = this.groupCount;
+    noteLost(this);
     const numbers = this.keys.compact();
     const groups = ByteBuffer.create(max<u32>(this.keys.live * GROUP_BYTES, GROUP_BYTES));
     groups.length = this.keys.live * GROUP_BYTES;
@@ -307,6 +317,6 @@ export class KeyedWindows {
   bytes(): f64 {
     const lists = <f64>this.groups.capacity + <f64>this.dueTimes.entries.capacity + <f64>this.clocks.entries.capacity;
     const fragments = <f64>this.fragmentCount * <f64>fragmentBytes(this.plan);
-    return this.keys.bytes() + <f64>this.extraBytes + lists + fragments;
+    return this.keys.bytes() + <f64>this.extraBytes + this.capture.bytes() + lists + fragments;
   }
 }
