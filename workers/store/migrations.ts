@@ -169,4 +169,17 @@ export const MIGRATIONS: readonly string[] = [
   `,
   // The sets of queries that were in force, each from its place in the log on.
   "CREATE TABLE configs (seq INTEGER PRIMARY KEY, body TEXT NOT NULL)",
+  // Checkpoints in pieces: what one checkpoint has written is a segment, and needs those from its first on.
+  `
+  CREATE TABLE checkpoint_pieces (
+    segment INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    crc INTEGER NOT NULL,
+    bytes BLOB NOT NULL,
+    PRIMARY KEY (segment, number)
+  );
+  ALTER TABLE checkpoints ADD COLUMN first_segment INTEGER;
+  ALTER TABLE checkpoints ADD COLUMN last_segment INTEGER;
+  ALTER TABLE checkpoints ADD COLUMN pieces INTEGER;
+  `,
 ];
