@@ -1,6 +1,7 @@
 import type { BlockKeys } from "./core/key-filter.ts";
 
 /** The types of everything that crosses a thread. Times are int64 microseconds since the epoch, as numbers or bigints as named. */
+import type { CheckpointOperation } from "./store/checkpoint-operations.ts";
 
 import type { ConfigTables } from "./store/table-store.ts";
 
@@ -291,7 +292,7 @@ export type CommitOperation =
       readonly fromUs: number;
       readonly limit: number;
     }
-  | { readonly kind: "checkpoint"; readonly seq: number; readonly state: Uint8Array<ArrayBuffer> };
+  | CheckpointOperation;
 
 /**
  * Says in the log that time went on: sources that have sent nothing since `idleUs` before become idle. A resuming one

@@ -1,4 +1,7 @@
-/** The windows' state as one run of bytes: a JSON index, then the queries' own snapshots, zstd around both. */
+/**
+ * The windows' state as one run of bytes: a JSON index, then the queries' own snapshots, zstd around both. In the head of a
+ * checkpoint in pieces (version 4), the heads of the queries' captures stand in the place of their snapshots.
+ */
 import { MillraceError } from "./errors.ts";
 import { portableCodec } from "./zstd.ts";
 
@@ -22,6 +25,8 @@ export interface SnapshotPart {
 /** 2 added the sources' clocks, 3 the rows that wait. */
 const VERSION = 3;
 const OLDEST_VERSION = 1;
+/** Of checkpoints in pieces. */
+const HEAD_VERSION = 4;
 const SNAPSHOT_ZSTD_LEVEL = 1;
 /** Version, then the lengths of index and whole body, u32 each. */
 const HEADER_BYTES = 12;
@@ -38,6 +43,14 @@ interface IndexPart {
 const codec = await portableCodec();
 
 export function packSnapshot(parts: readonly SnapshotPart[]): Uint8Array<ArrayBuffer> {
+  return pack(parts, VERSION);
+}
+
+export function packHead(parts: readonly SnapshotPart[]): Uint8Array<ArrayBuffer> {
+  return pack(parts, HEAD_VERSION);
+}
+
+function pack(parts: readonly SnapshotPart[], version: number): Uint8Array<ArrayBuffer> {
   const index: IndexPart[] = parts.map((part) => ({
     stream: part.stream,
     watermarkUs: String(part.watermarkUs),
@@ -63,7 +76,7 @@ export function packSnapshot(parts: readonly SnapshotPart[]): Uint8Array<ArrayBu
   const packed = codec.compress(body, SNAPSHOT_ZSTD_LEVEL);
   const out = new Uint8Array(HEADER_BYTES + packed.length);
   const view = new DataView(out.buffer);
-  view.setUint32(0, VERSION, true);
+  view.setUint32(0, version, true);
   view.setUint32(4, indexBytes.length, true);
   view.setUint32(8, body.length, true);
   out.set(packed, HEADER_BYTES);
@@ -72,12 +85,21 @@ export function packSnapshot(parts: readonly SnapshotPart[]): Uint8Array<ArrayBu
 
 /** @throws MillraceError E_CHECKPOINT_VERSION when a later release wrote it. */
 export function unpackSnapshot(bytes: Uint8Array): SnapshotPart[] {
+  return unpack(bytes, OLDEST_VERSION, VERSION);
+}
+
+/** @throws MillraceError E_CHECKPOINT_VERSION when a later release wrote it. */
+export function unpackHead(bytes: Uint8Array): SnapshotPart[] {
+  return unpack(bytes, HEAD_VERSION, HEAD_VERSION);
+}
+
+function unpack(bytes: Uint8Array, oldest: number, newest: number): SnapshotPart[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, HEADER_BYTES);
   const version = view.getUint32(0, true);
-  if (version < OLDEST_VERSION || version > VERSION) {
+  if (version < oldest || version > newest) {
     throw new MillraceError(
       "E_CHECKPOINT_VERSION",
-      `the checkpoint has version ${version}, this release reads up to ${VERSION}; start the release that wrote it`,
+      `the checkpoint has version ${version}, this release reads ${oldest} to ${newest}; start the release that wrote it`,
     );
   }
   const indexLength = view.getUint32(4, true);

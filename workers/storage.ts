@@ -2,6 +2,7 @@ import type { MillraceError } from "./errors.ts";
 import type { CommitOperation, CommitOutcome, LogEntry, StoredBlock } from "./messages.ts";
 import { moveWith, release } from "./move.ts";
 import type { QueuedWebhook } from "./store/alert-store.ts";
+import type { PiecePlace } from "./store/checkpoint-operations.ts";
 import type { SmallBlocks } from "./store/compaction.ts";
 import { databaseFile, databaseSizes } from "./store/data-dir.ts";
 import { explainFailure, type StoreFailure } from "./store/failure.ts";
@@ -36,6 +37,18 @@ export function readLog(task: {
   readonly maxBytes: number;
 }): StoreAnswer<LogEntry[]> {
   return withStore(({ sql }) => ({ value: readLogEntries(sql, task.afterSeq, task.maxBytes) }));
+}
+
+/** Pieces of a checkpoint's segment from one on, until `maxBytes` are reached; none at its end. */
+export function readPieces(
+  task: PiecePlace & { readonly maxBytes: number },
+): StoreAnswer<Uint8Array<ArrayBuffer>[]> {
+  const answer = withStore(({ writer }) => ({ value: writer.checkpoints.readPieces(task, task.maxBytes) }));
+  if (!("value" in answer)) return answer;
+  return moveWith(
+    answer,
+    answer.value.map(({ buffer }) => buffer),
+  );
 }
 
 export function listSmall(task: {
@@ -127,4 +140,5 @@ function answer<T>(path: string, run: () => { value: T }): StoreAnswer<T> {
 function releaseBlock(operation: CommitOperation): void {
   if (operation.kind === "block" && operation.block !== null) release(operation.block.data.buffer);
   if (operation.kind === "checkpoint") release(operation.state.buffer);
+  if (operation.kind === "checkpoint-piece") release(operation.bytes.buffer);
 }

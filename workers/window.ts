@@ -1,4 +1,7 @@
 import { StreamAlerts } from "./alert/stream-alerts.ts";
+import type { Frame } from "./checkpoint-frames.ts";
+import type { CheckpointStep } from "./checkpoint-pieces.ts";
+import type { CaptureKind } from "./core/capture.ts";
 import { withExpressions } from "./core/expression.ts";
 import { keepHaving } from "./core/having.ts";
 import { isKeyed } from "./core/keyed-plan.ts";
@@ -23,12 +26,12 @@ import type {
 import { moveWith, release } from "./move.ts";
 import { packResults } from "./result-rows.ts";
 import { ResultStream } from "./result-stream.ts";
-import { packSnapshot, type SnapshotPart, unpackSnapshot } from "./snapshot.ts";
+import { WindowCheckpoints } from "./window-checkpoints.ts";
 
 /** No event has been seen: below every event time. */
 const BEFORE_ALL_TIME = -(2n ** 63n);
 
-interface QueryWindows {
+export interface QueryWindows {
   readonly plan: QueryPlan;
   /** Windows that start before it give no results: the stream was there before the query. */
   sinceUs: number | null;
@@ -45,7 +48,7 @@ interface ResultSource {
 }
 
 /** One stream's clock and its queries' windows. Invariant: `watermarkUs` never goes back. */
-interface StreamWindows {
+export interface StreamWindows {
   readonly name: string;
   boundUs: bigint;
   /** Keys have clocks of their own: `watermarkUs` is what was said of the stream as a whole. */
@@ -338,51 +341,46 @@ function lastResultEnd(stream: StreamWindows): bigint {
   return lastUs;
 }
 
-/** The windows' state up to the last applied entry. */
-export function snapshot(): { readonly seq: number; readonly state: Uint8Array<ArrayBuffer> } {
-  const parts: SnapshotPart[] = [...streams].map(([name, stream]) => ({
-    stream: name,
-    watermarkUs: stream.watermarkUs,
-    maxEventUs: stream.maxEventUs,
-    clocks: { key: stream.key, state: stream.clocks.snapshot() },
-    queries: [
-      ...stream.queries.map(({ plan, sinceUs, windows }) => ({
-        name: plan.name,
-        signature: signatureOf(plan),
-        sinceUs,
-        state: windows.snapshot(),
-      })),
-      ...stream.alerts.save(stream.watermarkUs),
-    ],
-    waiting: stream.results?.rows.snapshot() ?? null,
-  }));
-  const state = packSnapshot(parts);
-  return moveWith({ seq: appliedSeq, state }, [state.buffer]);
+const checkpoints = new WindowCheckpoints(streams);
+
+/**
+ * Begins a checkpoint of the state up to the last applied entry, which `nextPieces` then tells while entries go on; but for
+ * changes of the queries, which must wait. `kind`: all of the state, or what has changed since the checkpoint before.
+ */
+export function beginCheckpoint(kind: CaptureKind): { readonly seq: number; readonly heldMs: number } {
+  return { seq: appliedSeq, ...checkpoints.begin(kind) };
 }
 
-/** Restores into the configured streams; the windows of a query whose definition changed start empty. */
+/** Goes on with the checkpoint that has begun. */
+export function nextPieces(): CheckpointStep {
+  const step = checkpoints.next();
+  return moveWith(
+    step,
+    step.frames.map(({ buffer }) => buffer),
+  );
+}
+
+/** Restores a whole checkpoint into the configured streams; the windows of a query whose definition changed start empty. */
 export function restore(checkpoint: { readonly seq: number; readonly state: Uint8Array }): readonly string[] {
-  const changed: string[] = [];
-  for (const part of unpackSnapshot(checkpoint.state)) {
-    const stream = streams.get(part.stream);
-    if (stream === undefined) continue;
-    stream.watermarkUs = part.watermarkUs;
-    stream.maxEventUs = part.maxEventUs;
-    const isSameKey = String(part.clocks?.key) === String(stream.key);
-    if (part.clocks !== null && isSameKey) stream.clocks.restore(part.clocks.state);
-    if (part.waiting !== null) stream.results?.rows.restore(part.waiting);
-    stream.alerts.restore(part.queries);
-    for (const saved of part.queries) {
-      const query = stream.queries.find((candidate) => candidate.plan.name === saved.name);
-      if (query === undefined) continue;
-      if (signatureOf(query.plan) === saved.signature) {
-        query.windows.restore(saved.state);
-        query.sinceUs = saved.sinceUs ?? null;
-      } else changed.push(saved.name);
-    }
-  }
+  const changed = checkpoints.restore(checkpoint.state);
   appliedSeq = checkpoint.seq;
   return changed;
+}
+
+/** Begins to restore a checkpoint in pieces: the head of each of its segments; `adopt` then takes the pieces. */
+export function beginRestore(heads: readonly Uint8Array[]): readonly string[] {
+  return checkpoints.beginRestore(heads);
+}
+
+/** `segment`: its number among the heads, which does not go back. */
+export function adopt(task: { readonly segment: number; readonly frames: readonly Frame[] }): void {
+  checkpoints.adopt(task.segment, task.frames);
+}
+
+/** All pieces are there. */
+export function endRestore(seq: number): void {
+  checkpoints.endRestore();
+  appliedSeq = seq;
 }
 
 /** The clocks and sizes of every stream, for status after a restore. */
@@ -520,12 +518,6 @@ function statsOf(name: string): WindowStats[] {
 
 function alertStatsOf(name: string): readonly AlertStats[] {
   return streams.get(name)?.alerts.stats() ?? [];
-}
-
-/** What the state of a query's windows depends on: a clock's bound and limit may change under it. */
-function signatureOf(plan: QueryPlan): string {
-  const { id: _id, keyClock, ...definition } = plan;
-  return JSON.stringify(keyClock === undefined ? definition : { ...definition, hasKeyClock: true });
 }
 
 /** What fired while a group of entries was applied, since it was last handed over. */

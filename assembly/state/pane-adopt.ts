@@ -15,13 +15,32 @@ import { readVarint, varintEnd } from "./varint";
  * place of an earlier one of its pane and key. Records of panes that the newest does not have are left out.
  */
 
-/** The panes of the captures by their number, from the least on: addresses, 0 where there is none. */
-const panes = ByteBuffer.create(64);
-let firstPane: u32 = 0;
-/** Panes whose slice another one stands for: the time zone database has changed. Addresses. */
-const apart = ByteBuffer.create(16);
-/** The plan's field by that of the head at hand: u32. */
-const fields = ByteBuffer.create(64);
+@unmanaged
+export class Adoption {
+  /** The panes of the captures by their number, from `firstPane` on: addresses, 0 where there is none. */
+  panes: ByteBuffer;
+  firstPane: u32;
+  /** Panes whose slice another one stands for: the time zone database has changed. Addresses. */
+  apart: ByteBuffer;
+  /** The plan's field by that of the head at hand: u32. */
+  fields: ByteBuffer;
+
+  static create(): Adoption {
+    const self = changetype<Adoption>(heap.alloc(offsetof<Adoption>()));
+    self.panes = ByteBuffer.create(64);
+    self.firstPane = 0;
+    self.apart = ByteBuffer.create(16);
+    self.fields = ByteBuffer.create(64);
+    return self;
+  }
+
+  dispose(): void {
+    this.panes.dispose();
+    this.apart.dispose();
+    this.fields.dispose();
+    heap.free(changetype<usize>(this));
+  }
+}
 
 /** Whether the input is an undamaged head of a capture of a query that keeps the same. */
 function isKnownHead(windows: Windows): bool {
@@ -50,6 +69,7 @@ export function isWholeHead(windows: Windows): bool {
 
 /** Reads the fields of the head in the input; returns the address behind. */
 function readFields(windows: Windows): usize {
+  const fields = windows.adopting.fields;
   let at = windows.input.data + PANE_HEAD_BYTES + 1;
   const count = <u32>readVarint(at);
   at = varintEnd;
@@ -94,6 +114,8 @@ const PANE_ENTRY_BYTES: u32 = 13;
 export function beginAdopting(windows: Windows): bool {
   if (!isKnownHead(windows)) return false;
   windows.clear();
+  abandon(windows);
+  windows.adopting = Adoption.create();
   let at = readFields(windows);
   windows.firedUs = load<i64>(at);
   windows.nextPane = <u32>readVarint(at + 8);
@@ -101,13 +123,13 @@ export function beginAdopting(windows: Windows): bool {
   const notes = <u32>readVarint(varintEnd);
   at = varintEnd;
   const end = at + <usize>(slices + notes) * PANE_ENTRY_BYTES;
-  panes.reset();
-  apart.reset();
-  firstPane = windows.nextPane;
+  const panes = windows.adopting.panes;
+  let firstPane = windows.nextPane;
   for (let from = at; from < end; from += PANE_ENTRY_BYTES) firstPane = min(firstPane, load<u32>(from));
   const room = (windows.nextPane - firstPane) << 2;
   memory.fill(panes.reserve(room), 0, room);
   panes.length = room;
+  windows.adopting.firstPane = firstPane;
   const next = windows.nextPane;
   for (let p: u32 = 0; p < slices + notes; p++, at += PANE_ENTRY_BYTES) {
     const pane = p < slices ? sliceFor(windows, load<i64>(at, 4)) : noteFor(windows, load<i64>(at, 4));
@@ -125,7 +147,7 @@ function sliceFor(windows: Windows, start: i64): Pane {
   const known = windows.panes.find(slice);
   if (changetype<usize>(known) == 0) return windows.paneAt(slice, i64.MIN_VALUE);
   const pane = Pane.create(slice, known.start, known.end, windows.plan.stride);
-  apart.u32(<u32>changetype<usize>(pane));
+  windows.adopting.apart.u32(<u32>changetype<usize>(pane));
   return pane;
 }
 
@@ -136,14 +158,18 @@ function noteFor(windows: Windows, start: i64): Pane {
 
 /** Begins the records of a capture. False when its head in the input is damaged or of another query. */
 export function adoptHead(windows: Windows): bool {
-  if (!isKnownHead(windows)) return false;
+  if (!isKnownHead(windows) || changetype<usize>(windows.adopting) == 0) return false;
   readFields(windows);
   return true;
 }
 
 /** Takes the records in the input in; false when they are no records. */
 export function adoptRecords(windows: Windows): bool {
+  const adopting = windows.adopting;
+  if (changetype<usize>(adopting) == 0) return false;
   const before = outsideBytes;
+  const panes = adopting.panes;
+  const firstPane = adopting.firstPane;
   let at = windows.input.data;
   const end = at + windows.input.length;
   while (at < end) {
@@ -187,6 +213,7 @@ function adoptRecord(windows: Windows, pane: Pane, at: usize): void {
       plan.layout(f).clear(changetype<usize>(head));
     }
   }
+  const fields = windows.adopting.fields;
   for (let f: u32 = 0; f < fields.length >> 2; f++) {
     at = mergeState(plan.layout(load<u32>(fields.data + (f << 2))), changetype<usize>(head), at);
   }
@@ -195,13 +222,25 @@ function adoptRecord(windows: Windows, pane: Pane, at: usize): void {
 /** All records are there. */
 export function endAdopting(windows: Windows): void {
   const before = outsideBytes;
+  const apart = windows.adopting.apart;
   for (let i: u32 = 0; i < apart.length >> 2; i++) {
     const pane = load<Pane>(apart.data + (i << 2));
     join(windows, windows.panes.find(pane.number), pane);
   }
   windows.extraBytes += outsideBytes - before;
-  panes.reset();
   apart.reset();
+  abandon(windows);
+}
+
+/** Gives back what adopting takes; one that was broken off too. */
+export function abandon(windows: Windows): void {
+  const adopting = windows.adopting;
+  if (changetype<usize>(adopting) == 0) return;
+  for (let i: u32 = 0; i < adopting.apart.length >> 2; i++) {
+    load<Pane>(adopting.apart.data + (i << 2)).dispose(windows.plan);
+  }
+  adopting.dispose();
+  windows.adopting = changetype<Adoption>(0);
 }
 
 /** Makes a pane that stood apart part of the one that holds its time now. */

@@ -2,6 +2,7 @@ import { outsideBytes } from "../aggregate/memory";
 import { ByteBuffer } from "../memory/bytes";
 import { Capture } from "../state/capture";
 import { mergeState } from "../state/field-state";
+import { abandon, Adoption } from "../state/pane-adopt";
 import { saveAll, touch } from "../state/pane-capture";
 import { sliceClosingTime } from "./axis";
 import { UNCOVERED } from "./calendar";
@@ -57,6 +58,8 @@ export class Windows {
   /** What the records hold outside themselves. */
   extraBytes: i64;
   capture: Capture;
+  /** While captures take the place of the state, else null. */
+  adopting: Adoption;
   /** The number that the next slice or note gets. */
   nextPane: u32;
 
@@ -76,6 +79,7 @@ export class Windows {
     self.found = ByteBuffer.create(4096);
     self.extraBytes = 0;
     self.capture = Capture.create();
+    self.adopting = changetype<Adoption>(0);
     self.nextPane = 1;
     self.sliding = plan.axis.width > 1 ? Sliding.create(self) : changetype<Sliding>(0);
     return self;
@@ -83,6 +87,7 @@ export class Windows {
 
   dispose(): void {
     this.clear();
+    abandon(this);
     if (this.isSliding) this.sliding.dispose();
     this.keys.dispose();
     this.panes.dispose(this.plan);

@@ -168,7 +168,7 @@ export function describeNode(config: Config, engine: Engine, isSettled: boolean)
       lastSeq: status.lastSeq,
       commits: status.commits,
     },
-    checkpoint: { seq: status.checkpointSeq, ageMs: status.checkpointAgeMs },
+    checkpoint: { seq: status.checkpointSeq, ageMs: status.checkpointAgeMs, last: status.checkpoint },
     stageNs: { ...status.stageNs },
     memory: { rssBytes: process.memoryUsage.rss() },
   };

@@ -231,7 +231,22 @@ const status = z.strictObject({
     ),
   }),
   store: z.strictObject({ databaseBytes: count, walBytes: count, lastSeq: count, commits: count }),
-  checkpoint: z.strictObject({ seq: count, ageMs: z.number().nullable() }),
+  checkpoint: z.strictObject({
+    seq: count,
+    ageMs: z.number().nullable(),
+    last: z
+      .strictObject({
+        kind: z
+          .enum(["whole", "changes"])
+          .describe("all of the state, or what has changed since the one before"),
+        bytes: count.describe("as written"),
+        pauses: count.describe("times that the window thread was held for it"),
+        medianPauseMs: z.number(),
+        longestPauseMs: z.number(),
+        tookMs: z.number(),
+      })
+      .nullable(),
+  }),
   stageNs: z.record(z.string(), z.number()).describe("nanoseconds spent since the start, by stage"),
   memory: z.strictObject({ rssBytes: count }),
 });

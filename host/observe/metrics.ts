@@ -301,6 +301,14 @@ function registerNode(registers: Registry[], engine: Engine): void {
   gauge("millrace_checkpoint_age_seconds", "Age of the last checkpoint", ({ checkpointAgeMs }) =>
     checkpointAgeMs === null ? null : checkpointAgeMs / 1e3,
   );
+  gauge("millrace_checkpoint_bytes", "Size of the last checkpoint as written", ({ checkpoint }) =>
+    checkpoint === null ? null : checkpoint.bytes,
+  );
+  gauge(
+    "millrace_checkpoint_longest_pause_seconds",
+    "Longest time that the last checkpoint held the windows at once",
+    ({ checkpoint }) => (checkpoint === null ? null : checkpoint.longestPauseMs / 1e3),
+  );
   gauge("millrace_database_bytes", "Size of the database file", (status) => status.databaseBytes);
   gauge("millrace_wal_bytes", "Size of the write-ahead log", (status) => status.walBytes);
   gauge("millrace_streams", "Streams known (limit: maxStreams)", () => engine.streams().length);

@@ -2,6 +2,7 @@ import { MillraceError } from "../../workers/errors.ts";
 import type { ApplyEntry, ApplyResult, FormerQueries, StoredBlock } from "../../workers/messages.ts";
 import { release } from "../../workers/move.ts";
 import { splitResults, unpackResults } from "../../workers/result-rows.ts";
+import type { Checkpointer } from "./checkpointer.ts";
 import type { CommitQueue } from "./commit-queue.ts";
 import type { Lane } from "./lane.ts";
 import type { InForce, RunningStream, StreamRegistry } from "./stream-registry.ts";
@@ -28,8 +29,6 @@ export interface CommittedEntry {
   readonly later?: Promise<ApplyEntry>;
 }
 
-type Snapshot = Awaited<ReturnType<WindowWorker["snapshot"]>>;
-
 interface Waiter {
   readonly seq: number;
   readonly resolve: () => void;
@@ -49,12 +48,12 @@ export class ApplyLoop {
   readonly #commits: CommitQueue;
   readonly #registry: StreamRegistry;
   readonly #lanes: readonly Lane[];
+  readonly #checkpointer: Checkpointer;
   readonly #onFailure: (cause: unknown) => void;
   readonly #waiting: CommittedEntry[] = [];
   #isRunning = false;
   #failure: { readonly cause: unknown } | null = null;
   #waiters: Waiter[] = [];
-  #snapshotRequests: ((snapshot: Promise<Snapshot>) => void)[] = [];
   #lastResults: Promise<void> = Promise.resolve();
   #unwrittenChars = 0;
   pushedSeq = 0;
@@ -70,12 +69,17 @@ export class ApplyLoop {
     commits: CommitQueue,
     registry: StreamRegistry,
     lanes: readonly Lane[],
+    checkpointer: Checkpointer,
     onFailure: (cause: unknown) => void,
   ) {
     this.#windows = windows;
     this.#commits = commits;
     this.#registry = registry;
     this.#lanes = lanes;
+    this.#checkpointer = checkpointer;
+    checkpointer.onWork = () => {
+      if (!this.#isRunning) void this.#run();
+    };
     this.#onFailure = onFailure;
   }
 
@@ -108,21 +112,18 @@ export class ApplyLoop {
   /** Writes a checkpoint of the windows, after the results of all that it covers. @returns its seq. */
   async checkpoint(): Promise<number> {
     if (this.#failure !== null) throw failed(this.#failure.cause);
-    const { seq, state } = await new Promise<Snapshot>((resolve) => {
-      this.#snapshotRequests.push(resolve);
-      if (!this.#isRunning) void this.#run();
-    });
-    await this.#commits.push({ kind: "checkpoint", seq, state }, state.length);
-    return seq;
+    return this.#checkpointer.request();
   }
 
   async #run(): Promise<void> {
     this.#isRunning = true;
-    while (this.#failure === null && (this.#waiting.length > 0 || this.#snapshotRequests.length > 0)) {
-      // Between two groups: what came of all before it is already in the commit queue, in front of the checkpoint.
-      for (const answer of this.#snapshotRequests.splice(0)) answer(this.#windows.snapshot());
+    const checkpointer = this.#checkpointer;
+    while (this.#failure === null && (this.#waiting.length > 0 || checkpointer.hasWork)) {
+      if (checkpointer.hasWork) await checkpointer.step(this.#waiting.length > 0 ? "skip" : "wait");
       const group = this.#waiting.splice(0, APPLY_ENTRIES);
       if (group.length === 0) continue;
+      // Windows that a change of the queries takes away are in the checkpoint too.
+      if (group.some(({ entry }) => entry.kind === "config")) await checkpointer.finishCapture();
       try {
         await this.#apply(group);
       } catch (cause) {
@@ -136,7 +137,7 @@ export class ApplyLoop {
     if (this.#failure !== null) return;
     this.#failure = { cause };
     for (const { reject } of this.#waiters.splice(0)) reject(failed(cause));
-    for (const answer of this.#snapshotRequests.splice(0)) answer(Promise.reject(failed(cause)));
+    this.#checkpointer.fail(failed(cause));
     this.#onFailure(cause);
   }
 

@@ -27,7 +27,8 @@ interface Waiting {
  *
  * There are two queues, each in order: an operation is durable no later than those behind it in its queue. Blocks and
  * watermarks, whose senders wait, go first; what is derived from them (results, late events, checkpoints) follows in
- * small parts, so that ten thousand results of one window hold up nobody's acknowledgement.
+ * small parts, so that ten thousand results of one window hold up nobody's acknowledgement. After a commit that failed the two
+ * are committed apart: what is derived and cannot be written refuses nobody's events.
  */
 export class CommitQueue {
   readonly #sink: CommitSink;
@@ -39,6 +40,10 @@ export class CommitQueue {
   #isCommitting = false;
   #timer: NodeJS.Timeout | null = null;
   #lastStartMs = Number.NEGATIVE_INFINITY;
+  /** A commit with derived operations failed: they are written apart from senders' own until one succeeds. */
+  #isApart = false;
+  /** Derived operations wait until they are tried again. */
+  #isDerivedHeld = false;
   /** Commits made, and the time they took on the storage thread and to and fro, in ns. */
   commits = 0;
   commitNs = 0;
@@ -65,7 +70,8 @@ export class CommitQueue {
   }
 
   #schedule(): void {
-    if (this.#isCommitting || this.depth === 0) return;
+    if (this.#isCommitting || this.isStalled) return;
+    if (this.#senders.length === 0 && (this.#derived.length === 0 || this.#isDerivedHeld)) return;
     const dueMs = this.#lastStartMs + this.#intervalMs - performance.now();
     if (dueMs > 0 && this.#waitingBytes < FULL_COMMIT_BYTES) {
       this.#timer ??= setTimeout(() => {
@@ -83,43 +89,72 @@ export class CommitQueue {
     this.#isCommitting = true;
     const started = performance.now();
     this.#lastStartMs = started;
-    const senders = takeUpTo(this.#senders, MAX_COMMIT_BYTES);
-    const group = [
-      ...senders,
-      ...takeUpTo(this.#derived, senders.length > 0 ? MAX_DERIVED_BYTES : MAX_COMMIT_BYTES),
-    ];
-    for (const { bytes } of group) this.#waitingBytes -= bytes;
-    try {
-      const outcomes = await this.#sink.commit(group.map((waiting) => waiting.operation));
-      this.isStalled = false;
-      group.forEach((waiting, index) => {
-        const outcome = outcomes[index];
-        if (outcome !== undefined) waiting.settle(outcome);
-      });
-    } catch (cause) {
-      this.#recover(group, cause);
+    const senders = this.#take(this.#senders, MAX_COMMIT_BYTES);
+    const most = senders.length > 0 ? MAX_DERIVED_BYTES : MAX_COMMIT_BYTES;
+    const derived = this.#isDerivedHeld ? [] : this.#take(this.#derived, most);
+    const groups = this.#isApart ? [senders, derived] : [[...senders, ...derived]];
+    for (const group of groups) {
+      const cause = await this.#write(group);
+      if (cause === null) continue;
+      // Nothing of it is written. Which part of it was the reason shows when each is tried by itself.
+      const own = group.filter(({ operation }) => isSendersOwn(operation));
+      const causeOfOwn = own.length === group.length || own.length === 0 ? cause : await this.#write(own);
+      if (own.length > 0 && causeOfOwn !== null) this.#refuse(own, causeOfOwn);
+      if (own.length < group.length) this.#keep(group.slice(own.length), cause);
     }
     this.commits++;
     this.commitNs += (performance.now() - started) * 1e6;
     this.#isCommitting = false;
-    if (!this.isStalled) this.#schedule();
+    this.#schedule();
   }
 
-  /**
-   * The transaction wrote nothing. Senders of events are told and will resend; results and checkpoints exist
-   * nowhere else, so they stay in front and are tried again.
-   */
-  #recover(group: readonly Waiting[], cause: unknown): void {
+  #take(queue: Waiting[], maxBytes: number): Waiting[] {
+    const taken = takeUpTo(queue, maxBytes);
+    for (const { bytes } of taken) this.#waitingBytes -= bytes;
+    return taken;
+  }
+
+  /** In one transaction. @returns why it failed; null when it did not. */
+  async #write(group: readonly Waiting[]): Promise<unknown> {
+    if (group.length === 0) return null;
+    try {
+      const outcomes = await this.#sink.commit(group.map((waiting) => waiting.operation));
+      if (group.some(({ operation }) => !isSendersOwn(operation))) this.#isApart = false;
+      group.forEach((waiting, index) => {
+        const outcome = outcomes[index];
+        if (outcome !== undefined) waiting.settle(outcome);
+      });
+      return null;
+    } catch (cause) {
+      return cause ?? new Error("the commit failed");
+    }
+  }
+
+  /** Senders of events are told and will resend. */
+  #refuse(group: readonly Waiting[], cause: unknown): void {
     this.isStalled = true;
     this.#onStall(cause);
-    const kept = group.filter((waiting) => !isSendersOwn(waiting.operation));
-    for (const waiting of group) if (isSendersOwn(waiting.operation)) waiting.fail(cause);
-    this.#derived.unshift(...kept);
-    for (const { bytes } of kept) this.#waitingBytes += bytes;
+    for (const { fail } of group) fail(cause);
     setTimeout(() => {
       this.isStalled = false;
       this.#schedule();
     }, RETRY_MS);
+  }
+
+  /**
+   * Results and checkpoints exist nowhere else, so they stay in front and are tried again: by themselves, until they are
+   * written, so that no sender is refused for their sake.
+   */
+  #keep(group: readonly Waiting[], cause: unknown): void {
+    this.#isApart = true;
+    this.#isDerivedHeld = true;
+    setTimeout(() => {
+      this.#isDerivedHeld = false;
+      this.#schedule();
+    }, RETRY_MS);
+    if (!this.isStalled) this.#onStall(cause);
+    this.#derived.unshift(...group);
+    for (const { bytes } of group) this.#waitingBytes += bytes;
   }
 }
 

@@ -12,6 +12,7 @@ import type { ClockReport } from "../../workers/window.ts";
 import type { AlertCounts, AlertListener } from "../alert/running-alerts.ts";
 import type { WebhookStatus } from "../alert/webhook-sender.ts";
 import type { Config, QueryConfig, StreamConfig } from "../config/config.ts";
+import type { CheckpointFigures } from "./checkpointer.ts";
 import type { ConfigOrigin, NamedChange } from "./query-set.ts";
 
 /** One request's body on its way in. The buffer is transferred: the caller must not use it afterwards. */
@@ -130,6 +131,8 @@ export interface EngineStatus {
   readonly lastSeq: number;
   readonly checkpointSeq: number;
   readonly checkpointAgeMs: number | null;
+  /** What the last checkpoint since the start was; null before it. */
+  readonly checkpoint: CheckpointFigures | null;
   readonly databaseBytes: number;
   readonly walBytes: number;
   readonly commits: number;

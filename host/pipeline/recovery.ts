@@ -3,6 +3,7 @@ import type { ApplyEntry, LogEntry } from "../../workers/messages.ts";
 import type { StorageClient } from "../store/storage-client.ts";
 import type { ApplyLoop, CommittedEntry } from "./apply-loop.ts";
 import type { Lane } from "./lane.ts";
+import { restoreCheckpoint } from "./restore-checkpoint.ts";
 import type { RunningStream, StreamRegistry } from "./stream-registry.ts";
 import type { WindowWorker } from "./window-worker.ts";
 
@@ -38,7 +39,11 @@ export async function recover(parts: RecoveryParts): Promise<{ lastSeq: number; 
   for (const stream of registry.streams()) await parts.configure(stream);
   const checkpoint = opened.checkpoint;
   if (checkpoint !== null) {
-    for (const query of await windows.restore(checkpoint)) {
+    const restoringMs = performance.now();
+    const changed = await restoreCheckpoint(storage, windows, checkpoint);
+    const restoredMs = Math.round(performance.now() - restoringMs);
+    log.info({ seq: checkpoint.seq, restoredMs }, "checkpoint restored");
+    for (const query of changed) {
       log.warn({ query }, "the query's definition changed; its open windows start again from here");
     }
     apply.startFrom(checkpoint.seq);

@@ -6,6 +6,7 @@ import { WebhookSender } from "../alert/webhook-sender.ts";
 import type { Config } from "../config/config.ts";
 import type { StorageClient } from "../store/storage-client.ts";
 import { ApplyLoop } from "./apply-loop.ts";
+import { Checkpointer } from "./checkpointer.ts";
 import type { Clock } from "./clock.ts";
 import { CommitQueue } from "./commit-queue.ts";
 import type {
@@ -65,6 +66,7 @@ class Pipeline implements Engine {
   readonly #lanes: readonly Lane[];
   readonly #windows = new WindowWorker();
   readonly #commits: CommitQueue;
+  readonly #checkpointer: Checkpointer;
   readonly #apply: ApplyLoop;
   readonly #intake: Intake;
   readonly #stateGuard: StateGuard;
@@ -90,11 +92,19 @@ class Pipeline implements Engine {
         "a commit failed; its senders are told to send again, results are tried again",
       );
     });
-    this.#apply = new ApplyLoop(this.#windows, this.#commits, this.#registry, this.#lanes, (cause) => {
-      this.#hasFailed = true;
-      log.fatal({ err: cause }, "windows could not be brought up to date; a restart replays the log");
-      onFatal(cause);
-    });
+    this.#checkpointer = new Checkpointer(this.#windows, this.#commits, storage.recovered.lastSegment);
+    this.#apply = new ApplyLoop(
+      this.#windows,
+      this.#commits,
+      this.#registry,
+      this.#lanes,
+      this.#checkpointer,
+      (cause) => {
+        this.#hasFailed = true;
+        log.fatal({ err: cause }, "windows could not be brought up to date; a restart replays the log");
+        onFatal(cause);
+      },
+    );
     this.#webhooks = new WebhookSender({
       due: (task) => storage.dueWebhooks(task),
       settle: (id, outcome) => this.#commits.push({ kind: "webhook-outcome", id, outcome }, 128),
@@ -166,10 +176,9 @@ class Pipeline implements Engine {
     await this.#resumeSources();
     // Not before: what a tick follows in the log must have been applied.
     for (const { config } of this.#registry.streams()) this.#ticker.watch(config);
-    this.#checkpointTimer = setInterval(
-      () => void this.#checkpoint(),
-      this.#config.current.checkpointEveryMs,
-    );
+    this.#checkpointTimer = setInterval(() => {
+      if (!this.#checkpointer.isBusy) void this.#checkpoint();
+    }, this.#config.current.checkpointEveryMs);
     await this.#refreshSizes();
     await this.#commits.push({ kind: "alerts-kept", definitions: this.#registry.alerts.definitions }, 128);
     this.#registry.alerts.subscribe(() => this.#webhooks.wake());
@@ -289,6 +298,7 @@ class Pipeline implements Engine {
       queuedRequests: this.#intake.heldRequests,
       lastSeq: this.#logEnd.seq,
       checkpointSeq: Math.max(0, this.#checkpointSeq),
+      checkpoint: this.#checkpointer.figures,
       checkpointAgeMs: this.#checkpointAtMs === null ? null : Date.now() - this.#checkpointAtMs,
       ...this.#sizes,
       commits: this.#commits.commits,

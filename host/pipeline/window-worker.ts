@@ -1,4 +1,7 @@
 import { Piscina } from "piscina";
+import type { Frame } from "../../workers/checkpoint-frames.ts";
+import type { CheckpointStep } from "../../workers/checkpoint-pieces.ts";
+import type { CaptureKind } from "../../workers/core/capture.ts";
 import type { ApplyEntry, ApplyResult, WindowSetup } from "../../workers/messages.ts";
 import type { ClockReport } from "../../workers/window.ts";
 import { workerFile } from "./worker-file.ts";
@@ -27,8 +30,26 @@ export class WindowWorker {
     return this.#pool.run(null, { name: "resume" });
   }
 
-  snapshot(): Promise<{ readonly seq: number; readonly state: Uint8Array<ArrayBuffer> }> {
-    return this.#pool.run(null, { name: "snapshot" });
+  beginCheckpoint(kind: CaptureKind): Promise<{ readonly seq: number; readonly heldMs: number }> {
+    return this.#pool.run(kind, { name: "beginCheckpoint" });
+  }
+
+  nextPieces(): Promise<CheckpointStep> {
+    return this.#pool.run(null, { name: "nextPieces" });
+  }
+
+  /** Begins to restore a checkpoint in pieces: `restore` is for one that is whole. Answers as that does. */
+  beginRestore(heads: readonly Uint8Array[]): Promise<readonly string[]> {
+    return this.#pool.run(heads, { name: "beginRestore" });
+  }
+
+  adopt(segment: number, frames: readonly Frame[]): Promise<void> {
+    const transferList = frames.map(({ buffer }) => buffer);
+    return this.#pool.run({ segment, frames }, { name: "adopt", transferList });
+  }
+
+  endRestore(seq: number): Promise<void> {
+    return this.#pool.run(seq, { name: "endRestore" });
   }
 
   /** @returns the queries whose definition changed since: their windows start empty. */

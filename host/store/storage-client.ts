@@ -2,6 +2,7 @@ import { Piscina } from "piscina";
 import { MillraceError } from "../../workers/errors.ts";
 import type { CommitOperation, CommitOutcome, LogEntry, StoredBlock } from "../../workers/messages.ts";
 import type { DueWebhooks, StoreAnswer } from "../../workers/storage.ts";
+import type { PiecePlace } from "../../workers/store/checkpoint-operations.ts";
 import type { SmallBlocks } from "../../workers/store/compaction.ts";
 import type { Recovered } from "../../workers/store/store.ts";
 import type { StoredTable } from "../../workers/store/table-store.ts";
@@ -53,6 +54,11 @@ export class StorageClient {
   /** Blocks and watermarks after a seq in its order, until their stored bytes reach `maxBytes`; none at the end. */
   readLog(task: { readonly afterSeq: number; readonly maxBytes: number }): Promise<readonly LogEntry[]> {
     return run(this.#pool, "readLog", task);
+  }
+
+  /** Pieces of a checkpoint's segment from one on, until `maxBytes` are reached; none at its end. */
+  readPieces(task: PiecePlace & { readonly maxBytes: number }): Promise<readonly Uint8Array<ArrayBuffer>[]> {
+    return run(this.#pool, "readPieces", task);
   }
 
   /** Groups of small blocks worth merging, none of which a replay will read. */

@@ -4,10 +4,20 @@ import fc from "fast-check";
 import { valueSymbol } from "piscina";
 import { parseConfig } from "../../host/config/load.ts";
 import { queryPlan, resultStream, resultsSetup, streamPlan } from "../../host/config/plans.ts";
+import { type Frame, FrameReader } from "../../workers/checkpoint-frames.ts";
 import { ingest } from "../../workers/ingest.ts";
 import type { ApplyEntry, QueryPlan, ResultRow, StreamSetup, WindowSetup } from "../../workers/messages.ts";
 import { unpackResults } from "../../workers/result-rows.ts";
-import { apply, configure, restore, resume, snapshot } from "../../workers/window.ts";
+import {
+  adopt,
+  apply,
+  beginCheckpoint,
+  beginRestore,
+  configure,
+  endRestore,
+  nextPieces,
+  resume,
+} from "../../workers/window.ts";
 
 const RUNS = 120;
 
@@ -152,6 +162,23 @@ const shown = (rows: readonly ResultRow[]): string[] =>
 const sum = (rows: readonly ResultRow[], name: string): number =>
   rows.reduce((total, row) => total + numbers(row)[name]!, 0);
 
+function restOfCheckpoint(): Frame[] {
+  const frames: Frame[] = [];
+  for (;;) {
+    const step = unwrap(nextPieces());
+    frames.push(...step.frames);
+    if (step.isDone) return frames;
+  }
+}
+
+function restoreFrom(frames: readonly Frame[], seq: number): void {
+  const reader = new FrameReader();
+  const head = frames.map((frame) => reader.push(frame)).find((framed) => framed?.kind === "head");
+  assert.deepEqual(beginRestore([head!.bytes]), []);
+  adopt({ segment: 0, frames });
+  endRestore(seq);
+}
+
 test("a query over a query's results has each final result once, through restores", () => {
   const runs = fc.record({
     window: fc.constantFrom(...WINDOWS),
@@ -166,13 +193,16 @@ test("a query over a query's results has each final result once, through restore
       const entries = batches.map((batch, index) => chain.block(index + 1, batch));
       entries.push(chain.end(entries.length + 1));
       const rows: ResultRow[] = [];
-      const saved = { at: Math.min(restoreAfter, entries.length - 1), rows: 0, state: unwrap(snapshot()) };
+      const saved = { at: Math.min(restoreAfter, entries.length - 1), rows: 0, seq: 0 };
       entries.forEach((entry, index) => {
-        if (index === saved.at) Object.assign(saved, { rows: rows.length, state: unwrap(snapshot()) });
+        if (index === saved.at)
+          Object.assign(saved, { rows: rows.length, seq: beginCheckpoint("whole").seq });
         rows.push(...applied(entry, 10_000));
       });
+      // As of when it began, though all entries have been applied since.
+      const frames = restOfCheckpoint();
       const replayed = rows.slice(0, saved.rows);
-      restore(saved.state);
+      restoreFrom(frames, saved.seq);
       for (const entry of entries.slice(saved.at)) replayed.push(...applied(entry, portion));
       // In what order a window gives its keys is nobody's concern.
       assert.deepEqual(

@@ -136,6 +136,7 @@ export class MemoryEngine implements Engine {
       lastSeq: 7,
       checkpointSeq: 5,
       checkpointAgeMs: 1_000,
+    checkpoint: null,
       databaseBytes: 4_096,
       walBytes: 0,
       commits: 3,

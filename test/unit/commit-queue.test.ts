@@ -59,6 +59,9 @@ test("a failed commit tells the senders of events and tries results again", asyn
   await opener;
   await turn();
   sink.end("fail");
+  await turn();
+  assert.deepEqual(sink.groups.at(-1), [watermark(1)], "the sender's own is tried by itself");
+  sink.end("fail");
   await assert.rejects(events, /disk full/);
   assert.equal(queue.isStalled, true);
   assert.equal(causes.length, 1);
@@ -68,4 +71,55 @@ test("a failed commit tells the senders of events and tries results again", asyn
   sink.end("ok");
   assert.equal((await kept).kind, "committed");
   assert.equal(queue.isStalled, false);
+});
+
+test("what is derived and cannot be written refuses nobody's events, and stays in order", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const sink = new ManualSink();
+  const causes: unknown[] = [];
+  const queue = new CommitQueue(sink, 0, (cause) => causes.push(cause));
+  const piece: CommitOperation = {
+    kind: "checkpoint-piece",
+    segment: 1,
+    number: 0,
+    bytes: new Uint8Array(1),
+  };
+  const opener = queue.push(watermark(0), 1);
+  const events = queue.push(watermark(1), 1);
+  const bad = queue.push(piece, 1);
+  const kept = queue.push(results, 1);
+  sink.end("ok");
+  await opener;
+  await turn();
+  assert.deepEqual(sink.groups.at(-1), [watermark(1), piece, results]);
+  sink.end("fail");
+  await turn();
+  assert.deepEqual(sink.groups.at(-1), [watermark(1)]);
+  sink.end("ok");
+  assert.equal((await events).kind, "committed");
+  for (let attempt = 2; attempt < 5; attempt++) {
+    // While it waits, and when it fails again, senders' operations are committed.
+    const between = queue.push(watermark(attempt), 1);
+    await turn();
+    assert.deepEqual(sink.groups.at(-1), [watermark(attempt)]);
+    sink.end("ok");
+    assert.equal((await between).kind, "committed");
+    await turn();
+    assert.equal(queue.isStalled, false);
+    context.mock.timers.tick(1_000);
+    const beside = queue.push(watermark(-attempt), 1);
+    await turn();
+    assert.deepEqual(sink.groups.at(-1), [piece, results]);
+    sink.end(attempt < 4 ? "fail" : "ok");
+    await turn();
+    assert.deepEqual(sink.groups.at(-1), [watermark(-attempt)]);
+    sink.end("ok");
+    assert.equal((await beside).kind, "committed");
+    await turn();
+    assert.equal(causes.length, Math.min(attempt, 3));
+  }
+  assert.deepEqual(await Promise.all([bad, kept].map(async (each) => (await each).kind)), [
+    "committed",
+    "committed",
+  ]);
 });

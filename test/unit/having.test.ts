@@ -46,6 +46,14 @@ function scripted(): { windows: Windows; give: (rows: readonly ResultRow[]) => v
     lastEndUs: () => null,
     snapshot: () => Uint8Array.of(1, 2, 3),
     restore: (snapshot) => assert.deepEqual([...snapshot], [1, 2, 3]),
+    capture: { begin: () => Uint8Array.of(1, 2), next: () => null, end: () => undefined },
+    adoption: {
+      isWhole: () => true,
+      begin: (head) => assert.deepEqual([...head], [1, 2]),
+      head: (head) => assert.deepEqual([...head], [1, 2]),
+      piece: () => undefined,
+      end: () => undefined,
+    },
     stats: () => ({ keys: 0, panes: 0, groups: 0, bytes: 0 }),
     dispose: () => undefined,
   };

@@ -8,7 +8,13 @@ import { makeTempDir } from "../support/temp-dir.ts";
 test("everything crosses the thread and back", async (context) => {
   const dir = makeTempDir(context);
   const client = await StorageClient.open(dir);
-  assert.deepEqual(client.recovered, { lastSeq: 0, checkpoint: null, configs: null, streams: [] });
+  assert.deepEqual(client.recovered, {
+    lastSeq: 0,
+    checkpoint: null,
+    lastSegment: 0,
+    configs: null,
+    streams: [],
+  });
   const data = Uint8Array.from({ length: 400 }, (_, index) => index);
   const block = makeBlock({ data, count: 1 });
   const operations = Array.from({ length: 3 }, () => makeBlockOperation({ block }));
@@ -42,7 +48,7 @@ test("everything crosses the thread and back", async (context) => {
 
   const again = await StorageClient.open(dir);
   context.after(() => again.close());
-  assert.deepEqual(again.recovered.checkpoint, { seq: 3, state });
+  assert.deepEqual(again.recovered.checkpoint, { seq: 3, state, segments: null });
   assert.deepEqual(again.recovered.streams[0]?.counts, {
     accepted: 3,
     deadLettered: 0,

@@ -321,7 +321,7 @@ test("the two newest checkpoints are kept, the newest is recovered, older waterm
     );
   }
   const { recovered, sql } = fixture.reopen();
-  assert.deepEqual(recovered.checkpoint, { seq: 3, state: Uint8Array.of(3) });
+  assert.deepEqual(recovered.checkpoint, { seq: 3, state: Uint8Array.of(3), segments: null });
   assert.deepEqual(sql.oldestCheckpoint.get(), { seq: 2 });
   assert.deepEqual(log(fixture), [{ kind: "watermark", seq: 3, stream: "machines", timeUs: 3 }]);
 });
@@ -393,7 +393,11 @@ test("an empty checkpoint and an empty block are something, not nothing", (conte
   const fixture = new StoreFixture(context);
   const block = makeBlock({ data: new Uint8Array(0), count: 0 });
   fixture.commit(makeBlockOperation({ block }), { kind: "checkpoint", seq: 0, state: new Uint8Array(0) });
-  assert.deepEqual(fixture.reopen().recovered.checkpoint, { seq: 0, state: new Uint8Array(0) });
+  assert.deepEqual(fixture.reopen().recovered.checkpoint, {
+    seq: 0,
+    state: new Uint8Array(0),
+    segments: null,
+  });
   assert.equal(log(fixture).length, 1);
 });
 

@@ -2,12 +2,6 @@ import type { LogEntry } from "../messages.ts";
 import { type BlockRow, storedBlock } from "./block-row.ts";
 import type { Statements } from "./statements.ts";
 
-/** The window state up to and including `seq`. */
-export interface Checkpoint {
-  readonly seq: number;
-  readonly state: Uint8Array<ArrayBuffer>;
-}
-
 /** A set of queries, in force from `seq` on; `body` is JSON text. */
 export interface StoredConfig {
   readonly seq: number;
@@ -22,11 +16,6 @@ export function readConfigs(
   const newest = sql.lastConfig.get() as StoredConfig | undefined;
   const atCheckpoint = (sql.configAt.get(seq) ?? sql.firstConfig.get()) as StoredConfig | undefined;
   return newest === undefined || atCheckpoint === undefined ? null : { atCheckpoint, newest };
-}
-
-export function readCheckpoint(sql: Statements): Checkpoint | null {
-  const row = sql.lastCheckpoint.get() as { seq: number; state: Buffer } | undefined;
-  return row === undefined ? null : { seq: row.seq, state: new Uint8Array(row.state) };
 }
 
 /** Entries of the log after a seq, in its order, until their stored bytes reach `maxBytes`; none at its end. */

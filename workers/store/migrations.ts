@@ -214,4 +214,17 @@ export const MIGRATIONS: readonly string[] = [
     filter BLOB NOT NULL
   );
   `,
+  // Checkpoints in pieces: what one checkpoint has written is a segment, and needs those from its first on.
+  `
+  CREATE TABLE checkpoint_pieces (
+    segment INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    crc INTEGER NOT NULL,
+    bytes BLOB NOT NULL,
+    PRIMARY KEY (segment, number)
+  );
+  ALTER TABLE checkpoints ADD COLUMN first_segment INTEGER;
+  ALTER TABLE checkpoints ADD COLUMN last_segment INTEGER;
+  ALTER TABLE checkpoints ADD COLUMN pieces INTEGER;
+  `,
 ];

@@ -86,9 +86,6 @@ const SQL = {
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
   markApplied: "UPDATE late SET applied_us = ? WHERE id = ? AND applied_us IS NULL",
 
-  insertCheckpoint: "INSERT OR REPLACE INTO checkpoints (seq, at_us, state) VALUES (?, ?, ?)",
-  dropCheckpoints:
-    "DELETE FROM checkpoints WHERE seq NOT IN (SELECT seq FROM checkpoints ORDER BY seq DESC LIMIT ?)",
   // A replay starts at the oldest checkpoint kept at the earliest, so older marks are never read again.
   dropWatermarks: "DELETE FROM watermarks WHERE seq <= (SELECT min(seq) FROM checkpoints)",
   dropTicks: "DELETE FROM ticks WHERE seq <= (SELECT min(seq) FROM checkpoints)",
@@ -99,7 +96,6 @@ const SQL = {
   firstConfig: "SELECT seq, body FROM configs ORDER BY seq LIMIT 1",
   lastConfig: "SELECT seq, body FROM configs ORDER BY seq DESC LIMIT 1",
   logConfigs: "SELECT seq, body FROM configs WHERE seq > ? AND seq <= ? ORDER BY seq",
-  lastCheckpoint: "SELECT seq, state FROM checkpoints ORDER BY seq DESC LIMIT 1",
   oldestCheckpoint: "SELECT coalesce(min(seq), 0) AS seq FROM checkpoints",
 
   logBlocks:

@@ -1,8 +1,9 @@
+import type { Checkpoint } from "./checkpoint-store.ts";
 import { Compaction } from "./compaction.ts";
 import { type DataDirLock, databaseFile, lockDataDir } from "./data-dir.ts";
 import { type Connection, openForWriting } from "./database.ts";
 import { explainFailure } from "./failure.ts";
-import { type Checkpoint, readCheckpoint, readConfigs } from "./log-reader.ts";
+import { readConfigs } from "./log-reader.ts";
 import { prepareStatements, type Statements } from "./statements.ts";
 import { type StoredStream, StreamTable } from "./stream-table.ts";
 import { DEFAULT_LIMITS, type StoreLimits, Writer } from "./writer.ts";
@@ -11,6 +12,8 @@ import { DEFAULT_LIMITS, type StoreLimits, Writer } from "./writer.ts";
 export interface Recovered {
   readonly lastSeq: number;
   readonly checkpoint: Checkpoint | null;
+  /** The greatest number that a checkpoint's segment has had. */
+  readonly lastSegment: number;
   readonly streams: readonly StoredStream[];
   /** The sets of queries in force at the checkpoint and now; null when none was ever written. */
   readonly configs: ReturnType<typeof readConfigs>;
@@ -34,10 +37,14 @@ export class Store {
     const streams = new StreamTable(this.sql);
     this.writer = new Writer(db, this.sql, streams, limits);
     this.compaction = new Compaction(db, this.sql, streams);
-    const checkpoint = readCheckpoint(this.sql);
+    const { checkpoints } = this.writer;
+    const lastSegment = checkpoints.lastSegment();
+    checkpoints.sweepAll();
+    const checkpoint = checkpoints.read();
     this.recovered = {
       lastSeq: this.writer.lastSeq,
       checkpoint,
+      lastSegment,
       configs: readConfigs(this.sql, checkpoint?.seq ?? 0),
       streams: streams.describe(),
     };

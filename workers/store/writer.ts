@@ -2,6 +2,7 @@ import type { CommitOperation, CommitOutcome, ResultRow, StoredBlock } from "../
 import { unpackResults } from "../result-rows.ts";
 import { AlertStore } from "./alert-store.ts";
 import { insertBlock } from "./block-row.ts";
+import { CheckpointStore } from "./checkpoint-store.ts";
 import type { Connection } from "./database.ts";
 import { recordLoss } from "./ledger.ts";
 import { RESULTS_PER_INSERT, type Statements } from "./statements.ts";
@@ -30,8 +31,6 @@ export const DEFAULT_LIMITS: StoreLimits = {
   idempotencySlack: 64,
 };
 
-/** The newest is what a start loads; the one before it stays as a spare, with the log after it. */
-const CHECKPOINTS_KEPT = 2;
 /** Old keys forgotten for each new one at most: the number shrinks back to its limit, and no commit is long. */
 const KEYS_DROPPED_FOR_A_NEW_ONE = 2;
 
@@ -52,6 +51,7 @@ export class Writer {
   readonly #limits: StoreLimits;
   readonly alerts: AlertStore;
   readonly tables: TableStore;
+  readonly checkpoints: CheckpointStore;
   /** Longest window stored of each query, in µs: it bounds where a read by time must start. */
   readonly #spans = new Map<string, number>();
   #counters: Counters;
@@ -65,6 +65,7 @@ export class Writer {
     this.#limits = limits;
     this.alerts = new AlertStore(db);
     this.tables = new TableStore(db);
+    this.checkpoints = new CheckpointStore(db);
     this.#counters = sql.readCounters.get() as Counters;
     this.#loadSpans();
   }
@@ -136,6 +137,9 @@ export class Writer {
       case "webhook-outcome":
         this.alerts.settle(operation.id, operation.outcome);
         return { kind: "committed", seq: this.lastSeq };
+      case "checkpoint-piece":
+      case "checkpoint-sweep":
+        return this.checkpoints.write(operation, nowUs);
       case "checkpoint":
         return this.#writeCheckpoint(operation, nowUs);
     }
@@ -253,14 +257,13 @@ export class Writer {
     return { kind: "committed", seq: sourceSeq };
   }
 
-  #writeCheckpoint({ seq, state }: Operation<"checkpoint">, nowUs: number): CommitOutcome {
-    this.#sql.insertCheckpoint.run(seq, nowUs, state);
-    this.#sql.dropCheckpoints.run(CHECKPOINTS_KEPT);
+  #writeCheckpoint(operation: Operation<"checkpoint">, nowUs: number): CommitOutcome {
+    const outcome = this.checkpoints.write(operation, nowUs);
     this.#sql.dropWatermarks.run();
     this.#sql.dropTicks.run();
     this.#sql.dropConfigs.run();
     this.tables.drop();
-    return { kind: "committed", seq };
+    return outcome;
   }
 
   #giveUpDeadLetters(nowUs: number): void {

@@ -1,0 +1,57 @@
+import { type Frame, framesOf } from "./checkpoint-frames.ts";
+import type { StateCapture } from "./core/capture.ts";
+
+/** How long a thread is held for pieces at once, in ms; the last piece may go beyond by what it takes, about 4 ms. */
+const STEP_MS = 5;
+
+/** Some pieces of a checkpoint. */
+export interface CheckpointStep {
+  readonly frames: readonly Frame[];
+  readonly isDone: boolean;
+  /** How long the thread was held. */
+  readonly heldMs: number;
+}
+
+export interface CapturedPart {
+  /** The query's number in the head. */
+  readonly part: number;
+  readonly capture: StateCapture;
+}
+
+/** A checkpoint that is being told, piece by piece, as of the moment when its captures began. */
+export class CheckpointPieces {
+  readonly #head: Uint8Array;
+  readonly #parts: readonly CapturedPart[];
+  #isHeadTold = false;
+  #at = 0;
+
+  constructor(head: Uint8Array, parts: readonly CapturedPart[]) {
+    this.#head = head;
+    this.#parts = parts;
+  }
+
+  /** As many pieces as take about `STEP_MS`. */
+  next(): CheckpointStep {
+    const startedMs = performance.now();
+    const frames: Frame[] = [];
+    if (!this.#isHeadTold) {
+      this.#isHeadTold = true;
+      frames.push(...framesOf("head", 0, this.#head));
+    }
+    for (;;) {
+      const current = this.#parts[this.#at];
+      const heldMs = performance.now() - startedMs;
+      if (current === undefined || heldMs > STEP_MS) return { frames, isDone: current === undefined, heldMs };
+      const piece = current.capture.next();
+      if (piece === null) {
+        current.capture.end("kept");
+        this.#at++;
+      } else if (piece !== "looking") frames.push(...framesOf("records", current.part, piece));
+    }
+  }
+
+  /** Gives up what has not been told: the next checkpoint must be whole. */
+  drop(): void {
+    for (const { capture } of this.#parts.slice(this.#at)) capture.end("dropped");
+  }
+}

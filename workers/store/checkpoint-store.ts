@@ -1,0 +1,130 @@
+import { crc32 } from "node:zlib";
+import type { CommitOutcome } from "../messages.ts";
+import type { CheckpointOperation, PiecePlace, Segments } from "./checkpoint-operations.ts";
+import type { Connection } from "./database.ts";
+
+/** The newest is what a start loads; the one before it stays as a spare, with the log after it. */
+const CHECKPOINTS_KEPT = 2;
+
+/** The window state up to and including `seq`: whole, or in segments. */
+export interface Checkpoint {
+  readonly seq: number;
+  readonly state: Uint8Array<ArrayBuffer> | null;
+  readonly segments: Segments | null;
+}
+
+interface CheckpointRow {
+  readonly seq: number;
+  readonly state: Buffer;
+  readonly first: number | null;
+  readonly last: number | null;
+  readonly pieces: number | null;
+}
+
+interface PieceRow {
+  readonly number: number;
+  readonly crc: number;
+  readonly bytes: Buffer;
+}
+
+const UNNAMED =
+  "NOT EXISTS (SELECT 1 FROM checkpoints c WHERE p.segment BETWEEN c.first_segment AND c.last_segment)";
+
+/** Writes, reads and drops checkpoints. */
+export class CheckpointStore {
+  readonly #sql;
+
+  constructor(db: Connection) {
+    const prepare = (text: string) => db.prepare<unknown[], unknown>(text);
+    this.#sql = {
+      insertPiece: prepare("INSERT INTO checkpoint_pieces (segment, number, crc, bytes) VALUES (?, ?, ?, ?)"),
+      insert: prepare(
+        "INSERT OR REPLACE INTO checkpoints (seq, at_us, state, first_segment, last_segment, pieces) VALUES (?, ?, ?, ?, ?, ?)",
+      ),
+      drop: prepare(
+        "DELETE FROM checkpoints WHERE seq NOT IN (SELECT seq FROM checkpoints ORDER BY seq DESC LIMIT ?)",
+      ),
+      sweep: prepare(
+        "DELETE FROM checkpoint_pieces WHERE (segment, number) IN (SELECT segment, number FROM checkpoint_pieces p" +
+          ` WHERE p.segment < ? AND ${UNNAMED} LIMIT ?)`,
+      ),
+      list: prepare(
+        "SELECT seq, state, first_segment AS first, last_segment AS last, pieces FROM checkpoints ORDER BY seq DESC",
+      ),
+      pieces: prepare(
+        "SELECT number, crc, bytes FROM checkpoint_pieces WHERE segment = ? AND number >= ? ORDER BY number",
+      ),
+      lastSegment: prepare(
+        "SELECT max(coalesce((SELECT max(segment) FROM checkpoint_pieces), 0)," +
+          " coalesce((SELECT max(last_segment) FROM checkpoints), 0)) AS segment",
+      ),
+    };
+  }
+
+  write(operation: CheckpointOperation, nowUs: number): CommitOutcome {
+    switch (operation.kind) {
+      case "checkpoint-piece": {
+        const { segment, number, bytes } = operation;
+        this.#sql.insertPiece.run(segment, number, crc32(bytes), bytes);
+        return { kind: "committed", seq: 0 };
+      }
+      case "checkpoint-sweep":
+        return { kind: "cleared", rows: this.#sql.sweep.run(operation.below, operation.limit).changes };
+      case "checkpoint": {
+        const { seq, state, segments } = operation;
+        const { first = null, last = null, pieces = null } = segments ?? {};
+        this.#sql.insert.run(seq, nowUs, state, first, last, pieces);
+        this.#sql.drop.run(CHECKPOINTS_KEPT);
+        return { kind: "committed", seq };
+      }
+    }
+  }
+
+  /** The newest that is whole and undamaged: when a piece of it is not, the one before. */
+  read(): Checkpoint | null {
+    for (const { seq, state, first, last, pieces } of this.#sql.list.all() as CheckpointRow[]) {
+      if (first === null || last === null || pieces === null)
+        return { seq, state: new Uint8Array(state), segments: null };
+      const segments = { first, last, pieces };
+      if (this.#isWhole(segments)) return { seq, state: null, segments };
+    }
+    return null;
+  }
+
+  #isWhole({ first, last, pieces }: Segments): boolean {
+    let found = 0;
+    for (let segment = first; segment <= last; segment++) {
+      let next = 0;
+      for (const { number, crc, bytes } of this.#sql.pieces.iterate(
+        segment,
+        0,
+      ) as IterableIterator<PieceRow>) {
+        if (number !== next++ || crc32(bytes) !== crc) return false;
+        found++;
+      }
+    }
+    return found === pieces;
+  }
+
+  /** Pieces of a segment from a number on, in their order, until `maxBytes` are reached; none at its end. */
+  readPieces({ segment, number }: PiecePlace, maxBytes: number): Uint8Array<ArrayBuffer>[] {
+    const pieces: Uint8Array<ArrayBuffer>[] = [];
+    let bytes = 0;
+    for (const row of this.#sql.pieces.iterate(segment, number) as IterableIterator<PieceRow>) {
+      pieces.push(new Uint8Array(row.bytes));
+      bytes += row.bytes.length;
+      if (bytes >= maxBytes) break;
+    }
+    return pieces;
+  }
+
+  /** The greatest number that a segment has, whether or not it was finished; 0 when there is none. */
+  lastSegment(): number {
+    return (this.#sql.lastSegment.get() as { segment: number }).segment;
+  }
+
+  /** Deletes what a crash left of unfinished checkpoints, and what was not yet swept. */
+  sweepAll(): void {
+    while (this.#sql.sweep.run(this.lastSegment() + 1, 256).changes > 0);
+  }
+}
