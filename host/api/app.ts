@@ -85,7 +85,7 @@ function addInputRoutes(app: App, { config, engine, reads, metrics }: AppParts):
   app.post("/v1/streams/:stream/events", (context) =>
     postEvents(context, { config, engine, bodies, metrics }),
   );
-  app.post("/v1/streams/:stream/watermark", (context) => postWatermark(context, { engine, bodies }));
+  app.post("/v1/streams/:stream/watermark", (context) => postWatermark(context, { engine, bodies, metrics }));
   app.post("/v1/streams/:stream/late/apply", lateApply({ engine, reads, bodies }));
 }
 

@@ -7,6 +7,8 @@ import { describeExpressions, describeTables } from "./describe-expressions.ts";
 
 const SECRET_NAME = /token|secret|password|passphrase|credential|authorization|api_?key/i;
 const USER_IN_URL = /^([a-z][a-z0-9+.-]*:\/\/)[^/?#\s]*@/i;
+/** As a call has it without backquotes. */
+const PLAIN_NAME = /^[\p{L}_][\p{L}\p{N}_]*(?:\.[\p{L}_][\p{L}\p{N}_]*)*$/u;
 const REDACTED = "***";
 const SIZES = [
   ["GiB", 1024 ** 3],
@@ -36,6 +38,7 @@ export function describeConfig(config: Config): object {
       maxSources: limits.maxSources,
       maxKeyClocks: limits.maxKeyClocks,
       maxState: size(limits.maxStateBytes),
+      maxWatermarkAhead: formatDuration(limits.maxWatermarkAheadUs),
       maxTable: size(limits.maxTableBytes),
       maxLiveClients: limits.maxLiveClients,
       maxConnections: limits.maxConnections,
@@ -102,7 +105,8 @@ function describeAlert({ from, when, clear, for: patience, severity, webhooks }:
 function call({ fn, field, parameter, bounds = [] }: SelectItem): string {
   const isCurve = fn === "twa" || fn === "integral";
   const argument = isCurve && parameter !== null ? "step" : parameter;
-  return `${fn}(${[field, argument, ...bounds].filter((part) => part !== null).join(", ")})`;
+  const name = field === null || PLAIN_NAME.test(field) ? field : `\`${field}\``;
+  return `${fn}(${[name, argument, ...bounds].filter((part) => part !== null).join(", ")})`;
 }
 
 function size(bytes: number): string {

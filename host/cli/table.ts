@@ -1,3 +1,4 @@
+import { escapeControls } from "./escape.ts";
 import { print } from "./output.ts";
 
 type Row = Readonly<Record<string, unknown>>;
@@ -54,7 +55,7 @@ function flatten(row: Row): Record<string, string> {
       ["window", "key", "values", "value"].includes(name) && typeof value === "object" && value !== null;
     const members = isGroup ? Object.entries(value) : [[name, value] as const];
     for (const [member, inner] of members)
-      cells[member in cells ? `${name}.${member}` : member] = cellOf(inner);
+      cells[escapeControls(member in cells ? `${name}.${member}` : member)] = escapeControls(cellOf(inner));
   }
   return cells;
 }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { formatBytes } from "../config/sizes.ts";
 import { NodeClient, nodeUrl } from "./client.ts";
+import { escapeControls } from "./escape.ts";
 import { print } from "./output.ts";
 import { formatCount } from "./progress.ts";
 
@@ -101,7 +102,7 @@ function drawSkewed(streams: Status["streams"]): string[] {
     skewedDevices
       .slice(0, SKEWED_SHOWN)
       .map(({ device, events, medianOffsetMs }) => [
-        `${stream}: ${device ?? "-"}`,
+        `${stream}: ${escapeControls(device ?? "-")}`,
         formatAge(medianOffsetMs),
         formatCount(events),
       ]),

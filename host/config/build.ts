@@ -66,6 +66,8 @@ export function buildConfig(input: ConfigFile, report: Report, tables: Tables): 
   };
 }
 
+/** What results have beside their values, as queries and alerts over them see it. */
+const WINDOW_FIELDS: readonly string[] = ["window.start", "window.end"];
 /** Windows that an event may be in where keys have clocks: they share no slices. */
 const MAX_KEY_OVERLAP = 1_000;
 
@@ -135,7 +137,14 @@ function buildExpressions(
 }
 
 function checkQuery(query: QueryConfig, sources: QuerySources, refuse: Refuse): void {
-  const { name, expressions } = query;
+  const { name, expressions, select } = query;
+  for (const item of select === "*" ? [] : select) {
+    if (WINDOW_FIELDS.includes(item.name))
+      refuse(
+        ["queries", name, "select", item.name],
+        `hides ${item.name} of the window itself; give the value another name`,
+      );
+  }
   checkEarly(query, refuse);
   const objection = sources.explain(query);
   if (objection !== null) refuse(["queries", name, "from"], objection);
@@ -238,6 +247,7 @@ function buildLimits(input: NonNullable<ConfigFile["limits"]>, refuse: Refuse): 
     maxSources: input.maxSources ?? DEFAULT_LIMITS.maxSources,
     maxKeyClocks: input.maxKeyClocks ?? DEFAULT_LIMITS.maxKeyClocks,
     maxStateBytes: input.maxState ?? DEFAULT_LIMITS.maxStateBytes,
+    maxWatermarkAheadUs: input.maxWatermarkAhead ?? DEFAULT_LIMITS.maxWatermarkAheadUs,
     maxLiveClients: input.maxLiveClients ?? DEFAULT_LIMITS.maxLiveClients,
     maxConnections: input.maxConnections ?? DEFAULT_LIMITS.maxConnections,
     maxTableBytes: input.maxTable ?? DEFAULT_LIMITS.maxTableBytes,

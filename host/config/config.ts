@@ -119,6 +119,8 @@ export interface Limits {
   readonly maxKeyClocks: number;
   /** Memory of window state before events for windows are answered 503. */
   readonly maxStateBytes: number;
+  /** How far a watermark that is sent may be ahead of the clock and of the stream's newest event. */
+  readonly maxWatermarkAheadUs: number;
   /** Open live feeds (SSE). */
   readonly maxLiveClients: number;
   /** Open connections; further ones are closed at once. */

@@ -29,6 +29,7 @@ export const DEFAULT_LIMITS: Limits = {
   maxSources: 100_000,
   maxKeyClocks: 1_000_000,
   maxStateBytes: 1024 * MIB,
+  maxWatermarkAheadUs: 366 * 86_400 * SECOND_US,
   maxLiveClients: 100,
   // Each takes a few tens of KiB.
   maxConnections: 10_000,

@@ -286,6 +286,11 @@ const limits = z.strictObject({
   maxState: size(64 * 1024, 1024 * MIB)
     .optional()
     .describe("Memory of the windows before 503 for events that do not close any. Default: 1GiB."),
+  maxWatermarkAhead: duration(0)
+    .optional()
+    .describe(
+      "How far a watermark that is sent may be ahead of the clock and of the newest event. Default: 366d.",
+    ),
   maxTable: size(1024, 256 * MIB)
     .optional()
     .describe("Largest reference table, as its file or body; each ingest thread holds it. Default: 64MiB."),

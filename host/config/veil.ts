@@ -18,7 +18,10 @@ const LIST_START = /\bin\s*([[(])/g;
 export const VEILED_VARIABLE = new RegExp(`${OPEN}([A-Za-z_]\\w*)${CLOSE}`, "g");
 
 export function veil(text: string): string {
-  const lines = text.replace(VARIABLE, `${OPEN}$1${CLOSE}`).replaceAll("`", BACKQUOTE).split("\n");
+  const variables = text.replace(VARIABLE, `${OPEN}$1${CLOSE}`);
+  // In JSON everything else stands in quotes.
+  if (isJson(text)) return variables;
+  const lines = variables.replaceAll("`", BACKQUOTE).split("\n");
   return lines.map((line) => veilLists(veilCalls(line))).join("\n");
 }
 
@@ -29,6 +32,16 @@ export function unveil(text: string): string {
     .replaceAll(LIST_OPEN, "[")
     .replaceAll(LIST_CLOSE, "]")
     .replaceAll(BACKQUOTE, "`");
+}
+
+function isJson(text: string): boolean {
+  if (!/^\s*\{\s*["}]/.test(text)) return false;
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Veils the commas of every call that ends in its line. */

@@ -1,4 +1,5 @@
 import { Gauge, type Registry } from "prom-client";
+import { rowCount } from "../config/table/stored.ts";
 import type { Engine } from "../pipeline/engine.ts";
 import type { Reloader } from "../pipeline/reloader.ts";
 
@@ -23,6 +24,17 @@ export function registerReloads(
     collect() {
       this.set({ outcome: "applied" }, reloader?.applied ?? 0);
       this.set({ outcome: "refused" }, reloader?.refused ?? 0);
+    },
+  });
+  new Gauge({
+    name: "millrace_table_rows",
+    help: "Rows of a reference table (limit: maxTable, in bytes of its file or body)",
+    labelNames: ["table"] as const,
+    registers,
+    collect() {
+      this.reset();
+      for (const { name, data } of engine.config().tables?.values() ?? [])
+        this.set({ table: name }, rowCount(data));
     },
   });
   new Gauge({

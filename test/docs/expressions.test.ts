@@ -78,7 +78,7 @@ test("every configuration of docs/expressions.md is valid", (context) => {
   const [whole = "", ...parts] = blocks("yaml");
   load(whole, context);
   const tables = load(`streams: { s: { } }\n${parts[0]}`, context).tables;
-  assert.deepEqual([...(tables?.keys() ?? [])], ["devices", "sites"]);
+  assert.deepEqual([...(tables?.keys() ?? [])], ["devices", "sites", "limits"]);
   const settings = parts.slice(1);
   assert.equal(settings.length, 2);
   for (const setting of settings) {

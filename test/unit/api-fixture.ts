@@ -5,6 +5,7 @@ import { serveNode, type Timeouts } from "../../host/api/serve.ts";
 import type { Config } from "../../host/config/config.ts";
 import { DEFAULT_LIMITS, DEFAULTS } from "../../host/config/defaults.ts";
 import { automaticQuery, automaticStream } from "../../host/config/plans.ts";
+import { emptyTable } from "../../host/config/table/stored.ts";
 import { createMetrics } from "../../host/observe/metrics.ts";
 import type {
   Engine,
@@ -23,6 +24,8 @@ import type { CorrectionStep } from "../../workers/query.ts";
 export const KNOWN = "machines";
 
 /** An engine that keeps what it is given and answers as it is told: what is tested is the way there and back. */
+export const TABLE = "sites";
+
 export class MemoryEngine implements Engine {
   readonly requests: { readonly request: IngestRequest; readonly text: string }[] = [];
   readonly watermarks: { readonly stream: string; readonly time: number | "end" }[] = [];
@@ -246,7 +249,7 @@ export async function startTestNode(
   const outcome = { version: 2, added: ["a"], changed: [], removed: [], backfilling: [] };
   const reloader = {
     put: () => Promise.resolve({ ok: true, outcome } as const),
-    putTable: () => Promise.resolve({ kind: "unknown" } as const),
+    putTable: () => Promise.resolve({ kind: "put", rows: 1, version: 2 } as const),
   };
   const metrics = createMetrics({ config, engine });
   const app = createApp({ config, engine, reads, log, metrics, reloader });
@@ -278,6 +281,9 @@ function testConfig(limits: Partial<Config["limits"]> = {}): Config {
     streams: new Map([[KNOWN, automaticStream(KNOWN)]]),
     queries: new Map(),
     alerts: new Map(),
+    tables: new Map([
+      [TABLE, { name: TABLE, file: null, key: "device", on: null, data: emptyTable(TABLE, "device") }],
+    ]),
     limits: { ...DEFAULT_LIMITS, ...limits },
     ingestWorkers: 1,
     checkpointEveryMs: DEFAULTS.checkpointEveryMs,

@@ -225,3 +225,16 @@ test("a page of another site cannot send anything", async (context) => {
   assert.equal(engine.requests.length, 0);
   assert.equal((await post(url)).status, 200);
 });
+
+test("a watermark that would make everything late for ever is refused", async (context) => {
+  const { url } = await startTestNode(context);
+  const send = (time: unknown): Promise<Response> =>
+    fetch(`${url}/v1/streams/${KNOWN}/watermark`, { method: "POST", body: JSON.stringify({ time }) });
+  const inMs = (days: number): string => new Date(Date.now() + days * 86_400_000).toISOString();
+  for (const time of ["9999-12-31T23:59:59Z", inMs(367), Number.MAX_SAFE_INTEGER])
+    assert.match(
+      (await problemOf(await send(time), 400, "E_WATERMARK_AHEAD")).detail,
+      /limits\.maxWatermarkAhead/,
+    );
+  for (const time of [inMs(365), "1969-07-20T20:17:00Z"]) assert.equal((await send(time)).status, 200);
+});

@@ -6,7 +6,7 @@ import { redact } from "../../host/api/describe-config.ts";
 import { type SchemaName, schemas } from "../../host/api/schemas.ts";
 import { parseTime } from "../../host/api/times.ts";
 import { parseConfig } from "../../host/config/load.ts";
-import { KNOWN, startTestNode, type TestProblem } from "./api-fixture.ts";
+import { KNOWN, startTestNode, TABLE, type TestProblem } from "./api-fixture.ts";
 
 const QUERY = `${KNOWN}_1m`;
 
@@ -175,6 +175,7 @@ test("answers have the form that the OpenAPI document promises, and it names eve
     ["/v1/queries", "QueryList"],
     [`/v1/queries/${QUERY}`, "Query"],
     ["/v1/status", "Status"],
+    ["/v1/tables", "TableList"],
     ["/v1/config", "Config"],
     ["/healthz", "Health"],
     ["/readyz", "Readiness"],
@@ -198,11 +199,14 @@ test("answers have the form that the OpenAPI document promises, and it names eve
     );
   }
   for (const [path, methods] of Object.entries(document.paths)) {
-    const real = path.replace("{stream}", KNOWN).replace("{query}", QUERY);
+    const real = path.replace("{stream}", KNOWN).replace("{query}", QUERY).replace("{table}", TABLE);
     for (const [method, { responses }] of Object.entries(methods)) {
       if (path.endsWith("/live")) continue;
       const answer = await fetch(url + real, {
         method,
+        ...(method === "put" && path.startsWith("/v1/tables")
+          ? { body: Buffer.from('[{"device":"a"}]') }
+          : {}),
         ...(method === "post" ? { body: Buffer.from(path.endsWith("/apply") ? "{}" : '{"end":true}') } : {}),
       });
       assert.equal(answer.status, 200, `${method} ${real}`);

@@ -157,3 +157,16 @@ test("the JSON Schema knows expressions and tables", () => {
   const text = JSON.stringify(configJsonSchema());
   for (const name of ["where", "derive", "having", "tables"]) assert.ok(text.includes(`"${name}":{`), name);
 });
+
+test("a value cannot have the name of the window's own start or end", () => {
+  for (const name of ["window.start", "window.end"]) {
+    const text = `streams:\n  s: {}\nqueries:\n  q: { from: s, window: { tumbling: 1m }, select: { ${name}: count() } }\n`;
+    const loaded = parseConfig(text, "test.yaml");
+    const [problem] = loaded.ok ? [] : loaded.problems;
+    assert.equal(problem?.line, 4);
+    assert.equal(
+      `${problem?.message}; ${problem?.fix}`,
+      `hides ${name} of the window itself; give the value another name`,
+    );
+  }
+});

@@ -318,13 +318,3 @@ test("queries on queries: one that comes has whole windows only", async (context
     [90, 1],
   ]);
 });
-
-test("alerts are read at the start: a document that changes them is refused", async (context) => {
-  const alerts = "alerts:\n  much: { from: n, when: n > 10 }\n";
-  const text = `${config(N)}${alerts}`;
-  const { put } = await start(context, text);
-  assert.equal((await put(text)).status, 200);
-  const answer = await put(text.replace("n > 10", "n > 20"));
-  assert.equal(answer.status, 422);
-  assert.match(answer.text, /alerts cannot be changed while the node runs/);
-});
