@@ -59,6 +59,11 @@ export class CommitQueue {
     return this.#senders.length + this.#derived.length;
   }
 
+  /** Nothing waits, and nothing is being written. */
+  get isIdle(): boolean {
+    return !this.#isCommitting && this.depth === 0;
+  }
+
   /** Resolves once the operation is fsynced. Rejects only blocks, watermarks and ticks, whose sender can be told. */
   push(operation: CommitOperation, bytes: number): Promise<CommitOutcome> {
     return new Promise((settle, fail) => {

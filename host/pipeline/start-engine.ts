@@ -344,10 +344,7 @@ class Pipeline implements Engine {
   async close(): Promise<void> {
     this.#intake.isClosed = true;
     if (this.#checkpointTimer !== null) clearInterval(this.#checkpointTimer);
-    const giveUpMs = this.#clock.monotonicMs() + DRAIN_LIMIT_MS;
-    while (this.#intake.heldRequests > 0 && this.#clock.monotonicMs() < giveUpMs) {
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
+    await this.#drain(() => this.#intake.heldRequests === 0);
     if (this.#intake.heldRequests > 0) {
       const message = `${this.#intake.heldRequests} requests were not answered within ${DRAIN_LIMIT_MS / 1_000} s; their senders will send again`;
       throw new MillraceError("E_DRAIN", message);
@@ -357,8 +354,17 @@ class Pipeline implements Engine {
     await this.#config.backfills.close();
     await this.#apply.settled();
     await this.#checkpoint();
+    // Pieces of checkpoints that nobody needs any more may still be on their way out: what is left of them goes later.
+    await this.#drain(() => this.#commits.isIdle);
     await Promise.all([...this.#lanes.map((lane) => lane.close()), this.#windows.close()]);
     await this.#storage.close();
+  }
+
+  async #drain(isEmpty: () => boolean): Promise<void> {
+    const giveUpMs = this.#clock.monotonicMs() + DRAIN_LIMIT_MS;
+    while (!isEmpty() && this.#clock.monotonicMs() < giveUpMs) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
   }
 
   #watchStreams(): void {
