@@ -5,7 +5,7 @@ import { EXIT, finish, warn } from "./output.ts";
 
 /** Commands are imported when they run: `check` needs no server, `send` no SQLite. */
 
-const LATER = ["hub", "replay", "backup", "doctor", "bench"];
+const LATER = ["hub", "doctor", "bench"];
 const EPILOGUE = `
 Without a command, a node is started. Exit codes: 0 done, 1 failed or refused, 2 wrong command line, 3 no node there.`;
 
@@ -26,6 +26,7 @@ function createProgram(): Command {
     .addHelpText("after", EPILOGUE);
   addNodeCommands(program);
   addSend(program);
+  addHistory(program);
   addReaders(program);
   for (const name of LATER) {
     program
@@ -54,6 +55,16 @@ function addNodeCommands(program: Command): void {
     .addOption(json())
     .option("--schema", "print the configuration's JSON Schema, for editors")
     .action(async (options) => (await import("./check.ts")).check(options));
+}
+
+function addHistory(program: Command): void {
+  program
+    .command("backup <target>")
+    .description("copy the data directory, also of a running node, into a new directory, and verify the copy")
+    .option("--data <dir>", "data directory (default: of the configuration, else ./millrace-data)")
+    .addOption(config())
+    .addOption(json())
+    .action(async (target, options) => (await import("./backup.ts")).backup(target, options));
 }
 
 function addSend(program: Command): void {
