@@ -65,6 +65,33 @@ function addHistory(program: Command): void {
     .addOption(config())
     .addOption(json())
     .action(async (target, options) => (await import("./backup.ts")).backup(target, options));
+  program
+    .command("replay <stream>")
+    .description("run stored events through a query, into a file or a stream")
+    .option("--query <name>", "the query; of the configuration, or of the one in force in the data directory")
+    .option("--from <time>", "events at or after it, and windows that start there (ISO 8601)")
+    .option("--to <time>", "events before it, and windows that end by then")
+    .option("--into <file>", "write rows as NDJSON (default: -, stdout)")
+    .option("--into-stream <stream>", "send rows as events to a stream of the node")
+    .option("--data <dir>", "data directory to read (default: of the configuration, else ./millrace-data)")
+    .addOption(config())
+    .addOption(url())
+    .addOption(json())
+    .action(async (stream, options) => (await import("./replay.ts")).replay(stream, options));
+  program
+    .command("export [stream]")
+    .description("write a stream's events, or a query's results, to a file")
+    .option("--query <name>", "results of this query")
+    .addOption(
+      new Option("--format <format>", "(default: by the file's name)").choices(["parquet", "csv", "ndjson"]),
+    )
+    .requiredOption("-o, --output <file>", "where to; -: stdout (not for parquet)")
+    .option("--from <time>", "at or after it (ISO 8601)")
+    .option("--to <time>", "before it")
+    .option("--key <key>", "of this key only")
+    .addOption(url())
+    .addOption(json())
+    .action(async (stream, options) => (await import("./export.ts")).exportRows(stream, options));
 }
 
 function addSend(program: Command): void {

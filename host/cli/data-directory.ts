@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { databaseFile } from "../../workers/store/data-dir.ts";
 import type { Config } from "../config/config.ts";
 import { DEFAULT_FILE, loadConfig } from "../config/load.ts";
 import { formatProblem } from "../config/problems.ts";
@@ -15,7 +16,15 @@ export function readConfig(file: string | undefined): Config | null {
   throw new CommandError(EXIT.failed, loaded.problems.map(formatProblem).join("\n"));
 }
 
-/** The data directory of a command that reads it itself: the option, else the configuration's, else the default. */
+/**
+ * The data directory of a command that reads it itself: the option, else the configuration's, else the default.
+ * @throws CommandError when there is no store in it
+ */
 export function dataDirectory(option: string | undefined, config: () => Config | null): string {
-  return option ?? config()?.dataDir ?? DEFAULT_DATA;
+  const dir = option ?? config()?.dataDir ?? DEFAULT_DATA;
+  if (existsSync(databaseFile(dir))) return dir;
+  throw new CommandError(
+    EXIT.failed,
+    `${dir} is no data directory: there is no ${databaseFile(dir)}; name it with --data`,
+  );
 }
