@@ -74,7 +74,9 @@ export function decodeColumnsNamed(block: usize, length: u32, batch: Batch, name
 export function decodeRest(batch: Batch): Failure {
   for (let i: u32 = 0; i < restCount && failure == Failure.None; i++) {
     const from = section(restSections, i);
-    shorten(from.column, restBefore);
+    // Its new rows are nulls, all of them.
+    from.column.filled = restBefore;
+    from.column.nulls -= restRows;
     decodeSection(from, restBefore, restRows);
   }
   if (failure != Failure.None) {

@@ -60,6 +60,8 @@ export const enum Scratch {
   Gaps,
   /** bytes of a text in the making */
   Text,
+  /** u32: by number in a template, one more than the id of its text */
+  Known,
   Count,
 }
 

@@ -168,6 +168,9 @@ export function encodeTemplateSlots(used: u32, ids: usize, count: u32, out: Byte
   }
 }
 
+/** A table of the numbers that were met pays while it has no more places than this for each value. */
+const KNOWN_PER_VALUE: u64 = 4;
+
 /** Reads a template and the numbers of `count` texts; interns these and writes their ids as u64 to `target`. */
 export function decodeTemplate(count: u32, dictionary: Dictionary, target: usize, maxBytes: u32): void {
   if (!readTemplateHead()) return fail(Failure.Corrupt);
@@ -176,12 +179,39 @@ export function decodeTemplate(count: u32, dictionary: Dictionary, target: usize
   for (let s: u32 = 0; s < slotCount; s++) decodeIntegers(count, numbers + stride * s);
   if (failure != Failure.None) return;
   const text = scratch(Scratch.Text, MAX_LITERAL_BYTES + MAX_SLOTS * MAX_DIGITS);
+  const known = slotCount == 1 ? knownNumbers(numbers, count) : 0;
   for (let i: u32 = 0; i < count; i++) {
-    const length = writeText(numbers + (<usize>i << 3), stride, text);
+    const number = numbers + (<usize>i << 3);
+    const place = known == 0 ? 0 : known + (<usize>(load<u64>(number) - leastNumber) << 2);
+    if (place != 0 && load<u32>(place) != 0) {
+      store<u64>(target + (<usize>i << 3), load<u32>(place) - 1);
+      continue;
+    }
+    const length = writeText(number, stride, text);
     if (length == 0) return fail(Failure.Corrupt);
     if (dictionary.bytes.length + length > maxBytes) return fail(Failure.TooLarge);
-    store<u64>(target + (<usize>i << 3), dictionary.intern(text, length));
+    const id = dictionary.intern(text, length);
+    store<u64>(target + (<usize>i << 3), id);
+    if (place != 0) store<u32>(place, id + 1);
   }
+}
+
+let leastNumber: u64 = 0;
+
+/** A table with room for one more than the id of each number from `leastNumber` on, or 0 where they lie too far apart. */
+function knownNumbers(numbers: usize, count: u32): usize {
+  let least = u64.MAX_VALUE;
+  let greatest: u64 = 0;
+  for (let at = numbers, end = numbers + (<usize>count << 3); at < end; at += 8) {
+    least = min(least, load<u64>(at));
+    greatest = max(greatest, load<u64>(at));
+  }
+  if (count == 0 || greatest - least >= <u64>count * KNOWN_PER_VALUE) return 0;
+  leastNumber = least;
+  const size = (<usize>(greatest - least) + 1) << 2;
+  const table = scratch(Scratch.Known, size);
+  memory.fill(table, 0, size);
+  return table;
 }
 
 function readTemplateHead(): bool {

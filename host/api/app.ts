@@ -19,6 +19,7 @@ import { lateApply } from "./late-apply.ts";
 import { ALERT_FEED, LIVE_HEADERS, LiveFeeds } from "./live.ts";
 import { answerNotFound } from "./not-found.ts";
 import { openApiDocument } from "./openapi.ts";
+import { pageBody } from "./page-body.ts";
 import { badStreamName, isStreamName, problemResponse, unknownQuery, unknownStream } from "./problem.ts";
 import { putConfig } from "./put-config.ts";
 import {
@@ -230,7 +231,7 @@ function pageResponse(context: AppContext, { ndjson, next }: Page): Response {
     following.searchParams.set("after", next);
     headers.link = `<${following.pathname}${following.search}>; rel="next"`;
   }
-  return context.body(ndjson as Uint8Array<ArrayBuffer>, 200, headers);
+  return context.body(pageBody(ndjson as Uint8Array<ArrayBuffer>), 200, headers);
 }
 
 function notSettled(): Response {

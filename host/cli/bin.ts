@@ -5,7 +5,7 @@ import { EXIT, finish, warn } from "./output.ts";
 
 /** Commands are imported when they run: `check` needs no server, `send` no SQLite. */
 
-const LATER = ["hub", "replay", "backup", "doctor", "bench"];
+const LATER = ["hub", "doctor", "bench"];
 const EPILOGUE = `
 Without a command, a node is started. Exit codes: 0 done, 1 failed or refused, 2 wrong command line, 3 no node there.`;
 
@@ -26,6 +26,7 @@ function createProgram(): Command {
     .addHelpText("after", EPILOGUE);
   addNodeCommands(program);
   addSend(program);
+  addHistory(program);
   addReaders(program);
   for (const name of LATER) {
     program
@@ -54,6 +55,43 @@ function addNodeCommands(program: Command): void {
     .addOption(json())
     .option("--schema", "print the configuration's JSON Schema, for editors")
     .action(async (options) => (await import("./check.ts")).check(options));
+}
+
+function addHistory(program: Command): void {
+  program
+    .command("backup <target>")
+    .description("copy the data directory, also of a running node, into a new directory, and verify the copy")
+    .option("--data <dir>", "data directory (default: of the configuration, else ./millrace-data)")
+    .addOption(config())
+    .addOption(json())
+    .action(async (target, options) => (await import("./backup.ts")).backup(target, options));
+  program
+    .command("replay <stream>")
+    .description("run stored events through a query, into a file or a stream")
+    .option("--query <name>", "the query; of the configuration, or of the one in force in the data directory")
+    .option("--from <time>", "events at or after it, and windows that start there (ISO 8601)")
+    .option("--to <time>", "events before it, and windows that end by then")
+    .option("--into <file>", "write rows as NDJSON (default: -, stdout)")
+    .option("--into-stream <stream>", "send rows as events to a stream of the node")
+    .option("--data <dir>", "data directory to read (default: of the configuration, else ./millrace-data)")
+    .addOption(config())
+    .addOption(url())
+    .addOption(json())
+    .action(async (stream, options) => (await import("./replay.ts")).replay(stream, options));
+  program
+    .command("export [stream]")
+    .description("write a stream's events, or a query's results, to a file")
+    .option("--query <name>", "results of this query")
+    .addOption(
+      new Option("--format <format>", "(default: by the file's name)").choices(["parquet", "csv", "ndjson"]),
+    )
+    .requiredOption("-o, --output <file>", "where to; -: stdout (not for parquet)")
+    .option("--from <time>", "at or after it (ISO 8601)")
+    .option("--to <time>", "before it")
+    .option("--key <key>", "of this key only")
+    .addOption(url())
+    .addOption(json())
+    .action(async (stream, options) => (await import("./export.ts")).exportRows(stream, options));
 }
 
 function addSend(program: Command): void {

@@ -37,9 +37,14 @@ export class NodeClient {
   }
 
   /** Every page of an NDJSON list, its lines as they are. */
-  async *pages(path: string, parameters: Parameters, limit = Infinity): AsyncGenerator<readonly string[]> {
+  async *pages(
+    path: string,
+    parameters: Parameters,
+    limit = Infinity,
+    pageRows = PAGE_ROWS,
+  ): AsyncGenerator<readonly string[]> {
     let left = limit;
-    let next: string | null = withParameters(path, { ...parameters, limit: Math.min(left, PAGE_ROWS) });
+    let next: string | null = withParameters(path, { ...parameters, limit: Math.min(left, pageRows) });
     while (next !== null && left > 0) {
       const response: Response = await this.get(next);
       const lines = (await response.text()).split("\n").filter((line) => line !== "");

@@ -21,6 +21,13 @@ export class Progress {
     this.#draw(this.#totalBytes === null ? rate : `${bar(bytes / this.#totalBytes)}  ${rate}`);
   }
 
+  /** How much of a work is done, 0 to 1, and what it is. */
+  part(share: number, what: string): void {
+    const nowMs = performance.now();
+    if (!this.#isShown || nowMs - this.#drawnMs < REDRAW_MS) return;
+    this.#draw(`${bar(share)}  ${what}`);
+  }
+
   /** A word about a wait, until the next update. */
   note(text: string): void {
     if (this.#isShown) this.#draw(text);

@@ -45,7 +45,17 @@ export function readLosses(store: Reader, task: ListTask): Page<number> {
   return readPage(task, fetch, lossJson, ({ id }) => id);
 }
 
-function resultJson({ query, startUs, endUs, key, values, revision, kind, retracted }: ResultRow): string {
+/** A result as the API gives it. */
+export function resultJson({
+  query,
+  startUs,
+  endUs,
+  key,
+  values,
+  revision,
+  kind,
+  retracted,
+}: ResultRow): string {
   const window = `{"start":"${formatTime(startUs)}","end":"${formatTime(endUs)}"}`;
   return (
     `{"query":${JSON.stringify(query)},"window":${window},"key":${key},"values":${values},` +

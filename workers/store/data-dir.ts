@@ -1,4 +1,4 @@
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, statSync } from "node:fs";
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, rmSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import Database from "better-sqlite3";
 import { MillraceError } from "../errors.ts";
@@ -42,6 +42,11 @@ export function lockDataDir(dir: string): DataDirLock {
       { cause },
     );
   }
+}
+
+/** Takes away what a lock leaves behind; nobody holds the directory. */
+export function removeLockFile(dir: string): void {
+  rmSync(join(dir, LOCK_FILE), { force: true });
 }
 
 /** Bytes of the database and of its write-ahead log on disk. */

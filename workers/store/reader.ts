@@ -197,6 +197,28 @@ export class Reader {
     ).all(stream, afterSeq, beforeSeq, limit) as { seq: number; count: number; arrivalUs: number }[];
   }
 
+  /** Every block of a stream, in the order of seq. */
+  blocksOfStream(stream: string): BlockRange[] {
+    return this.#prepare(
+      "SELECT seq, count, min_us AS minUs, max_us AS maxUs FROM blocks" +
+        " WHERE stream_id = (SELECT id FROM streams WHERE name = ?) ORDER BY seq",
+    ).all(stream) as BlockRange[];
+  }
+
+  /** The greatest seq below one that a block of the stream has. */
+  lastBlockBefore(stream: string, seq: number): number | null {
+    const row = this.#prepare(
+      "SELECT max(seq) AS seq FROM blocks WHERE stream_id = (SELECT id FROM streams WHERE name = ?) AND seq < ?",
+    ).get(stream, seq) as { seq: number | null };
+    return row.seq;
+  }
+
+  /** The body of the newest entry `config` of the log: the queries in force; null when there is none. */
+  newestConfig(): { readonly seq: number; readonly body: string } | null {
+    const row = this.#prepare("SELECT seq, body FROM configs ORDER BY seq DESC LIMIT 1").get();
+    return (row as { seq: number; body: string } | undefined) ?? null;
+  }
+
   /** How many events a block has; null when it is gone. */
   eventsOf(seq: number): number | null {
     const row = this.#prepare("SELECT count FROM blocks WHERE seq = ?").get(seq) as

@@ -1,0 +1,260 @@
+import { createHash } from "node:crypto";
+import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import { MillraceError } from "../../workers/errors.ts";
+import type { QueryPlan, ResultRow, TableData } from "../../workers/messages.ts";
+import { Replay } from "../../workers/query/replay.ts";
+import { resultJson } from "../../workers/query/row-pages.ts";
+import { Reader } from "../../workers/store/reader.ts";
+import { formatTime } from "../../workers/time-format.ts";
+import { portableCodec } from "../../workers/zstd.ts";
+import { parseTime } from "../api/times.ts";
+import type { Config } from "../config/config.ts";
+import { querySetOf, readQuerySet, type SetQuery, signatureOf } from "../pipeline/query-set.ts";
+import { CommandError, NodeClient, nodeUrl } from "./client.ts";
+import { dataDirectory, readConfig } from "./data-directory.ts";
+import { Courier } from "./delivery.ts";
+import { EXIT, finish, print, warn } from "./output.ts";
+import { formatCount, Progress } from "./progress.ts";
+
+interface ReplayOptions {
+  readonly query?: string;
+  readonly from?: string;
+  readonly to?: string;
+  readonly into?: string;
+  readonly intoStream?: string;
+  readonly data?: string;
+  readonly config?: string;
+  readonly url?: string;
+  readonly json?: true;
+}
+
+/** Rows of one request: its idempotency key is made of them. */
+const ROWS_PER_REQUEST = 1_000;
+const WRITTEN_BYTES = 256 * 1024;
+const PATIENCE_MS = 60_000;
+
+/** Where rows go. */
+interface Sink {
+  take(rows: readonly ResultRow[]): Promise<void>;
+  /** All rows are there. */
+  end(): Promise<void>;
+  /** They will not all come. */
+  abandon(): void;
+}
+
+/** `millrace replay STREAM`: stored events through a query. Reads the data directory; a node may be running on it. */
+export async function replay(stream: string, options: ReplayOptions): Promise<void> {
+  const { into, intoStream } = options;
+  if (into !== undefined && intoStream !== undefined)
+    throw new CommandError(EXIT.usage, "rows go to --into or to --into-stream, not to both");
+  const config = readConfig(options.config);
+  const [fromUs, toUs] = [timeOf("--from", options.from), timeOf("--to", options.to)];
+  let reader: Reader | null = null;
+  let sink: Sink | null = null;
+  const progress = new Progress(null);
+  try {
+    reader = new Reader(dataDirectory(options.data, () => config));
+    const plan = findQuery(stream, options, config, reader);
+    const task = { plan, tables: tablesOf(plan, config), fromUs, toUs };
+    const run = new Replay(reader, await portableCodec(), task);
+    const definition = JSON.stringify([signatureOf(plan), options.from ?? null, options.to ?? null]);
+    sink =
+      intoStream === undefined
+        ? new FileSink(into ?? "-")
+        : await StreamSink.open(intoStream, options.url, definition);
+    let rows = 0;
+    for (const portion of run.rows()) {
+      rows += portion.length;
+      await sink.take(portion);
+      const { blocks, totalBlocks, events } = run.counts;
+      progress.part(blocks / Math.max(1, totalBlocks), `${formatCount(events)} events`);
+    }
+    await sink.end();
+    progress.clear();
+    const { events, unreadable } = run.counts;
+    if (unreadable > 0) warn(`${formatCount(unreadable)} events could not be read; their windows lack them`);
+    const summary = { stream, query: plan.name, events: events - unreadable, unreadable, rows };
+    if (options.json && into !== undefined && into !== "-") print(JSON.stringify(summary));
+    else warn(`${formatCount(summary.events)} events, ${formatCount(rows)} rows`);
+    if (unreadable > 0) finish(EXIT.failed);
+  } catch (cause) {
+    progress.clear();
+    sink?.abandon();
+    if (cause instanceof MillraceError)
+      throw new CommandError(EXIT.failed, `${cause.message} (${cause.code})`, { cause });
+    throw cause;
+  } finally {
+    reader?.close();
+  }
+}
+
+/** The query of the configuration that is given, else of the one in force in the data directory. */
+function findQuery(
+  stream: string,
+  { query, config: file }: ReplayOptions,
+  config: Config | null,
+  reader: Reader,
+): QueryPlan {
+  const stored = reader.newestConfig();
+  const ofConfig = config === null ? [] : querySetOf(config, 0, { kind: "file" }).queries;
+  const ofStore = stored === null ? [] : readQuerySet(stored).queries;
+  const known = file !== undefined ? ofConfig : ofStore.length > 0 ? ofStore : ofConfig;
+  const ofStream = known.filter(({ plan, from }) => plan.stream === stream && from === null);
+  const found =
+    query === undefined
+      ? ofStream.length === 1
+        ? ofStream[0]
+        : undefined
+      : known.find(({ plan }) => plan.name === query);
+  if (found === undefined) throw unknownQuery(stream, query, ofStream);
+  const { plan, from } = found;
+  if (from !== null) {
+    const message = `query ${plan.name} is over the results of ${from}; replay a query over a stream`;
+    throw new CommandError(EXIT.failed, message);
+  }
+  if (plan.stream !== stream)
+    throw new CommandError(EXIT.failed, `query ${plan.name} is over stream ${plan.stream}, not ${stream}`);
+  return { ...plan, id: 1 };
+}
+
+function unknownQuery(stream: string, query: string | undefined, known: readonly SetQuery[]): CommandError {
+  const names = known.map(({ plan }) => plan.name).join(", ");
+  const there =
+    names === "" ? `there is none over stream ${stream}` : `over stream ${stream} there are ${names}`;
+  const what = query === undefined ? "name a query with --query" : `no query is named ${query}`;
+  return new CommandError(EXIT.failed, `${what}; ${there}`);
+}
+
+function tablesOf({ name, expressions }: QueryPlan, config: Config | null): TableData[] {
+  return (expressions?.tables ?? []).map((table) => {
+    const found = config?.tables?.get(table);
+    if (found !== undefined) return found.data;
+    const message = `query ${name} joins table ${table}; give the configuration that has it with --config`;
+    throw new CommandError(EXIT.failed, message);
+  });
+}
+
+function timeOf(option: string, text: string | undefined): number | null {
+  if (text === undefined) return null;
+  const us = parseTime(text);
+  if (us !== null) return us;
+  throw new CommandError(
+    EXIT.usage,
+    `${option}: "${text}" is neither an ISO 8601 time nor epoch microseconds`,
+  );
+}
+
+/** NDJSON; a file appears when it is complete. */
+class FileSink implements Sink {
+  readonly #file: string;
+  readonly #partial: string;
+  readonly #handle: number;
+  #text = "";
+
+  constructor(file: string) {
+    this.#file = file;
+    this.#partial = `${file}.partial-${process.pid}`;
+    this.#handle = file === "-" ? 1 : openSync(this.#partial, "w");
+  }
+
+  async take(rows: readonly ResultRow[]): Promise<void> {
+    for (const row of rows) {
+      this.#text += `${resultJson(row)}\n`;
+      if (this.#text.length >= WRITTEN_BYTES) await this.#flush();
+    }
+  }
+
+  async end(): Promise<void> {
+    await this.#flush();
+    if (this.#file === "-") return;
+    fsyncSync(this.#handle);
+    closeSync(this.#handle);
+    renameSync(this.#partial, this.#file);
+  }
+
+  abandon(): void {
+    if (this.#file !== "-") rmSync(this.#partial, { force: true });
+  }
+
+  async #flush(): Promise<void> {
+    const text = this.#text;
+    this.#text = "";
+    if (this.#file !== "-") {
+      const bytes = Buffer.from(text);
+      for (let at = 0; at < bytes.length; ) at += writeSync(this.#handle, bytes, at);
+      return;
+    }
+    if (!process.stdout.write(text))
+      await new Promise<void>((resolve) => process.stdout.once("drain", resolve));
+  }
+}
+
+/** Events of another stream. Requests are cut by the rows alone, so a second replay of the same sends the same. */
+class StreamSink implements Sink {
+  readonly #url: string;
+  readonly #definition: string;
+  readonly #timeField: string;
+  readonly #courier = new Courier({
+    patienceMs: PATIENCE_MS,
+    firstPatienceMs: PATIENCE_MS,
+    onWait: (reason) => warn(`the node is away or full (${reason}); trying again`),
+  });
+  #lines: string[] = [];
+  #requests = 0;
+
+  private constructor(url: string, definition: string, timeField: string) {
+    this.#url = url;
+    this.#definition = definition;
+    this.#timeField = timeField;
+  }
+
+  static async open(stream: string, url: string | undefined, definition: string): Promise<StreamSink> {
+    const client = new NodeClient(nodeUrl(url));
+    const { streams } = (await client.json("/v1/streams")) as {
+      streams: readonly { readonly stream: string; readonly timeField: string }[];
+    };
+    const known = streams.find((each) => each.stream === stream);
+    const path = `/v1/streams/${encodeURIComponent(stream)}/events`;
+    return new StreamSink(`${client.url}${path}`, definition, known?.timeField ?? "ts");
+  }
+
+  async take(rows: readonly ResultRow[]): Promise<void> {
+    for (const row of rows) {
+      this.#lines.push(this.#event(row));
+      if (this.#lines.length === ROWS_PER_REQUEST) await this.#send();
+    }
+  }
+
+  async end(): Promise<void> {
+    if (this.#lines.length > 0) await this.#send();
+  }
+
+  abandon(): void {
+    this.#lines = [];
+  }
+
+  /** As results are events of a query on a query: key, values, `window.start` and `window.end` in µs, the last µs of the window. */
+  #event({ key, values, startUs, endUs }: ResultRow): string {
+    const time = formatTime(Math.max(startUs, endUs - 1));
+    const members = [key.slice(1, -1), values.slice(1, -1)].filter((text) => text !== "");
+    members.push(`"window":{"start":${startUs},"end":${endUs}}`);
+    return `{${JSON.stringify(this.#timeField)}:"${time}",${members.join(",")}}`;
+  }
+
+  async #send(): Promise<void> {
+    const body = `${this.#lines.join("\n")}\n`;
+    this.#lines = [];
+    const hash = createHash("sha256")
+      .update(this.#definition)
+      .update(`\n${this.#requests++}\n`)
+      .update(body);
+    const headers = {
+      "content-type": "application/x-ndjson",
+      "idempotency-key": `replay:${hash.digest("base64url")}`,
+    };
+    const { status, content } = await this.#courier.deliver({ url: this.#url, headers, body });
+    if (status === 200 && content.deadLettered === 0) return;
+    const detail = String(content.detail ?? JSON.stringify(content));
+    throw new CommandError(EXIT.failed, `${this.#url} answered ${status}: ${detail}`);
+  }
+}
