@@ -365,9 +365,11 @@ export class BufferKeeper {
       this.#awaitedSeq = null;
       return false;
     }
-    if (canDownsample) return false;
     const { seq: newest } = this.#sql.newestCheckpoint.get() as { seq: number };
-    return newest < this.#writer.lastSeq && this.#isHeldBack(this.#allStreams(), this.#floor());
+    if (this.#awaitedSeq !== null && newest < this.#awaitedSeq) return true;
+    const floor = this.#floor();
+    if (canDownsample || newest >= this.#writer.lastSeq || this.downsampling.hasEvents(floor)) return false;
+    return this.#isHeldBack(this.#allStreams(), floor);
   }
 }
 

@@ -38,6 +38,11 @@ export class Downsampling {
     return this.#candidates(upToSeq) !== null;
   }
 
+  /** Whether there are events up to a seq that nobody has yet. */
+  hasEvents(upToSeq: number): boolean {
+    return [...this.#streams.entries()].some(({ id }) => this.#oldest.raw(id, 0, upToSeq, 1).length > 0);
+  }
+
   /** The oldest group of blocks up to a seq, with its data; null when there is none. */
   list(upToSeq: number): DownsamplingGroup | null {
     const group = this.#candidates(upToSeq);
@@ -84,18 +89,39 @@ export class Downsampling {
       const [first] = this.#oldest.raw(id, this.#triedBefore.get(id) ?? 0, upToSeq, 1);
       return first === undefined ? [] : [{ id, name, seq: first.seq }];
     });
+    const olderHalfUs = this.#olderHalfUs(upToSeq);
     for (const { id, name, seq } of heads.sort((a, b) => a.seq - b.seq)) {
-      const rows = this.#group(id, seq, upToSeq);
+      const rows = this.#group(id, seq, upToSeq, olderHalfUs);
       if (rows !== null) return { stream: name, rows };
     }
     return null;
   }
 
-  #group(streamId: number, fromSeq: number, upToSeq: number): readonly OldBlock[] | null {
+  /**
+   * Events that arrived up to here are the older half of the time that is held. Newer ones are left to be, though what
+   * is older may be of a kind that aggregates do not make smaller: then it is that kind's turn to be given up.
+   */
+  #olderHalfUs(upToSeq: number): number {
+    const newest = this.#sql.newestArrival.get() as { arrivalUs: number } | undefined;
+    let oldestUs = Number.POSITIVE_INFINITY;
+    for (const { id } of this.#streams.entries()) {
+      const [first] = this.#oldest.raw(id, 0, upToSeq, 1);
+      if (first !== undefined) oldestUs = Math.min(oldestUs, first.arrivalUs);
+    }
+    return newest === undefined ? oldestUs : oldestUs + Math.max(0, newest.arrivalUs - oldestUs) / 2;
+  }
+
+  #group(
+    streamId: number,
+    fromSeq: number,
+    upToSeq: number,
+    olderHalfUs: number,
+  ): readonly OldBlock[] | null {
     const group: OldBlock[] = [];
     let bytes = 0;
     let events = 0;
     for (const row of this.#oldest.raw(streamId, fromSeq, upToSeq, MAX_BLOCKS)) {
+      if (row.arrivalUs > olderHalfUs) break;
       if (group.length > 0 && (bytes + row.bytes > MAX_BYTES || events + row.count > MAX_EVENTS)) break;
       group.push(row);
       bytes += row.bytes;

@@ -118,6 +118,7 @@ const SQL = {
   deleteBlock: "DELETE FROM blocks WHERE seq = ?",
   heldBack:
     "SELECT 1 FROM blocks WHERE state = 'pending' AND resolution_us = 0 AND stream_id = ? AND seq > ? LIMIT 1",
+  newestArrival: "SELECT arrival_us AS arrivalUs FROM blocks ORDER BY seq DESC LIMIT 1",
   lastLoss: "SELECT coalesce(max(id), 0) AS id FROM losses",
   markDownsampled: "UPDATE blocks SET resolution_us = ? WHERE seq = ?",
   newestCheckpoint: "SELECT coalesce(max(seq), 0) AS seq FROM checkpoints",
