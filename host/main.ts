@@ -4,6 +4,7 @@ import type { Config } from "./config/config.ts";
 import { ConfigSource } from "./config/source.ts";
 import { createLog } from "./observe/log.ts";
 import { createMetrics } from "./observe/metrics.ts";
+import { BufferWatch } from "./pipeline/buffer-watch.ts";
 import { systemClock } from "./pipeline/clock.ts";
 import { Compactor } from "./pipeline/compactor.ts";
 import { configAtStart, Reloader, tablesInForce } from "./pipeline/reloader.ts";
@@ -39,10 +40,11 @@ export async function main(ofFile: Config, source = new ConfigSource(null, {})):
   const reads = await QueryClient.open(config.dataDir, (blocks) => {
     log.error({ blocks }, "blocks could not be read and were left out; the rest was served");
   });
+  const buffer = await BufferWatch.start({ storage, reads, engine, clock: systemClock, log });
   const compactor = new Compactor(storage, reads, engine, log);
   const reloader = new Reloader(source, engine, log);
-  const metrics = createMetrics({ config, engine, reloader });
-  const app = createApp({ config, engine, reads, log, metrics, reloader });
+  const metrics = createMetrics({ config, engine, reloader, buffer });
+  const app = createApp({ config, engine, reads, log, metrics, reloader, buffer });
   const server = await serveNode({
     app,
     listen: config.listen,
@@ -59,6 +61,7 @@ export async function main(ofFile: Config, source = new ConfigSource(null, {})):
     close: async () => {
       await server.close();
       await compactor.close();
+      await buffer.close();
       await reads.close();
       await engine.close();
       log.info("stopped");

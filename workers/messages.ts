@@ -318,7 +318,9 @@ export type WebhookOutcome =
 export type CommitOutcome =
   | { readonly kind: "committed"; readonly seq: number }
   | { readonly kind: "duplicate"; readonly accepted: number; readonly deadLettered: number }
-  | { readonly kind: "cleared"; readonly rows: number };
+  | { readonly kind: "cleared"; readonly rows: number }
+  /** A block that found no room: nothing of it was written. */
+  | { readonly kind: "refused"; readonly detail: string };
 
 export type LogEntry =
   | {

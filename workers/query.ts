@@ -64,6 +64,13 @@ export function compact({ blocks, stream, keyFields }: tasks.MergeTask): StoredB
   return "failure" in merged ? merged : moveWith(merged, [merged.data.buffer]);
 }
 
+/** One block with the aggregates of the events of several. */
+export function downsample({ blocks, ...task }: tasks.DownsampleTask): StoredBlock | tasks.QueryFailure {
+  const made = expected(() => decoder.downsample(blocks, task));
+  for (const { data } of blocks) releaseBytes(data);
+  return "failure" in made ? made : moveWith(made, [made.data.buffer]);
+}
+
 /** A step of correcting windows by late events: what is to be written, and the queries that were left alone. */
 export interface CorrectionStep extends Correction {
   readonly refused: readonly { readonly query: string; readonly reason: string }[];

@@ -2,6 +2,12 @@ import type { MillraceError } from "./errors.ts";
 import type { CommitOperation, CommitOutcome, LogEntry, StoredBlock } from "./messages.ts";
 import { moveWith, release } from "./move.ts";
 import type { QueuedWebhook } from "./store/alert-store.ts";
+import type {
+  BufferReport,
+  DownsamplingGroup,
+  DownsamplingSwap,
+  MaintainTask,
+} from "./store/buffer-operations.ts";
 import type { PiecePlace } from "./store/checkpoint-operations.ts";
 import type { SmallBlocks } from "./store/compaction.ts";
 import { databaseFile, databaseSizes } from "./store/data-dir.ts";
@@ -25,8 +31,8 @@ export function open(dir: string): StoreAnswer<Recovered> {
 
 /** One transaction, one fsync: all or none. */
 export function commit(operations: readonly CommitOperation[]): StoreAnswer<CommitOutcome[]> {
-  return withStore(({ writer }) => {
-    const value = writer.commit(operations, Date.now() * 1000);
+  return withStore(({ buffer }) => {
+    const value = buffer.commit(operations, Date.now() * 1000);
     for (const operation of operations) releaseBlock(operation);
     return { value };
   });
@@ -79,6 +85,29 @@ export function swap(task: {
 /** The rows of reference tables with these digests, as far as they are there. */
 export function readTables(digests: readonly string[]): StoreAnswer<StoredTable[]> {
   return withStore(({ writer }) => ({ value: writer.tables.read(digests) }));
+}
+
+/** Looks after the buffer's size, for a few milliseconds. */
+export function maintain(task: MaintainTask): StoreAnswer<BufferReport> {
+  return withStore(({ buffer }) => ({ value: buffer.maintain(task) }));
+}
+
+/** The oldest events that are to become aggregates; null when there are none. */
+export function listForDownsampling(): StoreAnswer<DownsamplingGroup | null> {
+  const answer = withStore(({ buffer }) => ({ value: buffer.nextDownsampling() }));
+  if (!("value" in answer) || answer.value === null) return answer;
+  return moveWith(
+    answer,
+    answer.value.blocks.map(({ data }) => data.buffer),
+  );
+}
+
+export function swapDownsampled(swap: DownsamplingSwap): StoreAnswer<boolean> {
+  return withStore(({ buffer }) => {
+    const value = buffer.downsampling.swap(swap);
+    if (swap.into !== null) release(swap.into.data.buffer);
+    return { value };
+  });
 }
 
 /** Posts to webhooks that are due; beyond `maxWaiting` the oldest were set aside before. */

@@ -6,6 +6,7 @@ import { MillraceError } from "../../workers/errors.ts";
 import type { Config } from "../config/config.ts";
 import { BodyReader } from "../ingest/body.ts";
 import { postEvents } from "../ingest/http.ts";
+import type { BufferSource } from "../observe/buffer-metrics.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { Engine, StreamState } from "../pipeline/engine.ts";
 import type { Reloader } from "../pipeline/reloader.ts";
@@ -43,6 +44,7 @@ export interface AppParts {
   readonly metrics: Metrics;
   /** Left out where the configuration cannot be changed. */
   readonly reloader?: Pick<Reloader, "put" | "putTable">;
+  readonly buffer?: BufferSource;
 }
 
 export type App = Hono<{ Bindings: HttpBindings }>;
@@ -92,7 +94,7 @@ function addInputRoutes(app: App, { config, engine, reads, metrics }: AppParts):
 
 /** What the pipeline knows by itself. It answers even when windows stand still: that is when one looks. */
 function addStateRoutes(app: App, parts: AppParts): void {
-  const { config, engine, metrics, reloader } = parts;
+  const { config, engine, metrics, reloader, buffer } = parts;
   app.get("/v1/streams", async (context) => {
     await settleInTime(engine, STATE_SETTLE_MS);
     return context.json({ streams: engine.streams().map(describeStream) });
@@ -135,7 +137,7 @@ function addStateRoutes(app: App, parts: AppParts): void {
   });
   app.get("/v1/status", async (context) => {
     const isSettled = await settleInTime(engine, STATE_SETTLE_MS);
-    return context.json(describeNode(config, engine, isSettled));
+    return context.json(describeNode(config, engine, isSettled, buffer?.report ?? null));
   });
   app.get("/v1/tables", (context) => context.json(listTables(engine)));
   app.get("/v1/tables/:table", (context) => readTableRows(context, engine));

@@ -30,6 +30,10 @@ export function describeConfig(config: Config): object {
     checkpoint: { every: formatDuration(config.checkpointEveryMs * 1_000) },
     durability: { groupCommit: formatDuration(config.groupCommitMs * 1_000) },
     workers: { ingest: config.ingestWorkers },
+    buffer: {
+      ...(config.buffer.capBytes === null ? {} : { cap: size(config.buffer.capBytes) }),
+      ...(config.buffer.isRetentionSet ? { retention: formatDuration(config.buffer.retentionUs) } : {}),
+    },
     limits: {
       maxBody: size(limits.maxBodyBytes),
       maxQueuedBytes: size(limits.maxQueuedBytes),

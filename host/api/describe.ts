@@ -1,8 +1,10 @@
 import type { SourceCounts } from "../../workers/messages.ts";
+import type { BufferReport } from "../../workers/store/buffer-operations.ts";
 import { formatTime } from "../../workers/time-format.ts";
 import type { ClockReport } from "../../workers/window.ts";
 import type { Config, StreamConfig } from "../config/config.ts";
 import type { Engine, QueryState, StreamState } from "../pipeline/engine.ts";
+import { describeBuffer } from "./describe-buffer.ts";
 import { describeExpressions } from "./describe-expressions.ts";
 import type { ClocksAnswer, QueryAnswer, StatusAnswer, StreamAnswer } from "./schemas.ts";
 
@@ -137,7 +139,12 @@ function describeBackfill(backfill: QueryState["backfill"]): QueryAnswer["backfi
 }
 
 /** `GET /v1/status`: one document that tells how the node is. */
-export function describeNode(config: Config, engine: Engine, isSettled: boolean): StatusAnswer {
+export function describeNode(
+  config: Config,
+  engine: Engine,
+  isSettled: boolean,
+  buffer: BufferReport | null,
+): StatusAnswer {
   const status = engine.status();
   return {
     node: {
@@ -168,6 +175,7 @@ export function describeNode(config: Config, engine: Engine, isSettled: boolean)
       lastSeq: status.lastSeq,
       commits: status.commits,
     },
+    buffer: describeBuffer(buffer),
     checkpoint: { seq: status.checkpointSeq, ageMs: status.checkpointAgeMs, last: status.checkpoint },
     stageNs: { ...status.stageNs },
     memory: { rssBytes: process.memoryUsage.rss() },

@@ -201,6 +201,41 @@ const alertCounts = z.strictObject({
   ignoredRevisions: count.describe("revised results too far back to be judged again, since the start"),
 });
 
+const buffer = z.strictObject({
+  level: z.enum(["normal", "alert", "evict", "downsample", "give-up"]),
+  percent: z.int().describe("at which the level begins: 0, 70, 85, 95 or 100"),
+  refusing: z.boolean().describe("events are answered 507: nothing more may be given up"),
+  usedBytes: count.describe(
+    "pages in use, the write-ahead log at its limit or beyond, its index, the reserve",
+  ),
+  capacityBytes: count.describe("capBytes, or less where the disk has no room for it"),
+  capBytes: count.describe("buffer.cap"),
+  databaseBytes: count.describe("the file"),
+  freeBytes: count.describe("of the file: pages that new data will take"),
+  walBytes: count,
+  reserveBytes: count.describe("kept so that deleting works on a full disk"),
+  diskFreeBytes: count,
+  losses: count.describe("rows of the loss ledger"),
+  imbalance: count.describe("accepted events that are in none of the places below; must be 0"),
+  streams: z.array(
+    z
+      .strictObject({
+        stream: z.string(),
+        accepted: count.describe("the sum of the six that follow"),
+        held: count,
+        evicted: count.describe("synced and deleted"),
+        downsampled: count,
+        givenUp: count,
+        expired: count,
+        corrupt: count,
+        late: count,
+        clockSkewed: count,
+        deadLettered: count,
+      })
+      .describe("where the stream's events are"),
+  ),
+});
+
 const status = z.strictObject({
   node: z.strictObject({ id: z.string(), startedAt: time, ready: z.boolean() }),
   settled: z
@@ -231,6 +266,7 @@ const status = z.strictObject({
     ),
   }),
   store: z.strictObject({ databaseBytes: count, walBytes: count, lastSeq: count, commits: count }),
+  buffer: buffer.nullable().describe("null: not looked at yet"),
   checkpoint: z.strictObject({
     seq: count,
     ageMs: z.number().nullable(),
@@ -369,4 +405,5 @@ export type TablePutAnswer = z.infer<typeof tablePutAnswer>;
 export type ReloadAnswer = z.infer<typeof reloadAnswer>;
 export type LateApplyAnswer = z.infer<typeof lateApplyAnswer>;
 export type QueryAnswer = z.infer<typeof query>;
+export type BufferAnswer = z.infer<typeof buffer>;
 export type StatusAnswer = z.infer<typeof status>;

@@ -23,7 +23,7 @@ export interface RetryPolicy {
 }
 
 /** Statuses that say: the same request may do later. */
-const LATER: ReadonlySet<number> = new Set([408, 429, 502, 503, 504]);
+const LATER: ReadonlySet<number> = new Set([408, 429, 502, 503, 504, 507]);
 const FIRST_WAIT_MS = 100;
 const LONGEST_WAIT_MS = 5_000;
 /** A node that takes longer for one batch is taken for gone. */

@@ -59,6 +59,11 @@ export function buildConfig(input: ConfigFile, report: Report, tables: Tables): 
     queries,
     alerts,
     ...(tables.size === 0 ? {} : { tables }),
+    buffer: {
+      capBytes: input.buffer?.cap ?? null,
+      retentionUs: input.buffer?.retention ?? DEFAULTS.retentionUs,
+      isRetentionSet: input.buffer?.retention !== undefined,
+    },
     limits: buildLimits(input.limits ?? {}, refuse),
     ingestWorkers: input.workers?.ingest ?? DEFAULTS.ingestWorkers,
     checkpointEveryMs: toMs(input.checkpoint?.every) ?? DEFAULTS.checkpointEveryMs,

@@ -26,10 +26,20 @@ export interface Config {
   readonly alerts: ReadonlyMap<string, AlertConfig>;
   /** Addresses of webhooks as they are written, where they hold variables. */
   readonly writtenWebhooks?: ReadonlyMap<string, string>;
+  readonly buffer: BufferConfig;
   readonly limits: Limits;
   readonly ingestWorkers: number;
   readonly checkpointEveryMs: number;
   readonly groupCommitMs: number;
+}
+
+/** How much is kept, and for how long. */
+export interface BufferConfig {
+  /** null: 10 GiB or 80 % of the disk, whichever is less. */
+  readonly capBytes: number | null;
+  readonly retentionUs: number;
+  /** Otherwise it holds for what is synced alone. */
+  readonly isRetentionSet: boolean;
 }
 
 export interface StreamConfig {

@@ -17,6 +17,7 @@ export const DEFAULTS = {
   priority: 5,
   checkpointEveryMs: 30_000,
   groupCommitMs: 5,
+  retentionUs: 72 * 3_600 * SECOND_US,
   /** One core is left to the main and storage threads. */
   ingestWorkers: Math.max(1, availableParallelism() - 1),
 } as const;

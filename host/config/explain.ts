@@ -8,7 +8,7 @@ type Issue = z.core.$ZodIssue;
 
 /** Settings that the surface promises and this release does not have: naming them is no typing mistake. */
 const LATER: Readonly<Record<string, readonly string[]>> = {
-  "": ["buffer", "sync"],
+  "": ["sync"],
 };
 
 /** Turns what the schema found into problems with a place and a fix. */

@@ -359,6 +359,18 @@ export const configFile = z.strictObject({
       ingest: whole(1, 64).optional().describe("Ingest threads. Default: cores - 1, at least 1."),
     })
     .nullish(),
+  buffer: z
+    .strictObject({
+      cap: size(16 * MIB, 1024 ** 5)
+        .optional()
+        .describe("What the store may take on disk, its log included. Default: 10GiB or 80 % of the disk."),
+      retention: duration(60e6)
+        .optional()
+        .describe(
+          "Synced data goes when it is older; when it is set and there is no sync, all data does. Default: 72h.",
+        ),
+    })
+    .nullish(),
   limits: limits.nullish(),
 });
 

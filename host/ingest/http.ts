@@ -136,6 +136,14 @@ function refusalProblem(refusal: IngestRefusal): Problem {
         detail: refusal.detail,
         headers: { "retry-after": String(refusal.retryAfterSeconds) },
       };
+    case "buffer-full":
+      return {
+        status: 507,
+        code: "E_BUFFER_FULL",
+        title: "Buffer full",
+        detail: refusal.detail,
+        headers: { "retry-after": String(refusal.retryAfterSeconds) },
+      };
     case "unknown-stream":
       return { status: 404, code: "E_UNKNOWN_STREAM", title: "Unknown stream", detail: refusal.detail };
     case "too-large":

@@ -2,6 +2,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom
 import type { Config } from "../config/config.ts";
 import type { Engine, EngineStatus, StreamState } from "../pipeline/engine.ts";
 import type { Reloader } from "../pipeline/reloader.ts";
+import { type BufferSource, registerBuffer } from "./buffer-metrics.ts";
 import { registerClocks } from "./clock-metrics.ts";
 import { registerReloads } from "./reload-metrics.ts";
 
@@ -26,10 +27,11 @@ export interface MetricsParts {
   readonly config: Config;
   readonly engine: Engine;
   readonly reloader?: Pick<Reloader, "applied" | "refused">;
+  readonly buffer?: BufferSource;
 }
 
 /** Numbers are read from the engine when somebody asks; nothing is counted per event here. */
-export function createMetrics({ config, engine, reloader }: MetricsParts): Metrics {
+export function createMetrics({ config, engine, reloader, buffer }: MetricsParts): Metrics {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry, prefix: "millrace_" });
@@ -39,6 +41,7 @@ export function createMetrics({ config, engine, reloader }: MetricsParts): Metri
   registerAlerts(registers, engine);
   registerNode(registers, engine);
   registerReloads(registers, engine, reloader);
+  registerBuffer(registers, buffer);
   const limit = new Gauge({
     name: "millrace_limit",
     help: "Configured limits by name",

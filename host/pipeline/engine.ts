@@ -40,6 +40,8 @@ export type IngestOutcome =
       readonly retryAfterSeconds: number;
       readonly detail: string;
     }
+  /** The disk or the buffer's cap has no room, and nothing may be given up. */
+  | { readonly kind: "buffer-full"; readonly retryAfterSeconds: number; readonly detail: string }
   | { readonly kind: "unknown-stream"; readonly detail: string }
   | { readonly kind: "too-large"; readonly limitBytes: number }
   | { readonly kind: "bad-encoding"; readonly detail: string };
@@ -183,6 +185,8 @@ export interface Engine {
   knowsQuery(name: string): boolean;
   /** Calls `listener` for each durable result row of the query; returns the way to stop. */
   subscribe(query: string, listener: (rows: readonly ResultRow[]) => void): () => void;
+  /** Writes a checkpoint now, so that blocks before it are not needed for a replay any more. */
+  checkpoint(): Promise<void>;
   /** Waits until everything acknowledged so far is applied to windows and its results are durable. */
   settle(): Promise<void>;
   /** Drains, checkpoints, closes. */

@@ -4,6 +4,7 @@ import type { ApplyLoop } from "./apply-loop.ts";
 import type { Clock } from "./clock.ts";
 import type { CommitQueue } from "./commit-queue.ts";
 import type { IngestRefusal } from "./engine.ts";
+import type { FullBuffer } from "./full-buffer.ts";
 import type { ParsedJob } from "./intake.ts";
 import type { Lane } from "./lane.ts";
 import type { LogEnd } from "./log-end.ts";
@@ -18,6 +19,7 @@ export interface JobCommitParts {
   readonly stateGuard: StateGuard;
   readonly clock: Clock;
   readonly logEnd: LogEnd;
+  readonly fullBuffer: FullBuffer;
   readonly maxBodyBytes: number;
 }
 
@@ -58,6 +60,10 @@ export class JobCommit {
       timeSources: result.timeSources,
     } as const;
     const outcome = await commits.push(operation, block?.data.length ?? 256);
+    if (outcome.kind === "refused") {
+      job.lane.forget(stream);
+      return this.#refuse(job, this.#parts.fullBuffer.refuse(outcome.detail));
+    }
     if (outcome.kind !== "committed") {
       if (outcome.kind === "cleared")
         throw new MillraceError("E_STORE", "a block was answered as something else");

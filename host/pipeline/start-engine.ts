@@ -17,6 +17,7 @@ import type {
   IngestRequest,
   ReloadOutcome,
 } from "./engine.ts";
+import { FullBuffer } from "./full-buffer.ts";
 import { IdleTicker } from "./idle-ticker.ts";
 import { Intake } from "./intake.ts";
 import { JobCommit } from "./job-commit.ts";
@@ -70,6 +71,7 @@ class Pipeline implements Engine {
   readonly #apply: ApplyLoop;
   readonly #intake: Intake;
   readonly #stateGuard: StateGuard;
+  readonly #fullBuffer: FullBuffer;
   readonly #ticker: IdleTicker;
   readonly #webhooks: WebhookSender;
   readonly #startedAtMs = Date.now();
@@ -118,6 +120,7 @@ class Pipeline implements Engine {
       config.limits.maxStateBytes,
       () => this.#apply.pendingBytes,
     );
+    this.#fullBuffer = new FullBuffer(clock);
     this.#jobs = new JobCommit({
       commits: this.#commits,
       apply: this.#apply,
@@ -125,6 +128,7 @@ class Pipeline implements Engine {
       stateGuard: this.#stateGuard,
       clock,
       logEnd: this.#logEnd,
+      fullBuffer: this.#fullBuffer,
       maxBodyBytes: config.limits.maxBodyBytes,
     });
     this.#intake = new Intake(
@@ -195,7 +199,7 @@ class Pipeline implements Engine {
       const detail = this.#isReady ? "the last commit failed; see the log" : "the node is still recovering";
       return { kind: "overloaded", status: 503, retryAfterSeconds: 2, detail };
     }
-    return this.#intake.admits(bytes);
+    return this.#fullBuffer.refusal ?? this.#intake.admits(bytes);
   }
 
   async ingest(request: IngestRequest): Promise<IngestOutcome> {
@@ -206,6 +210,8 @@ class Pipeline implements Engine {
       return await this.#intake.push(admitted.stream, request);
     } catch (cause) {
       this.#log.error({ err: cause, stream: request.stream }, "a batch was not made durable");
+      if (cause instanceof MillraceError && cause.code === "E_DISK_FULL")
+        return this.#fullBuffer.refuse(cause.message);
       return {
         kind: "overloaded",
         status: 503,
@@ -335,6 +341,10 @@ class Pipeline implements Engine {
 
   subscribeAlerts(listener: AlertListener): () => void {
     return this.#registry.alerts.subscribe(listener);
+  }
+
+  checkpoint(): Promise<void> {
+    return this.#checkpoint();
   }
 
   settle(): Promise<void> {

@@ -2,7 +2,7 @@ import { Piscina } from "piscina";
 import { MillraceError } from "../../workers/errors.ts";
 import type { StoredBlock } from "../../workers/messages.ts";
 import type { CorrectionTask } from "../../workers/query/correction.ts";
-import type { QueryFailure } from "../../workers/query/tasks.ts";
+import type { DownsampleTask, QueryFailure } from "../../workers/query/tasks.ts";
 import type {
   AlertsTask,
   CorrectionStep,
@@ -111,6 +111,15 @@ export class QueryClient implements HistoryReads {
   ): Promise<StoredBlock> {
     const transferList = blocks.map(({ data }) => data.buffer);
     return this.#run("compact", { blocks, stream, keyFields }, transferList);
+  }
+
+  /**
+   * One block with the aggregates of the events of several. Their data is given away.
+   * @throws MillraceError when one of them cannot be read
+   */
+  downsample(task: DownsampleTask): Promise<StoredBlock> {
+    const transferList = task.blocks.map(({ data }) => data.buffer);
+    return this.#run("downsample", task, transferList);
   }
 
   async close(): Promise<void> {

@@ -2,6 +2,12 @@ import { Piscina } from "piscina";
 import { MillraceError } from "../../workers/errors.ts";
 import type { CommitOperation, CommitOutcome, LogEntry, StoredBlock } from "../../workers/messages.ts";
 import type { DueWebhooks, StoreAnswer } from "../../workers/storage.ts";
+import type {
+  BufferReport,
+  DownsamplingGroup,
+  DownsamplingSwap,
+  MaintainTask,
+} from "../../workers/store/buffer-operations.ts";
 import type { PiecePlace } from "../../workers/store/checkpoint-operations.ts";
 import type { SmallBlocks } from "../../workers/store/compaction.ts";
 import type { Recovered } from "../../workers/store/store.ts";
@@ -86,6 +92,21 @@ export class StorageClient {
     readonly maxWaiting: number;
   }): Promise<DueWebhooks> {
     return run(this.#pool, "dueWebhooks", task);
+  }
+
+  /** Looks after the buffer's size, for a few milliseconds. */
+  maintain(task: MaintainTask): Promise<BufferReport> {
+    return run(this.#pool, "maintain", task);
+  }
+
+  /** The oldest events that are to become aggregates; null when there are none. */
+  listForDownsampling(): Promise<DownsamplingGroup | null> {
+    return run(this.#pool, "listForDownsampling", null);
+  }
+
+  /** False, with nothing done, when the group is no longer as it was listed, or would hardly become smaller. */
+  swapDownsampled(swap: DownsamplingSwap): Promise<boolean> {
+    return run(this.#pool, "swapDownsampled", swap);
   }
 
   sizes(): Promise<{ databaseBytes: number; walBytes: number }> {

@@ -48,6 +48,10 @@ export class MemoryEngine implements Engine {
     );
   }
 
+  checkpoint(): Promise<void> {
+    return Promise.resolve();
+  }
+
   admits(): IngestRefusal | null {
     return this.refusal;
   }
@@ -139,7 +143,7 @@ export class MemoryEngine implements Engine {
       lastSeq: 7,
       checkpointSeq: 5,
       checkpointAgeMs: 1_000,
-    checkpoint: null,
+      checkpoint: null,
       databaseBytes: 4_096,
       walBytes: 0,
       commits: 3,
@@ -284,6 +288,7 @@ function testConfig(limits: Partial<Config["limits"]> = {}): Config {
     tables: new Map([
       [TABLE, { name: TABLE, file: null, key: "device", on: null, data: emptyTable(TABLE, "device") }],
     ]),
+    buffer: { capBytes: null, retentionUs: DEFAULTS.retentionUs, isRetentionSet: false },
     limits: { ...DEFAULT_LIMITS, ...limits },
     ingestWorkers: 1,
     checkpointEveryMs: DEFAULTS.checkpointEveryMs,

@@ -74,7 +74,7 @@ test("calls are served in the order they were made, and close waits for them", a
 test("a failure keeps its code across the thread, and the store goes on", async (context) => {
   const client = await StorageClient.open(makeTempDir(context));
   context.after(() => client.close());
-  const unwritable = { ...makeResult(), key: null } as unknown as ReturnType<typeof makeResult>;
+  const unwritable = { ...makeResult(), kind: null } as unknown as ReturnType<typeof makeResult>;
   await assert.rejects(
     client.commit([makeBlockOperation({ stream: "other" }), { kind: "results", rows: [unwritable] }]),
     (cause) => cause instanceof MillraceError && cause.code === "E_STORE" && /NOT NULL/.test(cause.message),

@@ -14,6 +14,8 @@ import { MillraceError } from "../errors.ts";
 import type { StoredBlock } from "../messages.ts";
 import { releaseBytes } from "../move.ts";
 import type { Codec } from "../zstd.ts";
+import { Downsampler } from "./downsample.ts";
+import type { DownsampleTask } from "./tasks.ts";
 
 /** WASM memory only grows: after a block that needed more than this, the core is exchanged for a new one. */
 const KEPT_MEMORY_BYTES = 64 * 1024 * 1024;
@@ -71,6 +73,28 @@ export class BlockDecoder {
       return keys === null ? merged : { ...merged, keys };
     } finally {
       this.#reset();
+    }
+  }
+
+  /**
+   * One block of aggregates of the events of several blocks (see `Downsampler`).
+   * @throws MillraceError when one of them cannot be read
+   */
+  downsample(
+    blocks: readonly StoredBlock[],
+    { stream, keyFields, resolutionUs }: Omit<DownsampleTask, "blocks">,
+  ): StoredBlock {
+    const downsampler = new Downsampler(keyFields, resolutionUs);
+    try {
+      for (const block of blocks) {
+        this.#reset();
+        this.#append(block);
+        downsampler.add(readColumns(this.#core, this.#batch));
+      }
+      return this.#store(encodeBatch(this.#core, downsampler.write(this.#core), { stream }));
+    } finally {
+      // With the batch that was built: nothing else frees it.
+      this.#renew();
     }
   }
 

@@ -75,6 +75,12 @@ export interface MergeTask {
   readonly keyFields: readonly string[];
 }
 
+/** Blocks of events, in the order of their seqs, to become one of aggregates. */
+export interface DownsampleTask extends MergeTask {
+  readonly keyFields: readonly string[];
+  readonly resolutionUs: number;
+}
+
 /** A block that could not be read: its events are missing from the page. */
 export interface SkippedBlock {
   readonly where: "log" | "late";

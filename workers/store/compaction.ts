@@ -50,15 +50,22 @@ export class Compaction {
 
   /**
    * Puts one block in the place of several of its stream, in one transaction; it takes the least seq and that one's
-   * arrival. Does nothing, and says so by `false`, unless all of them are still there and hold as many events.
+   * arrival. Does nothing, and says so by `false`, unless all of them are still there, in one state, and hold as many
+   * events.
    */
   swap(seqs: readonly number[], into: StoredBlock): boolean {
-    type Row = { streamId: number; arrivalUs: number; count: number };
+    type Row = { streamId: number; arrivalUs: number; count: number; state: string; resolutionUs: number };
     const ordered = [...new Set(seqs)].sort((a, b) => a - b);
     const rows = ordered.map((seq) => this.#sql.describeBlock.get(seq) as Row | undefined);
     const first = rows[0];
     if (first === undefined) return false;
-    const isWhole = rows.every((row) => row !== undefined && row.streamId === first.streamId);
+    const isWhole = rows.every(
+      (row) =>
+        row !== undefined &&
+        row.streamId === first.streamId &&
+        isAlike(row, first) &&
+        row.state !== "syncing",
+    );
     const count = rows.reduce((sum, row) => sum + (row?.count ?? 0), 0);
     if (!isWhole || count !== into.count) return false;
     this.#db.transaction(() => {
@@ -68,16 +75,25 @@ export class Compaction {
         { seq: ordered[0]!, streamId: first.streamId, arrivalUs: first.arrivalUs },
         into,
       );
+      if (first.state !== "pending" || first.resolutionUs !== 0)
+        this.#sql.markMerged.run(first.state, first.resolutionUs, ordered[0]!);
     })();
     return true;
   }
 
   *#runs(streamId: number, upToSeq: number, targetBytes: number): Generator<readonly number[]> {
     const limit = targetBytes * SMALL_SHARE;
-    const small = this.#sql.smallBlocks.all(streamId, upToSeq, limit) as { seq: number; bytes: number }[];
+    type Row = { seq: number; bytes: number; state: string; resolutionUs: number };
     let seqs: number[] = [];
     let bytes = 0;
-    for (const row of small) {
+    let before: Row | null = null;
+    for (const row of this.#sql.smallBlocks.all(streamId, upToSeq, limit) as Row[]) {
+      if (before !== null && !isAlike(row, before)) {
+        if (seqs.length >= MIN_MERGED_BLOCKS) yield seqs;
+        seqs = [];
+        bytes = 0;
+      }
+      before = row;
       seqs.push(row.seq);
       bytes += row.bytes;
       if (bytes < targetBytes && seqs.length < MAX_MERGED_BLOCKS) continue;
@@ -87,4 +103,12 @@ export class Compaction {
     }
     if (seqs.length >= MIN_MERGED_BLOCKS) yield seqs;
   }
+}
+
+/** Whether blocks are of one state, and both of events or both of aggregates: only then may they become one. */
+function isAlike(
+  a: { readonly state: string; readonly resolutionUs: number },
+  b: { readonly state: string; readonly resolutionUs: number },
+): boolean {
+  return a.state === b.state && a.resolutionUs === b.resolutionUs;
 }

@@ -5,6 +5,8 @@ export interface StoreFailure {
   readonly failure: { readonly code: string; readonly message: string };
 }
 
+const DISK_FULL = /^(SQLITE_FULL|ENOSPC|EDQUOT)/;
+
 /**
  * Says of an error of SQLite or the file system what it means for the data directory and what to do.
  * Codes: E_DISK_FULL, E_STORE_BUSY, E_DATA_DIR_ACCESS, E_STORE_UNREADABLE; E_STORE for anything else.
@@ -16,12 +18,17 @@ export function explainFailure(cause: unknown, path: string): MillraceError {
   return new MillraceError(code, message, { cause });
 }
 
+/** Whether an error of SQLite or the file system says that there is no space left. */
+export function isDiskFull(cause: unknown): boolean {
+  return DISK_FULL.test(codeOf(cause));
+}
+
 function codeOf(cause: unknown): string {
   return cause instanceof Error && "code" in cause ? String(cause.code) : "";
 }
 
 function classify(code: string, path: string, detail: string): readonly [string, string] {
-  if (/^(SQLITE_FULL|ENOSPC|EDQUOT)/.test(code)) {
+  if (DISK_FULL.test(code)) {
     return [
       "E_DISK_FULL",
       `no space left for ${path} (${detail}); free space on its disk: nothing stored is lost`,

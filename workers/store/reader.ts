@@ -172,6 +172,7 @@ export class Reader {
     return this.#prepare(
       "SELECT seq, count, min_us AS minUs, max_us AS maxUs FROM blocks" +
         " WHERE stream_id = (SELECT id FROM streams WHERE name = ?) AND (min_us, seq) > (?, ?) AND max_us >= ? AND seq < ?" +
+        " AND resolution_us = 0" +
         " ORDER BY min_us, seq LIMIT ?",
     ).all(stream, minUs, seq, fromUs ?? Number.NEGATIVE_INFINITY, untilSeq, limit) as BlockRange[];
   }
@@ -179,7 +180,8 @@ export class Reader {
   countBlocks(stream: string, fromUs: number | null, untilSeq: number): number {
     const row = this.#prepare(
       "SELECT count(*) AS blocks FROM blocks" +
-        " WHERE stream_id = (SELECT id FROM streams WHERE name = ?) AND max_us >= ? AND seq < ?",
+        " WHERE stream_id = (SELECT id FROM streams WHERE name = ?) AND max_us >= ? AND seq < ?" +
+        " AND seq NOT IN (SELECT seq FROM blocks WHERE state IN ('pending', 'syncing', 'synced') AND resolution_us > 0)",
     ).get(stream, fromUs ?? Number.NEGATIVE_INFINITY, untilSeq) as { blocks: number };
     return row.blocks;
   }
@@ -193,7 +195,8 @@ export class Reader {
   ): { readonly seq: number; readonly count: number; readonly arrivalUs: number }[] {
     return this.#prepare(
       "SELECT seq, count, arrival_us AS arrivalUs FROM blocks" +
-        " WHERE stream_id = (SELECT id FROM streams WHERE name = ?) AND seq > ? AND seq < ? ORDER BY seq LIMIT ?",
+        " WHERE stream_id = (SELECT id FROM streams WHERE name = ?) AND seq > ? AND seq < ? AND resolution_us = 0" +
+        " ORDER BY seq LIMIT ?",
     ).all(stream, afterSeq, beforeSeq, limit) as { seq: number; count: number; arrivalUs: number }[];
   }
 

@@ -100,7 +100,7 @@ const SQL = {
 
   logBlocks:
     `SELECT seq, s.name AS stream, arrival_us AS arrivalUs, ${BLOCK_COLUMNS}` +
-    " FROM blocks b JOIN streams s ON s.id = b.stream_id WHERE seq > ? ORDER BY seq",
+    " FROM blocks b JOIN streams s ON s.id = b.stream_id WHERE seq > ? AND resolution_us = 0 ORDER BY seq",
   logWatermarks:
     "SELECT seq, s.name AS stream, time_us AS timeUs FROM watermarks w JOIN streams s ON s.id = w.stream_id" +
     " WHERE seq > ? AND seq <= ? ORDER BY seq",
@@ -109,10 +109,19 @@ const SQL = {
     " JOIN streams s ON s.id = t.stream_id WHERE seq > ? AND seq <= ? ORDER BY seq",
 
   smallBlocks:
-    "SELECT seq, stored_bytes AS bytes FROM blocks WHERE stream_id = ? AND seq <= ? AND stored_bytes < ? ORDER BY seq",
+    "SELECT seq, stored_bytes AS bytes, state, resolution_us AS resolutionUs FROM blocks" +
+    " WHERE stream_id = ? AND seq <= ? AND stored_bytes < ? AND state IN ('pending', 'synced') ORDER BY seq",
   readBlock: `SELECT ${BLOCK_COLUMNS} FROM blocks WHERE seq = ?`,
-  describeBlock: "SELECT stream_id AS streamId, arrival_us AS arrivalUs, count FROM blocks WHERE seq = ?",
+  describeBlock:
+    "SELECT stream_id AS streamId, arrival_us AS arrivalUs, count, state, resolution_us AS resolutionUs FROM blocks WHERE seq = ?",
+  markMerged: "UPDATE blocks SET state = ?, resolution_us = ? WHERE seq = ?",
   deleteBlock: "DELETE FROM blocks WHERE seq = ?",
+  heldBack:
+    "SELECT 1 FROM blocks WHERE state = 'pending' AND resolution_us = 0 AND stream_id = ? AND seq > ? LIMIT 1",
+  newestArrival: "SELECT arrival_us AS arrivalUs FROM blocks ORDER BY seq DESC LIMIT 1",
+  lastLoss: "SELECT coalesce(max(id), 0) AS id FROM losses",
+  markDownsampled: "UPDATE blocks SET resolution_us = ? WHERE seq = ?",
+  newestCheckpoint: "SELECT coalesce(max(seq), 0) AS seq FROM checkpoints",
 } as const;
 
 export type Statements = Readonly<Record<keyof typeof SQL, Statement<unknown[]>>>;

@@ -1,3 +1,4 @@
+import { BufferKeeper } from "./buffer-keeper.ts";
 import type { Checkpoint } from "./checkpoint-store.ts";
 import { Compaction } from "./compaction.ts";
 import { type DataDirLock, databaseFile, lockDataDir } from "./data-dir.ts";
@@ -25,6 +26,7 @@ export class Store {
   readonly sql: Statements;
   readonly writer: Writer;
   readonly compaction: Compaction;
+  readonly buffer: BufferKeeper;
   readonly recovered: Recovered;
   readonly #lock: DataDirLock;
   readonly #db: Connection;
@@ -41,6 +43,7 @@ export class Store {
     const lastSegment = checkpoints.lastSegment();
     checkpoints.sweepAll();
     const checkpoint = checkpoints.read();
+    this.buffer = new BufferKeeper({ db, sql: this.sql, dir, streams, writer: this.writer });
     this.recovered = {
       lastSeq: this.writer.lastSeq,
       checkpoint,

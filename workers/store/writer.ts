@@ -55,6 +55,7 @@ export class Writer {
   /** Longest window stored of each query, in µs: it bounds where a read by time must start. */
   readonly #spans = new Map<string, number>();
   #counters: Counters;
+  #mostKeys: number;
   /** Keys taken since old ones were last looked for. Only says when to look, so a rollback need not undo it. */
   #newKeys = 0;
 
@@ -63,11 +64,22 @@ export class Writer {
     this.#sql = sql;
     this.#streams = streams;
     this.#limits = limits;
+    this.#mostKeys = limits.idempotencyKeys;
     this.alerts = new AlertStore(db);
     this.tables = new TableStore(db);
     this.checkpoints = new CheckpointStore(db);
     this.#counters = sql.readCounters.get() as Counters;
     this.#loadSpans();
+  }
+
+  /** Dead letters that were deleted elsewhere. */
+  forgetDeadLetters(count: number): void {
+    this.#counters.deadLetters -= count;
+  }
+
+  /** Fewer idempotency keys than the limit, where the cap has no room for so many. */
+  limitKeys(most: number): void {
+    this.#mostKeys = Math.min(this.#limits.idempotencyKeys, most);
   }
 
   /** The greatest seq given out, 0 at first. Never given out again, not after a restart and whatever was deleted. */
@@ -278,13 +290,13 @@ export class Writer {
 
   /** Forgets keys that are too old, then those over the limit: a few for each new one. */
   #dropOldKeys(nowUs: number): void {
-    const { idempotencyKeys, idempotencyRetentionUs, idempotencySlack } = this.#limits;
+    const { idempotencyRetentionUs, idempotencySlack } = this.#limits;
     if (this.#newKeys < idempotencySlack) return;
     const most = this.#newKeys * KEYS_DROPPED_FOR_A_NEW_ONE;
     this.#newKeys = 0;
     const expired = this.#sql.dropKeys.run(nowUs - idempotencyRetentionUs, most).changes;
     this.#counters.idempotencyKeys -= expired;
-    const excess = Math.min(this.#counters.idempotencyKeys - idempotencyKeys, most - expired);
+    const excess = Math.min(this.#counters.idempotencyKeys - this.#mostKeys, most - expired);
     if (excess > 0) {
       this.#counters.idempotencyKeys -= this.#sql.dropKeys.run(Number.POSITIVE_INFINITY, excess).changes;
     }

@@ -1,0 +1,163 @@
+import { statfsSync, statSync } from "node:fs";
+import type { Statement } from "better-sqlite3";
+import type { BufferUse } from "./buffer-operations.ts";
+import { databaseFile } from "./data-dir.ts";
+import type { Connection } from "./database.ts";
+import { Reserve } from "./reserve.ts";
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+/** With 80 % of the disk: the default of buffer.cap. */
+const DEFAULT_CAP_BYTES = 10 * 1024 * MIB;
+const DEFAULT_CAP_SHARE = 0.8;
+/** Of the cap, each within its limits: what the write-ahead log may take, what is kept for deleting, a commit's room. */
+const WAL_SHARE = 1 / 16;
+const WAL_LIMITS = [512 * KIB, 16 * MIB] as const;
+const RESERVE_SHARE = 1 / 64;
+const RESERVE_LIMITS = [256 * KIB, 4 * MIB] as const;
+const HEADROOM_SHARE = 1 / 64;
+const HEADROOM_LIMITS = [256 * KIB, 8 * MIB] as const;
+/** Free pages kept in the file for what comes next: more than a level frees in one go, or the file would breathe. */
+const SLACK_SHARE = 1 / 16;
+const SLACK_LIMITS = [512 * KIB, 256 * MIB] as const;
+
+/** Bytes of a file system. Tests bring their own. */
+export type DiskProbe = (dir: string) => { readonly totalBytes: number; readonly freeBytes: number };
+
+export function probeDisk(dir: string): ReturnType<DiskProbe> {
+  const { bsize, blocks, bavail } = statfsSync(dir);
+  return { totalBytes: blocks * bsize, freeBytes: bavail * bsize };
+}
+
+/** Measures what the store takes on disk, and gives what it does not need back to it. */
+export class Space {
+  readonly reserve: Reserve;
+  readonly #dir: string;
+  readonly #db: Connection;
+  readonly #probe: DiskProbe;
+  readonly #pageBytes: number;
+  readonly #canShrink: boolean;
+  readonly #pageCount: Statement<unknown[]>;
+  readonly #freeCount: Statement<unknown[]>;
+  #capBytes: number;
+
+  constructor(db: Connection, dir: string, probe: DiskProbe = probeDisk) {
+    this.#db = db;
+    this.#dir = dir;
+    this.#probe = probe;
+    this.reserve = new Reserve(dir);
+    this.#pageBytes = db.pragma("page_size", { simple: true }) as number;
+    // 2 is INCREMENTAL. A file made without it only uses its free pages again.
+    this.#canShrink = db.pragma("auto_vacuum", { simple: true }) === 2;
+    this.#pageCount = db.prepare("PRAGMA page_count").pluck();
+    this.#freeCount = db.prepare("PRAGMA freelist_count").pluck();
+    this.#capBytes = this.#defaultCap();
+  }
+
+  /** @param bytes null: the default */
+  limitTo(bytes: number | null): void {
+    this.#capBytes = bytes ?? this.#defaultCap();
+    this.#db.pragma(`wal_autocheckpoint = ${Math.floor(this.walLimitBytes / this.#pageBytes)}`);
+    this.#db.pragma(`journal_size_limit = ${this.walLimitBytes}`);
+  }
+
+  get capBytes(): number {
+    return this.#capBytes;
+  }
+
+  /** A commit that makes the write-ahead log larger moves it into the database. */
+  get walLimitBytes(): number {
+    return this.#share(WAL_SHARE, WAL_LIMITS);
+  }
+
+  /** Room that commits of senders leave: what is derived from their events must find its place. */
+  get headroomBytes(): number {
+    return this.#share(HEADROOM_SHARE, HEADROOM_LIMITS);
+  }
+
+  /** Cost: some 30 µs; reads no data. */
+  measure(): BufferUse {
+    const databaseBytes = (this.#pageCount.get() as number) * this.#pageBytes;
+    const freeBytes = (this.#freeCount.get() as number) * this.#pageBytes;
+    const file = databaseFile(this.#dir);
+    const walBytes = sizeOf(`${file}-wal`);
+    const indexBytes = sizeOf(`${file}-shm`);
+    const reserveBytes = this.reserve.bytes;
+    const diskFreeBytes = this.#probe(this.#dir).freeBytes;
+    const fixedBytes = indexBytes + reserveBytes;
+    // The log counts at its limit, for it grows to that again and again while the file does not shrink.
+    const usedBytes = databaseBytes - freeBytes + fixedBytes + Math.max(walBytes, this.walLimitBytes);
+    // Pages of the file may stand in the log alone as yet: what the file has on disk is what the disk can tell.
+    const onDiskBytes = Math.min(databaseBytes, sizeOf(file)) + walBytes + fixedBytes;
+    const capacityBytes = Math.min(this.#capBytes, onDiskBytes + diskFreeBytes);
+    const { capBytes } = this;
+    return {
+      usedBytes,
+      capacityBytes,
+      capBytes,
+      databaseBytes,
+      freeBytes,
+      walBytes,
+      reserveBytes,
+      diskFreeBytes,
+    };
+  }
+
+  /** Fills the reserve where the disk has room for it several times over. */
+  keepReserve(use: BufferUse): void {
+    const bytes = this.#share(RESERVE_SHARE, RESERVE_LIMITS);
+    if (this.reserve.bytes === bytes || use.diskFreeBytes < 4 * bytes) return;
+    try {
+      this.reserve.fill(bytes);
+    } catch {
+      // No room after all: tried again when there is more.
+    }
+  }
+
+  /**
+   * Gives up to `pages` free pages at the file's end back to the disk: those beyond what is kept, or as many as the
+   * log needs to grow to its limit within the cap and on the disk. @returns whether any were
+   */
+  shrink(use: BufferUse, pages: number): boolean {
+    if (!this.#canShrink || use.freeBytes === 0) return false;
+    const growth = Math.max(0, this.walLimitBytes - use.walBytes);
+    const grownBytes = use.databaseBytes + use.walBytes + use.reserveBytes + growth;
+    const missing = Math.max(
+      grownBytes - use.capBytes,
+      growth + this.headroomBytes / 2 - use.diskFreeBytes,
+      use.freeBytes - this.#share(SLACK_SHARE, SLACK_LIMITS),
+    );
+    const wanted = Math.ceil(Math.min(missing, use.freeBytes) / this.#pageBytes);
+    if (wanted <= 0) return false;
+    this.#db.pragma(`incremental_vacuum(${Math.min(wanted, pages)})`);
+    return true;
+  }
+
+  /**
+   * Moves the write-ahead log into the database and cuts its file. Waits for nobody: while a reader looks at an older
+   * state, as much as can be is moved. @returns whether the log is empty
+   */
+  emptyLog(): boolean {
+    const timeoutMs = this.#db.pragma("busy_timeout", { simple: true }) as number;
+    this.#db.pragma("busy_timeout = 0");
+    try {
+      const [row] = this.#db.pragma("wal_checkpoint(TRUNCATE)") as { busy: number }[];
+      return row?.busy === 0;
+    } finally {
+      this.#db.pragma(`busy_timeout = ${timeoutMs}`);
+    }
+  }
+
+  #share(share: number, [least, most]: readonly [number, number]): number {
+    return Math.min(most, Math.max(least, Math.floor(this.#capBytes * share)));
+  }
+
+  #defaultCap(): number {
+    const { totalBytes } = this.#probe(this.#dir);
+    return Math.min(DEFAULT_CAP_BYTES, Math.floor(totalBytes * DEFAULT_CAP_SHARE));
+  }
+}
+
+function sizeOf(file: string): number {
+  return statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+}
