@@ -9,3 +9,4 @@ export * from "./window/keyed/abi";
 export * from "./alert/abi";
 export * from "./query/abi";
 export * from "./state/capture-abi";
+export * from "./state/key-bytes";

@@ -20,13 +20,13 @@ export interface CapturedPart {
 
 /** A checkpoint that is being told, piece by piece, as of the moment when its captures began. */
 export class CheckpointPieces {
-  readonly #head: Uint8Array;
+  #pack: (() => Uint8Array) | null;
   readonly #parts: readonly CapturedPart[];
-  #isHeadTold = false;
   #at = 0;
 
-  constructor(head: Uint8Array, parts: readonly CapturedPart[]) {
-    this.#head = head;
+  /** `pack`: makes the head of what was taken when the captures began; called once, in a step of its own. */
+  constructor(pack: () => Uint8Array, parts: readonly CapturedPart[]) {
+    this.#pack = pack;
     this.#parts = parts;
   }
 
@@ -34,9 +34,10 @@ export class CheckpointPieces {
   next(): CheckpointStep {
     const startedMs = performance.now();
     const frames: Frame[] = [];
-    if (!this.#isHeadTold) {
-      this.#isHeadTold = true;
-      frames.push(...framesOf("head", 0, this.#head));
+    if (this.#pack !== null) {
+      frames.push(...framesOf("head", 0, this.#pack()));
+      this.#pack = null;
+      return { frames, isDone: false, heldMs: performance.now() - startedMs };
     }
     for (;;) {
       const current = this.#parts[this.#at];

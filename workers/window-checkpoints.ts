@@ -39,7 +39,7 @@ export class WindowCheckpoints {
         const capture = captures.get(state);
         return capture === undefined ? [] : [{ part, capture }];
       });
-    this.#pieces = new CheckpointPieces(packHead(parts), captured);
+    this.#pieces = new CheckpointPieces(() => packHead(parts), captured);
     return { heldMs: performance.now() - startedMs };
   }
 

@@ -4,12 +4,14 @@ import type { CheckpointStep } from "./checkpoint-pieces.ts";
 import type { CaptureKind } from "./core/capture.ts";
 import { withExpressions } from "./core/expression.ts";
 import { keepHaving } from "./core/having.ts";
+import type { KeySizes } from "./core/key-sizes.ts";
 import { isKeyed } from "./core/keyed-plan.ts";
 import { type CoreModule, instantiateCore } from "./core/module.ts";
 import { type Portion, RESULT_PORTION } from "./core/portion.ts";
 import { batchTimeRange } from "./core/rows.ts";
 import { createSourceClocks, type SourceClock, type SourceClocks } from "./core/source-clocks.ts";
 import { Tables } from "./core/tables.ts";
+import { explainTrap } from "./core/trap.ts";
 import { createLocal, createWindows, type LocalAggregator, type Windows } from "./core/window.ts";
 import type {
   AlertRow,
@@ -197,9 +199,17 @@ export function resume(): ApplyResult {
   const current = steps;
   // What fails is not gone on with.
   steps = null;
-  const { done, value } = current.next();
+  const { done, value } = stepOf(current);
   if (done !== true) steps = current;
   return { ...value, mergeNs: Number(process.hrtime.bigint() - started) };
+}
+
+function stepOf(entries: NonNullable<typeof steps>): IteratorResult<ApplyResult, ApplyResult> {
+  try {
+    return entries.next();
+  } catch (cause) {
+    throw explainTrap(core, cause);
+  }
 }
 
 /**
@@ -391,6 +401,13 @@ export function describe(): Pick<ApplyResult, "watermarks" | "stats" | "alertSta
     stats: names.flatMap(statsOf),
     alertStats: names.flatMap(alertStatsOf),
   };
+}
+
+/** The keys of a query that take most memory, a part of them at a time. */
+export function largestKeys(task: { queryId: number; from: number; limit: number }): KeySizes {
+  const queries = [...streams.values()].flatMap((stream) => stream.queries);
+  const query = queries.find(({ plan }) => plan.id === task.queryId);
+  return query?.windows.largestKeys(task.from, task.limit) ?? { largest: [], next: null };
 }
 
 /** The streams where a tick at that time would move the watermark, since sources that hold it back are idle by then. */

@@ -168,6 +168,10 @@ export function describeNode(
       maxBytes: status.state.maxBytes,
       refused: status.state.refusedRequests,
       largest: status.state.largest.map((query) => ({ ...query })),
+      largestKeys:
+        status.state.largestKeys === null
+          ? null
+          : { ...status.state.largestKeys, keys: status.state.largestKeys.keys.map((key) => ({ ...key })) },
     },
     store: {
       databaseBytes: status.databaseBytes,

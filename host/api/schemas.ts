@@ -264,6 +264,13 @@ const status = z.strictObject({
     largest: z.array(
       z.strictObject({ query: z.string(), stateBytes: count, keys: count, openGroups: count }),
     ),
+    largestKeys: z
+      .strictObject({
+        query: z.string(),
+        keys: z.array(z.strictObject({ key: z.string().describe("as JSON text"), bytes: count })),
+      })
+      .nullable()
+      .describe("of the first of these, while state takes more than half of its limit"),
   }),
   store: z.strictObject({ databaseBytes: count, walBytes: count, lastSeq: count, commits: count }),
   buffer: buffer.nullable().describe("null: not looked at yet"),

@@ -39,6 +39,12 @@ interface Status {
   }[];
   readonly queue: { readonly bytes: number; readonly maxBytes: number; readonly rejected: number };
   readonly store: { readonly databaseBytes: number; readonly commits: number };
+  readonly state: {
+    readonly largestKeys: {
+      readonly query: string;
+      readonly keys: readonly { readonly key: string; readonly bytes: number }[];
+    } | null;
+  };
   readonly checkpoint: { readonly ageMs: number | null };
   readonly memory: { readonly rssBytes: number };
 }
@@ -60,7 +66,7 @@ export async function top({ url, once, json }: TopOptions): Promise<void> {
   } while (isLoop);
 }
 
-function draw({ node, streams, queries, queue, store, checkpoint, memory }: Status): string {
+function draw({ node, streams, queries, queue, store, state: windows, checkpoint, memory }: Status): string {
   const state = node.ready ? "ready" : "not ready";
   return [
     `${node.id}: ${state} since ${node.startedAt}, memory ${formatBytes(memory.rssBytes)}`,
@@ -93,7 +99,15 @@ function draw({ node, streams, queries, queue, store, checkpoint, memory }: Stat
         query.watermark ?? "-",
       ]),
     ]),
+    ...drawLargestKeys(windows),
   ].join("\n");
+}
+
+/** While window state is over half of its limit. */
+function drawLargestKeys({ largestKeys }: Status["state"]): string[] {
+  if (largestKeys === null) return [];
+  const rows = largestKeys.keys.map(({ key, bytes }) => [`${largestKeys.query}: ${key}`, formatBytes(bytes)]);
+  return ["", ...alignRows([["LARGEST KEY", "STATE"], ...rows])];
 }
 
 /** Devices whose events were set aside since their clock is ahead; nothing when there are none. */

@@ -289,6 +289,11 @@ function registerNode(registers: Registry[], engine: Engine): void {
   );
   gauge("millrace_state_bytes", "Memory of all windows' state (limit: maxState)", ({ state }) => state.bytes);
   gauge("millrace_state_max_bytes", "limits.maxState", ({ state }) => state.maxBytes);
+  gauge(
+    "millrace_state_largest_key_bytes",
+    "Memory of the key that takes most, while state takes more than half of maxState",
+    ({ state }) => state.largestKeys?.keys[0]?.bytes ?? null,
+  );
   counter(
     "millrace_state_refused_requests_total",
     "Requests answered 503 because the windows hold more than maxState",

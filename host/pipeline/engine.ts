@@ -13,6 +13,7 @@ import type { AlertCounts, AlertListener } from "../alert/running-alerts.ts";
 import type { WebhookStatus } from "../alert/webhook-sender.ts";
 import type { Config, QueryConfig, StreamConfig } from "../config/config.ts";
 import type { CheckpointFigures } from "./checkpointer.ts";
+import type { NamedKeys } from "./largest-keys.ts";
 import type { ConfigOrigin, NamedChange } from "./query-set.ts";
 
 /** One request's body on its way in. The buffer is transferred: the caller must not use it afterwards. */
@@ -123,6 +124,8 @@ export interface StateUse {
     readonly keys: number;
     readonly openGroups: number;
   }[];
+  /** The largest keys of the first of these, while state takes more than half of its limit. */
+  readonly largestKeys: NamedKeys | null;
 }
 
 export interface EngineStatus {

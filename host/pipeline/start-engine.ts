@@ -22,6 +22,7 @@ import { IdleTicker } from "./idle-ticker.ts";
 import { Intake } from "./intake.ts";
 import { JobCommit } from "./job-commit.ts";
 import { Lane } from "./lane.ts";
+import { LargestKeys } from "./largest-keys.ts";
 import { LiveConfig } from "./live-config.ts";
 import { LogEnd } from "./log-end.ts";
 import type { ConfigOrigin } from "./query-set.ts";
@@ -72,6 +73,7 @@ class Pipeline implements Engine {
   readonly #intake: Intake;
   readonly #stateGuard: StateGuard;
   readonly #fullBuffer: FullBuffer;
+  readonly #largestKeys: LargestKeys;
   readonly #ticker: IdleTicker;
   readonly #webhooks: WebhookSender;
   readonly #startedAtMs = Date.now();
@@ -131,6 +133,21 @@ class Pipeline implements Engine {
       fullBuffer: this.#fullBuffer,
       maxBodyBytes: config.limits.maxBodyBytes,
     });
+    this.#largestKeys = new LargestKeys({
+      windows: this.#windows,
+      use: () => {
+        const { bytes, maxBytes, largest } = this.#stateGuard.use();
+        const query = this.#registry.query(largest[0]?.query ?? "");
+        return {
+          share: bytes / maxBytes,
+          query: query === undefined ? null : { id: query.plan.id, name: query.config.name },
+        };
+      },
+      onRefusal: (detail) => log.warn({ detail }, "events are refused: window state is over limits.maxState"),
+      onFailure: (cause) => log.warn({ err: cause }, "the largest keys of window state are not known"),
+    });
+    this.#stateGuard.namedKeys = () => this.#largestKeys.named;
+    this.#stateGuard.onRefusal = (detail) => this.#largestKeys.refused(detail);
     this.#intake = new Intake(
       this.#lanes,
       config.limits,
@@ -180,6 +197,7 @@ class Pipeline implements Engine {
     await this.#resumeSources();
     // Not before: what a tick follows in the log must have been applied.
     for (const { config } of this.#registry.streams()) this.#ticker.watch(config);
+    this.#largestKeys.start();
     this.#checkpointTimer = setInterval(() => {
       if (!this.#checkpointer.isBusy) void this.#checkpoint();
     }, this.#config.current.checkpointEveryMs);
@@ -360,6 +378,7 @@ class Pipeline implements Engine {
       throw new MillraceError("E_DRAIN", message);
     }
     await this.#ticker.close();
+    await this.#largestKeys.close();
     await this.#webhooks.close();
     await this.#config.backfills.close();
     await this.#apply.settled();

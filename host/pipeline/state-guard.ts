@@ -1,6 +1,7 @@
 import { formatTime } from "../../workers/time-format.ts";
 import { formatBytes } from "../config/sizes.ts";
 import type { IngestRefusal, StateUse } from "./engine.ts";
+import type { NamedKeys } from "./largest-keys.ts";
 import type { RunningQuery, RunningStream, StreamRegistry } from "./stream-registry.ts";
 
 /** Beyond so many times the limit, not even what closes windows is taken. */
@@ -8,6 +9,8 @@ const HARD_FACTOR = 2;
 const RETRY_SECONDS = 10;
 /** Queries that are named. */
 const NAMED_QUERIES = 3;
+/** Of a key's JSON text in a message. */
+const MAX_KEY_CHARS = 80;
 
 /** What is known of a parsed batch before it is committed. */
 export interface ParsedBatch {
@@ -25,6 +28,10 @@ export class StateGuard {
   readonly #maxBytes: number;
   readonly #pendingBytes: () => number;
   refusedRequests = 0;
+  /** Hears of what is refused and why. */
+  onRefusal: ((detail: string) => void) | null = null;
+  /** The largest keys, as far as they are known. */
+  namedKeys: () => NamedKeys | null = () => null;
 
   constructor(registry: StreamRegistry, maxBytes: number, pendingBytes: () => number) {
     this.#registry = registry;
@@ -46,7 +53,13 @@ export class StateGuard {
         keys: stats?.keys ?? 0,
         openGroups: stats?.groups ?? 0,
       }));
-    return { bytes, maxBytes: this.#maxBytes, refusedRequests: this.refusedRequests, largest };
+    return {
+      bytes,
+      maxBytes: this.#maxBytes,
+      refusedRequests: this.refusedRequests,
+      largest,
+      largestKeys: this.namedKeys(),
+    };
   }
 
   /** null when the batch is to be taken; else the answer for its senders. */
@@ -67,10 +80,21 @@ export class StateGuard {
         : `events of ${formatTime(closesUs + boundUs)} or later close windows`;
     const detail =
       `the windows hold ${formatBytes(bytes)}, more than limits.maxState (${formatBytes(this.#maxBytes)}); most of it is ` +
-      `of query ${largest.query}: ${formatBytes(largest.stateBytes)}, ${largest.keys} keys, ${largest.openGroups} open groups. ` +
+      `of query ${largest.query}: ${formatBytes(largest.stateBytes)}, ${largest.keys} keys, ${largest.openGroups} open groups.${describeKeys(state.largestKeys)} ` +
       `Send again once ${until}; group by less, make windows shorter, or raise the limit`;
+    this.onRefusal?.(detail);
     return { kind: "overloaded", status: 503, retryAfterSeconds: RETRY_SECONDS, detail };
   }
+}
+
+function describeKeys(named: NamedKeys | null): string {
+  if (named === null || named.keys.length === 0) return "";
+  const keys = named.keys.map(({ key, bytes }) => `${shorten(key)} (${formatBytes(bytes)})`);
+  return ` Largest keys of ${named.query}: ${keys.join(", ")}.`;
+}
+
+function shorten(key: string): string {
+  return key.length <= MAX_KEY_CHARS ? key : `${key.slice(0, MAX_KEY_CHARS)}…`;
 }
 
 /** When the first window of these queries, or of those over their results, closes: by the stream's watermark, in µs. */

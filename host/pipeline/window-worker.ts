@@ -2,6 +2,7 @@ import { Piscina } from "piscina";
 import type { Frame } from "../../workers/checkpoint-frames.ts";
 import type { CheckpointStep } from "../../workers/checkpoint-pieces.ts";
 import type { CaptureKind } from "../../workers/core/capture.ts";
+import type { KeySizes } from "../../workers/core/key-sizes.ts";
 import type { ApplyEntry, ApplyResult, WindowSetup } from "../../workers/messages.ts";
 import type { ClockReport } from "../../workers/window.ts";
 import { workerFile } from "./worker-file.ts";
@@ -64,6 +65,10 @@ export class WindowWorker {
   /** The streams where a tick at that time would move the watermark. */
   idleStreams(nowUs: number): Promise<readonly string[]> {
     return this.#pool.run(nowUs, { name: "idleStreams" });
+  }
+
+  largestKeys(task: { queryId: number; from: number; limit: number }): Promise<KeySizes> {
+    return this.#pool.run(task, { name: "largestKeys" });
   }
 
   clocks(stream: string, limit: number): Promise<ClockReport | null> {

@@ -19,6 +19,10 @@ interface State {
   readonly bytes: number;
   readonly maxBytes: number;
   readonly refused: number;
+  readonly largestKeys: {
+    readonly query: string;
+    readonly keys: readonly { readonly key: string; readonly bytes: number }[];
+  } | null;
   readonly largest: readonly { readonly query: string; readonly keys: number; readonly openGroups: number }[];
 }
 
@@ -56,8 +60,19 @@ test("over maxState events are refused until windows close, and none that was ac
   assert.equal(full.refused, 1);
   assert.deepEqual(full.largest.map(({ query }) => query).toSorted(), ["busy", "minutes"]);
   assert.equal(full.largest[0]!.keys, accepted);
+  // Looked through at the first refusal: a part of the keys at a time.
+  while ((await state()).largestKeys === null) await new Promise((resolve) => setTimeout(resolve, 5));
+  const { largestKeys } = await state();
+  assert.equal(largestKeys?.query, full.largest[0]!.query);
+  assert.equal(largestKeys?.keys.length, 5);
+  assert.ok(largestKeys.keys.every(({ bytes }) => bytes > 0));
+  const named = await post(MINUTE);
+  assert.match(named.text, /Largest keys of (minutes|busy): \{\\"device\\":\\"device \d+\\"\} \(\d+ B\), /);
+  assert.ok(
+    node.lines.some((line) => line.includes("over limits.maxState") && line.includes("Largest keys")),
+  );
   const metrics = (await client.request("GET", "/metrics")).text;
-  assert.match(metrics, /^millrace_state_refused_requests_total 1$/m);
+  assert.match(metrics, /^millrace_state_refused_requests_total 2$/m);
   assert.match(metrics, /^millrace_state_max_bytes 1048576$/m);
   assert.equal(
     (await client.post("plain", [{ device: "a", ts: MINUTE }])).status,

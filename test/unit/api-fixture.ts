@@ -150,7 +150,7 @@ export class MemoryEngine implements Engine {
       configVersion: 1,
       backfills: 0,
       rejectedRequests: 0,
-      state: { bytes: 0, maxBytes: 1_000_000, refusedRequests: 0, largest: [] },
+      state: { bytes: 0, maxBytes: 1_000_000, refusedRequests: 0, largest: [], largestKeys: null },
       stageNs: { parse: 1_000, commit: 2_000 },
     };
   }

@@ -157,6 +157,7 @@ test("top prints once where there is no terminal", async (context) => {
     queue: { bytes: 0, maxBytes: 67_108_864, rejected: 0 },
     store: { databaseBytes: 4096, commits: 9 },
     checkpoint: { ageMs: null },
+    state: { largestKeys: { query: "s_1m", keys: [{ key: '{"device":"press-9"}', bytes: 2048 }] } },
     memory: { rssBytes: 1024 ** 2 },
   };
   const standIn = await StandIn.start(() => ({ body: JSON.stringify(status) }), context);
@@ -165,6 +166,7 @@ test("top prints once where there is no terminal", async (context) => {
   assert.match(text.stdout, /^hall: ready/);
   assert.match(text.stdout, /^s +12 +1,234 +5 s +1 +2 +3 +2\.0 KiB$/m);
   assert.match(text.stdout, /^s: press-9 +12 min +3$/m);
+  assert.match(text.stdout, /^s_1m: \{"device":"press-9"\} +2\.0 KiB$/m);
   assert.deepEqual(JSON.parse((await millrace(["top", "--json", "--url", standIn.url])).stdout), status);
 });
 

@@ -54,6 +54,7 @@ function scripted(): { windows: Windows; give: (rows: readonly ResultRow[]) => v
       piece: () => undefined,
       end: () => undefined,
     },
+    largestKeys: () => ({ largest: [], next: null }),
     stats: () => ({ keys: 0, panes: 0, groups: 0, bytes: 0 }),
     dispose: () => undefined,
   };

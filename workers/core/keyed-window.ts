@@ -1,6 +1,7 @@
 import { MillraceError } from "../errors.ts";
 import type { QueryPlan, ResultRow } from "../messages.ts";
 import { createCapture } from "./capture.ts";
+import { largestKeys } from "./key-sizes.ts";
 import { keyTexts } from "./key-texts.ts";
 import { encodeKeyedPlan } from "./keyed-plan.ts";
 import { readKeyedRows } from "./keyed-results.ts";
@@ -145,6 +146,7 @@ export function createKeyedWindows(core: CoreModule, plan: QueryPlan): Windows {
     },
     ...createCapture(core, "keyed", windows, plan.name, () => undefined),
     nextCloseUs: () => known(exports.keyedNextDue(windows)),
+    largestKeys: largestKeys(core, "keyed", windows, () => 1, keyText),
     stats: () => {
       const groups = exports.keyedWindowCount(windows);
       return {

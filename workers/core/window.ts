@@ -3,6 +3,7 @@ import type { QueryPlan, ResultRow } from "../messages.ts";
 import { createCalendar, encodePage } from "./calendar.ts";
 import { createCapture, type StateAdoption, type StateCapture } from "./capture.ts";
 import type { BatchHandle } from "./codec.ts";
+import { type LargestKeys, largestKeys } from "./key-sizes.ts";
 import { keyTexts } from "./key-texts.ts";
 import { isKeyed } from "./keyed-plan.ts";
 import { createKeyedLocal, createKeyedWindows } from "./keyed-window.ts";
@@ -118,6 +119,8 @@ export interface Windows {
   readonly adoption: StateAdoption;
   /** The watermark, µs, that gives some of the memory back; null when none does. */
   nextCloseUs?(): bigint | null;
+  /** The keys that take most memory. */
+  readonly largestKeys: LargestKeys;
   /** Cost: a look at every open window. */
   stats(): WindowsStats;
   dispose(): void;
@@ -225,6 +228,7 @@ export function createWindows(core: CoreModule, plan: QueryPlan): Windows {
       const close = exports.windowsNextClose(windows);
       return close === NO_WINDOW ? null : close;
     },
+    largestKeys: largestKeys(core, "windows", windows, () => exports.windowsPaneCount(windows), keyText),
     stats: () => ({
       keys: exports.windowsKeyCount(windows),
       panes: exports.windowsPaneCount(windows),
