@@ -30,6 +30,8 @@ const KEY_BYTES = 250;
 /** Results and alerts have these priorities, as streams have theirs. */
 const RESULTS_PRIORITY = 1;
 const ALERTS_PRIORITY = 0;
+/** Of the cap: what is left free for a checkpoint at most. */
+const MOST_CHECKPOINT_SHARE = 1 / 8;
 const ANY_AGE = Number.POSITIVE_INFINITY;
 
 export interface KeeperParts {
@@ -78,6 +80,8 @@ export class BufferKeeper {
   #isFull = false;
   /** A checkpoint takes its room beside those that it replaces. */
   #checkpointBytes = 0;
+  /** Of the one that is being written. */
+  #pieceBytes = 0;
   /** The log's end when a checkpoint was last asked for, so that what it holds back can go; null: none is. */
   #awaitedSeq: number | null = null;
 
@@ -109,8 +113,7 @@ export class BufferKeeper {
   commit(operations: readonly CommitOperation[], nowUs: number): CommitOutcome[] {
     const bytes = operations.reduce((sum, operation) => sum + operationBytes(operation), 0);
     const hasBlocks = operations.some(isBlock);
-    for (const operation of operations)
-      if (operation.kind === "checkpoint") this.#checkpointBytes = operation.state.length;
+    for (const operation of operations) this.#countCheckpoint(operation);
     if (!this.#makeRoom(bytes, hasBlocks, nowUs) && hasBlocks) return this.#refuseBlocks(operations, nowUs);
     try {
       return this.#writer.commit(operations, nowUs);
@@ -187,8 +190,20 @@ export class BufferKeeper {
 
   /** The room of a commit counts as used: the level of giving up begins before there is none. */
   #share(use: BufferUse): number {
-    const headroom = this.#space.headroomBytes + this.#checkpointBytes;
-    return Math.max(0, (use.usedBytes + headroom) / Math.max(1, use.capacityBytes));
+    return Math.max(0, (use.usedBytes + this.#headroomBytes()) / Math.max(1, use.capacityBytes));
+  }
+
+  /** What commits of senders leave for what follows from their events: results, and the next checkpoint. */
+  #headroomBytes(): number {
+    const most = this.#space.capBytes * MOST_CHECKPOINT_SHARE;
+    return this.#space.headroomBytes + Math.min(this.#checkpointBytes, most);
+  }
+
+  #countCheckpoint(operation: CommitOperation): void {
+    if (operation.kind === "checkpoint-piece") this.#pieceBytes += operation.bytes.length;
+    if (operation.kind !== "checkpoint") return;
+    this.#checkpointBytes = operation.state.length + this.#pieceBytes;
+    this.#pieceBytes = 0;
   }
 
   #setLevel(level: BufferLevel, use: BufferUse, nowUs: number): void {
@@ -204,8 +219,7 @@ export class BufferKeeper {
   }
 
   #room(use: BufferUse, isForSenders: boolean): number {
-    const headroom = isForSenders ? this.#space.headroomBytes + this.#checkpointBytes : 0;
-    return use.capacityBytes - use.usedBytes - headroom;
+    return use.capacityBytes - use.usedBytes - (isForSenders ? this.#headroomBytes() : 0);
   }
 
   /** Whether so many bytes may be written. Deletes what may go until they may. */
@@ -214,7 +228,10 @@ export class BufferKeeper {
     this.#unmeasuredBytes -= bytes;
     if (this.#unmeasuredBytes >= 0) return true;
     while (true) {
-      const room = this.#room(this.#measure(nowUs), isForSenders) - bytes;
+      const use = this.#measure(nowUs);
+      // The commit stands in the log as a whole before the log is moved, and then in the database too.
+      const beyondLimit = Math.max(0, use.walBytes + bytes - this.#space.walLimitBytes);
+      const room = this.#room(use, isForSenders) - bytes - beyondLimit;
       if (room >= 0) {
         if (isForSenders) this.#isFull = false;
         this.#unmeasuredBytes = Math.min(UNMEASURED_BYTES, this.#space.capBytes * UNMEASURED_SHARE, room / 2);
