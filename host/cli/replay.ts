@@ -9,6 +9,7 @@ import { formatTime } from "../../workers/time-format.ts";
 import { portableCodec } from "../../workers/zstd.ts";
 import { parseTime } from "../api/times.ts";
 import type { Config } from "../config/config.ts";
+import { automaticQuery, automaticStream, queryPlan } from "../config/plans.ts";
 import { querySetOf, readQuerySet, type SetQuery, signatureOf } from "../pipeline/query-set.ts";
 import { CommandError, NodeClient, nodeUrl } from "./client.ts";
 import { dataDirectory, readConfig } from "./data-directory.ts";
@@ -99,6 +100,11 @@ function findQuery(
   const ofConfig = config === null ? [] : querySetOf(config, 0, { kind: "file" }).queries;
   const ofStore = stored === null ? [] : readQuerySet(stored).queries;
   const known = file !== undefined ? ofConfig : ofStore.length > 0 ? ofStore : ofConfig;
+  const set = file !== undefined || stored === null ? null : readQuerySet(stored);
+  const isAutomatic = set?.acceptsAnyStream === true && !ofStore.some(({ plan }) => plan.stream === stream);
+  const automatic = automaticQuery(stream);
+  if (isAutomatic && (query === undefined || query === automatic.name))
+    return queryPlan(automatic, automaticStream(stream), 1);
   const ofStream = known.filter(({ plan, from }) => plan.stream === stream && from === null);
   const found =
     query === undefined
