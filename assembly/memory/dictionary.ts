@@ -114,6 +114,11 @@ export class Dictionary {
     return this.entry(id).length;
   }
 
+  /** The first 16 bytes of a string, zero-padded. */
+  @inline prefix(id: u32): v128 {
+    return v128.load(changetype<usize>(this.entry(id)));
+  }
+
   /** The id of the string at `source`; interns a copy when it is new. */
   intern(source: usize, length: u32): u32 {
     if (length < BLOCK) return this.internShort(loadShort(source, length), length);

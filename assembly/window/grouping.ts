@@ -1,8 +1,8 @@
-import { Batch, FLAG_CLOCK_SKEW } from "../batch/batch";
+import { Batch, Column, FLAG_CLOCK_SKEW } from "../batch/batch";
 import { ByteBuffer } from "../memory/bytes";
 import { Dictionary } from "../memory/dictionary";
 import { UNCOVERED } from "./calendar";
-import { countCandidates, directColumn, findKeyColumns, writeKey } from "./group-key";
+import { countCandidates, directColumn, findKeyColumns, KeyTag, writeKey } from "./group-key";
 import { Plan } from "./plan";
 
 /** A group of one batch: a key in a slice of time, and its rows as a stretch of `Grouping.order`. */
@@ -20,20 +20,29 @@ export const GROUP_SIZE: u32 = offsetof<LocalGroup>();
 export const NO_GROUP: u32 = 0xffffffff;
 const UNSEEN: u32 = 0xffffffff;
 const FIRST_TABLE_SIZE: u32 = 64;
+/** Of a key of one text: the candidate's number, the tag, the text's length. */
+const TEXT_KEY_HEAD: u32 = 6;
 /** Room for a start; the dictionary may read 16 bytes. */
 const startBytes = memory.data(16, 8);
 
 /**
  * Sorts the rows of a batch by (window, key). Keys and windows are numbered in order of first appearance, groups
  * likewise; clock-skewed rows are in none. Cost: one look-up of the key a row (none when the key is a text column), one of
- * the group when the batch has several windows, and a counting sort.
+ * the group when the batch has several windows, and a counting sort. In a batch of one window, groups have the numbers of
+ * their keys.
  */
 @unmanaged
 export class Grouping {
   plan: Plan;
   columns: usize; // Column[candidates]
-  /** Keys as canonical bytes, by number. */
+  /** Keys as canonical bytes, by number, unless they are in `keyRun`. */
   keys: Dictionary;
+  /** Where text ids stand for the keys, nobody need look for one: they are listed as partials have them. */
+  keyRun: ByteBuffer;
+  keyStarts: ByteBuffer; // u32 by number: where its length stands in `keyRun`
+  isListed: u32;
+  /** 1: keys are looked for in `keys`. */
+  findsKeys: u32;
   scratch: ByteBuffer;
   keyOfText: ByteBuffer; // u32 by text id
   /** Where slices start as 8 bytes, by pane. */
@@ -52,6 +61,10 @@ export class Grouping {
     self.plan = plan;
     self.columns = heap.alloc(countCandidates(plan) * sizeof<usize>() + 1);
     self.keys = Dictionary.create();
+    self.keyRun = ByteBuffer.create(4096);
+    self.keyStarts = ByteBuffer.create(4096);
+    self.isListed = 0;
+    self.findsKeys = 0;
     self.scratch = ByteBuffer.create(256);
     self.keyOfText = ByteBuffer.create(4096);
     self.panes = Dictionary.create();
@@ -68,6 +81,8 @@ export class Grouping {
   dispose(): void {
     heap.free(this.columns);
     this.keys.dispose();
+    this.keyRun.dispose();
+    this.keyStarts.dispose();
     this.scratch.dispose();
     this.keyOfText.dispose();
     this.panes.dispose();
@@ -80,6 +95,20 @@ export class Grouping {
 
   @inline group(index: u32): LocalGroup {
     return changetype<LocalGroup>(this.groups.data + index * GROUP_SIZE);
+  }
+
+  @inline get keyCount(): u32 {
+    return this.isListed ? this.keyStarts.length >> 2 : this.keys.count;
+  }
+
+  @inline keyPointer(key: u32): usize {
+    if (!this.isListed) return this.keys.pointer(key);
+    return this.keyRun.data + load<u32>(this.keyStarts.data + (<usize>key << 2)) + 4;
+  }
+
+  @inline keyLength(key: u32): u32 {
+    if (!this.isListed) return this.keys.length(key);
+    return load<u32>(this.keyRun.data + load<u32>(this.keyStarts.data + (<usize>key << 2)));
   }
 
   @inline paneStart(index: u32): i64 {
@@ -107,6 +136,7 @@ export class Grouping {
     const isDirect = changetype<usize>(direct) != 0;
     const isGlobal = this.plan.slotCount == 0;
     if (isDirect) this.prepareTexts(direct.dictionary.count);
+    this.isListed = isDirect && !this.findsKeys ? 1 : 0;
     if (isGlobal) this.keys.intern(this.scratch.data, 0);
     const groupOfRow = this.groupOfRow.data;
     const times = batch.times;
@@ -115,6 +145,7 @@ export class Grouping {
     let start: i64 = 0;
     let end: i64 = i64.MIN_VALUE;
     let pane: u32 = 0;
+    let isOneWindow = true;
     for (let row: u32 = 0; row < batch.rows; row++) {
       const place = groupOfRow + (<usize>row << 2);
       if (load<u8>(flags + row) & FLAG_CLOCK_SKEW) {
@@ -126,15 +157,20 @@ export class Grouping {
         const slice = axis.sliceOf(time);
         start = axis.sliceStart(slice);
         end = axis.sliceStart(slice + 1);
+        const known = this.panes.count;
         pane = this.paneAt(start);
+        if (known == 1 && this.panes.count == 2) this.indexGroups(batch.rows);
+        isOneWindow = this.panes.count == 1;
       }
       let key: u32 = 0;
       if (isDirect) {
         const id = load<u32>(direct.cell(row));
         key = load<u32>(this.keyOfText.data + (<usize>id << 2));
-        if (key == UNSEEN) key = this.internRow(row, id);
+        if (key == UNSEEN) key = this.isListed ? this.listText(direct, id) : this.internRow(row, id);
       } else if (!isGlobal) key = this.internRow(row, UNSEEN);
-      const group = this.groupAt(key, pane);
+      let group = key;
+      if (!isOneWindow) group = this.groupAt(key, pane);
+      else if (key == this.groupCount) this.addGroup(key, pane);
       this.group(group).rows++;
       store<u32>(place, group);
     }
@@ -161,6 +197,8 @@ export class Grouping {
 
   private reset(rows: u32): void {
     this.keys.reset();
+    this.keyRun.reset();
+    this.keyStarts.reset();
     this.panes.reset();
     this.groups.reset();
     this.groupCount = 0;
@@ -168,6 +206,10 @@ export class Grouping {
     this.groupOfRow.reserve(rows << 2);
     this.order.reset();
     this.order.reserve(rows << 2);
+  }
+
+  /** Once there is a second window, groups are found by their key and window. */
+  private indexGroups(rows: u32): void {
     let size = FIRST_TABLE_SIZE;
     while (size < rows << 1) size <<= 1;
     if (size > this.groupMask + 1) {
@@ -176,6 +218,15 @@ export class Grouping {
     }
     this.groupMask = size - 1;
     memory.fill(this.groupTable, 0, <usize>size << 2);
+    for (let g: u32 = 0; g < this.groupCount; g++) {
+      let slot = this.slotOf(this.group(g).key, this.group(g).pane);
+      while (load<u32>(this.groupTable + (<usize>slot << 2)) != 0) slot = (slot + 1) & this.groupMask;
+      store<u32>(this.groupTable + (<usize>slot << 2), g + 1);
+    }
+  }
+
+  @inline private slotOf(key: u32, pane: u32): u32 {
+    return <u32>((((<u64>pane << 32) | <u64>key) * this.hashFactor) >> 32) & this.groupMask;
   }
 
   private prepareTexts(count: u32): void {
@@ -192,6 +243,24 @@ export class Grouping {
     return key;
   }
 
+  /** The number of the key that a text is, as `writeKey` writes it. Another text is another key, so none need be found. */
+  private listText(column: Column, id: u32): u32 {
+    const run = this.keyRun;
+    const length = column.dictionary.length(id);
+    const at = run.reserve(4 + TEXT_KEY_HEAD + max<u32>(length, 16));
+    store<u32>(at, TEXT_KEY_HEAD + length);
+    store<u8>(at, 0, 4);
+    store<u8>(at, <u8>KeyTag.Text, 5);
+    store<u32>(at, length, 6);
+    if (length <= 16) v128.store(at + 10, column.dictionary.prefix(id));
+    else memory.copy(at + 10, column.dictionary.pointer(id), length);
+    const key = this.keyStarts.length >> 2;
+    this.keyStarts.u32(run.length);
+    run.length += 4 + TEXT_KEY_HEAD + length;
+    store<u32>(this.keyOfText.data + (<usize>id << 2), key);
+    return key;
+  }
+
   private paneAt(start: i64): u32 {
     store<i64>(startBytes, start);
     return this.panes.intern(startBytes, 8);
@@ -199,17 +268,20 @@ export class Grouping {
 
   @inline private groupAt(key: u32, pane: u32): u32 {
     const mask = this.groupMask;
-    let slot = <u32>((((<u64>pane << 32) | <u64>key) * this.hashFactor) >> 32) & mask;
+    let slot = this.slotOf(key, pane);
     while (true) {
       const stored = load<u32>(this.groupTable + (<usize>slot << 2));
-      if (stored == 0) return this.insertGroup(slot, key, pane);
+      if (stored == 0) {
+        store<u32>(this.groupTable + (<usize>slot << 2), this.groupCount + 1);
+        return this.addGroup(key, pane);
+      }
       const group = this.group(stored - 1);
       if (group.key == key && group.pane == pane) return stored - 1;
       slot = (slot + 1) & mask;
     }
   }
 
-  private insertGroup(slot: u32, key: u32, pane: u32): u32 {
+  private addGroup(key: u32, pane: u32): u32 {
     const index = this.groupCount++;
     this.groups.reserve(GROUP_SIZE);
     this.groups.length += GROUP_SIZE;
@@ -217,7 +289,6 @@ export class Grouping {
     group.key = key;
     group.pane = pane;
     group.rows = 0;
-    store<u32>(this.groupTable + (<usize>slot << 2), index + 1);
     return index;
   }
 }

@@ -7,7 +7,7 @@ import { ByteBuffer } from "../memory/bytes";
 import { Dictionary, NOT_INTERNED } from "../memory/dictionary";
 import { MAX_RAW_VALUES, writeRaw, writeState } from "../state/field-state";
 import { Grouping, NO_GROUP } from "./grouping";
-import { PARTIAL_VERSION } from "./partial";
+import { GROUP_ENTRY_BYTES, PARTIAL_VERSION } from "./partial";
 import { Plan, WILDCARD_FAMILIES } from "./plan";
 import { addTypedRows, typedFamilies } from "./typed-rows";
 
@@ -25,6 +25,8 @@ class Source {
   /** The families that take the column's values as they are, see `typed-rows.ts`; and the column. */
   typed: u32;
   column: Column;
+  /** 1: every row has a number, and a handful of them are written as they are. */
+  isPlain: u32;
 }
 
 const SOURCE_SIZE: u32 = offsetof<Source>();
@@ -134,7 +136,11 @@ export class Local {
   writeKeys(): void {
     const out = this.out;
     const keys = this.grouping.keys;
-    out.u32(keys.count);
+    out.u32(this.grouping.keyCount);
+    if (this.grouping.isListed) {
+      out.append(this.grouping.keyRun.data, this.grouping.keyRun.length);
+      return;
+    }
     for (let key: u32 = 0; key < keys.count; key++) {
       const length = keys.length(key);
       const at = out.reserve(4 + length);
@@ -160,10 +166,12 @@ export class Local {
       out.u32(to - from);
       const lengthAt = out.length;
       out.u32(0);
-      for (let i = from; i < to; i++) {
+      let entry = out.reserve((to - from) * GROUP_ENTRY_BYTES);
+      out.length += (to - from) * GROUP_ENTRY_BYTES;
+      for (let i = from; i < to; i++, entry += GROUP_ENTRY_BYTES) {
         const group = grouping.group(load<u32>(members + (i << 2)));
-        out.u32(group.key);
-        out.u32(group.rows);
+        store<u32>(entry, group.key);
+        store<u32>(entry, group.rows, 4);
       }
       const statesAt = out.length;
       for (let i = from; i < to; i++) {
@@ -212,6 +220,10 @@ export class Local {
   writeField(batch: Batch, field: u32, rows: usize, rowCount: u32): void {
     const layout = this.plan.layout(field);
     const source = changetype<Source>(this.sources.data + field * SOURCE_SIZE);
+    if (source.isPlain && rowCount <= MAX_RAW_VALUES) {
+      writeFew(this.out, source.values, rows, rowCount);
+      return;
+    }
     const values = this.values.data;
     const times = this.times.data;
     let n: u32 = 0;
@@ -264,11 +276,15 @@ export class Local {
       source.others = 0;
       source.owned = 0;
       source.typed = 0;
+      source.isPlain = 0;
       const column = plan.field(f).columnOf(batch);
       if (changetype<usize>(column) == 0) continue;
       source.column = column;
       if (plan.layout(f).families & MORE) source.typed = typedFamilies(plan.layout(f), column, batch.rows);
-      this.prepareSource(source, column, batch.rows, (plan.layout(f).families & OTHERS) != 0);
+      const families = plan.layout(f).families;
+      this.prepareSource(source, column, batch.rows, (families & OTHERS) != 0);
+      const isWhole = source.values != 0 && (source.valid | source.others) == 0;
+      if (isWhole && (source.typed | (families & TIMED)) == 0 && families & ~OTHERS) source.isPlain = 1;
     }
   }
 
@@ -357,13 +373,25 @@ export class Local {
         group.rows = 0;
         name.reset();
         name.u64(grouping.paneStart(group.pane));
-        name.append(grouping.keys.pointer(group.key), grouping.keys.length(group.key));
+        name.append(grouping.keyPointer(group.key), grouping.keyLength(group.key));
         group.end = names.find(name.data, name.length) == NOT_INTERNED ? 0 : 1;
       }
       store<u8>(mask + row, <u8>group.end);
     }
     names.dispose();
   }
+}
+
+/** As `writeRaw`, straight from the column. */
+@inline
+function writeFew(out: ByteBuffer, values: usize, rows: usize, rowCount: u32): void {
+  const at = out.reserve(1 + (rowCount << 3));
+  store<u8>(at, <u8>rowCount);
+  for (let i: u32 = 0; i < rowCount; i++) {
+    const row = load<u32>(rows + (<usize>i << 2));
+    store<f64>(at + (<usize>i << 3), load<f64>(values + (<usize>row << 3)), 1);
+  }
+  out.length += 1 + (rowCount << 3);
 }
 
 /** Copies the rows' numbers to `to`, without those that are missing; returns how many there are. */

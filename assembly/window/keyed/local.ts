@@ -117,7 +117,9 @@ export class KeyedLocal {
   /** Marks the rows of the keys and spans of time that `wanted` lists, see `KeyedWindows.refuse`: u8 by row at `mask`. */
   maskLate(batch: Batch, wanted: usize, length: u32, mask: usize): void {
     const grouping = this.local.grouping;
+    grouping.findsKeys = 1;
     grouping.number(batch);
+    grouping.findsKeys = 0;
     grouping.sort(batch.rows);
     memory.fill(mask, 0, batch.rows);
     // Without windows, the groups' numbers are not always those of their keys.
