@@ -55,7 +55,8 @@ export async function replay(stream: string, options: ReplayOptions): Promise<vo
   let sink: Sink | null = null;
   const progress = new Progress(null);
   try {
-    const masters = config.encryption === undefined ? null : await loadKeys(config.encryption);
+    const encryption = config?.encryption;
+    const masters = encryption === undefined ? null : await loadKeys(encryption);
     reader = new Reader(
       dataDirectory(options.data, () => config),
       masters,
