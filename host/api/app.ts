@@ -4,6 +4,7 @@ import { routePath } from "hono/route";
 import type { Logger } from "pino";
 import { MillraceError } from "../../workers/errors.ts";
 import type { Config } from "../config/config.ts";
+import type { Encryption } from "../encryption/encryption.ts";
 import { BodyReader } from "../ingest/body.ts";
 import { postEvents } from "../ingest/http.ts";
 import type { BufferSource } from "../observe/buffer-metrics.ts";
@@ -45,6 +46,7 @@ export interface AppParts {
   /** Left out where the configuration cannot be changed. */
   readonly reloader?: Pick<Reloader, "put" | "putTable">;
   readonly buffer?: BufferSource;
+  readonly encryption?: Pick<Encryption, "status">;
 }
 
 export type App = Hono<{ Bindings: HttpBindings }>;
@@ -94,7 +96,7 @@ function addInputRoutes(app: App, { config, engine, reads, metrics }: AppParts):
 
 /** What the pipeline knows by itself. It answers even when windows stand still: that is when one looks. */
 function addStateRoutes(app: App, parts: AppParts): void {
-  const { config, engine, metrics, reloader, buffer } = parts;
+  const { config, engine, metrics, reloader, buffer, encryption } = parts;
   app.get("/v1/streams", async (context) => {
     await settleInTime(engine, STATE_SETTLE_MS);
     return context.json({ streams: engine.streams().map(describeStream) });
@@ -137,7 +139,7 @@ function addStateRoutes(app: App, parts: AppParts): void {
   });
   app.get("/v1/status", async (context) => {
     const isSettled = await settleInTime(engine, STATE_SETTLE_MS);
-    return context.json(describeNode(config, engine, isSettled, buffer?.report ?? null));
+    return context.json(describeNode(config, engine, isSettled, buffer?.report ?? null, encryption));
   });
   app.get("/v1/tables", (context) => context.json(listTables(engine)));
   app.get("/v1/tables/:table", (context) => readTableRows(context, engine));

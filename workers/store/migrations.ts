@@ -227,4 +227,15 @@ export const MIGRATIONS: readonly string[] = [
   ALTER TABLE checkpoints ADD COLUMN last_segment INTEGER;
   ALTER TABLE checkpoints ADD COLUMN pieces INTEGER;
   `,
+  // Keys of sealed values, wrapped; and how far what was stored before there were any is sealed.
+  `
+  CREATE TABLE seal_keys (
+    id INTEGER PRIMARY KEY,
+    purpose TEXT NOT NULL,
+    master TEXT NOT NULL,
+    wrapped BLOB NOT NULL,
+    uses INTEGER NOT NULL
+  );
+  CREATE TABLE seal_progress (kind TEXT PRIMARY KEY, after_id INTEGER NOT NULL, last_id INTEGER NOT NULL) WITHOUT ROWID;
+  `,
 ];
