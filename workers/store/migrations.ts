@@ -227,4 +227,6 @@ export const MIGRATIONS: readonly string[] = [
   ALTER TABLE checkpoints ADD COLUMN last_segment INTEGER;
   ALTER TABLE checkpoints ADD COLUMN pieces INTEGER;
   `,
+  // The newest event that is not held any more as it came; null: all are.
+  "ALTER TABLE streams ADD COLUMN gone_us INTEGER",
 ];
