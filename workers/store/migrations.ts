@@ -238,4 +238,6 @@ export const MIGRATIONS: readonly string[] = [
   );
   CREATE TABLE seal_progress (kind TEXT PRIMARY KEY, after_id INTEGER NOT NULL, last_id INTEGER NOT NULL) WITHOUT ROWID;
   `,
+  // The newest event that is not held any more as it came; null: all are.
+  "ALTER TABLE streams ADD COLUMN gone_us INTEGER",
 ];

@@ -237,18 +237,19 @@ export class Reader {
     ).all(stream, afterSeq, beforeSeq, limit) as { seq: number; count: number; arrivalUs: number }[];
   }
 
-  /** Every block of a stream, in the order of seq. */
+  /** Every block of a stream's events as they came, in the order of seq. */
   blocksOfStream(stream: string): BlockRange[] {
     return this.#prepare(
       "SELECT seq, count, min_us AS minUs, max_us AS maxUs FROM blocks" +
-        " WHERE stream_id = (SELECT id FROM streams WHERE name = ?) ORDER BY seq",
+        " WHERE stream_id = (SELECT id FROM streams WHERE name = ?) AND resolution_us = 0 ORDER BY seq",
     ).all(stream) as BlockRange[];
   }
 
   /** The greatest seq below one that a block of the stream has. */
   lastBlockBefore(stream: string, seq: number): number | null {
     const row = this.#prepare(
-      "SELECT max(seq) AS seq FROM blocks WHERE stream_id = (SELECT id FROM streams WHERE name = ?) AND seq < ?",
+      "SELECT max(seq) AS seq FROM blocks WHERE stream_id = (SELECT id FROM streams WHERE name = ?) AND seq < ?" +
+        " AND resolution_us = 0",
     ).get(stream, seq) as { seq: number | null };
     return row.seq;
   }
@@ -259,9 +260,15 @@ export class Reader {
     return (row as { seq: number; body: string } | undefined) ?? null;
   }
 
-  /** How many events a block has; null when it is gone. */
+  /** The newest event time of what is not held any more as it came (µs); null: everything is. */
+  goneUs(stream: string): number | null {
+    const row = this.#prepare("SELECT gone_us AS goneUs FROM streams WHERE name = ?").get(stream);
+    return (row as { goneUs: number | null } | undefined)?.goneUs ?? null;
+  }
+
+  /** How many events a block has; null when it is gone, or events are not there any more as they came. */
   eventsOf(seq: number): number | null {
-    const row = this.#prepare("SELECT count FROM blocks WHERE seq = ?").get(seq) as
+    const row = this.#prepare("SELECT count FROM blocks WHERE seq = ? AND resolution_us = 0").get(seq) as
       | { count: number }
       | undefined;
     return row?.count ?? null;

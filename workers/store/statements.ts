@@ -35,8 +35,9 @@ const SQL = {
     "UPDATE streams SET accepted = accepted + ?, dead_lettered = dead_lettered + ?, held = held + ? WHERE id = ?",
   countLoss:
     "UPDATE streams SET held = held - ?, downsampled = downsampled + ?, given_up = given_up + ?, expired = expired + ?," +
-    " corrupt = corrupt + ? WHERE id = ?",
-  countEvicted: "UPDATE streams SET held = held - ?, evicted = evicted + ? WHERE id = ?",
+    " corrupt = corrupt + ?, gone_us = max(coalesce(gone_us, ?), ?) WHERE id = ?",
+  countEvicted:
+    "UPDATE streams SET held = held - ?, evicted = evicted + ?, gone_us = max(coalesce(gone_us, ?), ?) WHERE id = ?",
   countLate: "UPDATE streams SET late = late + ? WHERE id = ?",
   countSkewed: "UPDATE streams SET clock_skewed = clock_skewed + ? WHERE id = ?",
   describeStreams:
