@@ -26,6 +26,7 @@ import type {
   WindowStats,
 } from "./messages.ts";
 import { moveWith, release } from "./move.ts";
+import type { Closing } from "./query/corrected-query.ts";
 import { packResults } from "./result-rows.ts";
 import { ResultStream } from "./result-stream.ts";
 import { WindowCheckpoints } from "./window-checkpoints.ts";
@@ -434,6 +435,38 @@ export function clocks(task: { readonly stream: string; readonly limit: number }
   return { sources: sourcesOf(stream), slowest: stream.clocks.slowest(), devices };
 }
 
+/** Up to where the windows of queries are closed; a query that is not there has none that are. */
+export function closings(
+  asked: readonly { readonly queryId: number; readonly keys: readonly Uint8Array[] | null }[],
+): readonly Closing[] {
+  const open: Closing = { watermarkUs: null, sinceUs: null, keyClocks: null };
+  return asked.map(({ queryId, keys }) => {
+    const stream = [...streams.values()].find(({ queries }) =>
+      queries.some(({ plan }) => plan.id === queryId),
+    );
+    const query = stream?.queries.find(({ plan }) => plan.id === queryId);
+    if (stream === undefined || query === undefined) return open;
+    const { windows, sinceUs } = query;
+    const clockOf = (key: Uint8Array): number | null => {
+      const clock = windows.clockUs?.(key) ?? null;
+      return clock === null ? null : Number(clock);
+    };
+    const keyClocks =
+      keys === null ? null : new Map(keys.map((key) => [Buffer.from(key).toString("latin1"), clockOf(key)]));
+    return { watermarkUs: known(stream.watermarkUs), sinceUs, keyClocks };
+  });
+}
+
+/** Counts results that were corrected afterwards for the alerts over them: what these told is settled. */
+export function ignoreRevisions(rows: readonly { readonly query: string; readonly count: number }[]): void {
+  for (const { query, count } of rows)
+    for (const { alerts } of streams.values()) alerts.ignoreRevisions(query, count);
+}
+
+function known(us: bigint | undefined): number | null {
+  return us === undefined || us === BEFORE_ALL_TIME ? null : Number(us);
+}
+
 function mergeBlock(
   stream: StreamWindows,
   entry: ApplyEntry & { kind: "block" },
@@ -481,8 +514,6 @@ function explicitWatermark(stream: StreamWindows, timeUs: number | "end"): bigin
 
 function clockOf(name: string): ApplyResult["watermarks"][number] {
   const stream = streams.get(name);
-  const known = (us: bigint | undefined): number | null =>
-    us === undefined || us === BEFORE_ALL_TIME ? null : Number(us);
   return {
     stream: name,
     watermarkUs: known(shownWatermark(stream)),

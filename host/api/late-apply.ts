@@ -1,8 +1,12 @@
 import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
+import { explainKind } from "../../workers/query/correctable.ts";
+import type { CorrectedQuery } from "../../workers/query/corrected-query.ts";
+import type { CorrectionTask, LateSelection } from "../../workers/query/correction.ts";
 import type { BodyReader } from "../ingest/body.ts";
 import { refuseUnread } from "../ingest/refuse-unread.ts";
 import type { Engine } from "../pipeline/engine.ts";
+import { flatten, type QueryTree } from "../pipeline/query-tree.ts";
 import { badStreamName, isStreamName, type Problem, unavailable, unknownStream } from "./problem.ts";
 import type { HistoryReads } from "./reads.ts";
 import { type LateApplyAnswer, schemas } from "./schemas.ts";
@@ -11,9 +15,6 @@ import { settleInTime } from "./settle.ts";
 const MAX_BYTES = 4_096;
 /** Steps of one request: each reads the blocks of the windows it corrects, on the thread that serves other reads. */
 const STEPS = 8;
-
-/** Without a watermark no window is closed. */
-const BEFORE_ALL_US = Number.MIN_SAFE_INTEGER;
 
 export interface LateApplyParts {
   readonly engine: Engine;
@@ -55,10 +56,7 @@ async function applyLate(
   includesSkewed: boolean,
   after: number | null,
 ): Promise<LateApplyAnswer | Problem> {
-  // In this order: what this watermark has closed has then given all the results of its own, and these are stored.
-  const state = engine.stream(stream);
-  if (state === null) return unknownStream(stream);
-  if (!(await settleInTime(engine))) return notSettled;
+  if (engine.stream(stream) === null) return unknownStream(stream);
   const answer: LateApplyAnswer = {
     applied: 0,
     revisions: 0,
@@ -67,10 +65,12 @@ async function applyLate(
     refused: [],
     next: after,
   };
-  const watermarkUs = state.watermarkUs ?? BEFORE_ALL_US;
-  const task = { stream, plans: engine.plans(stream), watermarkUs, includesSkewed };
   for (let step = 0; step < STEPS; step++) {
-    const { rows, lateIds, events, ...done } = await reads.correct({ ...task, afterId: answer.next ?? 0 });
+    const selection = { stream, includesSkewed, afterId: answer.next ?? 0 };
+    const task = await closedAt(engine, reads, selection);
+    // After the clocks were read: what they have closed has then given all results of its own, and these are stored.
+    if (!(await settleInTime(engine))) return notSettled;
+    const { rows, lateIds, events, ...done } = await reads.correct(task);
     if (rows.length > 0 || lateIds.length > 0) await engine.correct(stream, rows, lateIds);
     answer.applied += events;
     answer.revisions += rows.length;
@@ -81,6 +81,38 @@ async function applyLate(
     if (done.nextId === null) break;
   }
   return answer;
+}
+
+/** A step's late events, the queries as they are now, and up to where their windows are closed. */
+async function closedAt(
+  engine: Engine,
+  reads: HistoryReads,
+  selection: LateSelection,
+): Promise<CorrectionTask> {
+  const trees = engine.queryTrees(selection.stream);
+  const used = new Set(trees.flatMap(({ plan }) => plan.expressions?.tables ?? []));
+  const tables = [...(engine.config().tables?.values() ?? [])].flatMap(({ data }) =>
+    used.has(data.name) ? [data] : [],
+  );
+  const plans = trees.flatMap(({ plan }) =>
+    plan.keyClock === undefined || explainKind(plan, false) !== null || plan.window.kind === "none"
+      ? []
+      : [plan],
+  );
+  const late = plans.length === 0 ? null : await reads.lateKeys({ ...selection, plans, tables });
+  const asked = flatten(trees).map(({ plan: { id } }) => {
+    const index = plans.findIndex((plan) => plan.id === id);
+    return { queryId: id, keys: late?.keys[index] ?? null };
+  });
+  const closings = await engine.closings(asked);
+  const byId = new Map(asked.map(({ queryId }, index) => [queryId, closings[index]!]));
+  const place = ({ plan, results, above }: QueryTree): CorrectedQuery => ({
+    plan,
+    results,
+    closing: byId.get(plan.id)!,
+    above: above.map(place),
+  });
+  return { ...selection, queries: trees.map(place), untilId: late?.untilId ?? null, tables };
 }
 
 /** No body is an empty object: every setting has a default. */

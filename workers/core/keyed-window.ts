@@ -34,6 +34,7 @@ interface KeyedExports {
   keyedLastEnd(windows: number): bigint;
   keyedNextDue(windows: number): bigint;
   keyedEarliestClock(windows: number): bigint;
+  keyedClock(windows: number): bigint;
   keyedKey(windows: number, key: number): number;
   keyedKeyLength(windows: number, key: number): number;
   keyedKeyGeneration(windows: number): number;
@@ -131,7 +132,13 @@ export function createKeyedWindows(core: CoreModule, plan: QueryPlan): Windows {
     lastEndUs: () => known(exports.keyedLastEnd(windows)),
     ...(plan.keyClock === undefined
       ? {}
-      : { earliestClockUs: () => known(exports.keyedEarliestClock(windows)) }),
+      : {
+          earliestClockUs: () => known(exports.keyedEarliestClock(windows)),
+          clockUs: (key: Uint8Array) => {
+            input(key);
+            return known(exports.keyedClock(windows));
+          },
+        }),
     snapshot: () => {
       const at = exports.keyedSnapshot(windows);
       return copyOut(core, at, exports.keyedOutputLength(windows));

@@ -107,6 +107,8 @@ export interface Windows {
   lastClosed?(): readonly WindowOfKey[];
   /** Where keys have clocks: the earliest clock of a key with an open window, or null when none has one. */
   earliestClockUs?(): bigint | null;
+  /** Where keys have clocks: that of a key by its bytes, as partials have them; null when it has none yet. */
+  clockUs?(key: Uint8Array): bigint | null;
   /** The state. Equal states give equal bytes, whatever the order of what led to them. */
   snapshot(): Uint8Array<ArrayBuffer>;
   /**

@@ -1,4 +1,5 @@
 import { touchGroup } from "../../state/keyed-capture";
+import { NOT_INTERNED } from "../../memory/dictionary";
 import { BEFORE_ALL, CLOCKED, HELD, KeyedGroup, OPEN } from "./group";
 import { KeyedWindows } from "./windows";
 
@@ -68,4 +69,10 @@ export function earliestClock(windows: KeyedWindows): i64 {
     }
   }
   return BEFORE_ALL;
+}
+
+/** The clock that a block with the key would be merged under, but for the stream's. */
+export function clockOfKey(windows: KeyedWindows, name: usize, length: u32): i64 {
+  const key = windows.keys.dictionary.find(name, length);
+  return key == NOT_INTERNED || key >= windows.groupCount ? windows.forgottenUs : windows.group(key).clockUs;
 }
