@@ -1,12 +1,9 @@
 import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
-import { explainKind } from "../../workers/query/correctable.ts";
-import type { CorrectedQuery } from "../../workers/query/corrected-query.ts";
-import type { CorrectionTask, LateSelection } from "../../workers/query/correction.ts";
 import type { BodyReader } from "../ingest/body.ts";
 import { refuseUnread } from "../ingest/refuse-unread.ts";
 import type { Engine } from "../pipeline/engine.ts";
-import { flatten, type QueryTree } from "../pipeline/query-tree.ts";
+import { correctionTask } from "./correction-task.ts";
 import { badStreamName, isStreamName, type Problem, unavailable, unknownStream } from "./problem.ts";
 import type { HistoryReads } from "./reads.ts";
 import { type LateApplyAnswer, schemas } from "./schemas.ts";
@@ -67,7 +64,7 @@ async function applyLate(
   };
   for (let step = 0; step < STEPS; step++) {
     const selection = { stream, includesSkewed, afterId: answer.next ?? 0 };
-    const task = await closedAt(engine, reads, selection);
+    const task = await correctionTask(engine, reads, selection);
     // After the clocks were read: what they have closed has then given all results of its own, and these are stored.
     if (!(await settleInTime(engine))) return notSettled;
     const { rows, lateIds, events, ...done } = await reads.correct(task);
@@ -81,38 +78,6 @@ async function applyLate(
     if (done.nextId === null) break;
   }
   return answer;
-}
-
-/** A step's late events, the queries as they are now, and up to where their windows are closed. */
-async function closedAt(
-  engine: Engine,
-  reads: HistoryReads,
-  selection: LateSelection,
-): Promise<CorrectionTask> {
-  const trees = engine.queryTrees(selection.stream);
-  const used = new Set(trees.flatMap(({ plan }) => plan.expressions?.tables ?? []));
-  const tables = [...(engine.config().tables?.values() ?? [])].flatMap(({ data }) =>
-    used.has(data.name) ? [data] : [],
-  );
-  const plans = trees.flatMap(({ plan }) =>
-    plan.keyClock === undefined || explainKind(plan, false) !== null || plan.window.kind === "none"
-      ? []
-      : [plan],
-  );
-  const late = plans.length === 0 ? null : await reads.lateKeys({ ...selection, plans, tables });
-  const asked = flatten(trees).map(({ plan: { id } }) => {
-    const index = plans.findIndex((plan) => plan.id === id);
-    return { queryId: id, keys: late?.keys[index] ?? null };
-  });
-  const closings = await engine.closings(asked);
-  const byId = new Map(asked.map(({ queryId }, index) => [queryId, closings[index]!]));
-  const place = ({ plan, results, above }: QueryTree): CorrectedQuery => ({
-    plan,
-    results,
-    closing: byId.get(plan.id)!,
-    above: above.map(place),
-  });
-  return { ...selection, queries: trees.map(place), untilId: late?.untilId ?? null, tables };
 }
 
 /** No body is an empty object: every setting has a default. */
