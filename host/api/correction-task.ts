@@ -7,15 +7,13 @@ import type { HistoryReads } from "./reads.ts";
 
 /** A step's late events, the queries as they are now, and up to where their windows are closed. */
 export async function correctionTask(
-  engine: Pick<Engine, "queryTrees" | "closings" | "config">,
+  engine: Pick<Engine, "queryTrees" | "closings" | "tables">,
   reads: Pick<HistoryReads, "lateKeys">,
   selection: LateSelection,
 ): Promise<CorrectionTask> {
   const trees = engine.queryTrees(selection.stream);
   const used = new Set(trees.flatMap(({ plan }) => plan.expressions?.tables ?? []));
-  const tables = [...(engine.config().tables?.values() ?? [])].flatMap(({ data }) =>
-    used.has(data.name) ? [data] : [],
-  );
+  const tables = engine.tables().filter(({ name }) => used.has(name));
   const plans = trees.flatMap(({ plan }) =>
     plan.keyClock === undefined || explainKind(plan, false) !== null || plan.window.kind === "none"
       ? []

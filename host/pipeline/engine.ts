@@ -6,6 +6,7 @@ import type {
   SchemaField,
   SkewedDevice,
   SourceCounts,
+  TableData,
 } from "../../workers/messages.ts";
 import type { Closing } from "../../workers/query/corrected-query.ts";
 import type { ClockReport } from "../../workers/window.ts";
@@ -168,6 +169,8 @@ export interface Engine {
   query(name: string): QueryState | null;
   /** The definitions of a stream's queries as the window engine has them, and of those over their results. */
   queryTrees(stream: string): readonly QueryTree[];
+  /** The rows that tables have now. */
+  tables(): readonly TableData[];
   /** Up to where the windows of queries are closed, in the order asked; with the clocks of keys, where any are named. */
   closings(
     asked: readonly { readonly queryId: number; readonly keys: readonly Uint8Array[] | null }[],

@@ -352,6 +352,10 @@ class Pipeline implements Engine {
     return stream === undefined ? [] : queryTrees(stream);
   }
 
+  tables(): ReturnType<Engine["tables"]> {
+    return this.#registry.tables;
+  }
+
   closings(asked: Parameters<Engine["closings"]>[0]): ReturnType<Engine["closings"]> {
     return this.#windows.closings(asked);
   }

@@ -6,7 +6,7 @@ import { Random } from "../support/random.ts";
 import { StoredNode } from "../support/stored-node.ts";
 import { makeTempDir } from "../support/temp-dir.ts";
 
-const RUNS = Number(process.env.MILLRACE_RUNS ?? 120);
+const RUNS = Number(process.env.MILLRACE_RUNS ?? 60);
 const SECOND_US = 1_000_000;
 const START_US = 1_767_225_600 * SECOND_US;
 

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { valueSymbol } from "piscina";
 import { correctionTask } from "../../host/api/correction-task.ts";
-import type { Config } from "../../host/config/config.ts";
 import { parseConfig } from "../../host/config/load.ts";
 import { resultsSetup } from "../../host/config/plans.ts";
 import { queryTrees } from "../../host/pipeline/query-tree.ts";
@@ -33,7 +32,6 @@ export type Applied = Pick<CorrectionStep, "events" | "waitingEvents" | "refused
  */
 export class StoredNode {
   readonly #stream = "s";
-  readonly #config: Config;
   readonly #registry: StreamRegistry;
   readonly #store: Store;
   readonly #dir: string;
@@ -42,7 +40,6 @@ export class StoredNode {
     const loaded = parseConfig(yaml, "test.yaml");
     assert.ok(loaded.ok, loaded.ok ? "" : JSON.stringify(loaded.problems));
     this.#dir = dir;
-    this.#config = loaded.config;
     this.#registry = new StreamRegistry(loaded.config);
     this.#store = Store.open(dir);
     open(dir);
@@ -110,7 +107,7 @@ export class StoredNode {
     const engine = {
       queryTrees: () => queryTrees(this.#running()),
       closings: (asked: Parameters<typeof closings>[0]) => Promise.resolve(closings(asked)),
-      config: () => this.#config,
+      tables: () => this.#registry.tables,
     };
     const reads = {
       lateKeys: (task: Parameters<typeof lateKeys>[0]) => Promise.resolve(expected(lateKeys(task))),
@@ -179,7 +176,7 @@ export class StoredNode {
     this.#store.writer.commit([{ kind: "results", rows: unpackResults(rows) }], 0);
     for (const { seq, groups } of late) {
       assert.ok(block !== null);
-      const found = extractLate({ stream: this.#stream, setup: null, block, groups });
+      const found = extractLate({ stream: this.#stream, setup: null, block, groups, former: null });
       if (found !== null)
         this.#store.writer.commit(
           [{ kind: "late", stream: this.#stream, sourceSeq: seq, block: copyOf(found), atUs: 0 }],

@@ -129,6 +129,10 @@ export class MemoryEngine implements Engine {
     return [];
   }
 
+  tables(): readonly [] {
+    return [];
+  }
+
   closings(): Promise<readonly []> {
     return Promise.resolve([]);
   }

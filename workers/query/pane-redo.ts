@@ -5,7 +5,14 @@ import type { QueryPlan, ResultRow } from "../messages.ts";
 import { type Closing, clockOf } from "./corrected-query.ts";
 import type { KeySpan } from "./partial-groups.ts";
 import type { Recomputation, WantedKey } from "./recomputation.ts";
-import { type AffectedWindow, type Owner, type Redo, type ResultStore, windowId } from "./redo.ts";
+import {
+  type AffectedWindow,
+  type Owner,
+  type Redo,
+  type ResultStore,
+  type WindowPlace,
+  windowId,
+} from "./redo.ts";
 import { joinRanges, type TimeRange } from "./time-range.ts";
 import { windowsOfSlice } from "./window-reach.ts";
 
@@ -87,7 +94,7 @@ export class PaneRedo implements Redo {
       [...windows.values()].map(({ fromUs, toUs, owners }) => {
         const window = { query, startUs: fromUs, endUs: toUs, key: text };
         const after = shown.get(windowId(window)) ?? null;
-        return { owners, before: this.#before(window), after };
+        return { owners, place: window, before: this.#before(window), after };
       }),
     );
     this.#wanted = [];
@@ -102,7 +109,7 @@ export class PaneRedo implements Redo {
     this.#engine.dispose();
   }
 
-  #before(window: Pick<ResultRow, "query" | "startUs" | "endUs" | "key">): ResultRow | null {
+  #before(window: WindowPlace): ResultRow | null {
     const latest = this.#store.latestResult(window);
     if (latest === null || latest.retracted) return null;
     return { ...window, values: latest.values, revision: latest.revision, kind: "late" };

@@ -6,7 +6,7 @@ import type { TimeRange } from "./time-range.ts";
 /** What a correction reads of the results: `Reader` is one. */
 export interface ResultStore {
   latestResult(
-    row: Pick<ResultRow, "query" | "startUs" | "key" | "endUs">,
+    row: WindowPlace,
   ): { readonly revision: number; readonly values: string; readonly retracted: boolean } | null;
   results(filter: {
     readonly query: string;
@@ -30,9 +30,13 @@ interface ResultCursor {
 /** The late block that asks for a correction. */
 export type Owner = number;
 
+/** A window of a key of a query. */
+export type WindowPlace = Pick<ResultRow, "query" | "startUs" | "endUs" | "key">;
+
 /** A closed window of a key that lacks events, or may. */
 export interface AffectedWindow {
   readonly owners: ReadonlySet<Owner>;
+  readonly place: WindowPlace;
   /** The latest result as it is stored; null: none, or retracted. */
   readonly before: ResultRow | null;
   /** As it is with all its events; null: no result. */
@@ -69,6 +73,25 @@ export function revise(store: ResultStore, { before, after }: AffectedWindow): R
   const latest = store.latestResult(row);
   const next = { ...row, revision: latest === null ? 0 : latest.revision + 1, kind: "late" as const };
   return [after === null ? { ...next, values: "{}", retracted: true as const } : next];
+}
+
+/** All results that a window has had, but early ones and retractions. */
+export function pastResults(store: ResultStore, { query, startUs, endUs, key }: WindowPlace): ResultRow[] {
+  const range = { fromUs: startUs, toUs: startUs + 1 };
+  return store
+    .results({
+      query,
+      ...range,
+      key,
+      kind: null,
+      revisions: "all",
+      limit: Number.MAX_SAFE_INTEGER,
+      after: null,
+    })
+    .filter((row) => {
+      const isSame = row.startUs === startUs && row.endUs === endUs && row.key === key;
+      return isSame && row.kind !== "early" && row.retracted !== true;
+    });
 }
 
 export function windowId({ startUs, endUs, key }: Pick<ResultRow, "startUs" | "endUs" | "key">): string {

@@ -2,7 +2,15 @@ import type { CoreModule } from "../core/module.ts";
 import type { ResultRow } from "../messages.ts";
 import { ResultStream } from "../result-stream.ts";
 import type { CorrectedQuery } from "./corrected-query.ts";
-import { type AffectedWindow, type Owner, type Redo, type ResultStore, revise, windowId } from "./redo.ts";
+import {
+  type AffectedWindow,
+  type Owner,
+  pastResults,
+  type Redo,
+  type ResultStore,
+  revise,
+  windowId,
+} from "./redo.ts";
 import { joinRanges, type TimeRange } from "./time-range.ts";
 
 /** Results read at once. */
@@ -35,7 +43,7 @@ export function correctAbove(
     // Its windows stay as they are, as those over events do: see `explainKind`.
     if (query.plan.window.kind === "count" || query.plan.window.kind === "none") continue;
     const redo = redoOf(query);
-    noteChanges(redo, source, affected);
+    noteChanges(store, redo, source, affected);
     while (redo.wanted().length > 0) {
       redo.begin();
       source.mergeInto(redo);
@@ -52,22 +60,27 @@ export function correctAbove(
   return { rows, waiting };
 }
 
-/** Where results stood and where they stand now, changed or not: a run before may have been cut off in between. */
-function noteChanges(redo: Redo, source: LatestResults, affected: readonly AffectedWindow[]): void {
-  const byOwner = new Map<Owner, AffectedWindow[]>();
-  for (const window of affected) {
-    for (const owner of window.owners) {
+/**
+ * Whatever results the windows have had, and those that they have now, changed or not: a run before may have been cut off,
+ * or have found a window over them open.
+ */
+function noteChanges(
+  store: ResultStore,
+  redo: Redo,
+  source: LatestResults,
+  affected: readonly AffectedWindow[],
+): void {
+  const byOwner = new Map<Owner, ResultRow[]>();
+  for (const { owners, place, after } of affected) {
+    const rows = [...pastResults(store, place), ...(after === null ? [] : [after])];
+    for (const owner of owners) {
       const known = byOwner.get(owner);
-      if (known === undefined) byOwner.set(owner, [window]);
-      else known.push(window);
+      if (known === undefined) byOwner.set(owner, rows.slice());
+      else known.push(...rows);
     }
   }
-  for (const [owner, windows] of byOwner) {
-    for (const side of ["before", "after"] as const) {
-      const rows = windows.flatMap((window) => window[side] ?? []);
-      source.asEvents(rows, (batch) => redo.note(batch, owner, true));
-    }
-  }
+  for (const [owner, rows] of byOwner)
+    source.asEvents(rows, "each", (batch) => redo.note(batch, owner, true));
 }
 
 /** The latest results of a query as events, with the corrections that are not written yet. */
@@ -93,10 +106,14 @@ class LatestResults {
     this.#corrected = affected.flatMap(({ after }) => after ?? []);
   }
 
-  asEvents(rows: readonly ResultRow[], use: (batch: Batch) => void): void {
+  /** `each`: all revisions of a window, not the last one in the place of the others. */
+  asEvents(rows: readonly ResultRow[], which: "each" | "last", use: (batch: Batch) => void): void {
     const { results } = this.#below;
     if (results === null || rows.length === 0) return;
-    const events = new ResultStream(this.#core, results);
+    const events = new ResultStream(this.#core, {
+      ...results,
+      isRevised: which === "last" && results.isRevised,
+    });
     events.take(rows);
     for (const batch of events.release(AFTER_ALL)) use(batch);
   }
@@ -104,7 +121,9 @@ class LatestResults {
   mergeInto(redo: Redo): void {
     const ranges = joinRanges(redo.wanted().flatMap((key) => key.ranges));
     const merge = (rows: readonly ResultRow[]): void =>
-      this.asEvents(rows, (batch) => redo.merge(batch, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY));
+      this.asEvents(rows, "last", (batch) =>
+        redo.merge(batch, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY),
+      );
     for (const range of ranges) {
       for (const page of this.#pages(range))
         merge(page.filter((row) => !this.#gone.has(windowId(row)) && isWithin(row, range)));

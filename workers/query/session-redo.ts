@@ -122,7 +122,7 @@ export class SessionRedo implements Redo {
 
   /** The sessions of a key beside those that are stored. */
   #compare(key: NotedKey, sessions: readonly ResultRow[]): AffectedWindow[] {
-    const stored = this.#storedNear(key, sessions);
+    const { stored, past } = this.#storedNear(key, sessions);
     const isClosed = ({ endUs }: ResultRow): boolean => endUs + this.#plan.latenessUs <= key.clockUs;
     const ownersOf = (row: ResultRow): Set<Owner> =>
       new Set(key.spans.flatMap((span) => (this.#isNear(span, row) ? [span.owner] : [])));
@@ -135,42 +135,57 @@ export class SessionRedo implements Redo {
     const shown = new Set(this.#engine.shown(closed).map(windowId));
     const affected: AffectedWindow[] = closed.map((row) => ({
       owners: ownersOf(row),
+      place: row,
       before: stored.find((old) => windowId(old) === windowId(row)) ?? null,
       after: shown.has(windowId(row)) ? row : null,
     }));
+    // Some may have been retracted by a run before, which was cut off or could not correct what is over them.
+    for (const old of past) {
+      const owners = affectedOwners(affected, old);
+      if (owners.length > 0)
+        affected.push({ owners: new Set(owners), place: old, before: null, after: null });
+    }
     for (const old of stored) {
       if (whole.some((row) => windowId(old) === windowId(row))) continue;
       const owners = new Set([...ownersOf(old), ...affectedOwners(affected, old)]);
       if (isClosed(old) && !open.some((row) => overlap(old, row)))
-        affected.push({ owners, before: old, after: null });
+        affected.push({ owners, place: old, before: old, after: null });
       else for (const owner of owners) this.waiting.add(owner);
     }
     return affected;
   }
 
-  /** Results that stand, and share time with a session or a noted event of the key. */
-  #storedNear(key: NotedKey, sessions: readonly ResultRow[]): ResultRow[] {
+  /** The latest results that share time with a session or a noted event of the key: those that stand, and those retracted. */
+  #storedNear(
+    key: NotedKey,
+    sessions: readonly ResultRow[],
+  ): { readonly stored: readonly ResultRow[]; readonly past: readonly ResultRow[] } {
     const around = joinRanges([
       ...sessions.map(({ startUs, endUs }) => ({ fromUs: startUs, toUs: endUs })),
       ...key.spans.map(({ firstUs, lastUs }) => ({ fromUs: firstUs, toUs: lastUs + 1 })),
     ]);
-    const found = new Map<string, ResultRow>();
+    // By revision, the last one last.
+    const latest = new Map<string, ResultRow>();
     for (const range of around) {
       const rows = this.#store.results({
         query: this.#plan.name,
         ...range,
         key: key.text,
         kind: null,
-        revisions: "latest",
+        revisions: "all",
         limit: Number.MAX_SAFE_INTEGER,
         after: null,
       });
       for (const row of rows) {
         const isBefore = row.startUs < (this.#closing.sinceUs ?? row.startUs);
-        if (row.key === key.text && !isBefore && row.endUs > range.fromUs) found.set(windowId(row), row);
+        if (row.key === key.text && !isBefore && row.endUs > range.fromUs) latest.set(windowId(row), row);
       }
     }
-    return [...found.values()];
+    const rows = [...latest.values()];
+    return {
+      stored: rows.filter(({ retracted }) => retracted !== true),
+      past: rows.filter(({ retracted }) => retracted === true),
+    };
   }
 
   #keyOf({ id, key }: KeySpan): NotedKey {
