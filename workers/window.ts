@@ -13,6 +13,7 @@ import { createSourceClocks, type SourceClock, type SourceClocks } from "./core/
 import { Tables } from "./core/tables.ts";
 import { explainTrap } from "./core/trap.ts";
 import { createLocal, createWindows, type LocalAggregator, type Windows } from "./core/window.ts";
+import { Fired } from "./fired.ts";
 import type {
   AlertRow,
   AlertStats,
@@ -22,12 +23,12 @@ import type {
   QueryPlan,
   ResultRow,
   SkewedDevice,
+  TakenResults,
   WindowSetup,
   WindowStats,
 } from "./messages.ts";
 import { moveWith, release } from "./move.ts";
 import type { Closing } from "./query/corrected-query.ts";
-import { packResults } from "./result-rows.ts";
 import { ResultStream } from "./result-stream.ts";
 import { WindowCheckpoints } from "./window-checkpoints.ts";
 
@@ -167,13 +168,20 @@ function* reconfigure(
   const queries = [...streams.values()].flatMap((stream) =>
     stream.queries.map((query) => ({ stream, query })),
   );
-  for (const { queryId, sinceUs, state } of takeovers) {
+  for (const { queryId, sinceUs, state, results } of takeovers) {
     const found = queries.find(({ query }) => query.plan.id === queryId);
     if (found === undefined) continue;
+    if (results !== undefined) adoptResults(found.stream, results);
     found.query.windows.restore(state);
     found.query.sinceUs = sinceUs;
     yield* fire(found.stream, fired, touched);
   }
+}
+
+/** The same where the stream was there before: what it has is among what is stored. */
+function adoptResults(stream: StreamWindows, { waiting, finalUs }: TakenResults): void {
+  stream.results?.rows.restore(new TextEncoder().encode(waiting));
+  if (finalUs !== null) stream.watermarkUs = max(stream.watermarkUs, BigInt(finalUs));
 }
 
 /** Results of windows that had all their events; those that began before the query could not. */
@@ -566,51 +574,6 @@ function statsOf(name: string): WindowStats[] {
 
 function alertStatsOf(name: string): readonly AlertStats[] {
   return streams.get(name)?.alerts.stats() ?? [];
-}
-
-/** What fired while a group of entries was applied, since it was last handed over. */
-class Fired {
-  readonly portion: Portion;
-  #texts: string[] = [];
-  #rows = 0;
-  #chars = 0;
-  /** Steps of alerts that came of it, and of events. */
-  readonly alerts: AlertRow[] = [];
-  readonly #counts = new Map<number, { rows: number; revisions: number }>();
-
-  constructor(portion: Portion) {
-    this.portion = portion;
-  }
-
-  get isFull(): boolean {
-    return this.#rows >= this.portion.rows || this.#chars >= this.portion.chars;
-  }
-
-  add(queryId: number, rows: readonly ResultRow[]): void {
-    if (rows.length === 0) return;
-    const text = packResults(rows);
-    this.#texts.push(text);
-    this.#rows += rows.length;
-    this.#chars += text.length;
-    const count = this.#counts.get(queryId) ?? { rows: 0, revisions: 0 };
-    count.rows += rows.length;
-    for (const row of rows) if (row.revision > 0) count.revisions++;
-    this.#counts.set(queryId, count);
-  }
-
-  takeAlerts(): AlertRow[] {
-    return this.alerts.splice(0);
-  }
-
-  take(): Pick<ApplyResult, "rows" | "fired"> {
-    const fired = [...this.#counts].map(([queryId, count]) => ({ queryId, ...count }));
-    const rows = this.#texts.join("\n");
-    this.#texts = [];
-    this.#rows = 0;
-    this.#chars = 0;
-    this.#counts.clear();
-    return { rows, fired };
-  }
 }
 
 function max(a: bigint, b: bigint): bigint {

@@ -180,6 +180,9 @@ class Pipeline implements Engine {
       lanes: this.#lanes,
       registry: this.#registry,
       logEnd: this.#logEnd,
+      watermarkUs: async (name) =>
+        (await this.#windows.describe()).watermarks.find(({ stream }) => stream === name)?.watermarkUs ??
+        null,
       log,
       onStreams: () => this.#watchStreams(),
       onTakenOver: () => void this.#checkpoint(),

@@ -35,6 +35,7 @@ interface KeyedExports {
   keyedNextDue(windows: number): bigint;
   keyedEarliestClock(windows: number): bigint;
   keyedClock(windows: number): bigint;
+  keyedAdvance(windows: number, clockUs: bigint): void;
   keyedKey(windows: number, key: number): number;
   keyedKeyLength(windows: number, key: number): number;
   keyedKeyGeneration(windows: number): number;
@@ -137,6 +138,10 @@ export function createKeyedWindows(core: CoreModule, plan: QueryPlan): Windows {
           clockUs: (key: Uint8Array) => {
             input(key);
             return known(exports.keyedClock(windows));
+          },
+          advanceClock: (key: Uint8Array, clockUs: bigint) => {
+            input(key);
+            exports.keyedAdvance(windows, clockUs);
           },
         }),
     snapshot: () => {

@@ -55,6 +55,19 @@ export function readKeyedGroups(partial: Uint8Array<ArrayBuffer>): KeySpan[] {
   return spans;
 }
 
+/** Of a partial of keyed windows: each key with its greatest event time. */
+export function readKeyHeads(
+  partial: Uint8Array<ArrayBuffer>,
+): { readonly id: string; readonly key: Uint8Array<ArrayBuffer>; readonly greatestUs: number }[] {
+  const view = viewOf(partial);
+  const { keys, end } = readKeys(partial, view, 4);
+  return Array.from({ length: view.getUint32(end, true) }, (_, group) => {
+    const head = end + 4 + group * KEYED_GROUP_BYTES;
+    const greatestUs = Number(view.getBigInt64(head + 8, true));
+    return { ...keys[view.getUint32(head, true)]!, greatestUs };
+  });
+}
+
 function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
   return new DataView(buffer, byteOffset, byteLength);
 }
