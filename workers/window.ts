@@ -466,9 +466,12 @@ export function closings(
 }
 
 /** Counts results that were corrected afterwards for the alerts over them: what these told is settled. */
-export function ignoreRevisions(rows: readonly { readonly query: string; readonly count: number }[]): void {
+export function ignoreRevisions(
+  rows: readonly { readonly query: string; readonly count: number }[],
+): readonly AlertStats[] {
   for (const { query, count } of rows)
     for (const { alerts } of streams.values()) alerts.ignoreRevisions(query, count);
+  return [...streams.keys()].flatMap(alertStatsOf);
 }
 
 function known(us: bigint | undefined): number | null {

@@ -34,6 +34,7 @@ export function lateApply({ engine, reads, bodies }: LateApplyParts): Handler {
     if (!isStreamName(stream)) return refuse(badStreamName);
     const full = engine.admits(0);
     if (full?.kind === "overloaded") return refuse(unavailable(full));
+    if (engine.status().backfills > 0) return refuse(isBackfilling);
     const read = await bodies.read(incoming, MAX_BYTES);
     const parsed =
       read.kind === "read" ? schemas.LateApplyRequest.safeParse(parseJson(read.body)) : undefined;
@@ -95,6 +96,15 @@ const badRequest: Problem = {
   code: "E_LATE_APPLY",
   title: "Bad request",
   detail: 'send nothing, or {"clockSkew": true} to take clock-skewed events in, or {"after": N} to go on',
+};
+
+/** What it has read of results that are corrected afterwards would stay as it was. */
+const isBackfilling: Problem = {
+  status: 503,
+  code: "E_BACKFILLING",
+  title: "A backfill is under way",
+  detail: "late events are applied once no query reads stored events; see backfill of GET /v1/queries",
+  headers: { "retry-after": "5" },
 };
 
 const notSettled: Problem = {

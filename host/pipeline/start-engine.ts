@@ -369,7 +369,8 @@ class Pipeline implements Engine {
     await this.#commits.push({ kind: "correction", stream, rows, lateIds, atUs }, bytes);
     const byQuery = [...Map.groupBy(rows, ({ query }) => query)];
     for (const [name, own] of byQuery) this.#registry.query(name)?.publish(own);
-    await this.#windows.ignoreRevisions(byQuery.map(([query, own]) => ({ query, count: own.length })));
+    const counts = byQuery.map(([query, own]) => ({ query, count: own.length }));
+    this.#registry.alerts.remember(await this.#windows.ignoreRevisions(counts));
   }
 
   subscribe(name: string, listener: Parameters<Engine["subscribe"]>[1]): () => void {

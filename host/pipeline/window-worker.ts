@@ -3,7 +3,7 @@ import type { Frame } from "../../workers/checkpoint-frames.ts";
 import type { CheckpointStep } from "../../workers/checkpoint-pieces.ts";
 import type { CaptureKind } from "../../workers/core/capture.ts";
 import type { KeySizes } from "../../workers/core/key-sizes.ts";
-import type { ApplyEntry, ApplyResult, WindowSetup } from "../../workers/messages.ts";
+import type { AlertStats, ApplyEntry, ApplyResult, WindowSetup } from "../../workers/messages.ts";
 import type { Closing } from "../../workers/query/corrected-query.ts";
 import type { ClockReport } from "../../workers/window.ts";
 import { workerFile } from "./worker-file.ts";
@@ -84,7 +84,9 @@ export class WindowWorker {
   }
 
   /** Counts corrected results for the alerts over them. */
-  ignoreRevisions(rows: readonly { readonly query: string; readonly count: number }[]): Promise<void> {
+  ignoreRevisions(
+    rows: readonly { readonly query: string; readonly count: number }[],
+  ): Promise<readonly AlertStats[]> {
     return this.#pool.run(rows, { name: "ignoreRevisions" });
   }
 

@@ -19,6 +19,11 @@ export class KeyClocks {
     this.#boundUs = boundUs;
   }
 
+  /** How many keys there are. */
+  get size(): number {
+    return this.#keys.size;
+  }
+
   /** Takes in a partial of keyed windows: events that `where` leaves out count too. */
   take(partial: Uint8Array<ArrayBuffer>): void {
     for (const { id, key, greatestUs } of readKeyHeads(partial)) {

@@ -23,6 +23,8 @@ import type { BackfillOutcome, BackfillTask } from "./task.ts";
 const PAGE_BLOCKS = 64;
 const BEFORE_ALL = -(2n ** 63n);
 const BLOCK_ZSTD_LEVEL = 1;
+/** The clocks of all keys are moved after so many events, or as many as there are keys: their windows are in memory. */
+const MOVE_EVENTS = 20_000;
 /** Events move no clock of a key that stays so far behind. */
 const STANDING_BOUND_US = 2 ** 62;
 
@@ -102,11 +104,16 @@ export class EventBackfill {
     const { watermarkUs } = this.#task;
     if (this.#clocks !== null) yield* this.#learnClocks(this.#clocks);
     const mostUs = watermarkUs === null ? BEFORE_ALL : BigInt(watermarkUs);
+    let sinceMoved = 0;
     for (const page of this.#pages()) {
-      if (this.#clocks !== null) yield* this.#fireKeys(this.#clocks, page[0]!.minUs);
       for (const range of page) {
         const beginsUs = BigInt(range.minUs);
         if (this.#clocks === null) yield* this.#fire(beginsUs < mostUs ? beginsUs : mostUs);
+        else if (sinceMoved >= Math.max(MOVE_EVENTS, this.#clocks.size)) {
+          sinceMoved = 0;
+          yield* this.#fireKeys(this.#clocks, range.minUs);
+        }
+        sinceMoved += range.count;
         this.#output.blocks++;
         this.#output.events += range.count;
         if (this.#read(range.seq)) {
