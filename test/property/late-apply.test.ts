@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ResultRow } from "../../workers/messages.ts";
+import { recordLoss } from "../../workers/store/ledger.ts";
 import { computeSessions, computeWindows, type OracleEvent, type OracleWindow } from "../support/oracle.ts";
 import { Random } from "../support/random.ts";
 import { StoredNode } from "../support/stored-node.ts";
@@ -244,3 +245,27 @@ function checkSliding(
       assert.deepEqual(values, whole.get(id), `sliding ${id}, ${message}`);
   }
 }
+
+test("a window whose events are not all held any more stays as it is; others are corrected", async (context) => {
+  const node = new StoredNode(makeTempDir(context), configOf("stream", 0, 0, 4 * SECOND_US));
+  const at = (second: number) => ({ device: "d0", ts: START_US + second * SECOND_US, v: second });
+  node.send([at(5), at(6)], START_US);
+  node.send([at(10_000)], START_US);
+  node.watermark("end");
+  const streamId = 1;
+  const lost = { fromUs: at(5).ts, toUs: at(6).ts, count: 1, bytes: 1, reason: "given-up", atUs: 0 } as const;
+  recordLoss(node.store.sql, { streamId, ...lost });
+  const before = node.results("tumbling");
+  node.send([at(7)], START_US);
+  node.send([at(4_000)], START_US);
+  const { events, unreadableEvents } = await node.applyLate();
+  assert.deepEqual([events, unreadableEvents], [1, 1]);
+  const after = foundOf(node.results("tumbling"));
+  for (const [id, values] of foundOf(before)) assert.deepEqual(after.get(id), values);
+  assert.equal(after.size, before.length + 1);
+  assert.deepEqual(
+    node.late().map(({ isApplied }) => isApplied),
+    [false, true],
+  );
+  node.close();
+});

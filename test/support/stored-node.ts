@@ -22,7 +22,7 @@ import { Store } from "../../workers/store/store.ts";
 import { apply, closings, resume } from "../../workers/window.ts";
 
 /** What a step of a correction gives, without its rows. */
-export type Applied = Pick<CorrectionStep, "events" | "waitingEvents" | "refused"> & {
+export type Applied = Pick<CorrectionStep, "events" | "waitingEvents" | "unreadableEvents" | "refused"> & {
   readonly revisions: number;
 };
 
@@ -103,7 +103,13 @@ export class StoredNode {
 
   /** `millrace late --apply`; what comes of a step is written only if `isWritten` says so. */
   async applyLate(includesSkewed = false, isWritten: () => boolean = () => true): Promise<Applied> {
-    const total = { events: 0, waitingEvents: 0, revisions: 0, refused: [] as CorrectionStep["refused"] };
+    const total = {
+      events: 0,
+      waitingEvents: 0,
+      unreadableEvents: 0,
+      revisions: 0,
+      refused: [] as CorrectionStep["refused"],
+    };
     const engine = {
       queryTrees: () => queryTrees(this.#running()),
       closings: (asked: Parameters<typeof closings>[0]) => Promise.resolve(closings(asked)),
@@ -115,11 +121,12 @@ export class StoredNode {
     for (let afterId: number | null = 0; afterId !== null; ) {
       const selection = { stream: this.#stream, includesSkewed, afterId };
       const step: CorrectionStep = expected(correct(await correctionTask(engine, reads, selection)));
-      const { rows, lateIds, events, waitingEvents, refused, nextId } = step;
+      const { rows, lateIds, events, waitingEvents, unreadableEvents, refused, nextId } = step;
       if (isWritten())
         this.#store.writer.commit([{ kind: "correction", stream: this.#stream, rows, lateIds, atUs: 1 }], 1);
       total.events += events;
       total.waitingEvents += waitingEvents;
+      total.unreadableEvents += unreadableEvents;
       total.revisions += rows.length;
       total.refused = refused;
       afterId = nextId;

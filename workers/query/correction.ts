@@ -17,6 +17,8 @@ export interface CorrectionStore extends ResultStore {
   appliedSkew(stream: string, fromUs: number, toUs: number): readonly LateBlock[];
   blocksOverlapping(stream: string, fromUs: number | null, toUs: number | null): readonly BlockRange[];
   block(seq: number): StoredBlock | null;
+  /** Whether events of that time are not held any more. */
+  lacksEvents(stream: string, fromUs: number, toUs: number): boolean;
 }
 
 /** The late blocks that a step looks at. */
@@ -51,6 +53,14 @@ export interface Correction {
   readonly nextId: number | null;
 }
 
+/** Late blocks that a step leaves alone, by their ids. */
+interface SetAside {
+  /** Clock-skewed ones that cannot be in all of their windows yet. */
+  readonly waiting: ReadonlySet<Owner>;
+  /** Those whose windows cannot be computed anew. */
+  readonly lost: ReadonlySet<Owner>;
+}
+
 /** Late blocks looked at together: their windows' blocks are read once … */
 export const CHUNK_BLOCKS = 256;
 /** … unless those hold so many events: then there are fewer in a step, so that it holds up no other reader for long. */
@@ -80,19 +90,20 @@ export class Corrector {
   readonly #needed = new Map<number, number>();
   readonly #skewed = new Map<number, StoredBlock>();
   readonly #codec: Codec;
-  /** Clock-skewed blocks that are to wait. */
-  readonly #without: ReadonlySet<Owner>;
+  readonly #aside: SetAside;
+  /** Blocks whose windows lack events that are not held any more. */
+  readonly #lost = new Set<Owner>();
 
   constructor(
     store: CorrectionStore,
     codec: Codec,
     task: CorrectionTask,
-    without: ReadonlySet<Owner> = new Set(),
+    aside: SetAside = { waiting: new Set(), lost: new Set() },
   ) {
     this.#store = store;
     this.#codec = codec;
     this.#task = task;
-    this.#without = without;
+    this.#aside = aside;
     this.#stored = new StoredBatch(codec);
     this.#tables = new Tables(this.#stored.core);
     for (const table of task.tables) this.#tables.load(table);
@@ -117,6 +128,8 @@ export class Corrector {
       nextId = late.id;
       break;
     }
+    if (this.#lost.size > 0)
+      return this.#again({ ...this.#aside, lost: new Set([...this.#aside.lost, ...this.#lost]) });
     const events = sum(taken.map(({ block }) => block.count));
     if (!this.#recompute())
       return {
@@ -128,7 +141,7 @@ export class Corrector {
         nextId,
       };
     const rows: ResultRow[] = [];
-    const waiting = new Set(this.#without);
+    const waiting = new Set(this.#aside.waiting);
     for (const { query, redo } of this.#works) {
       rows.push(...redo.affected().flatMap((window) => revise(this.#store, window)));
       for (const owner of redo.waiting) waiting.add(owner);
@@ -140,10 +153,11 @@ export class Corrector {
     }
     // Once in, they stay in: so they are in no window before they can be in all.
     const early = taken.filter(({ id }) => waiting.has(id) && this.#skewed.has(id));
-    if (early.length > 0) {
-      const without = new Set([...this.#without, ...early.map(({ id }) => id)]);
-      return new Corrector(this.#store, this.#codec, this.#task, without).run();
-    }
+    if (early.length > 0)
+      return this.#again({
+        ...this.#aside,
+        waiting: new Set([...this.#aside.waiting, ...early.map(({ id }) => id)]),
+      });
     const done = taken.filter(({ id }) => !waiting.has(id));
     const doneEvents = sum(done.map(({ block }) => block.count));
     return {
@@ -156,6 +170,12 @@ export class Corrector {
     };
   }
 
+  /** The same step, with some late blocks set aside from the beginning: what was noted of them is forgotten. */
+  #again(aside: SetAside): Correction {
+    for (const { redo } of this.#works) redo.dispose();
+    return new Corrector(this.#store, this.#codec, this.#task, aside).run();
+  }
+
   #redoOf({ plan, closing }: CorrectedQuery): Redo {
     const engine = new Recomputation(this.#stored.core, plan, this.#tables);
     return plan.window.kind === "session"
@@ -163,24 +183,27 @@ export class Corrector {
       : new PaneRedo(this.#store, plan, closing, engine);
   }
 
-  /** Notes the windows that a late block's events belong to. @returns false when it cannot be read. */
+  /** Notes the windows that a late block's events belong to. @returns false when it, or what they had, cannot be read. */
   #takeLate({ id, reason, block }: LateBlock): boolean {
-    if (!this.#stored.open(block)) return false;
-    if (this.#without.has(id)) return true;
+    if (this.#aside.lost.has(id) || !this.#stored.open(block)) return false;
+    if (this.#aside.waiting.has(id)) return true;
     this.#stored.unskew();
     // An event that is late for one query may have counted in the longer windows of another. Skewed ones never count.
     const isSkewed = reason === "clock-skew";
     const ranges = this.#works.flatMap(({ redo }) => redo.note(this.#stored.batch, id, isSkewed));
     if (isSkewed && !this.#works.some(({ redo }) => redo.waiting.has(id))) this.#skewed.set(id, block);
-    for (const range of ranges) this.#need(range);
+    for (const range of ranges) if (!this.#need(range)) this.#lost.add(id);
     return true;
   }
 
-  #need({ fromUs, toUs }: TimeRange): void {
+  /** @returns false when events of that time are not held any more. */
+  #need({ fromUs, toUs }: TimeRange): boolean {
     const { stream } = this.#task;
+    if (this.#store.lacksEvents(stream, fromUs, toUs)) return false;
     for (const { seq, count } of this.#store.blocksOverlapping(stream, fromUs, toUs))
       this.#needed.set(seq, count);
     for (const { id, block } of this.#store.appliedSkew(stream, fromUs, toUs)) this.#skewed.set(id, block);
+    return true;
   }
 
   /** Merges what is wanted until nothing more is. @returns false when a block that may hold some cannot be read. */
@@ -192,7 +215,8 @@ export class Corrector {
       if (!this.#readBlocks(works)) return false;
       for (const { redo } of works) {
         if (redo.settle()) continue;
-        for (const range of redo.wanted().flatMap(({ ranges }) => ranges)) this.#need(range);
+        for (const range of redo.wanted().flatMap(({ ranges }) => ranges))
+          if (!this.#need(range)) return false;
       }
     }
   }
