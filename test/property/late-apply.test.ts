@@ -253,7 +253,14 @@ test("a window whose events are not all held any more stays as it is; others are
   node.send([at(10_000)], START_US);
   node.watermark("end");
   const streamId = 1;
-  const lost = { fromUs: at(5).ts, toUs: at(6).ts, count: 1, bytes: 1, reason: "given-up", atUs: 0 } as const;
+  const lost = {
+    fromUs: at(5).ts,
+    toUs: at(6).ts,
+    count: 1,
+    bytes: 1,
+    reason: "given-up",
+    atUs: at(6).ts,
+  } as const;
   recordLoss(node.store.sql, { streamId, ...lost });
   const before = node.results("tumbling");
   node.send([at(7)], START_US);

@@ -42,7 +42,7 @@ export class StoredNode {
     this.#dir = dir;
     this.#registry = new StreamRegistry(loaded.config);
     this.#store = Store.open(dir);
-    open(dir);
+    open({ dir, masters: null });
     // The windows of the node before are gone.
     apply([{ kind: "config", seq: 0, setups: [], takeovers: [] }]);
     apply([{ kind: "config", seq: 0, setups: this.#setups(), takeovers: [] }]);

@@ -17,8 +17,7 @@ export interface CorrectionStore extends ResultStore {
   appliedSkew(stream: string, fromUs: number, toUs: number): readonly LateBlock[];
   blocksOverlapping(stream: string, fromUs: number | null, toUs: number | null): readonly BlockRange[];
   block(seq: number): StoredBlock | null;
-  /** Whether events of that time are not held any more. */
-  lacksEvents(stream: string, fromUs: number, toUs: number): boolean;
+  goneUs(stream: string): number | null;
 }
 
 /** The late blocks that a step looks at. */
@@ -199,7 +198,8 @@ export class Corrector {
   /** @returns false when events of that time are not held any more. */
   #need({ fromUs, toUs }: TimeRange): boolean {
     const { stream } = this.#task;
-    if (this.#store.lacksEvents(stream, fromUs, toUs)) return false;
+    const goneUs = this.#store.goneUs(stream);
+    if (goneUs !== null && fromUs <= goneUs) return false;
     for (const { seq, count } of this.#store.blocksOverlapping(stream, fromUs, toUs))
       this.#needed.set(seq, count);
     for (const { id, block } of this.#store.appliedSkew(stream, fromUs, toUs)) this.#skewed.set(id, block);

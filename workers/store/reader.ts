@@ -152,22 +152,6 @@ export class Reader {
   }
 
   /**
-   * Whether events of [fromUs, toUs) were accepted and are not held any more: downsampled or lost, or evicted, of which is
-   * known only that the oldest went first.
-   */
-  lacksEvents(stream: string, fromUs: number, toUs: number): boolean {
-    const found = this.#prepare(
-      "SELECT EXISTS (SELECT 1 FROM blocks WHERE stream_id = s.id AND resolution_us > 0" +
-        " AND state IN ('pending', 'syncing', 'synced') AND max_us >= @fromUs AND min_us < @toUs)" +
-        " OR EXISTS (SELECT 1 FROM losses WHERE stream_id = s.id AND kind = 'events'" +
-        " AND to_us >= @fromUs AND from_us < @toUs)" +
-        " OR (evicted > 0 AND @fromUs < coalesce((SELECT min(min_us) FROM blocks WHERE stream_id = s.id), @toUs))" +
-        " AS lacks FROM streams s WHERE name = @stream",
-    ).get({ stream, fromUs, toUs }) as { lacks: number } | undefined;
-    return found?.lacks === 1;
-  }
-
-  /**
    * Blocks with events in [fromUs, toUs), ordered by their earliest event, then seq, behind one of them; with the keys
    * that they may hold, where that is asked for and known.
    */
