@@ -494,6 +494,16 @@ export interface BackfilledState {
   /** Windows that start before it give no results. */
   readonly sinceUs: number | null;
   readonly state: Uint8Array<ArrayBuffer>;
+  /** Of a query on a query: where the results below stand. */
+  readonly results?: TakenResults;
+}
+
+/** The results of a query at an entry of the log, for queries over them that begin to be live there. */
+export interface TakenResults {
+  /** Those that may still be revised, as `result-rows.ts` packs them. */
+  readonly waiting: string;
+  /** Windows that end by then are final, and in the state; null: none is. */
+  readonly finalUs: number | null;
 }
 
 export interface LateGroups {

@@ -3,9 +3,11 @@ import type { StoredBlock } from "./messages.ts";
 import { moveWith, releaseBytes } from "./move.ts";
 import { answerPage, expected, type TextPage } from "./query/answer.ts";
 import { BlockDecoder } from "./query/block-decoder.ts";
-import { explainRefusal } from "./query/correctable.ts";
+import { explainKind, explainRefusal, type Refusal } from "./query/correctable.ts";
+import type { CorrectedQuery } from "./query/corrected-query.ts";
 import { type Correction, type CorrectionTask, Corrector } from "./query/correction.ts";
 import { ALERT_CURSOR, type CursorForm, ID_CURSOR, LATE_CURSOR, RESULT_CURSOR } from "./query/cursor.ts";
+import { type LateKeys, type LateKeysTask, readLateKeys } from "./query/late-keys.ts";
 import { readLate } from "./query/late-page.ts";
 import { readAlerts, readDeadLetters, readLosses, readResults } from "./query/row-pages.ts";
 import type * as tasks from "./query/tasks.ts";
@@ -91,18 +93,44 @@ export function correct(task: CorrectionTask): CorrectionStep | tasks.QueryFailu
   return expected(() => {
     const store = openReader();
     return store.atOneMoment(() => {
-      const types = store.typesByField(task.stream);
-      const refused = task.plans.flatMap((plan) => {
-        const reason = explainRefusal(plan, types);
-        return reason === null ? [] : [{ query: plan.name, reason }];
-      });
-      const plans = task.plans.filter(({ name }) => !refused.some(({ query }) => query === name));
-      const correction = new Corrector(store, codec, { ...task, plans }).run();
-      return refused.length === 0
-        ? { ...correction, refused }
-        : { ...correction, refused, lateIds: [], events: 0 };
+      const { kept, refusals } = sortOut(store, task);
+      const correction = new Corrector(store, codec, { ...task, queries: kept }).run();
+      const refused = refusals.map(({ query, reason }) => ({ query, reason }));
+      // Those that are never corrected hold no others up, as long as there are others.
+      const isHeldUp =
+        refusals.some(({ isForGood }) => !isForGood) || (kept.length === 0 && refused.length > 0);
+      return isHeldUp ? { ...correction, refused, lateIds: [], events: 0 } : { ...correction, refused };
     });
   });
+}
+
+/** The queries that can be corrected, and why others cannot. */
+function sortOut(
+  store: Reader,
+  { stream, queries, includesSkewed }: CorrectionTask,
+): { readonly kept: CorrectedQuery[]; readonly refusals: readonly Refusal[] } {
+  const types = store.typesByField(stream);
+  const kept: CorrectedQuery[] = [];
+  const refusals: Refusal[] = [];
+  for (const query of queries) {
+    const refusal = explainRefusal(query.plan, types, includesSkewed);
+    if (refusal !== null) refusals.push(refusal);
+    else kept.push(query);
+    if (refusal === null) refusals.push(...refusalsAbove(query));
+  }
+  return { kept, refusals };
+}
+
+function refusalsAbove({ above }: CorrectedQuery): Refusal[] {
+  return above.flatMap((query) => {
+    const reason = explainKind(query.plan, true);
+    return reason === null ? refusalsAbove(query) : [{ query: query.plan.name, reason, isForGood: true }];
+  });
+}
+
+/** The keys of late events whose clocks a correction must know. */
+export function lateKeys(task: LateKeysTask): LateKeys | tasks.QueryFailure {
+  return expected(() => readLateKeys(openReader(), codec, task));
 }
 
 export function close(): void {

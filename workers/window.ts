@@ -13,6 +13,7 @@ import { createSourceClocks, type SourceClock, type SourceClocks } from "./core/
 import { Tables } from "./core/tables.ts";
 import { explainTrap } from "./core/trap.ts";
 import { createLocal, createWindows, type LocalAggregator, type Windows } from "./core/window.ts";
+import { Fired } from "./fired.ts";
 import type {
   AlertRow,
   AlertStats,
@@ -22,11 +23,12 @@ import type {
   QueryPlan,
   ResultRow,
   SkewedDevice,
+  TakenResults,
   WindowSetup,
   WindowStats,
 } from "./messages.ts";
 import { moveWith, release } from "./move.ts";
-import { packResults } from "./result-rows.ts";
+import type { Closing } from "./query/corrected-query.ts";
 import { ResultStream } from "./result-stream.ts";
 import { WindowCheckpoints } from "./window-checkpoints.ts";
 
@@ -166,13 +168,20 @@ function* reconfigure(
   const queries = [...streams.values()].flatMap((stream) =>
     stream.queries.map((query) => ({ stream, query })),
   );
-  for (const { queryId, sinceUs, state } of takeovers) {
+  for (const { queryId, sinceUs, state, results } of takeovers) {
     const found = queries.find(({ query }) => query.plan.id === queryId);
     if (found === undefined) continue;
+    if (results !== undefined) adoptResults(found.stream, results);
     found.query.windows.restore(state);
     found.query.sinceUs = sinceUs;
     yield* fire(found.stream, fired, touched);
   }
+}
+
+/** The same where the stream was there before: what it has is among what is stored. */
+function adoptResults(stream: StreamWindows, { waiting, finalUs }: TakenResults): void {
+  stream.results?.rows.restore(new TextEncoder().encode(waiting));
+  if (finalUs !== null) stream.watermarkUs = max(stream.watermarkUs, BigInt(finalUs));
 }
 
 /** Results of windows that had all their events; those that began before the query could not. */
@@ -434,6 +443,41 @@ export function clocks(task: { readonly stream: string; readonly limit: number }
   return { sources: sourcesOf(stream), slowest: stream.clocks.slowest(), devices };
 }
 
+/** Up to where the windows of queries are closed; a query that is not there has none that are. */
+export function closings(
+  asked: readonly { readonly queryId: number; readonly keys: readonly Uint8Array[] | null }[],
+): readonly Closing[] {
+  const open: Closing = { watermarkUs: null, sinceUs: null, keyClocks: null };
+  return asked.map(({ queryId, keys }) => {
+    const stream = [...streams.values()].find(({ queries }) =>
+      queries.some(({ plan }) => plan.id === queryId),
+    );
+    const query = stream?.queries.find(({ plan }) => plan.id === queryId);
+    if (stream === undefined || query === undefined) return open;
+    const { windows, sinceUs } = query;
+    const clockOf = (key: Uint8Array): number | null => {
+      const clock = windows.clockUs?.(key) ?? null;
+      return clock === null ? null : Number(clock);
+    };
+    const keyClocks =
+      keys === null ? null : new Map(keys.map((key) => [Buffer.from(key).toString("latin1"), clockOf(key)]));
+    return { watermarkUs: known(stream.watermarkUs), sinceUs, keyClocks };
+  });
+}
+
+/** Counts results that were corrected afterwards for the alerts over them: what these told is settled. */
+export function ignoreRevisions(
+  rows: readonly { readonly query: string; readonly count: number }[],
+): readonly AlertStats[] {
+  for (const { query, count } of rows)
+    for (const { alerts } of streams.values()) alerts.ignoreRevisions(query, count);
+  return [...streams.keys()].flatMap(alertStatsOf);
+}
+
+function known(us: bigint | undefined): number | null {
+  return us === undefined || us === BEFORE_ALL_TIME ? null : Number(us);
+}
+
 function mergeBlock(
   stream: StreamWindows,
   entry: ApplyEntry & { kind: "block" },
@@ -481,8 +525,6 @@ function explicitWatermark(stream: StreamWindows, timeUs: number | "end"): bigin
 
 function clockOf(name: string): ApplyResult["watermarks"][number] {
   const stream = streams.get(name);
-  const known = (us: bigint | undefined): number | null =>
-    us === undefined || us === BEFORE_ALL_TIME ? null : Number(us);
   return {
     stream: name,
     watermarkUs: known(shownWatermark(stream)),
@@ -535,51 +577,6 @@ function statsOf(name: string): WindowStats[] {
 
 function alertStatsOf(name: string): readonly AlertStats[] {
   return streams.get(name)?.alerts.stats() ?? [];
-}
-
-/** What fired while a group of entries was applied, since it was last handed over. */
-class Fired {
-  readonly portion: Portion;
-  #texts: string[] = [];
-  #rows = 0;
-  #chars = 0;
-  /** Steps of alerts that came of it, and of events. */
-  readonly alerts: AlertRow[] = [];
-  readonly #counts = new Map<number, { rows: number; revisions: number }>();
-
-  constructor(portion: Portion) {
-    this.portion = portion;
-  }
-
-  get isFull(): boolean {
-    return this.#rows >= this.portion.rows || this.#chars >= this.portion.chars;
-  }
-
-  add(queryId: number, rows: readonly ResultRow[]): void {
-    if (rows.length === 0) return;
-    const text = packResults(rows);
-    this.#texts.push(text);
-    this.#rows += rows.length;
-    this.#chars += text.length;
-    const count = this.#counts.get(queryId) ?? { rows: 0, revisions: 0 };
-    count.rows += rows.length;
-    for (const row of rows) if (row.revision > 0) count.revisions++;
-    this.#counts.set(queryId, count);
-  }
-
-  takeAlerts(): AlertRow[] {
-    return this.alerts.splice(0);
-  }
-
-  take(): Pick<ApplyResult, "rows" | "fired"> {
-    const fired = [...this.#counts].map(([queryId, count]) => ({ queryId, ...count }));
-    const rows = this.#texts.join("\n");
-    this.#texts = [];
-    this.#rows = 0;
-    this.#chars = 0;
-    this.#counts.clear();
-    return { rows, fired };
-  }
 }
 
 function max(a: bigint, b: bigint): bigint {

@@ -3,6 +3,7 @@ import type { Context } from "hono";
 import type { BodyReader } from "../ingest/body.ts";
 import { refuseUnread } from "../ingest/refuse-unread.ts";
 import type { Engine } from "../pipeline/engine.ts";
+import { correctionTask } from "./correction-task.ts";
 import { badStreamName, isStreamName, type Problem, unavailable, unknownStream } from "./problem.ts";
 import type { HistoryReads } from "./reads.ts";
 import { type LateApplyAnswer, schemas } from "./schemas.ts";
@@ -11,9 +12,6 @@ import { settleInTime } from "./settle.ts";
 const MAX_BYTES = 4_096;
 /** Steps of one request: each reads the blocks of the windows it corrects, on the thread that serves other reads. */
 const STEPS = 8;
-
-/** Without a watermark no window is closed. */
-const BEFORE_ALL_US = Number.MIN_SAFE_INTEGER;
 
 export interface LateApplyParts {
   readonly engine: Engine;
@@ -36,6 +34,7 @@ export function lateApply({ engine, reads, bodies }: LateApplyParts): Handler {
     if (!isStreamName(stream)) return refuse(badStreamName);
     const full = engine.admits(0);
     if (full?.kind === "overloaded") return refuse(unavailable(full));
+    if (engine.status().backfills > 0) return refuse(isBackfilling);
     const read = await bodies.read(incoming, MAX_BYTES);
     const parsed =
       read.kind === "read" ? schemas.LateApplyRequest.safeParse(parseJson(read.body)) : undefined;
@@ -55,10 +54,7 @@ async function applyLate(
   includesSkewed: boolean,
   after: number | null,
 ): Promise<LateApplyAnswer | Problem> {
-  // In this order: what this watermark has closed has then given all the results of its own, and these are stored.
-  const state = engine.stream(stream);
-  if (state === null) return unknownStream(stream);
-  if (!(await settleInTime(engine))) return notSettled;
+  if (engine.stream(stream) === null) return unknownStream(stream);
   const answer: LateApplyAnswer = {
     applied: 0,
     revisions: 0,
@@ -67,10 +63,12 @@ async function applyLate(
     refused: [],
     next: after,
   };
-  const watermarkUs = state.watermarkUs ?? BEFORE_ALL_US;
-  const task = { stream, plans: engine.plans(stream), watermarkUs, includesSkewed };
   for (let step = 0; step < STEPS; step++) {
-    const { rows, lateIds, events, ...done } = await reads.correct({ ...task, afterId: answer.next ?? 0 });
+    const selection = { stream, includesSkewed, afterId: answer.next ?? 0 };
+    const task = await correctionTask(engine, reads, selection);
+    // After the clocks were read: what they have closed has then given all results of its own, and these are stored.
+    if (!(await settleInTime(engine))) return notSettled;
+    const { rows, lateIds, events, ...done } = await reads.correct(task);
     if (rows.length > 0 || lateIds.length > 0) await engine.correct(stream, rows, lateIds);
     answer.applied += events;
     answer.revisions += rows.length;
@@ -98,6 +96,15 @@ const badRequest: Problem = {
   code: "E_LATE_APPLY",
   title: "Bad request",
   detail: 'send nothing, or {"clockSkew": true} to take clock-skewed events in, or {"after": N} to go on',
+};
+
+/** What it has read of results that are corrected afterwards would stay as it was. */
+const isBackfilling: Problem = {
+  status: 503,
+  code: "E_BACKFILLING",
+  title: "A backfill is under way",
+  detail: "late events are applied once no query reads stored events; see backfill of GET /v1/queries",
+  headers: { "retry-after": "5" },
 };
 
 const notSettled: Problem = {

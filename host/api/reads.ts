@@ -1,4 +1,5 @@
 import type { CorrectionTask } from "../../workers/query/correction.ts";
+import type { LateKeys, LateKeysTask } from "../../workers/query/late-keys.ts";
 import type { CorrectionStep } from "../../workers/query.ts";
 
 /** A page of NDJSON, and where the next one starts. */
@@ -66,6 +67,8 @@ export interface HistoryReads {
   alerts(request: AlertsRequest): Promise<Page>;
   deadLetters(request: ListRequest): Promise<Page>;
   losses(request: ListRequest): Promise<Page>;
+  /** The keys of late events whose clocks a correction must know. */
+  lateKeys(task: LateKeysTask): Promise<LateKeys>;
   /** A step of correcting windows by late events; writes nothing. */
   correct(task: CorrectionTask): Promise<CorrectionStep>;
 }

@@ -305,11 +305,15 @@ const status = z.strictObject({
 const lateApplyAnswer = z.strictObject({
   applied: count.describe("late events that are in their windows now and were not marked so before"),
   revisions: count.describe("result rows written: windows whose values changed"),
-  waiting: count.describe("clock-skewed events left for later: some of their windows are still open"),
+  waiting: count.describe(
+    "events left for later: some of their windows, or of those over their results, are still open",
+  ),
   unreadable: count.describe("late events left alone since a block of their windows cannot be read"),
   refused: z
     .array(z.strictObject({ query: z.string(), reason: z.string() }))
-    .describe("queries that were left alone; while there are any, no event counts as applied"),
+    .describe(
+      "queries that were left alone; where they could be corrected one day, no event counts as applied",
+    ),
   next: count.nullable().describe("where to go on: send it as `after`; null: all are done"),
 });
 

@@ -156,7 +156,6 @@ function checkQuery(query: QueryConfig, sources: QuerySources, refuse: Refuse): 
   const objection = sources.explain(query);
   if (objection !== null) refuse(["queries", name, "from"], objection);
   const stream = sources.of(query);
-  checkBackfill(query, stream, refuse);
   if (stream === undefined) return;
   if (query.isOnQuery && expressions?.rows?.tables.length)
     refuse(["queries", name], "is from a query, where tables cannot be joined; join them in that query");
@@ -203,21 +202,6 @@ function checkKeyClock({ name, from, window, earlyUs }: QueryConfig, refuse: Ref
     );
   }
   if (earlyUs !== undefined) refuse(["queries", name, "early"], `is not given while ${why}; remove it`);
-}
-
-/** A backfill reads events in the order of their time: where windows go by arrival or by each key's clock, that differs. */
-function checkBackfill(
-  { name, window, isOnQuery, backfillUs }: QueryConfig,
-  stream: StreamConfig | undefined,
-  refuse: Refuse,
-): void {
-  if (backfillUs === undefined) return;
-  const path = ["queries", name, "backfill"];
-  if (window.kind === "count" || window.kind === "none")
-    refuse(path, `is not for windows of kind ${window.kind}, which go by the order of arrival; remove it`);
-  if (isOnQuery) refuse(path, "is not for queries that are from a query; give it to that one");
-  if (stream?.watermark.per === "key")
-    refuse(path, "is not for streams with watermark.per: key by this release; remove it");
 }
 
 function checkEarly({ name, window, earlyUs }: QueryConfig, refuse: Refuse): void {

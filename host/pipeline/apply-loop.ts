@@ -120,7 +120,7 @@ export class ApplyLoop {
     const checkpointer = this.#checkpointer;
     while (this.#failure === null && (this.#waiting.length > 0 || checkpointer.hasWork)) {
       if (checkpointer.hasWork) await checkpointer.step(this.#waiting.length > 0 ? "skip" : "wait");
-      const group = this.#waiting.splice(0, APPLY_ENTRIES);
+      const group = this.#waiting.splice(0, this.#groupSize());
       if (group.length === 0) continue;
       // Windows that a change of the queries takes away are in the checkpoint too.
       if (group.some(({ entry }) => entry.kind === "config")) await checkpointer.finishCapture();
@@ -131,6 +131,14 @@ export class ApplyLoop {
       }
     }
     this.#isRunning = false;
+  }
+
+  /** A change of the queries may wait for what came of all before it: it begins a group. */
+  #groupSize(): number {
+    const change = this.#waiting.findIndex(
+      ({ entry, later }) => entry.kind === "config" && later !== undefined,
+    );
+    return change <= 0 ? APPLY_ENTRIES : Math.min(change, APPLY_ENTRIES);
   }
 
   #fail(cause: unknown): void {

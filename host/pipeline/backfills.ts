@@ -1,8 +1,9 @@
 import type { Logger } from "pino";
 import { Piscina } from "piscina";
-import type { BackfillStep, BackfillTask } from "../../workers/backfill.ts";
+import type { BackfillStep } from "../../workers/backfill/step.ts";
+import type { BackfillOutcome, BackfillTask } from "../../workers/backfill/task.ts";
 import { MillraceError } from "../../workers/errors.ts";
-import type { BackfilledState, TableData } from "../../workers/messages.ts";
+import type { BackfilledState, ResultsSetup, TableData } from "../../workers/messages.ts";
 import { splitResults } from "../../workers/result-rows.ts";
 import type { MasterKeys } from "../../workers/seal/master-key.ts";
 import type { StorageClient } from "../store/storage-client.ts";
@@ -27,11 +28,25 @@ export interface BackfillParts {
   readonly log: Logger;
   /** The greatest seq that is committed. */
   readonly lastSeq: () => number;
+  /** What the query's events are results of; null: it is from a stream. */
+  readonly below: (query: RunningQuery) => QueryBelow | null;
+  /** The stream's watermark as it is applied; null: none yet. */
+  readonly watermarkUs: (stream: string) => Promise<number | null>;
+  /** Once all that is committed by now is applied, and what came of it is durable. */
+  readonly settled: () => Promise<void>;
   /** Lets the query go on live; `finish` reads what came before that place of the log. */
   readonly takeOver: (
     query: RunningQuery,
     finish: (seq: number) => Promise<BackfilledState>,
   ) => Promise<void>;
+}
+
+/** The query below, and how its results become final: that long behind the watermark of the stream of events. */
+export interface QueryBelow {
+  readonly query: RunningQuery;
+  readonly results: ResultsSetup;
+  readonly stream: string;
+  readonly behindUs: number;
 }
 
 /** Reads stored events for new queries, one query after the other, in a thread that is there only meanwhile. */
@@ -52,7 +67,8 @@ export class Backfills {
       await run.read();
       await run.readLog(() => this.#parts.lastSeq() + 1);
       if (run.isCancelled()) return;
-      await this.#parts.takeOver(query, (seq) => run.finish(seq));
+      // Called in front of the entry that takes over: all before it is settled, and nothing behind it begins.
+      await this.#parts.takeOver(query, (seq) => run.finish(seq, this.#parts.settled()));
       await run.finished;
     }).catch((cause: unknown) => {
       if (this.#isClosed || query.isGone) return;
@@ -69,7 +85,7 @@ export class Backfills {
   complete(query: RunningQuery, backfill: Backfill, seq: number): Promise<BackfilledState> {
     return this.#enqueue(query, backfill, async (run) => {
       await run.read();
-      return run.finish(seq);
+      return run.finish(seq, Promise.resolve());
     });
   }
 
@@ -113,6 +129,8 @@ class Run {
   readonly #query: RunningQuery;
   readonly #backfill: Backfill;
   readonly #isClosed: () => boolean;
+  readonly #below: QueryBelow | null;
+  #finalUs: number | null = null;
   readonly #pool = new Piscina({
     filename: workerFile("backfill"),
     minThreads: 1,
@@ -127,6 +145,7 @@ class Run {
     this.#query = query;
     this.#backfill = backfill;
     this.#isClosed = isClosed;
+    this.#below = parts.below(query);
     this.#finished.promise.catch(() => undefined);
   }
 
@@ -152,27 +171,49 @@ class Run {
       plan: this.#query.plan,
       tables: this.#parts.tables(),
       ...this.#backfill,
+      below:
+        this.#below === null ? null : { query: this.#below.query.plan.name, results: this.#below.results },
     };
     const totalBlocks = (await this.#pool.run(task, { name: "begin" })) as number;
     const start = { blocks: 0, events: 0, unreadable: 0, totalBlocks, fromUs, reason: null };
     this.#query.progress = { state: "reading", ...start };
-    await this.#steps("byTime", () => null);
+    await this.#lookBelow();
+    await this.#steps("byTime", () => this.#finalUs);
+  }
+
+  /** Up to where the results below are final, and stored. */
+  async #lookBelow(): Promise<void> {
+    if (this.#below === null) return;
+    const { query, stream, behindUs } = this.#below;
+    if (query.backfill !== null)
+      throw new MillraceError("E_BACKFILL", `${query.plan.name}, which it is from, is not live`);
+    const watermarkUs = await this.#parts.watermarkUs(stream);
+    this.#finalUs = watermarkUs === null ? null : watermarkUs - behindUs;
   }
 
   /** What came after it, as far as `before` says each time. */
   async readLog(before: () => number): Promise<void> {
+    // Results are read once they are final, by however little: the rest comes at the end.
+    if (this.#below !== null) return;
     await this.#steps("byLog", before);
   }
 
-  async finish(seq: number): Promise<BackfilledState> {
+  /** `settled`: once what came before `seq` has given its results. */
+  async finish(seq: number, settled: Promise<void>): Promise<BackfilledState> {
     try {
-      await this.#steps("byLog", () => seq, "last");
-      const state = (await this.#pool.run(null, { name: "finish" })) as Uint8Array<ArrayBuffer>;
+      if (this.#below === null) await this.#steps("byLog", () => seq, "last");
+      else {
+        await settled;
+        await this.#lookBelow();
+        await this.#steps("byTime", () => this.#finalUs, "last");
+      }
+      const { state, waiting } = (await this.#pool.run(null, { name: "finish" })) as BackfillOutcome;
       const { progress, plan } = this.#query;
       if (progress !== null)
         this.#query.progress = { ...progress, state: "done", blocks: progress.totalBlocks };
       this.#finished.resolve();
-      return { queryId: plan.id, sinceUs: this.#backfill.fromUs, state };
+      const taken = { queryId: plan.id, sinceUs: this.#backfill.fromUs, state };
+      return waiting === null ? taken : { ...taken, results: { waiting, finalUs: this.#finalUs } };
     } catch (cause) {
       this.#finished.reject(cause);
       throw cause;

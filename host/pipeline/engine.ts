@@ -2,12 +2,13 @@ import type {
   BodyEncoding,
   BodyFormat,
   LineError,
-  QueryPlan,
   ResultRow,
   SchemaField,
   SkewedDevice,
   SourceCounts,
+  TableData,
 } from "../../workers/messages.ts";
+import type { Closing } from "../../workers/query/corrected-query.ts";
 import type { ClockReport } from "../../workers/window.ts";
 import type { AlertCounts, AlertListener } from "../alert/running-alerts.ts";
 import type { WebhookStatus } from "../alert/webhook-sender.ts";
@@ -15,6 +16,7 @@ import type { Config, QueryConfig, StreamConfig } from "../config/config.ts";
 import type { CheckpointFigures } from "./checkpointer.ts";
 import type { NamedKeys } from "./largest-keys.ts";
 import type { ConfigOrigin, NamedChange } from "./query-set.ts";
+import type { QueryTree } from "./query-tree.ts";
 
 /** One request's body on its way in. The buffer is transferred: the caller must not use it afterwards. */
 export interface IngestRequest {
@@ -165,8 +167,14 @@ export interface Engine {
   clocks(stream: string, limit: number): Promise<ClockReport | null>;
   queries(): readonly QueryState[];
   query(name: string): QueryState | null;
-  /** The definitions of a stream's queries as the window engine has them. */
-  plans(stream: string): readonly QueryPlan[];
+  /** The definitions of a stream's queries as the window engine has them, and of those over their results. */
+  queryTrees(stream: string): readonly QueryTree[];
+  /** The rows that tables have now. */
+  tables(): readonly TableData[];
+  /** Up to where the windows of queries are closed, in the order asked; with the clocks of keys, where any are named. */
+  closings(
+    asked: readonly { readonly queryId: number; readonly keys: readonly Uint8Array[] | null }[],
+  ): Promise<readonly Closing[]>;
   /** Writes corrected results and marks the late events that are in them, in one transaction, and publishes them. */
   correct(stream: string, rows: readonly ResultRow[], lateIds: readonly number[]): Promise<void>;
   status(): EngineStatus;

@@ -41,6 +41,8 @@ export interface LiveConfigParts {
   readonly lanes: readonly Lane[];
   readonly registry: StreamRegistry;
   readonly logEnd: LogEnd;
+  /** The stream's watermark as the window thread has it; null: none yet. */
+  readonly watermarkUs: (stream: string) => Promise<number | null>;
   readonly log: Logger;
   /** Streams may be new, or their clocks be others. */
   readonly onStreams: () => void;
@@ -76,6 +78,9 @@ export class LiveConfig {
       tables: () => parts.registry.tables,
       log,
       lastSeq: () => logEnd.seq,
+      below: (query) => parts.registry.below(query),
+      watermarkUs: parts.watermarkUs,
+      settled: () => parts.apply.settled(),
       takeOver: (query, finish) => this.#exclusively(() => this.#takeOver(query, finish)),
     });
   }

@@ -167,7 +167,7 @@ export function succeed(
       return { ...query, backfill: old.backfill };
     restarting.add(name);
     (old === undefined ? added : changed).push(name);
-    const backfill = beginBackfill(config.queries.get(name)?.backfillUs, clockOf(plan.stream));
+    const backfill = beginBackfill(config.queries.get(name)?.backfillUs, clockOf(eventsOf(next, query)));
     if (backfill !== null) backfilling.push(name);
     return { ...query, backfill };
   });
@@ -200,6 +200,12 @@ function compare<T extends { readonly name: string }>(
   });
   const removed = [...known.keys()].filter((name) => !names.has(name));
   return added.length + changed.length + removed.length === 0 ? null : { added, changed, removed };
+}
+
+/** The stream whose events a query goes back to, over however many queries. */
+function eventsOf(set: QuerySet, { plan, from }: SetQuery): string {
+  const below = set.queries.find((query) => query.plan.name === from);
+  return below === undefined ? plan.stream : eventsOf(set, below);
 }
 
 /** null: none is asked for. Before the first event it reads what is on its way by then. */

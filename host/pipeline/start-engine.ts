@@ -27,6 +27,7 @@ import { LargestKeys } from "./largest-keys.ts";
 import { LiveConfig } from "./live-config.ts";
 import { LogEnd } from "./log-end.ts";
 import type { ConfigOrigin } from "./query-set.ts";
+import { queryTrees } from "./query-tree.ts";
 import { recover } from "./recovery.ts";
 import { StateGuard } from "./state-guard.ts";
 import { type RunningStream, StreamRegistry } from "./stream-registry.ts";
@@ -179,6 +180,9 @@ class Pipeline implements Engine {
       lanes: this.#lanes,
       registry: this.#registry,
       logEnd: this.#logEnd,
+      watermarkUs: async (name) =>
+        (await this.#windows.describe()).watermarks.find(({ stream }) => stream === name)?.watermarkUs ??
+        null,
       log,
       onStreams: () => this.#watchStreams(),
       onTakenOver: () => void this.#checkpoint(),
@@ -346,16 +350,27 @@ class Pipeline implements Engine {
     };
   }
 
-  plans(name: string): ReturnType<Engine["plans"]> {
-    return this.#registry.stream(name)?.queries.map(({ plan }) => plan) ?? [];
+  queryTrees(name: string): ReturnType<Engine["queryTrees"]> {
+    const stream = this.#registry.stream(name);
+    return stream === undefined ? [] : queryTrees(stream);
+  }
+
+  tables(): ReturnType<Engine["tables"]> {
+    return this.#registry.tables;
+  }
+
+  closings(asked: Parameters<Engine["closings"]>[0]): ReturnType<Engine["closings"]> {
+    return this.#windows.closings(asked);
   }
 
   async correct(stream: string, rows: readonly ResultRow[], lateIds: readonly number[]): Promise<void> {
     const atUs = this.#clock.nowUs();
     const bytes = rows.reduce((sum, { key, values }) => sum + key.length + values.length, 0);
     await this.#commits.push({ kind: "correction", stream, rows, lateIds, atUs }, bytes);
-    for (const [name, own] of Map.groupBy(rows, ({ query }) => query))
-      this.#registry.query(name)?.publish(own);
+    const byQuery = [...Map.groupBy(rows, ({ query }) => query)];
+    for (const [name, own] of byQuery) this.#registry.query(name)?.publish(own);
+    const counts = byQuery.map(([query, own]) => ({ query, count: own.length }));
+    this.#registry.alerts.remember(await this.#windows.ignoreRevisions(counts));
   }
 
   subscribe(name: string, listener: Parameters<Engine["subscribe"]>[1]): () => void {

@@ -14,7 +14,8 @@ import { mergeSchemas } from "../../workers/schema.ts";
 import { RunningAlerts } from "../alert/running-alerts.ts";
 import { alertPlan, type SetAlert } from "../config/alert.ts";
 import type { Config, Limits, QueryConfig, StreamConfig } from "../config/config.ts";
-import { automaticQuery, automaticStream, queryPlan, streamPlan } from "../config/plans.ts";
+import { automaticQuery, automaticStream, queryPlan, resultsSetup, streamPlan } from "../config/plans.ts";
+import type { QueryBelow } from "./backfills.ts";
 import type { BackfillProgress, QueryState, StreamState } from "./engine.ts";
 import { type Backfill, type QuerySet, querySetOf, type SetQuery, signatureOf } from "./query-set.ts";
 import { RateMeter } from "./rate.ts";
@@ -290,6 +291,16 @@ export class StreamRegistry {
 
   queryById(id: number): RunningQuery | undefined {
     return this.#queriesById.get(id);
+  }
+
+  /** What a query's events are results of, down to a stream; null: it is from a stream. */
+  below(query: RunningQuery): QueryBelow | null {
+    const below = this.queries().find(({ asStream }) => asStream === query.stream);
+    if (below === undefined) return null;
+    const results = resultsSetup(below.plan);
+    const next = this.below(below);
+    const behindUs = below.plan.latenessUs + (next?.behindUs ?? 0);
+    return { query: below, results, stream: next?.stream ?? below.plan.stream, behindUs };
   }
 
   streams(): IterableIterator<RunningStream> {

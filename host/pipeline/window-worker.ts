@@ -3,7 +3,8 @@ import type { Frame } from "../../workers/checkpoint-frames.ts";
 import type { CheckpointStep } from "../../workers/checkpoint-pieces.ts";
 import type { CaptureKind } from "../../workers/core/capture.ts";
 import type { KeySizes } from "../../workers/core/key-sizes.ts";
-import type { ApplyEntry, ApplyResult, WindowSetup } from "../../workers/messages.ts";
+import type { AlertStats, ApplyEntry, ApplyResult, WindowSetup } from "../../workers/messages.ts";
+import type { Closing } from "../../workers/query/corrected-query.ts";
 import type { ClockReport } from "../../workers/window.ts";
 import { workerFile } from "./worker-file.ts";
 
@@ -73,6 +74,20 @@ export class WindowWorker {
 
   clocks(stream: string, limit: number): Promise<ClockReport | null> {
     return this.#pool.run({ stream, limit }, { name: "clocks" });
+  }
+
+  /** Up to where the windows of queries are closed, in the order asked. */
+  closings(
+    asked: readonly { readonly queryId: number; readonly keys: readonly Uint8Array[] | null }[],
+  ): Promise<readonly Closing[]> {
+    return this.#pool.run(asked, { name: "closings" });
+  }
+
+  /** Counts corrected results for the alerts over them. */
+  ignoreRevisions(
+    rows: readonly { readonly query: string; readonly count: number }[],
+  ): Promise<readonly AlertStats[]> {
+    return this.#pool.run(rows, { name: "ignoreRevisions" });
   }
 
   close(): Promise<void> {

@@ -2,6 +2,7 @@ import { Piscina } from "piscina";
 import { MillraceError } from "../../workers/errors.ts";
 import type { StoredBlock } from "../../workers/messages.ts";
 import type { CorrectionTask } from "../../workers/query/correction.ts";
+import type { LateKeys, LateKeysTask } from "../../workers/query/late-keys.ts";
 import type { DownsampleTask, QueryFailure } from "../../workers/query/tasks.ts";
 import type {
   AlertsTask,
@@ -107,6 +108,11 @@ export class QueryClient implements HistoryReads {
   /** A step of correcting windows by late events; writes nothing. Results that live windows gave must be durable. */
   correct(task: CorrectionTask): Promise<CorrectionStep> {
     return this.#run("correct", task);
+  }
+
+  /** The keys of late events whose clocks a correction must know. */
+  lateKeys(task: LateKeysTask): Promise<LateKeys> {
+    return this.#run("lateKeys", task);
   }
 
   /**

@@ -3,9 +3,12 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { valueSymbol } from "piscina";
 import { automaticStream, streamPlan } from "../../host/config/plans.ts";
-import { type BackfillStep, begin, byLog, byTime, finish } from "../../workers/backfill.ts";
+import type { BackfillStep } from "../../workers/backfill/step.ts";
+import type { BackfillOutcome } from "../../workers/backfill/task.ts";
+import { begin, byLog, byTime, finish } from "../../workers/backfill.ts";
+import { decodeBlock, newBatch } from "../../workers/core/codec.ts";
 import { instantiateCore } from "../../workers/core/module.ts";
-import { createWindows } from "../../workers/core/window.ts";
+import { createLocal, createWindows } from "../../workers/core/window.ts";
 import { ingest } from "../../workers/ingest.ts";
 import type { IngestResult, QueryPlan, ResultRow, StoredBlock } from "../../workers/messages.ts";
 import { BlockDecoder } from "../../workers/query/block-decoder.ts";
@@ -17,7 +20,9 @@ import { makeTempDir } from "../support/temp-dir.ts";
 const RUNS = 150;
 const SECOND_US = 1_000_000;
 const STREAM = "s";
-const decoder = new BlockDecoder(await portableCodec());
+const BEFORE_ALL = -(2n ** 63n);
+const zstd = await portableCodec();
+const decoder = new BlockDecoder(zstd);
 const core = instantiateCore();
 
 interface Event {
@@ -38,6 +43,13 @@ const windows: fc.Arbitrary<QueryPlan["window"]> = fc.constantFrom(
   { kind: "tumbling", sizeUs: 10 * SECOND_US, offsetUs: 0 },
   { kind: "sliding", sizeUs: 30 * SECOND_US, everyUs: 10 * SECOND_US, offsetUs: 0 },
   { kind: "session", gapUs: 7 * SECOND_US },
+  { kind: "count", size: 3 },
+  { kind: "none" },
+);
+const keyClocks: fc.Arbitrary<QueryPlan["keyClock"]> = fc.constantFrom(
+  undefined,
+  { boundUs: 0, maxIdleKeys: 100 },
+  { boundUs: 15 * SECOND_US, maxIdleKeys: 100 },
 );
 
 /** Events as the blocks that they would be stored in, cut at random. */
@@ -72,8 +84,8 @@ function backfill(
   before: readonly StoredBlock[],
   behind: readonly StoredBlock[],
   fromUs: number | null,
-  watermarkUs: number,
-): Map<string, string> {
+  watermarkUs: number | null,
+): { readonly rows: Row[]; readonly state: Uint8Array } {
   const store = Store.open(dir);
   const commit = (block: StoredBlock): void => {
     const own = { ...block, data: new Uint8Array(block.data) };
@@ -100,10 +112,10 @@ function backfill(
       if (isDone) return;
     }
   };
-  begin({ dir, plan, tables: [], fromUs, untilSeq, watermarkUs });
-  run(byTime);
+  begin({ dir, plan, tables: [], fromUs, untilSeq, watermarkUs, below: null });
+  run(() => byTime(null));
   run(() => byLog(store.writer.lastSeq + 1));
-  const state = (finish() as unknown as Record<symbol, Uint8Array>)[valueSymbol]!;
+  const { state } = (finish() as unknown as Record<symbol, BackfillOutcome>)[valueSymbol]!;
   store.close();
   const live = createWindows(core, plan);
   live.restore(state);
@@ -111,7 +123,33 @@ function backfill(
     ...live.fire(10_000n * BigInt(SECOND_US)).filter(({ startUs }) => fromUs === null || startUs >= fromUs),
   );
   live.dispose();
-  return new Map(rows.map(({ startUs, endUs, key, values }) => [`${startUs} ${endUs} ${key}`, values]));
+  return {
+    rows: rows.map(({ startUs, endUs, key, values }) => [`${startUs} ${endUs} ${key}`, values]),
+    state,
+  };
+}
+
+/** A window of a key, and its values. */
+type Row = readonly [string, string];
+
+/** The state that live windows have with the events in the order of time, one by one. */
+function liveState(plan: QueryPlan, list: readonly Event[]): Uint8Array {
+  const local = createLocal(core, plan);
+  const windows = createWindows(core, plan);
+  for (const block of blocksOf(
+    list.toSorted((a, b) => a.second - b.second),
+    [1],
+  )) {
+    const batch = newBatch(core);
+    decodeBlock(
+      core,
+      block.codec === "zstd" ? zstd.decompress(block.data, block.encodedBytes) : block.data,
+      batch,
+    );
+    windows.merge(local.aggregate(batch), BEFORE_ALL);
+    windows.fire(BEFORE_ALL);
+  }
+  return windows.snapshot();
 }
 
 test(`${RUNS} backfills: the same results however events were sent, stored and merged`, (context) => {
@@ -122,16 +160,18 @@ test(`${RUNS} backfills: the same results however events were sent, stored and m
       cuts,
       cuts,
       windows,
+      keyClocks,
       fc.option(fc.integer({ min: -50, max: 100 })),
       fc.integer({ min: -60, max: 160 }),
       fc.infiniteStream(fc.nat()),
-      (list, someCuts, otherCuts, window, fromSecond, watermarkSecond, order) => {
+      (list, someCuts, otherCuts, window, keyClock, fromSecond, watermarkSecond, order) => {
         const plan: QueryPlan = {
           id: 0,
           name: "q",
           stream: STREAM,
           window,
           latenessUs: 0,
+          ...(keyClock === undefined ? {} : { keyClock }),
           by: [["device"]],
           select: [
             { name: "n", fn: "count", field: null, parameter: null },
@@ -143,9 +183,12 @@ test(`${RUNS} backfills: the same results however events were sent, stored and m
         // What is behind the first part comes after the watermark, as it would live.
         const watermarkUs = watermarkSecond * SECOND_US;
         const early = list.filter(({ second }) => second < watermarkSecond);
-        const late = list.filter(({ second }) => second >= watermarkSecond);
-        const run = (first: readonly StoredBlock[], second: readonly StoredBlock[]): Map<string, string> =>
-          backfill(makeTempDir(context), plan, first, second, fromUs, watermarkUs);
+        const behind = list.filter(({ second }) => second >= watermarkSecond);
+        // By clocks of keys some of these would be late, were they not in order.
+        const late = keyClock === undefined ? behind : behind.toSorted((a, b) => a.second - b.second);
+        const clockUs = keyClock === undefined ? watermarkUs : null;
+        const run = (first: readonly StoredBlock[], second: readonly StoredBlock[]): Row[] =>
+          backfill(makeTempDir(context), plan, first, second, fromUs, clockUs).rows;
         // All in one part, in one block: nothing is left to the order.
         const expected = run(blocksOf(list, [list.length]), []);
         const shuffled = early
@@ -161,17 +204,21 @@ test(`${RUNS} backfills: the same results however events were sent, stored and m
           small.length > 2 ? [decoder.merge(small.slice(0, 2), STREAM), ...small.slice(2)] : small;
         assert.deepEqual(sorted(run(merged, blocksOf(late, otherCuts))), sorted(expected));
         if (window.kind === "tumbling") assert.deepEqual(countsOf(expected), oracle(list, fromSecond));
+        if (window.kind === "none" && fromSecond === null) assert.equal(expected.length, list.length);
+        if (keyClock === undefined || fromSecond !== null || window.kind === "none") return;
+        const { state } = backfill(makeTempDir(context), plan, blocksOf(shuffled, someCuts), [], null, null);
+        assert.deepEqual(state, liveState(plan, early), "as the clocks of keys would have left it");
       },
     ),
     { numRuns: RUNS, verbose: true },
   );
 });
 
-function sorted<T>(rows: Map<string, T>): [string, T][] {
-  return [...rows].toSorted(([a], [b]) => (a < b ? -1 : 1));
+function sorted(rows: Iterable<Row>): Row[] {
+  return [...rows].toSorted((a, b) => (a.join() < b.join() ? -1 : 1));
 }
 
-function countsOf(rows: Map<string, string>): Record<string, unknown> {
+function countsOf(rows: readonly Row[]): Record<string, unknown> {
   return Object.fromEntries(
     sorted(rows).map(([id, values]) => [id, (JSON.parse(values) as { n: number }).n]),
   );
@@ -186,5 +233,5 @@ function oracle(list: readonly Event[], fromSecond: number | null): Record<strin
     const id = `${start * SECOND_US} ${(start + 10) * SECOND_US} ${JSON.stringify({ device })}`;
     counts.set(id, (counts.get(id) ?? 0) + 1);
   }
-  return Object.fromEntries(sorted(counts));
+  return Object.fromEntries([...counts].toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }

@@ -17,7 +17,7 @@ import type {
   StreamState,
 } from "../../host/pipeline/engine.ts";
 import { MillraceError } from "../../workers/errors.ts";
-import type { AlertRow, QueryPlan, ResultRow } from "../../workers/messages.ts";
+import type { AlertRow, ResultRow } from "../../workers/messages.ts";
 import type { CorrectionTask } from "../../workers/query/correction.ts";
 import type { CorrectionStep } from "../../workers/query.ts";
 
@@ -125,8 +125,16 @@ export class MemoryEngine implements Engine {
     return this.queries().find(({ config }) => config.name === name) ?? null;
   }
 
-  plans(): readonly QueryPlan[] {
+  queryTrees(): readonly [] {
     return [];
+  }
+
+  tables(): readonly [] {
+    return [];
+  }
+
+  closings(): Promise<readonly []> {
+    return Promise.resolve([]);
   }
 
   correct(_: string, rows: readonly ResultRow[], lateIds: readonly number[]): Promise<void> {
@@ -206,6 +214,7 @@ export class MemoryReads implements HistoryReads {
   readonly corrections: CorrectionStep[] = [];
   readonly correctionTasks: CorrectionTask[] = [];
 
+  lateKeys: HistoryReads["lateKeys"] = ({ afterId }) => Promise.resolve({ untilId: afterId, keys: [] });
   correct = (task: CorrectionTask): Promise<CorrectionStep> => {
     this.correctionTasks.push(task);
     const nothing = { rows: [], lateIds: [], events: 0, waitingEvents: 0, unreadableEvents: 0 };

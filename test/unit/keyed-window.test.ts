@@ -308,14 +308,19 @@ test("a damaged snapshot, or one of another selection, is refused and changes no
   assert.deepEqual(engine.windows.snapshot(), state);
 });
 
-test("windows of a key are not corrected from stored events, and say so", () => {
+test("windows of so many events are never corrected, and say why; other windows of a key are", () => {
+  const refusal = (plan: Partial<QueryPlan>, includesSkewed = false) =>
+    explainRefusal(makePlan({ select: SELECT, ...plan }), new Map(), includesSkewed);
   const tumbling = { kind: "tumbling", sizeUs: 10, offsetUs: 0 } as const;
-  const reason = (plan: Partial<QueryPlan>): string | null =>
-    explainRefusal(makePlan({ select: SELECT, ...plan }), new Map());
-  assert.equal(reason({ window: tumbling }), null);
   const keyClock = { boundUs: 0, maxIdleKeys: 10 };
-  assert.match(reason({ window: tumbling, keyClock }) ?? "", /close by the clocks of keys/);
-  assert.match(reason({ window: SESSION }) ?? "", /windows of kind session are not corrected/);
+  assert.equal(refusal({ window: tumbling, keyClock }), null);
+  assert.equal(refusal({ window: SESSION }), null);
+  const count = refusal({ window: { kind: "count", size: 3 } });
+  assert.equal(count?.isForGood, true);
+  assert.match(count.reason, /shift every later window of its key/);
+  // Late events have had their rows; clock-skewed ones get none.
+  assert.equal(refusal({ window: { kind: "none" } }), null);
+  assert.match(refusal({ window: { kind: "none" } }, true)?.reason ?? "", /a row for each event as it comes/);
 });
 
 test('such windows take named values, not "*"', () => {

@@ -65,6 +65,11 @@ export class QueryAlert {
     return out;
   }
 
+  /** Revised results whose windows are closed. */
+  ignoreRevisions(count: number): void {
+    this.#ignoredRevisions += count;
+  }
+
   stats(): AlertStats {
     return { alert: this.plan.name, ...this.#counts.counts, ignoredRevisions: this.#ignoredRevisions };
   }

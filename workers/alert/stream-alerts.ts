@@ -59,6 +59,11 @@ export class StreamAlerts {
       if (alert.plan.from.name === query) for (const row of alert.take(rows, watermarkUs)) out.push(row);
   }
 
+  /** Results that were revised after all of them had been judged. */
+  ignoreRevisions(query: string, count: number): void {
+    for (const alert of this.#ofQueries) if (alert.plan.from.name === query) alert.ignoreRevisions(count);
+  }
+
   stats(): AlertStats[] {
     return [...this.#ofQueries, ...this.#ofEvents].map((alert) => alert.stats());
   }

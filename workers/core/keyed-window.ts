@@ -34,6 +34,8 @@ interface KeyedExports {
   keyedLastEnd(windows: number): bigint;
   keyedNextDue(windows: number): bigint;
   keyedEarliestClock(windows: number): bigint;
+  keyedClock(windows: number): bigint;
+  keyedAdvance(windows: number, clockUs: bigint): void;
   keyedKey(windows: number, key: number): number;
   keyedKeyLength(windows: number, key: number): number;
   keyedKeyGeneration(windows: number): number;
@@ -131,7 +133,17 @@ export function createKeyedWindows(core: CoreModule, plan: QueryPlan): Windows {
     lastEndUs: () => known(exports.keyedLastEnd(windows)),
     ...(plan.keyClock === undefined
       ? {}
-      : { earliestClockUs: () => known(exports.keyedEarliestClock(windows)) }),
+      : {
+          earliestClockUs: () => known(exports.keyedEarliestClock(windows)),
+          clockUs: (key: Uint8Array) => {
+            input(key);
+            return known(exports.keyedClock(windows));
+          },
+          advanceClock: (key: Uint8Array, clockUs: bigint) => {
+            input(key);
+            exports.keyedAdvance(windows, clockUs);
+          },
+        }),
     snapshot: () => {
       const at = exports.keyedSnapshot(windows);
       return copyOut(core, at, exports.keyedOutputLength(windows));

@@ -107,6 +107,10 @@ export interface Windows {
   lastClosed?(): readonly WindowOfKey[];
   /** Where keys have clocks: the earliest clock of a key with an open window, or null when none has one. */
   earliestClockUs?(): bigint | null;
+  /** Where keys have clocks: that of a key by its bytes, as partials have them; null when it has none yet. */
+  clockUs?(key: Uint8Array): bigint | null;
+  /** Moves that clock, never back, as an event would; the next `fire` gives what it lets go. */
+  advanceClock?(key: Uint8Array, clockUs: bigint): void;
   /** The state. Equal states give equal bytes, whatever the order of what led to them. */
   snapshot(): Uint8Array<ArrayBuffer>;
   /**

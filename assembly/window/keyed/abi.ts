@@ -2,7 +2,7 @@ import { boxes } from "../../aggregate/box";
 import { Batch } from "../../batch/batch";
 import { readKeyedSnapshot, writeKeyedSnapshot } from "../../state/keyed-snapshot";
 import { readPlan } from "../plan";
-import { earliestClock } from "./clocks";
+import { advanceClock, clockOfKey, earliestClock } from "./clocks";
 import { KeyedLocal } from "./local";
 import { fireKeyed } from "./results";
 import { readSettings } from "./settings";
@@ -101,6 +101,16 @@ export function keyedNextDue(windows: KeyedWindows): i64 {
 /** The earliest clock of a key with an open window, or the least i64. */
 export function keyedEarliestClock(windows: KeyedWindows): i64 {
   return earliestClock(windows);
+}
+
+/** The clock of a key by its bytes, which stand in the input: what it does not pass is open. The least i64: it has none. */
+export function keyedClock(windows: KeyedWindows): i64 {
+  return clockOfKey(windows, windows.input.data, windows.input.length);
+}
+
+/** Moves the clock of the key whose bytes stand in the input, never back. */
+export function keyedAdvance(windows: KeyedWindows, clockUs: i64): void {
+  advanceClock(windows, windows.input.data, windows.input.length, clockUs);
 }
 
 export function keyedKey(windows: KeyedWindows, key: u32): usize {

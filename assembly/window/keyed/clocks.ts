@@ -1,5 +1,6 @@
 import { touchGroup } from "../../state/keyed-capture";
-import { BEFORE_ALL, CLOCKED, HELD, KeyedGroup, OPEN } from "./group";
+import { NOT_INTERNED } from "../../memory/dictionary";
+import { BEFORE_ALL, CLOCKED, HELD, KeyedGroup, OPEN, TOUCHED } from "./group";
 import { KeyedWindows } from "./windows";
 
 /**
@@ -68,4 +69,25 @@ export function earliestClock(windows: KeyedWindows): i64 {
     }
   }
   return BEFORE_ALL;
+}
+
+/** The clock that a block with the key would be merged under, but for the stream's. */
+export function clockOfKey(windows: KeyedWindows, name: usize, length: u32): i64 {
+  const key = windows.keys.dictionary.find(name, length);
+  return key == NOT_INTERNED || key >= windows.groupCount ? windows.forgottenUs : windows.group(key).clockUs;
+}
+
+/** Moves a key's clock, as an event of it would, and never back: the next firing shows what it lets go. */
+export function advanceClock(windows: KeyedWindows, name: usize, length: u32, clockUs: i64): void {
+  const key = windows.keys.intern(name, length);
+  const group = windows.groupOf(key);
+  if (clockUs > group.clockUs) {
+    touchGroup(windows, group, key);
+    group.clockUs = clockUs;
+    if (group.flags & OPEN && !(group.flags & TOUCHED)) {
+      group.flags |= TOUCHED;
+      windows.touched.u32(key);
+    }
+  }
+  windows.refresh(group, key);
 }

@@ -1,0 +1,278 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { ResultRow } from "../../workers/messages.ts";
+import { recordLoss } from "../../workers/store/ledger.ts";
+import { computeSessions, computeWindows, type OracleEvent, type OracleWindow } from "../support/oracle.ts";
+import { Random } from "../support/random.ts";
+import { StoredNode } from "../support/stored-node.ts";
+import { makeTempDir } from "../support/temp-dir.ts";
+
+const RUNS = Number(process.env.MILLRACE_RUNS ?? 60);
+const SECOND_US = 1_000_000;
+const START_US = 1_767_225_600 * SECOND_US;
+
+interface Event {
+  readonly device: string;
+  readonly ts: number;
+  readonly v: number;
+}
+
+const SELECT = "select: { n: count(), total: sum(v), high: max(v), end: last(v) }";
+
+function configOf(per: string, boundUs: number, latenessUs: number, gapUs: number): string {
+  const above =
+    per === "key"
+      ? ""
+      : `
+  over_tumbling: { from: tumbling, window: { tumbling: 1m }, by: [device], select: { n: count(), total: sum(total), high: max(high), end: last(end) } }
+  over_over: { from: over_tumbling, window: { tumbling: 3m }, by: [], select: { n: count(), total: sum(total), high: max(high), end: last(n) } }
+  over_sessions: { from: sessions, window: { tumbling: 1m }, by: [device], select: { n: count(), total: sum(total), high: max(high), end: last(n) } }
+  sessions_over: { from: tumbling, window: { session: 25s }, by: [device], select: { n: count(), total: sum(total), high: max(high), end: last(end) } }`;
+  const calendar =
+    per === "key"
+      ? ""
+      : `
+  days: { from: s, window: { tumbling: 1h, timezone: Europe/Berlin }, by: [device], ${SELECT} }`;
+  return `
+streams:
+  s:
+    key: device
+    time: { field: ts, unit: us }
+    watermark: { bound: ${boundUs}us, per: ${per}, idle: 3650d, maxAhead: 36500d }
+    lateness: ${latenessUs}us
+queries:
+  tumbling: { from: s, window: { tumbling: 10s, offset: 3s }, by: [device], ${SELECT} }
+  sliding: { from: s, window: { sliding: 30s, every: 7s }, by: [device], ${SELECT} }
+  sessions: { from: s, window: { session: ${gapUs}us }, by: [device], ${SELECT} }
+  warm: { from: s, where: v > 0, window: { session: ${gapUs}us }, by: [device], having: total > 60, ${SELECT} }
+  counts: { from: s, window: { count: 3 }, by: [device], ${SELECT} }
+  each: { from: s, window: none, by: [device], ${SELECT} }${calendar}${above}
+`.replaceAll(/(\d+)us/g, (_, us: string) => `${Number(us) / 1_000}ms`);
+}
+
+/** As `{n, total, high, end}` by window and key. */
+function expectedOf(windows: readonly OracleWindow[]): Map<string, unknown> {
+  return new Map(
+    windows.map(({ key, startUs, endUs, events, sum, max, last }) => [
+      `${startUs} ${endUs} ${key}`,
+      { n: events, total: sum, high: max, end: last },
+    ]),
+  );
+}
+
+function foundOf(rows: readonly ResultRow[]): Map<string, unknown> {
+  return new Map(
+    rows.map(({ startUs, endUs, key, values }) => {
+      const { device = "all" } = JSON.parse(key) as { device?: string };
+      return [`${startUs} ${endUs} ${device}`, JSON.parse(values)];
+    }),
+  );
+}
+
+function assertSame(found: Map<string, unknown>, expected: Map<string, unknown>, what: string): void {
+  const sorted = (map: Map<string, unknown>): unknown[] => [...map].toSorted(([a], [b]) => (a < b ? -1 : 1));
+  assert.deepEqual(sorted(found), sorted(expected), what);
+}
+
+/** Results as the events of another query: at the last µs of their windows. */
+function resultsAsEvents(windows: readonly OracleWindow[], value: (window: OracleWindow) => number | null) {
+  return windows.map((window) => ({ key: window.key, timeUs: window.endUs - 1, value: value(window) }));
+}
+
+interface Scenario {
+  readonly blocks: readonly (readonly Event[])[];
+  readonly per: "stream" | "source" | "key";
+  readonly boundUs: number;
+  readonly latenessUs: number;
+  readonly gapUs: number;
+}
+
+function makeScenario(random: Random): Scenario {
+  let nowUs = START_US;
+  const blocks = Array.from({ length: random.integer(2, 12) }, () =>
+    Array.from({ length: random.integer(1, 9) }, () => {
+      nowUs += random.integer(0, 9) * SECOND_US;
+      const agoUs = random.chance(0.4) ? random.integer(0, 200) * SECOND_US : 0;
+      return { device: `d${random.integer(0, 2)}`, ts: nowUs - agoUs, v: random.integer(-50, 50) };
+    }),
+  );
+  return {
+    blocks,
+    per: random.pick(["stream", "source", "key"] as const),
+    boundUs: random.pick([0, 5 * SECOND_US]),
+    latenessUs: random.pick([0, 5 * SECOND_US]),
+    gapUs: random.pick([4, 11, 30]) * SECOND_US,
+  };
+}
+
+/** The results of all events, had all come in time. */
+function expectedResults(
+  events: readonly Event[],
+  gapUs: number,
+  per: string,
+): Map<string, Map<string, unknown>> {
+  const asked: OracleEvent[] = events.map(({ device, ts, v }) => ({ key: device, timeUs: ts, value: v }));
+  const tumbling = computeWindows(asked, 10 * SECOND_US, 3 * SECOND_US);
+  const sessions = computeSessions(asked, gapUs);
+  const warm = computeSessions(
+    asked.filter(({ value }) => value! > 0),
+    gapUs,
+  ).filter(({ sum }) => sum! > 60);
+  const results = new Map<string, Map<string, unknown>>([
+    ["tumbling", expectedOf(tumbling)],
+    ["sessions", expectedOf(sessions)],
+    ["warm", expectedOf(warm)],
+  ]);
+  if (per === "key") return results;
+  results.set("days", expectedOf(computeWindows(asked, 3_600 * SECOND_US)));
+  // Of the windows below: how many, and the sum, the greatest and the last of theirs, each by itself.
+  type Value = (window: OracleWindow) => number | null;
+  const over = (
+    below: readonly OracleWindow[],
+    compute: (events: OracleEvent[]) => OracleWindow[],
+    end: Value,
+    keyOf: (key: string) => string = (key) => key,
+  ): OracleWindow[] => {
+    const of = (value: Value): Map<string, OracleWindow> =>
+      new Map(
+        compute(resultsAsEvents(below, value).map((event) => ({ ...event, key: keyOf(event.key) }))).map(
+          (window) => [`${window.startUs} ${window.endUs} ${window.key}`, window],
+        ),
+      );
+    const [highs, ends] = [of(({ max }) => max), of(end)];
+    return [...of(({ sum }) => sum)].map(([id, window]) => ({
+      ...window,
+      max: highs.get(id)!.max,
+      last: ends.get(id)!.last,
+    }));
+  };
+  const minutes = over(
+    tumbling,
+    (list) => computeWindows(list, 60 * SECOND_US),
+    ({ last }) => last,
+  );
+  results.set("over_tumbling", expectedOf(minutes));
+  results.set(
+    "over_over",
+    expectedOf(
+      over(
+        minutes,
+        (list) => computeWindows(list, 180 * SECOND_US),
+        ({ events: n }) => n,
+        () => "all",
+      ),
+    ),
+  );
+  results.set(
+    "over_sessions",
+    expectedOf(
+      over(
+        sessions,
+        (list) => computeWindows(list, 60 * SECOND_US),
+        ({ events: n }) => n,
+      ),
+    ),
+  );
+  results.set(
+    "sessions_over",
+    expectedOf(
+      over(
+        tumbling,
+        (list) => computeSessions(list, 25 * SECOND_US),
+        ({ last }) => last,
+      ),
+    ),
+  );
+  return results;
+}
+
+test(`${RUNS} streams: once late events are applied, results are those of all events in time`, async (context) => {
+  const random = Random.fromEnvironment();
+  context.diagnostic(`MILLRACE_SEED=${random.seed}`);
+  let lateEvents = 0;
+  let merged = 0;
+  let waited = 0;
+  for (let run = 0; run < RUNS; run++) {
+    const { blocks, per, boundUs, latenessUs, gapUs } = makeScenario(random);
+    const node = new StoredNode(makeTempDir(context), configOf(per, boundUs, latenessUs, gapUs));
+    for (const [index, block] of blocks.entries()) {
+      node.send(block, START_US + index);
+      // Some of it written, some lost in a crash, some left for later.
+      if (!random.chance(0.3)) continue;
+      const { waitingEvents } = await node.applyLate(false, () => random.chance(0.7));
+      waited += waitingEvents;
+    }
+    const events = blocks.flat();
+    const greatest = Math.max(...events.map(({ ts }) => ts));
+    if (per === "key") node.watermark(greatest + 10_000 * SECOND_US);
+    else node.watermark("end");
+    const counts = node.results("counts", "all");
+    const each = node.results("each", "all");
+    const slides = foundOf(node.results("sliding"));
+    const late = node.late();
+    lateEvents += late.reduce((sum, { count }) => sum + count, 0);
+    await node.applyLate();
+    const message = `run ${run}, per ${per}`;
+    for (const [query, expected] of expectedResults(events, gapUs, per))
+      assertSame(foundOf(node.results(query)), expected, `${query}, ${message}`);
+    assert.ok(
+      node.late().every(({ isApplied }) => isApplied),
+      message,
+    );
+    checkSliding(slides, foundOf(node.results("sliding")), events, message);
+    assert.deepEqual(node.results("counts", "all"), counts);
+    assert.deepEqual(node.results("each", "all"), each);
+    const again = await node.applyLate();
+    assert.deepEqual([again.events, again.revisions, again.waitingEvents], [0, 0, 0], message);
+    merged += node.results("sessions", "all").filter(({ retracted }) => retracted).length;
+    node.close();
+  }
+  assert.ok(merged > 0 && waited > 0, `${merged} sessions became others, ${waited} events waited`);
+  assert.ok(lateEvents > RUNS, `${lateEvents} late events`);
+});
+
+/** A window that was corrected has all its events; one that was not may lack events that counted in later windows. */
+function checkSliding(
+  before: Map<string, unknown>,
+  after: Map<string, unknown>,
+  events: readonly Event[],
+  message: string,
+): void {
+  const asked = events.map(({ device, ts, v }) => ({ key: device, timeUs: ts, value: v }));
+  const whole = expectedOf(computeWindows(asked, 30 * SECOND_US, 0, 7 * SECOND_US));
+  for (const [id, values] of after) {
+    if (JSON.stringify(values) !== JSON.stringify(before.get(id)))
+      assert.deepEqual(values, whole.get(id), `sliding ${id}, ${message}`);
+  }
+}
+
+test("a window whose events are not all held any more stays as it is; others are corrected", async (context) => {
+  const node = new StoredNode(makeTempDir(context), configOf("stream", 0, 0, 4 * SECOND_US));
+  const at = (second: number) => ({ device: "d0", ts: START_US + second * SECOND_US, v: second });
+  node.send([at(5), at(6)], START_US);
+  node.send([at(10_000)], START_US);
+  node.watermark("end");
+  const streamId = 1;
+  const lost = {
+    fromUs: at(5).ts,
+    toUs: at(6).ts,
+    count: 1,
+    bytes: 1,
+    reason: "given-up",
+    atUs: at(6).ts,
+  } as const;
+  recordLoss(node.store.sql, { streamId, ...lost });
+  const before = node.results("tumbling");
+  node.send([at(7)], START_US);
+  node.send([at(4_000)], START_US);
+  const { events, unreadableEvents } = await node.applyLate();
+  assert.deepEqual([events, unreadableEvents], [1, 1]);
+  const after = foundOf(node.results("tumbling"));
+  for (const [id, values] of foundOf(before)) assert.deepEqual(after.get(id), values);
+  assert.equal(after.size, before.length + 1);
+  assert.deepEqual(
+    node.late().map(({ isApplied }) => isApplied),
+    [false, true],
+  );
+  node.close();
+});

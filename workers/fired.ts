@@ -1,0 +1,48 @@
+import type { Portion } from "./core/portion.ts";
+import type { AlertRow, ApplyResult, ResultRow } from "./messages.ts";
+import { packResults } from "./result-rows.ts";
+
+/** What fired while a group of entries was applied, since it was last handed over. */
+export class Fired {
+  readonly portion: Portion;
+  #texts: string[] = [];
+  #rows = 0;
+  #chars = 0;
+  /** Steps of alerts that came of it, and of events. */
+  readonly alerts: AlertRow[] = [];
+  readonly #counts = new Map<number, { rows: number; revisions: number }>();
+
+  constructor(portion: Portion) {
+    this.portion = portion;
+  }
+
+  get isFull(): boolean {
+    return this.#rows >= this.portion.rows || this.#chars >= this.portion.chars;
+  }
+
+  add(queryId: number, rows: readonly ResultRow[]): void {
+    if (rows.length === 0) return;
+    const text = packResults(rows);
+    this.#texts.push(text);
+    this.#rows += rows.length;
+    this.#chars += text.length;
+    const count = this.#counts.get(queryId) ?? { rows: 0, revisions: 0 };
+    count.rows += rows.length;
+    for (const row of rows) if (row.revision > 0) count.revisions++;
+    this.#counts.set(queryId, count);
+  }
+
+  takeAlerts(): AlertRow[] {
+    return this.alerts.splice(0);
+  }
+
+  take(): Pick<ApplyResult, "rows" | "fired"> {
+    const fired = [...this.#counts].map(([queryId, count]) => ({ queryId, ...count }));
+    const rows = this.#texts.join("\n");
+    this.#texts = [];
+    this.#rows = 0;
+    this.#chars = 0;
+    this.#counts.clear();
+    return { rows, fired };
+  }
+}
