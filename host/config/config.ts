@@ -9,6 +9,7 @@ import type {
 import type { AlertConfig } from "./alert.ts";
 import type { Kind } from "./expression/kinds.ts";
 import type { Expression } from "./expression/parse.ts";
+import type { SyncConfig } from "./sync-config.ts";
 
 /** A validated configuration, every default filled in. Times in µs (`…Us`) or ms (`…Ms`), sizes in bytes. */
 export interface Config {
@@ -31,6 +32,8 @@ export interface Config {
   readonly ingestWorkers: number;
   readonly checkpointEveryMs: number;
   readonly groupCommitMs: number;
+  /** null: nothing is sent anywhere. */
+  readonly sync?: SyncConfig | null;
 }
 
 /** How much is kept, and for how long. */

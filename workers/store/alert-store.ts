@@ -2,6 +2,7 @@ import type { Statement } from "better-sqlite3";
 import { alertJson } from "../alert/alert-json.ts";
 import type { AlertRow, AlertWebhooks, WebhookOutcome } from "../messages.ts";
 import type { Connection } from "./database.ts";
+import type { Outbox } from "./outbox.ts";
 
 /** A post that waits. */
 export interface QueuedWebhook {
@@ -65,28 +66,34 @@ const SQL = {
 export class AlertStore {
   readonly #sql: Readonly<Record<keyof typeof SQL, Statement<unknown[]>>>;
 
-  constructor(db: Connection) {
+  readonly #outbox: Outbox;
+
+  constructor(db: Connection, outbox: Outbox) {
+    this.#outbox = outbox;
     const entries = Object.entries(SQL).map(([name, sql]) => [name, db.prepare(sql)] as const);
     this.#sql = Object.fromEntries(entries) as Record<keyof typeof SQL, Statement<unknown[]>>;
   }
 
   /** A step that is there already is left as it is, and nobody is told of it again: a replay changes nothing. */
   write(rows: readonly AlertRow[], webhooks: readonly AlertWebhooks[], nowUs: number): void {
+    const written: AlertRow[] = [];
     for (const row of rows) {
       const { alert, sinceUs, key, id, revision, definition, severity, state, atUs, value, isRetracted } =
         row;
       const fixed = [alert, sinceUs, key, id, revision, definition, severity, state, atUs, value];
       if (this.#sql.insert.run(...fixed, Number(isRetracted)).changes === 0) continue;
+      written.push(row);
       this.#sql.markLatest.run(alert, sinceUs, key, id);
       if (!row.isTold) continue;
       const body = alertJson(row);
       for (const url of webhooks.find((each) => each.alert === alert)?.urls ?? [])
         this.#sql.queue.run(alert, url, id, `${id}-${revision}`, body, nowUs);
     }
+    this.#outbox.addAlerts(written, nowUs);
   }
 
   /** Ends what is pending or firing under definitions that are no more: nothing would ever end it. */
-  keepOnly(definitions: readonly string[]): void {
+  keepOnly(definitions: readonly string[], nowUs: number): void {
     type Open = Omit<AlertRow, "state" | "isRetracted" | "isTold">;
     for (const { definition } of this.#sql.openDefinitions.all() as { definition: string }[]) {
       if (definitions.includes(definition)) continue;
@@ -98,7 +105,7 @@ export class AlertStore {
         isRetracted: false,
         isTold: false,
       }));
-      this.write(ended, [], 0);
+      this.write(ended, [], nowUs);
     }
   }
 

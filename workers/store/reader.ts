@@ -93,7 +93,7 @@ export interface LossRow {
 /** One of the key's values as text, as a person writes it in a URL. */
 const KEY_VALUE_TEXT = "CASE WHEN type IN ('true', 'false') THEN type ELSE CAST(value AS TEXT) END";
 /** The whole key or one of its values. JSON text is compared without its white space. */
-const KEY_MATCHES =
+export const KEY_MATCHES =
   "(key = CASE WHEN json_valid(@key) THEN json(@key) ELSE @key END" +
   ` OR EXISTS (SELECT 1 FROM json_each(r.key) WHERE ${KEY_VALUE_TEXT} = @key))`;
 /** A window that ends after a time starts no earlier than this; without it the read would start at the oldest row. */

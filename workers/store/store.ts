@@ -7,6 +7,7 @@ import { explainFailure } from "./failure.ts";
 import { readConfigs } from "./log-reader.ts";
 import { prepareStatements, type Statements } from "./statements.ts";
 import { type StoredStream, StreamTable } from "./stream-table.ts";
+import { SyncStore } from "./sync-store.ts";
 import { DEFAULT_LIMITS, type StoreLimits, Writer } from "./writer.ts";
 
 /** What a node finds when it opens its store. */
@@ -27,6 +28,7 @@ export class Store {
   readonly writer: Writer;
   readonly compaction: Compaction;
   readonly buffer: BufferKeeper;
+  readonly sync: SyncStore;
   readonly recovered: Recovered;
   readonly #lock: DataDirLock;
   readonly #db: Connection;
@@ -44,6 +46,7 @@ export class Store {
     checkpoints.sweepAll();
     const checkpoint = checkpoints.read();
     this.buffer = new BufferKeeper({ db, sql: this.sql, dir, streams, writer: this.writer });
+    this.sync = new SyncStore(db, streams, this.writer.outbox);
     this.recovered = {
       lastSeq: this.writer.lastSeq,
       checkpoint,
