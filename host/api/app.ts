@@ -23,6 +23,7 @@ import { ALERT_FEED, LIVE_HEADERS, LiveFeeds } from "./live.ts";
 import { answerNotFound } from "./not-found.ts";
 import { openApiDocument } from "./openapi.ts";
 import { pageResponse } from "./page-response.ts";
+import { replayParked, withParked } from "./parked.ts";
 import { badStreamName, isStreamName, problemResponse, unknownQuery, unknownStream } from "./problem.ts";
 import { putConfig } from "./put-config.ts";
 import {
@@ -33,7 +34,7 @@ import {
   readResultQuery,
   readTimeRange,
 } from "./query-parameters.ts";
-import type { HistoryReads } from "./reads.ts";
+import type { HistoryReads, ListRequest, Page } from "./reads.ts";
 import { STATE_SETTLE_MS, settleInTime } from "./settle.ts";
 import { listTables, putTable, readTableRows } from "./tables.ts";
 import { postWatermark } from "./watermark.ts";
@@ -163,7 +164,7 @@ function addChangeRoutes(
 }
 
 /** What the store holds: pages of NDJSON. */
-function addHistoryRoutes(app: App, { engine, reads, metrics }: AppParts): void {
+function addHistoryRoutes(app: App, { engine, reads, metrics, sync = null }: AppParts): void {
   const limit = limitReads(metrics);
   app.get("/v1/streams/:stream/events", limit, async (context) => {
     if (!(await settleInTime(engine))) return notSettled();
@@ -196,8 +197,11 @@ function addHistoryRoutes(app: App, { engine, reads, metrics }: AppParts): void 
     const request = readAlertQuery(context);
     return request instanceof Response ? request : pageResponse(context, await reads.alerts(request));
   });
+  const deadLetters = async (request: ListRequest): Promise<Page> =>
+    withParked(await reads.deadLetters(request), sync, request.stream);
+  app.post("/v1/dlq/replay", replayParked(sync));
   for (const [path, list] of [
-    ["/v1/dlq", reads.deadLetters.bind(reads)],
+    ["/v1/dlq", deadLetters],
     ["/v1/losses", reads.losses.bind(reads)],
   ] as const) {
     app.get(path, limit, async (context) => {

@@ -20,15 +20,16 @@ export interface PostSyncParts {
 }
 
 const KEY = /^[0-9a-f]{16,64}$/;
-/** The batch is at fault: sent again it would be refused again. */
+/** What is said of a batch: 413 and 422 when it would be refused again, 400 when it may be taken as it is another time. */
 const REFUSALS: Readonly<Record<string, number>> = {
   E_BATCH_TOO_LARGE: 413,
-  E_EDGE_NAME: 422,
-  E_IDEMPOTENCY_KEY: 422,
   E_BAD_BLOCK: 422,
   E_BATCH_CORRUPT: 422,
-  E_BATCH_VERSION: 422,
+  // A later release of the hub takes it.
+  E_BATCH_VERSION: 400,
   // Cut off or damaged on the way, most likely: to be sent again.
+  E_EDGE_NAME: 400,
+  E_IDEMPOTENCY_KEY: 400,
   E_BATCH_MAGIC: 400,
   E_BATCH_TRUNCATED: 400,
   E_BATCH_CHECKSUM: 400,

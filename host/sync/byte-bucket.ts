@@ -1,4 +1,6 @@
-import { setTimeout as sleep } from "node:timers/promises";
+import { setTimeout } from "node:timers/promises";
+
+type Sleep = (ms: number, signal: AbortSignal) => Promise<unknown>;
 
 /** What may be sent at once after a pause, in seconds of the rate. */
 const BURST_SECONDS = 0.25;
@@ -10,10 +12,16 @@ const BURST_SECONDS = 0.25;
 export class ByteBucket {
   readonly #perSecond: number;
   readonly #nowMs: () => number;
+  readonly #sleep: Sleep;
   #tokens: number;
   #atMs: number;
 
-  constructor(bytesPerSecond: number, nowMs: () => number) {
+  constructor(
+    bytesPerSecond: number,
+    nowMs: () => number,
+    sleep: Sleep = (ms, signal) => setTimeout(ms, undefined, { signal }),
+  ) {
+    this.#sleep = sleep;
     this.#perSecond = bytesPerSecond;
     this.#nowMs = nowMs;
     this.#tokens = bytesPerSecond * BURST_SECONDS;
@@ -31,6 +39,6 @@ export class ByteBucket {
     const most = this.#perSecond * BURST_SECONDS;
     this.#tokens = Math.min(most, this.#tokens + ((nowMs - this.#atMs) / 1_000) * this.#perSecond) - bytes;
     this.#atMs = nowMs;
-    if (this.#tokens < 0) await sleep((-this.#tokens / this.#perSecond) * 1_000, undefined, { signal });
+    if (this.#tokens < 0) await this.#sleep((-this.#tokens / this.#perSecond) * 1_000, signal);
   }
 }

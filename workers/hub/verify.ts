@@ -36,6 +36,8 @@ export function verifyBlocks(decoder: BlockDecoder, { items }: Batch, maxBytes: 
   if (bytes > maxBytes) throw new BatchError("E_BATCH_TOO_LARGE", `its blocks hold ${bytes} bytes`);
   for (const item of blocks) {
     const opened = decoder.open(blockOf(item));
+    if (opened.kind === "unreadable" && opened.code === "E_BLOCK_VERSION")
+      throw new BatchError("E_BATCH_VERSION");
     if (opened.kind === "unreadable") throw new BadItemError(item, opened.message);
     if (opened.rows.rows !== item.count)
       throw new BadItemError(item, `it holds ${opened.rows.rows} events, not ${item.count} as is said of it`);
