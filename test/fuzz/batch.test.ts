@@ -37,6 +37,7 @@ const item: fc.Arbitrary<BatchItem> = fc.oneof(
     maxUs: count,
     codec: fc.constantFrom("none" as const, "zstd" as const),
     encodedBytes: count,
+    resolutionUs: count,
     data: bytes,
   }),
   fc.record({
