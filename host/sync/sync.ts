@@ -14,8 +14,8 @@ import type { Sink } from "./sink.ts";
 import { SinkRunner, type SinkStatus } from "./sink-runner.ts";
 import { SyncClient } from "./sync-client.ts";
 
-/** What a sink has not got costs a look at every block that waits, so it is looked for this seldom. */
-const BACKLOG_EVERY_MS = 2_000;
+/** What a sink has not got costs a look at every block that waits: it may take this share of the sync thread's time. */
+const BACKLOG_SHARE = 0.02;
 /** Parked batches that are listed. */
 const LISTED_PARKED = 1_000;
 
@@ -55,7 +55,7 @@ export class Sync {
   readonly #start: { readonly number: number; readonly id: string };
   readonly #incarnation: string;
   #reports: readonly SinkReport[] = [];
-  #reportedMs = Number.NEGATIVE_INFINITY;
+  #nextReportMs = Number.NEGATIVE_INFINITY;
   #reporting: Promise<readonly SinkReport[]> | null = null;
 
   private constructor(parts: SyncParts, client: SyncClient, opened: Awaited<ReturnType<typeof openSync>>) {
@@ -92,7 +92,7 @@ export class Sync {
 
   /** How each sink stands, and what it has not got: as it was a moment ago, for the latter takes a look at the store. */
   async reports(): Promise<readonly SinkReport[]> {
-    if (this.#parts.clock.monotonicMs() - this.#reportedMs >= BACKLOG_EVERY_MS) {
+    if (this.#parts.clock.monotonicMs() >= this.#nextReportMs) {
       this.#reporting ??= this.#report().finally(() => {
         this.#reporting = null;
       });
@@ -123,13 +123,15 @@ export class Sync {
   }
 
   async #report(): Promise<readonly SinkReport[]> {
+    const startedMs = this.#parts.clock.monotonicMs();
     this.#reports = await Promise.all(
       this.#runners.map(async (runner) => {
         const status = runner.status();
         return { ...status, backlog: await this.#client.backlog(status.sink) };
       }),
     );
-    this.#reportedMs = this.#parts.clock.monotonicMs();
+    const nowMs = this.#parts.clock.monotonicMs();
+    this.#nextReportMs = nowMs + (nowMs - startedMs) / BACKLOG_SHARE;
     return this.#reports;
   }
 

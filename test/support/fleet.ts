@@ -15,6 +15,8 @@ export interface SinkState {
 }
 
 const SYNC_TIMEOUT_MS = 120_000;
+/** The status is as it was a moment ago: twice nothing, this far apart, is nothing. */
+const SETTLE_MS = 600;
 
 export async function sinkState(client: HttpClient): Promise<SinkState> {
   const status = await client.json<{ sync: { sinks: SinkState[] } }>("/v1/status");
@@ -24,13 +26,16 @@ export async function sinkState(client: HttpClient): Promise<SinkState> {
 /** Waits until the hub has everything, but for what is parked. */
 export async function synced(node: NodeProcess, client: HttpClient, parked = 0): Promise<SinkState> {
   const deadline = performance.now() + SYNC_TIMEOUT_MS;
+  let wasDone = false;
   for (;;) {
     const state = await sinkState(client);
     const { alerts, losses, results, events, parked: set } = state.backlog;
-    if (alerts + losses + results + (parked === 0 ? events : 0) === 0 && set === parked) return state;
+    const isDone = alerts + losses + results + events === 0 && set === parked;
+    if (isDone && wasDone) return state;
+    wasDone = isDone;
     if (performance.now() > deadline)
       assert.fail(`not synced: ${JSON.stringify(state, null, 1)}\n${node.tail()}`);
-    await sleep(100);
+    await sleep(isDone ? SETTLE_MS : 100);
   }
 }
 

@@ -118,7 +118,8 @@ const BACKLOG =
   ` WHERE q.sink = ${SINK} GROUP BY q.class` +
   " UNION ALL SELECT 'losses', count(*), 100 * count(*), min(at_us), 0 FROM losses" +
   ` WHERE id > coalesce((SELECT after_id FROM sync_positions WHERE sink = ${SINK} AND flow = 'losses'), 0)` +
-  " UNION ALL SELECT class, sum(rows), sum(bytes), null, sum(parked_us IS NOT NULL) FROM sync_batches" +
+  " UNION ALL SELECT class, sum(rows * (parked_us IS NULL)), sum(bytes * (parked_us IS NULL)), null," +
+  " sum(parked_us IS NOT NULL) FROM sync_batches" +
   ` WHERE sink = ${SINK} GROUP BY class`;
 
 function alertsOf(ndjson: string): Omit<AlertRow, "isTold">[] {
