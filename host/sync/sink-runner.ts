@@ -244,10 +244,11 @@ export class SinkRunner {
   }
 
   async #claim(kind: SyncClass, everyMs: number): Promise<Trip | null> {
-    const { sink, claim, clock } = this.#parts;
+    const { sink, claim, clock, config } = this.#parts;
+    const enough = { rows: config.batch.events, bytes: config.batch.bytes };
     const size = this.#growth[kind].size;
     const olderThanUs = clock.nowUs() - Math.round(everyMs * 1_000);
-    const answer = await claim({ sink: sink.name, class: kind, size, olderThanUs });
+    const answer = await claim({ sink: sink.name, class: kind, size, enough, olderThanUs });
     if (answer.kind !== "claimed") {
       this.#turns.idle(kind);
       return null;

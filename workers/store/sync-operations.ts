@@ -38,8 +38,11 @@ export interface BatchSize {
 export interface ClaimTask {
   readonly sink: string;
   readonly class: SyncClass;
+  /** At most. */
   readonly size: BatchSize;
-  /** Less than `size` is sent when its oldest is at least as old as this. */
+  /** So much need not wait. */
+  readonly enough: BatchSize;
+  /** Less is sent when its oldest is at least as old as this. */
   readonly olderThanUs: number;
 }
 

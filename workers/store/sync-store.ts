@@ -87,12 +87,13 @@ export class SyncStore {
     })();
   }
 
-  claim({ sink: name, class: kind, size, olderThanUs }: ClaimTask): ClaimAnswer {
+  claim({ sink: name, class: kind, size, enough, olderThanUs }: ClaimTask): ClaimAnswer {
     const sink = this.#sinkId(name);
     const gathered = kind === "events" ? this.#gatherEvents(sink, size) : this.#gatherRows(sink, kind, size);
     if (gathered.items.length === 0) return { kind: "nothing" };
     const { items, rows, bytes, isFull, oldestUs } = gathered;
-    if (!isFull && oldestUs > olderThanUs) {
+    const isEnough = isFull || rows >= enough.rows || bytes >= enough.bytes;
+    if (!isEnough && oldestUs > olderThanUs) {
       if (kind === "events") this.#turns.undo();
       return { kind: "waiting", oldestUs };
     }
