@@ -18,6 +18,8 @@ const EVENTS_PER_BODY = 4_000;
 const DEFAULT_CONNECTIONS = 6;
 /** Event time passes at the pace of 100,000 events/s. */
 const MS_PER_BODY = 40;
+/** `--encrypt` runs the same with a key. */
+const ENCRYPTION = `encryption: { key: "${"5a".repeat(32)}" }\n`;
 const TARGET_EVENTS_PER_SECOND = 1_000_000;
 
 interface Measured {
@@ -29,14 +31,15 @@ interface Measured {
 export async function run(options: BenchOptions): Promise<BenchReport> {
   const measureMs = (options.seconds ?? DEFAULT_SECONDS) * 1_000;
   const connections = Number(options.settings.get("connections") ?? DEFAULT_CONNECTIONS);
+  const encryption = options.settings.has("encrypt") ? ENCRYPTION : "";
   const measure = (devices: number): Promise<Measured> =>
-    withCleanups((cleanup) => measureMillrace({ devices, connections, measureMs }, cleanup));
+    withCleanups((cleanup) => measureMillrace({ devices, connections, measureMs, encryption }, cleanup));
   const many = await measure(10_000);
   const few = await measure(100);
   const plain = await withCleanups((cleanup) => measurePlainWay(10_000, measureMs, cleanup));
   const ratio = many.run.eventsPerSecond / plain.eventsPerSecond;
   return {
-    name: "pipeline",
+    name: encryption === "" ? "pipeline" : "pipeline, encrypted",
     rows: [
       { way: "millrace, 10,000 devices", ...many.run.row },
       { way: "millrace, 100 devices", ...few.run.row },
@@ -55,10 +58,15 @@ export async function run(options: BenchOptions): Promise<BenchReport> {
 }
 
 async function measureMillrace(
-  { devices, connections, measureMs }: { devices: number; connections: number; measureMs: number },
+  {
+    devices,
+    connections,
+    measureMs,
+    encryption,
+  }: { devices: number; connections: number; measureMs: number; encryption: string },
   cleanup: Cleanup,
 ): Promise<Measured> {
-  const node = await spawnNode({ config: fleetConfig("1m", "5s") }, cleanup);
+  const node = await spawnNode({ config: encryption + fleetConfig("1m", "5s") }, cleanup);
   const client = new HttpClient(() => node.url);
   cleanup.after(() => client.close());
   const run = await runClosedLoop(

@@ -2,6 +2,8 @@ import { createApp } from "./api/app.ts";
 import { serveNode } from "./api/serve.ts";
 import type { Config, StreamConfig } from "./config/config.ts";
 import { ConfigSource } from "./config/source.ts";
+import { Encryption } from "./encryption/encryption.ts";
+import { loadKeys } from "./encryption/load-keys.ts";
 import { createLog } from "./observe/log.ts";
 import { createMetrics } from "./observe/metrics.ts";
 import { registerSync } from "./observe/sync-metrics.ts";
@@ -31,7 +33,9 @@ export interface RunningNode {
  */
 export async function main(ofFile: Config, source = new ConfigSource(null, {})): Promise<RunningNode> {
   const log = createLog();
-  const storage = await StorageClient.open(ofFile.dataDir);
+  const masters = ofFile.encryption === undefined ? null : await loadKeys(ofFile.encryption);
+  const storage = await StorageClient.open(ofFile.dataDir, masters);
+  const encryption = new Encryption(masters, storage, log);
   const newest = storage.recovered.configs?.newest ?? null;
   const put = await tablesInForce(storage, newest);
   const { config, origin } = await closeOnFailure(storage, () =>
@@ -39,22 +43,37 @@ export async function main(ofFile: Config, source = new ConfigSource(null, {})):
   );
   const books = await openSync(storage, config);
   const { promise: failed, resolve: onFatal } = Promise.withResolvers<unknown>();
-  const engine = await startEngine({ config, origin, storage, clock: systemClock, log, onFatal });
-  const reads = await QueryClient.open(config.dataDir, (blocks) => {
-    log.error({ blocks }, "blocks could not be read and were left out; the rest was served");
+  const engine = await startEngine({
+    config,
+    origin,
+    storage,
+    masters: encryption.masters,
+    clock: systemClock,
+    log,
+    onFatal,
   });
+  const onSkipped = (blocks: object): void => {
+    log.error({ blocks }, "blocks could not be read and were left out; the rest was served");
+  };
+  const reads = await QueryClient.open(config.dataDir, onSkipped, masters);
+  encryption.addReader(reads);
   const streams = (): StreamConfig[] => engine.streams().map((stream) => stream.config);
   const sync =
     config.sync == null
       ? null
-      : await Sync.start({ config, sync: config.sync, storage, clock: systemClock, log, streams }, books);
+      : await Sync.start(
+          { config, sync: config.sync, storage, masters, clock: systemClock, log, streams },
+          books,
+        );
+  if (sync !== null) encryption.addReader(sync);
   engine.subscribeAlerts(() => sync?.wake());
+  encryption.start();
   const buffer = await BufferWatch.start({ storage, reads, engine, clock: systemClock, log });
   const compactor = new Compactor(storage, reads, engine, log);
-  const reloader = new Reloader(source, engine, log);
-  const metrics = createMetrics({ config, engine, reloader, buffer });
+  const reloader = new Reloader(source, engine, log, encryption);
+  const metrics = createMetrics({ config, engine, reloader, buffer, encryption });
   if (sync !== null) registerSync(metrics.registry, sync);
-  const app = createApp({ config, engine, reads, log, metrics, reloader, buffer, sync });
+  const app = createApp({ config, engine, reads, log, metrics, reloader, buffer, encryption, sync });
   const server = await serveNode({
     app,
     listen: config.listen,
@@ -73,6 +92,7 @@ export async function main(ofFile: Config, source = new ConfigSource(null, {})):
       await compactor.close();
       await buffer.close();
       await sync?.close();
+      await encryption.close();
       await reads.close();
       await engine.close();
       log.info("stopped");

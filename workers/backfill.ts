@@ -9,6 +9,7 @@ import { MillraceError } from "./errors.ts";
 import type { QueryPlan, ResultRow, StoredBlock, TableData } from "./messages.ts";
 import { moveWith } from "./move.ts";
 import { packResults } from "./result-rows.ts";
+import type { MasterKeys } from "./seal/master-key.ts";
 import { type BlockRange, Reader } from "./store/reader.ts";
 import { portableCodec } from "./zstd.ts";
 
@@ -22,6 +23,8 @@ import { portableCodec } from "./zstd.ts";
  */
 export interface BackfillTask {
   readonly dir: string;
+  /** Left out when the data is not encrypted. */
+  readonly masters?: MasterKeys | null;
   readonly plan: QueryPlan;
   readonly tables: readonly TableData[];
   readonly fromUs: number | null;
@@ -67,7 +70,7 @@ class Run {
     const { plan } = task;
     this.#task = task;
     this.#seq = task.untilSeq;
-    this.#reader = new Reader(task.dir);
+    this.#reader = new Reader(task.dir, task.masters);
     const tables = new Tables(this.#core);
     for (const table of task.tables) tables.load(table);
     this.#local = withExpressions(this.#core, plan, createLocal(this.#core, plan), tables);

@@ -9,6 +9,7 @@ import { ALERT_CURSOR, type CursorForm, ID_CURSOR, LATE_CURSOR, RESULT_CURSOR } 
 import { readLate } from "./query/late-page.ts";
 import { readAlerts, readDeadLetters, readLosses, readResults } from "./query/row-pages.ts";
 import type * as tasks from "./query/tasks.ts";
+import type { MasterKeys } from "./seal/master-key.ts";
 import { Reader } from "./store/reader.ts";
 import { portableCodec } from "./zstd.ts";
 
@@ -27,12 +28,18 @@ const decoder = new BlockDecoder(codec);
 let reader: Reader | null = null;
 
 /** Opens the database for reading. The storage thread makes it, so it must be there. */
-export function open(dir: string): tasks.QueryFailure | null {
+export function open({ dir, masters }: tasks.OpenTask): tasks.QueryFailure | null {
   return expected(() => {
     reader?.close();
-    reader = new Reader(dir);
+    reader = new Reader(dir, masters);
     return null;
   });
+}
+
+/** Keys that the storage thread is about to turn to. */
+export function learnKeys(masters: MasterKeys): null {
+  reader?.learnKeys(masters);
+  return null;
 }
 
 export function results(task: ResultsTask): Page | tasks.QueryFailure {

@@ -5,6 +5,7 @@ import { BlockScanner } from "./query/block-scanner.ts";
 import { EVENT_CURSOR } from "./query/cursor.ts";
 import { readEvents } from "./query/events.ts";
 import type * as tasks from "./query/tasks.ts";
+import type { MasterKeys } from "./seal/master-key.ts";
 import { Reader } from "./store/reader.ts";
 import { portableCodec } from "./zstd.ts";
 
@@ -16,6 +17,8 @@ import { portableCodec } from "./zstd.ts";
 /** A page of events; its cursor is the text that the page before gave out. */
 export type ScanTask = Omit<tasks.EventsTask, "after"> & {
   readonly dir: string;
+  /** null: the data is not encrypted. */
+  readonly masters: MasterKeys | null;
   readonly after: string | null;
 };
 
@@ -28,8 +31,8 @@ let reader: Reader | null = null;
 let openDir: string | null = null;
 
 /** Events of [fromUs, toUs) in the order of event time. */
-export function events({ dir, ...task }: ScanTask): TextPage | tasks.QueryFailure {
-  const open = (): Reader => readerOf(dir);
+export function events({ dir, masters, ...task }: ScanTask): TextPage | tasks.QueryFailure {
+  const open = (): Reader => readerOf(dir, masters);
   const page = answerPage(open, task, EVENT_CURSOR, (store, after) =>
     readEvents(store, scanner, { ...task, after }),
   );
@@ -41,12 +44,13 @@ export function close(): void {
   reader = null;
 }
 
-function readerOf(dir: string): Reader {
+function readerOf(dir: string, masters: MasterKeys | null): Reader {
   if (reader === null || openDir !== dir) {
     reader?.close();
-    reader = new Reader(dir);
+    reader = new Reader(dir, masters);
     openDir = dir;
   }
+  if (masters !== null) reader.learnKeys(masters);
   return reader;
 }
 

@@ -1,6 +1,7 @@
 import type { MillraceError } from "./errors.ts";
 import type { CommitOperation, CommitOutcome, LogEntry, StoredBlock } from "./messages.ts";
 import { moveWith, release } from "./move.ts";
+import type { MasterKeys } from "./seal/master-key.ts";
 import type { QueuedWebhook } from "./store/alert-store.ts";
 import type {
   BufferReport,
@@ -13,6 +14,7 @@ import type { SmallBlocks } from "./store/compaction.ts";
 import { databaseFile, databaseSizes } from "./store/data-dir.ts";
 import { explainFailure, type StoreFailure } from "./store/failure.ts";
 import { readLog as readLogEntries } from "./store/log-reader.ts";
+import type { PlainLeft } from "./store/plain-data.ts";
 import { type Recovered, Store } from "./store/store.ts";
 import type {
   ClaimAnswer,
@@ -31,11 +33,30 @@ export type StoreAnswer<T> = { readonly value: T } | StoreFailure;
 let store: Store | null = null;
 
 /** Opens and locks the data directory, and makes it when it is not there. */
-export function open(dir: string): StoreAnswer<Recovered> {
+export function open({ dir, masters }: OpenTask): StoreAnswer<Recovered> {
   return answer(databaseFile(dir), () => {
-    store = Store.open(dir);
+    store = Store.open(dir, undefined, masters);
     return { value: store.recovered };
   });
+}
+
+export interface OpenTask {
+  readonly dir: string;
+  /** null: the data is not encrypted. */
+  readonly masters: MasterKeys | null;
+}
+
+/** Wraps the store's keys by another master key; what comes from now on is sealed with a new one. */
+export function changeKeys(masters: MasterKeys): StoreAnswer<null> {
+  return withStore(({ encryption }) => {
+    encryption?.keys.rewrap(masters);
+    return { value: null };
+  });
+}
+
+/** Seals some of what was stored before there was a key. @returns what is left */
+export function sealSome(): StoreAnswer<PlainLeft> {
+  return withStore(({ encryption }) => ({ value: encryption === null ? 0 : encryption.plain.step() }));
 }
 
 /** One transaction, one fsync: all or none. */

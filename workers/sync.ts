@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { MillraceError } from "./errors.ts";
 import { moveWith } from "./move.ts";
+import type { MasterKeys } from "./seal/master-key.ts";
 import { databaseFile } from "./store/data-dir.ts";
 import { explainFailure, type StoreFailure } from "./store/failure.ts";
 import type { ParkedBatch, SyncBacklog, SyncClass } from "./store/sync-operations.ts";
@@ -34,11 +35,24 @@ let reader: SyncReader | null = null;
 let openedDir = "";
 
 /** Opens the database for reading. The storage thread makes it, so it must be there. */
-export function open(dir: string): Answer<null> {
+export function open({
+  dir,
+  masters,
+}: {
+  readonly dir: string;
+  readonly masters: MasterKeys | null;
+}): Answer<null> {
   openedDir = dir;
   return answer(() => {
     reader?.close();
-    reader = new SyncReader(dir, codec);
+    reader = new SyncReader(dir, codec, masters);
+    return null;
+  });
+}
+
+export function learnKeys(masters: MasterKeys): Answer<null> {
+  return answer(() => {
+    opened().learnKeys(masters);
     return null;
   });
 }

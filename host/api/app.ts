@@ -4,6 +4,7 @@ import { routePath } from "hono/route";
 import type { Logger } from "pino";
 import { MillraceError } from "../../workers/errors.ts";
 import type { Config } from "../config/config.ts";
+import type { Encryption } from "../encryption/encryption.ts";
 import { BodyReader } from "../ingest/body.ts";
 import { postEvents } from "../ingest/http.ts";
 import type { BufferSource } from "../observe/buffer-metrics.ts";
@@ -50,6 +51,7 @@ export interface AppParts {
   readonly buffer?: BufferSource;
   /** null: nothing is sent anywhere. */
   readonly sync?: Pick<Sync, "reports" | "parked" | "replayParked"> | null;
+  readonly encryption?: Pick<Encryption, "status">;
 }
 
 export type App = Hono<{ Bindings: HttpBindings }>;
@@ -99,7 +101,7 @@ function addInputRoutes(app: App, { config, engine, reads, metrics }: AppParts):
 
 /** What the pipeline knows by itself. It answers even when windows stand still: that is when one looks. */
 function addStateRoutes(app: App, parts: AppParts): void {
-  const { config, engine, metrics, reloader, buffer, sync = null } = parts;
+  const { config, engine, metrics, reloader, buffer, encryption, sync = null } = parts;
   app.get("/v1/streams", async (context) => {
     await settleInTime(engine, STATE_SETTLE_MS);
     return context.json({ streams: engine.streams().map(describeStream) });
@@ -142,7 +144,7 @@ function addStateRoutes(app: App, parts: AppParts): void {
   });
   app.get("/v1/status", async (context) => {
     const isSettled = await settleInTime(engine, STATE_SETTLE_MS);
-    const status = describeNode(config, engine, isSettled, buffer?.report ?? null);
+    const status = describeNode(config, engine, isSettled, buffer?.report ?? null, encryption);
     return context.json(sync === null ? status : { ...status, sync: describeSync(await sync.reports()) });
   });
   app.get("/v1/tables", (context) => context.json(listTables(engine)));

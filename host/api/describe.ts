@@ -3,6 +3,7 @@ import type { BufferReport } from "../../workers/store/buffer-operations.ts";
 import { formatTime } from "../../workers/time-format.ts";
 import type { ClockReport } from "../../workers/window.ts";
 import type { Config, StreamConfig } from "../config/config.ts";
+import type { Encryption } from "../encryption/encryption.ts";
 import type { Engine, QueryState, StreamState } from "../pipeline/engine.ts";
 import { describeBuffer } from "./describe-buffer.ts";
 import { describeExpressions } from "./describe-expressions.ts";
@@ -144,6 +145,7 @@ export function describeNode(
   engine: Engine,
   isSettled: boolean,
   buffer: BufferReport | null,
+  encryption?: Pick<Encryption, "status">,
 ): StatusAnswer {
   const status = engine.status();
   return {
@@ -180,6 +182,7 @@ export function describeNode(
       commits: status.commits,
     },
     buffer: describeBuffer(buffer),
+    encryption: encryption?.status() ?? null,
     checkpoint: { seq: status.checkpointSeq, ageMs: status.checkpointAgeMs, last: status.checkpoint },
     stageNs: { ...status.stageNs },
     memory: { rssBytes: process.memoryUsage.rss() },

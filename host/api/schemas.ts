@@ -301,6 +301,14 @@ const status = z.strictObject({
   }),
   store: z.strictObject({ databaseBytes: count, walBytes: count, lastSeq: count, commits: count }),
   buffer: buffer.nullable().describe("null: not looked at yet"),
+  encryption: z
+    .strictObject({
+      keyId: z.string().describe("of the master key in force"),
+      plainRows: count.describe("stored before there was a key and yet to be sealed"),
+      isComplete: z.boolean().describe("all that is stored is sealed, and no free space holds anything"),
+    })
+    .nullable()
+    .describe("null: the data is not encrypted"),
   checkpoint: z.strictObject({
     seq: count,
     ageMs: z.number().nullable(),

@@ -50,24 +50,24 @@ export class ParquetFile implements TableFile {
     this.#data = columns.map(() => []);
   }
 
-  add(values: readonly unknown[]): void {
+  add(values: readonly unknown[]): void | Promise<void> {
     for (const [at, value] of values.entries()) this.#data[at]!.push(value);
-    if (this.#data[0]!.length >= GROUP_ROWS) this.#writeGroup();
+    if (this.#data[0]!.length >= GROUP_ROWS) return this.#writeGroup();
   }
 
-  end(): void {
-    this.#writeGroup();
-    this.#parquet.finish();
+  async end(): Promise<void> {
+    await this.#writeGroup();
+    await this.#parquet.finish();
     this.#flush();
     fsyncSync(this.#file);
     closeSync(this.#file);
   }
 
-  #writeGroup(): void {
+  async #writeGroup(): Promise<void> {
     const rows = this.#data[0]?.length ?? 0;
     if (rows === 0) return;
     const columnData = this.#columns.map(({ name }, at) => ({ name, data: this.#data[at]! }));
-    this.#parquet.write({ columnData, rowGroupSize: rows });
+    await this.#parquet.write({ columnData, rowGroupSize: rows });
     this.#data = this.#columns.map(() => []);
     this.#flush();
   }

@@ -127,8 +127,9 @@ async function fill(
 ): Promise<void> {
   let done = 0;
   for await (const line of linesOf(spool)) {
-    file.add(read(line));
+    const written = file.add(read(line));
+    if (written !== undefined) await written;
     progress.part(++done / rows, "written");
   }
-  file.end();
+  await file.end();
 }

@@ -10,6 +10,7 @@ import { portableCodec } from "../../workers/zstd.ts";
 import { parseTime } from "../api/times.ts";
 import type { Config } from "../config/config.ts";
 import { automaticQuery, automaticStream, queryPlan } from "../config/plans.ts";
+import { loadKeys } from "../encryption/load-keys.ts";
 import { querySetOf, readQuerySet, type SetQuery, signatureOf } from "../pipeline/query-set.ts";
 import { CommandError, NodeClient, nodeUrl } from "./client.ts";
 import { dataDirectory, readConfig } from "./data-directory.ts";
@@ -54,7 +55,12 @@ export async function replay(stream: string, options: ReplayOptions): Promise<vo
   let sink: Sink | null = null;
   const progress = new Progress(null);
   try {
-    reader = new Reader(dataDirectory(options.data, () => config));
+    const encryption = config?.encryption;
+    const masters = encryption === undefined ? null : await loadKeys(encryption);
+    reader = new Reader(
+      dataDirectory(options.data, () => config),
+      masters,
+    );
     const plan = findQuery(stream, options, config, reader);
     const task = { plan, tables: tablesOf(plan, config), fromUs, toUs };
     const run = new Replay(reader, await portableCodec(), task);

@@ -2,9 +2,10 @@ import { writeSync } from "node:fs";
 
 /** Takes rows of values in the order of the columns; null is no value. */
 export interface TableFile {
-  add(values: readonly unknown[]): void;
+  /** A promise is to be waited for before the next. */
+  add(values: readonly unknown[]): void | Promise<void>;
   /** All rows are there, and durable. */
-  end(): void;
+  end(): void | Promise<void>;
 }
 
 /** A file may take less at once than it is given. */

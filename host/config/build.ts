@@ -6,6 +6,7 @@ import type { Config, Limits, QueryConfig, QueryExpressions, StreamConfig, Table
 import { DEFAULT_LIMITS, DEFAULTS } from "./defaults.ts";
 import type { QueryProblem } from "./expression/compile.ts";
 import { typeOfKind } from "./expression/kinds.ts";
+import { checkKeyFiles } from "./key-files.ts";
 import { extentOf, MAX_EARLY_OVERLAP } from "./pane-window.ts";
 import type { Path } from "./places.ts";
 import { splitFix } from "./problems.ts";
@@ -65,6 +66,7 @@ export function buildConfig(input: ConfigFile, report: Report, tables: Tables): 
       retentionUs: input.buffer?.retention ?? DEFAULTS.retentionUs,
       isRetentionSet: input.buffer?.retention !== undefined,
     },
+    ...(input.encryption == null ? {} : { encryption: checkKeyFiles(input.encryption, refuse) }),
     limits: buildLimits(input.limits ?? {}, refuse),
     ingestWorkers: input.workers?.ingest ?? DEFAULTS.ingestWorkers,
     checkpointEveryMs: toMs(input.checkpoint?.every) ?? DEFAULTS.checkpointEveryMs,

@@ -7,6 +7,7 @@ import type {
   WindowPlan,
 } from "../../workers/messages.ts";
 import type { AlertConfig } from "./alert.ts";
+import type { EncryptionConfig } from "./encryption-schema.ts";
 import type { Kind } from "./expression/kinds.ts";
 import type { Expression } from "./expression/parse.ts";
 import type { SyncConfig } from "./sync-config.ts";
@@ -28,6 +29,8 @@ export interface Config {
   /** Addresses of webhooks as they are written, where they hold variables. */
   readonly writtenWebhooks?: ReadonlyMap<string, string>;
   readonly buffer: BufferConfig;
+  /** Left out when the data is not encrypted. */
+  readonly encryption?: EncryptionConfig;
   readonly limits: Limits;
   readonly ingestWorkers: number;
   readonly checkpointEveryMs: number;

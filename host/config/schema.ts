@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { DURATION, formatDuration, LONGEST_US, parseDurationUs } from "./durations.ts";
+import { encryption } from "./encryption-schema.ts";
 import { parseExpression } from "./expression/parse.ts";
 import { parseWindowLength, WINDOW_LENGTH } from "./pane-window.ts";
 import { parseSelect } from "./select.ts";
@@ -443,6 +444,9 @@ export const configFile = z.strictObject({
         ),
     })
     .nullish(),
+  encryption: encryption
+    .nullish()
+    .describe("Seals what is stored, AES-256-GCM. Read at the start and at a reload of this file."),
   limits: limits.nullish(),
   sync: sync.nullish().describe("Where everything is sent. Default: nowhere."),
 });

@@ -50,16 +50,23 @@ export class ConfigSource {
   reload(current: Config): LoadResult {
     const { file } = this;
     const loaded = loadConfig(this.#path, this.#overrides, current.tables);
-    return loaded.ok
-      ? keepFixed(file === null ? "" : readFileSync(file, "utf8"), file ?? "", current, loaded.config)
-      : loaded;
+    if (!loaded.ok) return loaded;
+    const text = file === null ? "" : readFileSync(file, "utf8");
+    const kept = keepFixed(text, file ?? "", current, loaded.config);
+    if (!kept.ok) return kept;
+    const { encryption: before, ...config } = kept.config;
+    const { encryption = before } = loaded.config;
+    return { ok: true, config: encryption === undefined ? config : { ...config, encryption } };
   }
 
   /** A document that was sent. Tables' files are looked for beside the node's own file. */
   parse(document: string, current: Config): LoadResult {
     const file = this.file ?? "configuration";
     const parsed = parseConfig(document, file, this.#overrides, process.env, current.tables);
-    return parsed.ok ? keepFixed(document, file, current, parsed.config) : parsed;
+    if (!parsed.ok) return parsed;
+    const kept = keepFixed(document, file, current, parsed.config);
+    const problem = kept.ok ? encryptionProblem(document, file) : null;
+    return problem === null ? kept : { ok: false, problems: [problem] };
   }
 
   /** Of the file's text: tells whether it was edited. */
@@ -89,4 +96,21 @@ function keepFixed(text: string, file: string, current: Config, next: Config): L
   const { acceptsAnyStream, streams, queries, alerts, writtenWebhooks = new Map(), tables } = next;
   const changed = { acceptsAnyStream, streams, queries, alerts, writtenWebhooks };
   return { ok: true, config: { ...kept, ...changed, ...(tables === undefined ? {} : { tables }) } };
+}
+
+/** Keys must be known before the data is opened, and no request may name a program to run: they come by the file alone. */
+function encryptionProblem(text: string, file: string): Problem | null {
+  const lines = new LineCounter();
+  const document = parseDocument(veil(text), { lineCounter: lines });
+  const path = ["encryption"];
+  if (!document.hasIn(path)) return null;
+  const place = new Places(document, lines).ofValue(path);
+  const message = "encryption is set in the node's file alone";
+  return {
+    file,
+    ...place,
+    path: "encryption",
+    message,
+    fix: "leave it out; to change the key, edit the file and send SIGHUP",
+  };
 }

@@ -1,9 +1,11 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { Config } from "../config/config.ts";
+import type { Encryption } from "../encryption/encryption.ts";
 import type { Engine, EngineStatus, StreamState } from "../pipeline/engine.ts";
 import type { Reloader } from "../pipeline/reloader.ts";
 import { type BufferSource, registerBuffer } from "./buffer-metrics.ts";
 import { registerClocks } from "./clock-metrics.ts";
+import { registerEncryption } from "./encryption-metrics.ts";
 import { registerReloads } from "./reload-metrics.ts";
 
 export interface Metrics {
@@ -30,10 +32,11 @@ export interface MetricsParts {
   readonly engine: Engine;
   readonly reloader?: Pick<Reloader, "applied" | "refused">;
   readonly buffer?: BufferSource;
+  readonly encryption?: Pick<Encryption, "status">;
 }
 
 /** Numbers are read from the engine when somebody asks; nothing is counted per event here. */
-export function createMetrics({ config, engine, reloader, buffer }: MetricsParts): Metrics {
+export function createMetrics({ config, engine, reloader, buffer, encryption }: MetricsParts): Metrics {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry, prefix: "millrace_" });
@@ -44,6 +47,7 @@ export function createMetrics({ config, engine, reloader, buffer }: MetricsParts
   registerNode(registers, engine);
   registerReloads(registers, engine, reloader);
   registerBuffer(registers, buffer);
+  registerEncryption(registers, encryption);
   const limit = new Gauge({
     name: "millrace_limit",
     help: "Configured limits by name",

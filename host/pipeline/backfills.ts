@@ -4,6 +4,7 @@ import type { BackfillStep, BackfillTask } from "../../workers/backfill.ts";
 import { MillraceError } from "../../workers/errors.ts";
 import type { BackfilledState, TableData } from "../../workers/messages.ts";
 import { splitResults } from "../../workers/result-rows.ts";
+import type { MasterKeys } from "../../workers/seal/master-key.ts";
 import type { StorageClient } from "../store/storage-client.ts";
 import type { CommitQueue } from "./commit-queue.ts";
 import type { Backfill } from "./query-set.ts";
@@ -19,6 +20,7 @@ const PAUSE_MS = 5;
 
 export interface BackfillParts {
   readonly dir: string;
+  readonly masters: () => MasterKeys | null;
   readonly storage: Pick<StorageClient, "sizes">;
   readonly commits: CommitQueue;
   readonly tables: () => readonly TableData[];
@@ -146,6 +148,7 @@ class Run {
     await this.#clear();
     const task: BackfillTask = {
       dir: this.#parts.dir,
+      masters: this.#parts.masters(),
       plan: this.#query.plan,
       tables: this.#parts.tables(),
       ...this.#backfill,

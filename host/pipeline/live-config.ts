@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 import { MillraceError } from "../../workers/errors.ts";
 import type { BackfilledState, LogEntry, TableData } from "../../workers/messages.ts";
+import type { MasterKeys } from "../../workers/seal/master-key.ts";
 import type { Config } from "../config/config.ts";
 import { digestOf, emptyTable, fromStored, toStored } from "../config/table/stored.ts";
 import type { StorageClient } from "../store/storage-client.ts";
@@ -33,6 +34,8 @@ export interface LiveConfigParts {
   readonly config: Config;
   readonly origin: ConfigOrigin;
   readonly storage: StorageClient;
+  /** Of an encrypted store, as they are now. */
+  readonly masters: () => MasterKeys | null;
   readonly commits: CommitQueue;
   readonly apply: ApplyLoop;
   readonly lanes: readonly Lane[];
@@ -67,6 +70,7 @@ export class LiveConfig {
     const { storage, commits, log, logEnd } = parts;
     this.backfills = new Backfills({
       dir: this.#config.dataDir,
+      masters: parts.masters,
       storage,
       commits,
       tables: () => parts.registry.tables,

@@ -9,6 +9,7 @@ import { replaceTables, withPutRows } from "../config/table/replace.ts";
 import { readTable, TableError, type TableFormat } from "../config/table/rows.ts";
 import { emptyTable, fromStored, rowCount } from "../config/table/stored.ts";
 import { revealAddresses } from "../config/webhook-addresses.ts";
+import type { Encryption } from "../encryption/encryption.ts";
 import type { StorageClient } from "../store/storage-client.ts";
 import type { Engine, ReloadOutcome } from "./engine.ts";
 import { type ConfigOrigin, readQuerySet } from "./query-set.ts";
@@ -29,12 +30,19 @@ export class Reloader {
   readonly #source: ConfigSource;
   readonly #engine: Engine;
   readonly #log: Logger;
+  readonly #encryption: Pick<Encryption, "change"> | null;
   #turn: Promise<unknown> = Promise.resolve();
   /** Changes that were put in force, and those refused. */
   applied = 0;
   refused = 0;
 
-  constructor(source: ConfigSource, engine: Engine, log: Logger) {
+  constructor(
+    source: ConfigSource,
+    engine: Engine,
+    log: Logger,
+    encryption: Pick<Encryption, "change"> | null = null,
+  ) {
+    this.#encryption = encryption;
     this.#source = source;
     this.#engine = engine;
     this.#log = log;
@@ -104,6 +112,8 @@ export class Reloader {
         this.#log.error({ from, problems }, "the configuration was refused; nothing changed");
         return loaded;
       }
+      // First: a key that cannot be had leaves all as it was.
+      if (origin.kind === "file") await this.#encryption?.change(loaded.config.encryption);
       const outcome = await this.#engine.reload(loaded.config, origin);
       this.applied++;
       this.#log.info({ from, ...outcome }, "configuration changed");

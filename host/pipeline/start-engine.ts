@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 import { MillraceError } from "../../workers/errors.ts";
 import type { ResultRow, Tick } from "../../workers/messages.ts";
+import type { MasterKeys } from "../../workers/seal/master-key.ts";
 import type { AlertListener } from "../alert/running-alerts.ts";
 import { WebhookSender } from "../alert/webhook-sender.ts";
 import type { Config } from "../config/config.ts";
@@ -44,6 +45,8 @@ export interface EngineParts {
   /** Default: the node's file. */
   readonly origin?: ConfigOrigin;
   readonly storage: StorageClient;
+  /** Of an encrypted store, as they are now. */
+  readonly masters?: () => MasterKeys | null;
   readonly clock: Clock;
   readonly log: Logger;
   /** Hears once when the pipeline cannot go on. Nothing is taken any more, and a restart recovers. */
@@ -84,7 +87,15 @@ class Pipeline implements Engine {
   #isReady = false;
   #hasFailed = false;
 
-  constructor({ config, origin = { kind: "file" }, storage, clock, log, onFatal }: EngineParts) {
+  constructor({
+    config,
+    origin = { kind: "file" },
+    storage,
+    masters = () => null,
+    clock,
+    log,
+    onFatal,
+  }: EngineParts) {
     this.#storage = storage;
     this.#clock = clock;
     this.#log = log;
@@ -161,6 +172,7 @@ class Pipeline implements Engine {
     this.#config = new LiveConfig({
       config,
       origin,
+      masters,
       storage,
       commits: this.#commits,
       apply: this.#apply,

@@ -12,10 +12,11 @@ import type {
   ResultsTask,
 } from "../../workers/query.ts";
 import type { ScanTask } from "../../workers/scan.ts";
+import type { MasterKeys } from "../../workers/seal/master-key.ts";
 import type { HistoryReads } from "../api/reads.ts";
 import { workerFile } from "../pipeline/worker-file.ts";
 
-type EventsTask = Omit<ScanTask, "dir">;
+type EventsTask = Omit<ScanTask, "dir" | "masters">;
 type SkippedBlocks = Page["skippedBlocks"];
 
 /** The thread that goes through events is given up when nobody has read any for so long. */
@@ -29,12 +30,19 @@ export class QueryClient implements HistoryReads {
   readonly #pool: Piscina;
   readonly #scans: Piscina;
   readonly #dir: string;
+  #masters: MasterKeys | null;
   readonly #onSkipped: (blocks: SkippedBlocks) => void;
   /** Unreadable blocks that were told of. */
   readonly #told = new Set<string>();
 
-  private constructor(pool: Piscina, dir: string, onSkipped: (blocks: SkippedBlocks) => void) {
+  private constructor(
+    pool: Piscina,
+    dir: string,
+    onSkipped: (blocks: SkippedBlocks) => void,
+    masters: MasterKeys | null,
+  ) {
     this.#pool = pool;
+    this.#masters = masters;
     this.#dir = dir;
     this.#scans = new Piscina({
       filename: workerFile("scan"),
@@ -53,6 +61,7 @@ export class QueryClient implements HistoryReads {
   static async open(
     dir: string,
     onSkipped: (blocks: SkippedBlocks) => void = () => {},
+    masters: MasterKeys | null = null,
   ): Promise<QueryClient> {
     const pool = new Piscina({
       filename: workerFile("query"),
@@ -61,9 +70,9 @@ export class QueryClient implements HistoryReads {
       idleTimeout: Number.POSITIVE_INFINITY,
       stricterFIFO: true,
     });
-    const client = new QueryClient(pool, dir, onSkipped);
+    const client = new QueryClient(pool, dir, onSkipped, masters);
     try {
-      await client.#run("open", dir);
+      await client.#run("open", { dir, masters });
       return client;
     } catch (cause) {
       await Promise.all([pool.destroy(), client.#scans.destroy()]);
@@ -72,7 +81,7 @@ export class QueryClient implements HistoryReads {
   }
 
   events(task: EventsTask): Promise<Page> {
-    return this.#page("events", { ...task, dir: this.#dir }, this.#scans);
+    return this.#page("events", { ...task, dir: this.#dir, masters: this.#masters }, this.#scans);
   }
 
   results(task: ResultsTask): Promise<Page> {
@@ -120,6 +129,12 @@ export class QueryClient implements HistoryReads {
   downsample(task: DownsampleTask): Promise<StoredBlock> {
     const transferList = task.blocks.map(({ data }) => data.buffer);
     return this.#run("downsample", task, transferList);
+  }
+
+  /** Keys that the storage thread is about to turn to. */
+  async learnKeys(masters: MasterKeys): Promise<void> {
+    this.#masters = masters;
+    await this.#run("learnKeys", masters);
   }
 
   async close(): Promise<void> {

@@ -169,7 +169,12 @@ function verify(partial: string, expected: BackupCounts): void {
   } finally {
     db.close();
   }
-  Store.open(partial).close();
+  try {
+    Store.open(partial).close();
+  } catch (cause) {
+    // Without its key, a copy of encrypted data is as whole as its pages and counts are.
+    if (!(cause instanceof MillraceError && cause.code === "E_KEY_MISSING")) throw cause;
+  }
   removeLockFile(partial);
 }
 

@@ -1,6 +1,7 @@
 import { Piscina } from "piscina";
 import { MillraceError } from "../../workers/errors.ts";
 import type { CommitOperation, CommitOutcome, LogEntry, StoredBlock } from "../../workers/messages.ts";
+import type { MasterKeys } from "../../workers/seal/master-key.ts";
 import type { DueWebhooks, StoreAnswer } from "../../workers/storage.ts";
 import type {
   BufferReport,
@@ -10,6 +11,7 @@ import type {
 } from "../../workers/store/buffer-operations.ts";
 import type { PiecePlace } from "../../workers/store/checkpoint-operations.ts";
 import type { SmallBlocks } from "../../workers/store/compaction.ts";
+import type { PlainLeft } from "../../workers/store/plain-data.ts";
 import type { Recovered } from "../../workers/store/store.ts";
 import type {
   ClaimAnswer,
@@ -39,9 +41,10 @@ export class StorageClient {
   /**
    * Opens the store of a data directory, which is made when it is not there, and locks it until `close` or the
    * process's end, however that comes.
-   * @throws MillraceError E_DATA_DIR_LOCKED, E_DATA_DIR_ACCESS, E_STORE_NEWER, E_STORE_UNREADABLE, E_DISK_FULL
+   * @throws MillraceError E_DATA_DIR_LOCKED, E_DATA_DIR_ACCESS, E_STORE_NEWER, E_STORE_UNREADABLE, E_DISK_FULL; E_KEY_MISSING,
+   * E_KEY_WRONG, E_KEY_DAMAGED when it is encrypted and these keys do not open it: then nothing was changed
    */
-  static async open(dir: string): Promise<StorageClient> {
+  static async open(dir: string, masters: MasterKeys | null = null): Promise<StorageClient> {
     const pool = new Piscina({
       filename: workerFile("storage"),
       minThreads: 1,
@@ -53,7 +56,7 @@ export class StorageClient {
       recordTiming: false,
     });
     try {
-      return new StorageClient(pool, await run<Recovered>(pool, "open", dir));
+      return new StorageClient(pool, await run<Recovered>(pool, "open", { dir, masters }));
     } catch (cause) {
       await pool.destroy();
       throw cause;
@@ -115,6 +118,16 @@ export class StorageClient {
   /** False, with nothing done, when the group is no longer as it was listed, or would hardly become smaller. */
   swapDownsampled(swap: DownsamplingSwap): Promise<boolean> {
     return run(this.#pool, "swapDownsampled", swap);
+  }
+
+  /** Wraps the keys of an encrypted store by another master key, all or none, and seals with a new one from then on. */
+  changeKeys(masters: MasterKeys): Promise<null> {
+    return run(this.#pool, "changeKeys", masters);
+  }
+
+  /** Seals a little of what was stored before there was a key, and says what is left. */
+  sealSome(): Promise<PlainLeft> {
+    return run(this.#pool, "sealSome", null);
   }
 
   /** Says where everything is sent; without sinks nothing is. Before anything is committed. */

@@ -1,5 +1,6 @@
 import { Piscina } from "piscina";
 import { MillraceError } from "../../workers/errors.ts";
+import type { MasterKeys } from "../../workers/seal/master-key.ts";
 import type { StoreFailure } from "../../workers/store/failure.ts";
 import type { ParkedBatch, SyncBacklog } from "../../workers/store/sync-operations.ts";
 import type { PackedBatch, PackTask } from "../../workers/sync.ts";
@@ -16,7 +17,7 @@ export class SyncClient {
   }
 
   /** The database must be there: the storage thread makes it. */
-  static async open(dir: string): Promise<SyncClient> {
+  static async open(dir: string, masters: MasterKeys | null): Promise<SyncClient> {
     const pool = new Piscina({
       filename: workerFile("sync"),
       minThreads: 1,
@@ -27,7 +28,7 @@ export class SyncClient {
     });
     const client = new SyncClient(pool);
     try {
-      await client.#run("open", dir);
+      await client.#run("open", { dir, masters });
       return client;
     } catch (cause) {
       await pool.destroy();
@@ -38,6 +39,10 @@ export class SyncClient {
   /** @throws MillraceError when an item of the batch cannot be read */
   pack(task: PackTask): Promise<PackedBatch> {
     return this.#run("pack", task);
+  }
+
+  learnKeys(masters: MasterKeys): Promise<void> {
+    return this.#run("learnKeys", masters);
   }
 
   backlog(sink: string): Promise<SyncBacklog> {

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { Logger } from "pino";
+import type { MasterKeys } from "../../workers/seal/master-key.ts";
 import type { ClaimedBatch, ParkedBatch, SyncBacklog } from "../../workers/store/sync-operations.ts";
 import type { StreamForm } from "../../workers/sync/batch.ts";
 import type { PackedBatch } from "../../workers/sync.ts";
@@ -27,6 +28,8 @@ export interface SyncParts {
   readonly config: Config;
   readonly sync: SyncConfig;
   readonly storage: StorageClient;
+  /** null: the data is not encrypted. */
+  readonly masters: MasterKeys | null;
   readonly clock: Clock;
   readonly log: Logger;
   /** The streams there are, now. */
@@ -80,9 +83,14 @@ export class Sync {
   }
 
   static async start(parts: SyncParts, opened: Awaited<ReturnType<typeof openSync>>): Promise<Sync> {
-    const sync = new Sync(parts, await SyncClient.open(parts.config.dataDir), opened);
+    const sync = new Sync(parts, await SyncClient.open(parts.config.dataDir, parts.masters), opened);
     sync.wake();
     return sync;
+  }
+
+  /** Keys of an encrypted store that are in force from here on. */
+  learnKeys(masters: MasterKeys): Promise<void> {
+    return this.#client.learnKeys(masters);
   }
 
   /** There may be something to send at once. */

@@ -9,7 +9,8 @@ import { Random } from "../support/random.ts";
 import { makeTempDir } from "../support/temp-dir.ts";
 
 const KILLS = Number(process.env.MILLRACE_KILLS ?? 8);
-const LONGEST_LIFE_MS = 600;
+/** Batches of a life: of 50 KB, so that those of all lives are several times the cap. */
+const LIFE_BATCHES = [40, 160] as const;
 /** Batches that may have been committed without their acknowledgement having been read: one of each loop. */
 const IN_FLIGHT = 2;
 const LARGEST_BATCH = 100;
@@ -40,11 +41,14 @@ async function liveAndDie(dir: string, random: Random): Promise<number> {
   const args = [CHILD, dir, String(random.integer(0, 2 ** 30))];
   const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
   let output = "";
+  const most = random.integer(...LIFE_BATCHES);
+  const { promise: isEnough, resolve } = Promise.withResolvers<void>();
   child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
     output += chunk;
+    if (output.split("\n").length > most) resolve();
   });
-  await Promise.race([once(child.stdout, "data"), once(child, "exit")]);
-  await sleep(random.integer(100, LONGEST_LIFE_MS));
+  await Promise.race([isEnough, once(child, "exit")]);
+  await sleep(random.integer(0, 50));
   assert.equal(child.exitCode, null, "the child did not fail by itself");
   child.kill("SIGKILL");
   await once(child, "close");

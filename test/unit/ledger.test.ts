@@ -3,7 +3,15 @@ import { test } from "node:test";
 import Database from "better-sqlite3";
 import { databaseFile } from "../../workers/store/data-dir.ts";
 import { checkBalance, imbalanceOf, readLedgers } from "../../workers/store/ledger.ts";
-import { makeBlockOperation, makeDeadLetter, StoreFixture } from "../support/store-fixtures.ts";
+import { Reader } from "../../workers/store/reader.ts";
+import {
+  makeBlock,
+  makeBlockOperation,
+  makeDeadLetter,
+  makeResult,
+  NOW_US,
+  StoreFixture,
+} from "../support/store-fixtures.ts";
 
 test("the counters are those of the tables, and a counter or row that was tampered with is named", (context) => {
   const fixture = new StoreFixture(context);
@@ -31,4 +39,67 @@ test("the counters are those of the tables, and a counter or row that was tamper
   db.exec("UPDATE streams SET held = 10");
   assert.deepEqual(checkBalance(db), [{ stream: "machines", counter: "accepted", counted: 20, found: 10 }]);
   assert.equal(imbalanceOf(readLedgers(db)[0]!), 10);
+});
+
+test("data beyond the retention expires or is evicted, and says up to which time events are gone", (context) => {
+  const fixture = new StoreFixture(context);
+  const settings = {
+    capBytes: null,
+    retentionUs: 60e6,
+    expiresUnsynced: true,
+    priorities: [],
+    defaultPriority: 5,
+  };
+  const block = makeBlock({ minUs: NOW_US, maxUs: NOW_US + 5 });
+  fixture.commit(makeBlockOperation({ block }), makeBlockOperation({ stream: "doors", block }));
+  fixture.commit({ kind: "checkpoint", seq: 2, state: new Uint8Array(1) });
+  const reader = new Reader(fixture.dir);
+  context.after(() => reader.close());
+  assert.equal(reader.goneUs("machines"), null);
+  const db = new Database(databaseFile(fixture.dir));
+  context.after(() => db.close());
+  db.exec("UPDATE blocks SET state = 'synced' WHERE seq = 2");
+  const soon = fixture.store.buffer.maintain({ settings, nowUs: NOW_US + 60e6, budgetMs: 20 });
+  assert.equal(soon.losses, 0, "nothing is older than the retention yet");
+  const later = fixture.store.buffer.maintain({ settings, nowUs: NOW_US + 61e6, budgetMs: 20 });
+  assert.deepEqual(
+    later.ledgers.map(({ stream, held, evicted, expired }) => ({ stream, held, evicted, expired })),
+    [
+      { stream: "machines", held: 0, evicted: 0, expired: 10 },
+      { stream: "doors", held: 0, evicted: 10, expired: 0 },
+    ],
+  );
+  assert.deepEqual(
+    reader.losses(null, 0, 10).map(({ stream, count, reason, kind }) => ({ stream, count, reason, kind })),
+    [{ stream: "machines", count: 10, reason: "expired", kind: "events" }],
+  );
+  assert.deepEqual([reader.goneUs("machines"), reader.goneUs("doors")], [NOW_US + 5, NOW_US + 5]);
+  assert.deepEqual(checkBalance(db), []);
+});
+
+test("without a retention that was set, what nobody has stays whatever its age; results and alerts go with one", (context) => {
+  const fixture = new StoreFixture(context);
+  const settings = {
+    capBytes: null,
+    retentionUs: 60e6,
+    expiresUnsynced: false,
+    priorities: [],
+    defaultPriority: 5,
+  };
+  fixture.commit(makeBlockOperation(), { kind: "results", rows: [makeResult()] });
+  fixture.commit({ kind: "checkpoint", seq: 1, state: new Uint8Array(1) });
+  const nowUs = NOW_US + 3_600e6;
+  const kept = fixture.store.buffer.maintain({ settings, nowUs, budgetMs: 20 });
+  assert.equal(kept.ledgers[0]?.held, 10);
+  assert.equal(kept.losses, 0);
+  fixture.store.buffer.maintain({ settings: { ...settings, expiresUnsynced: true }, nowUs, budgetMs: 20 });
+  const reader = new Reader(fixture.dir);
+  context.after(() => reader.close());
+  assert.deepEqual(
+    reader.losses(null, 0, 10).map(({ stream, subject, kind, count }) => ({ stream, subject, kind, count })),
+    [
+      { stream: "machines", subject: null, kind: "events", count: 10 },
+      { stream: null, subject: "temp_1m", kind: "results", count: 1 },
+    ],
+  );
 });

@@ -17,7 +17,7 @@ import { makeTempDir } from "../support/temp-dir.ts";
 
 const HOLDER = `
   const { Store } = await import(${JSON.stringify(new URL("../../workers/store/store.ts", import.meta.url).href)});
-  Store.open(process.argv[1]);
+  globalThis.store = Store.open(process.argv[1]);
   process.stdout.write("open\\n");
   setInterval(() => {}, 1000);
 `;

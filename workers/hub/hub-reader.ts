@@ -1,6 +1,7 @@
 import type { Statement } from "better-sqlite3";
 import type { ResultRow, StoredBlock } from "../messages.ts";
 import type { BlockForm, BlockStore } from "../query/events.ts";
+import { NO_SEAL } from "../seal/seal.ts";
 import { GOES_ON, type StoredAlert } from "../store/alert-reader.ts";
 import { type BlockRow, storedBlock } from "../store/block-row.ts";
 import type { Connection } from "../store/database.ts";
@@ -154,7 +155,7 @@ export class HubReader {
     const row = this.#prepare(
       "SELECT count, min_us, max_us, codec, encoded_bytes, data FROM blocks WHERE id = ?",
     ).get(id) as BlockRow | undefined;
-    return row === undefined ? null : storedBlock(row);
+    return row === undefined ? null : storedBlock(row, NO_SEAL, "");
   }
 
   #formOf(id: number): BlockForm {

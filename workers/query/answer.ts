@@ -2,6 +2,7 @@ import { MillraceError } from "../errors.ts";
 import type { Reader } from "../store/reader.ts";
 import type { CursorForm } from "./cursor.ts";
 import type * as tasks from "./tasks.ts";
+import { unopenedRows } from "./tasks.ts";
 
 /** A page of NDJSON, where the next one starts, and the blocks that could not be read. */
 export interface TextPage extends Omit<tasks.Page<unknown>, "next"> {
@@ -19,7 +20,12 @@ export function answerPage<Cursor>(
     const store = open();
     if (!(limit >= 1)) throw new MillraceError("E_LIMIT", `limit is ${limit}; a page has at least one row`);
     const { ndjson, next, skippedBlocks } = read(store, after === null ? null : form.decode(after));
-    return { ndjson, next: next === null ? null : form.encode(next), skippedBlocks };
+    const unopened = store.takeUnopened();
+    return {
+      ndjson,
+      next: next === null ? null : form.encode(next),
+      skippedBlocks: unopened === 0 ? skippedBlocks : [...skippedBlocks, unopenedRows(unopened)],
+    };
   });
 }
 

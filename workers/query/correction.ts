@@ -18,6 +18,7 @@ export interface CorrectionStore {
   blocksOverlapping(stream: string, fromUs: number | null, toUs: number | null): readonly BlockRange[];
   block(seq: number): StoredBlock | null;
   latestResult(row: ResultRow): LatestResult | null;
+  goneUs(stream: string): number | null;
 }
 
 export interface CorrectionTask {
@@ -79,6 +80,8 @@ export class Corrector {
   /** Stored blocks that hold events of the groups, or may; by seq, with how many events. */
   readonly #needed = new Map<number, number>();
   readonly #skewed = new Map<number, StoredBlock>();
+  /** Where the first of the windows begins: what was there before it is not asked for. */
+  #earliestUs = Number.POSITIVE_INFINITY;
 
   constructor(store: CorrectionStore, codec: Codec, task: CorrectionTask) {
     this.#store = store;
@@ -111,7 +114,9 @@ export class Corrector {
       break;
     }
     const events = sum(taken.map(({ block }) => block.count));
-    if (!this.#readBlocks()) {
+    const goneUs = this.#store.goneUs(stream);
+    const isGone = goneUs !== null && this.#earliestUs <= goneUs;
+    if (isGone || !this.#readBlocks()) {
       unreadableEvents += events;
       return { rows: [], lateIds: [], events: 0, waitingEvents, unreadableEvents, nextId };
     }
@@ -147,6 +152,7 @@ export class Corrector {
   }
 
   #need({ fromUs, toUs }: TimeRange): void {
+    this.#earliestUs = Math.min(this.#earliestUs, fromUs);
     const { stream } = this.#task;
     for (const { seq, count } of this.#store.blocksOverlapping(stream, fromUs, toUs))
       this.#needed.set(seq, count);

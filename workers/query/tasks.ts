@@ -1,4 +1,5 @@
 import type { StoredBlock } from "../messages.ts";
+import type { MasterKeys } from "../seal/master-key.ts";
 import type { AlertFilter } from "../store/alert-reader.ts";
 import type { ResultCursor } from "../store/reader.ts";
 
@@ -83,7 +84,8 @@ export interface DownsampleTask extends MergeTask {
 
 /** A block that could not be read: its events are missing from the page. */
 export interface SkippedBlock {
-  readonly where: "log" | "late";
+  /** `rows`: results, alerts or dead letters, `count` of them, that have no block. */
+  readonly where: "log" | "late" | "rows";
   readonly stream: string;
   readonly seq: number;
   /** Events it is said to hold. */
@@ -106,3 +108,15 @@ export interface QueryFailure {
 
 /** Characters of a page: it ends with the row that reaches them, whatever its limit of rows. */
 export const MAX_PAGE_CHARACTERS = 32 * 1024 * 1024;
+
+/** Rows of an encrypted store that do not open and were left out of a page. */
+export function unopenedRows(count: number): SkippedBlock {
+  const message = "rows were changed or moved since they were sealed, and were left out";
+  return { where: "rows", stream: "", seq: 0, count, code: "E_SEAL", message };
+}
+
+export interface OpenTask {
+  readonly dir: string;
+  /** null: the data is not encrypted. */
+  readonly masters: MasterKeys | null;
+}

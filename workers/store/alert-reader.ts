@@ -30,7 +30,7 @@ const COLUMNS =
 /** What is open goes on; what is resolved went on until then. */
 export const GOES_ON = "(r.state <> 'resolved' OR r.at_us >= @from)";
 
-/** The statement of a filter; `keyMatches` compares `r.key` with `@key`. */
+/** The statement of a filter; `keyMatches` compares the key with `@key`. */
 export function alertsSql(
   { alert, state, fromUs, key, revisions, after }: AlertFilter,
   keyMatches: string,

@@ -1,6 +1,8 @@
 import type { Statement } from "better-sqlite3";
 import { alertJson } from "../alert/alert-json.ts";
 import type { AlertRow, AlertWebhooks, WebhookOutcome } from "../messages.ts";
+import { openAlert, openWebhook, type StoredWebhook, sealAlert, sealWebhook } from "../seal/alert-seal.ts";
+import type { Seal, Stored } from "../seal/seal.ts";
 import type { Connection } from "./database.ts";
 import type { Outbox } from "./outbox.ts";
 
@@ -30,7 +32,7 @@ const SQL = {
     " WHERE alert = ? AND since_us = ? AND key = ? AND id = ?",
   openDefinitions: "SELECT DISTINCT definition FROM alerts WHERE is_latest = 1 AND state <> 'resolved'",
   openOf:
-    "SELECT alert, since_us AS sinceUs, key, id, revision, definition, severity, at_us AS atUs, value FROM alerts" +
+    "SELECT alert, since_us AS sinceUs, key, id, revision, definition, severity, state, at_us AS atUs, value, retracted AS isRetracted FROM alerts" +
     " WHERE is_latest = 1 AND state <> 'resolved' AND definition = ?",
   queue:
     "INSERT INTO webhooks (alert, url, episode, idempotency_key, body, next_at_us) VALUES (?, ?, ?, ?, ?, ?)" +
@@ -66,9 +68,11 @@ const SQL = {
 export class AlertStore {
   readonly #sql: Readonly<Record<keyof typeof SQL, Statement<unknown[]>>>;
 
+  readonly #seal: Seal;
   readonly #outbox: Outbox;
 
-  constructor(db: Connection, outbox: Outbox) {
+  constructor(db: Connection, seal: Seal, outbox: Outbox) {
+    this.#seal = seal;
     this.#outbox = outbox;
     const entries = Object.entries(SQL).map(([name, sql]) => [name, db.prepare(sql)] as const);
     this.#sql = Object.fromEntries(entries) as Record<keyof typeof SQL, Statement<unknown[]>>;
@@ -78,28 +82,32 @@ export class AlertStore {
   write(rows: readonly AlertRow[], webhooks: readonly AlertWebhooks[], nowUs: number): void {
     const written: AlertRow[] = [];
     for (const row of rows) {
-      const { alert, sinceUs, key, id, revision, definition, severity, state, atUs, value, isRetracted } =
-        row;
+      const { alert, sinceUs, revision, definition, severity, state, atUs, isRetracted } = row;
+      const { key, id, value } = sealAlert(this.#seal, row);
       const fixed = [alert, sinceUs, key, id, revision, definition, severity, state, atUs, value];
       if (this.#sql.insert.run(...fixed, Number(isRetracted)).changes === 0) continue;
       written.push(row);
       this.#sql.markLatest.run(alert, sinceUs, key, id);
       if (!row.isTold) continue;
       const body = alertJson(row);
-      for (const url of webhooks.find((each) => each.alert === alert)?.urls ?? [])
-        this.#sql.queue.run(alert, url, id, `${id}-${revision}`, body, nowUs);
+      for (const url of webhooks.find((each) => each.alert === alert)?.urls ?? []) {
+        const post = sealWebhook(this.#seal, alert, url, `${row.id}-${revision}`, body);
+        this.#sql.queue.run(alert, post.url, id, post.idempotencyKey, post.body, nowUs);
+      }
     }
     this.#outbox.addAlerts(written, nowUs);
   }
 
   /** Ends what is pending or firing under definitions that are no more: nothing would ever end it. */
   keepOnly(definitions: readonly string[], nowUs: number): void {
-    type Open = Omit<AlertRow, "state" | "isRetracted" | "isTold">;
+    type StoredOpen = Omit<AlertRow, "isRetracted" | "isTold" | "key" | "id" | "value"> &
+      Readonly<Record<"key" | "id" | "value", Stored>> & { readonly isRetracted: number };
     for (const { definition } of this.#sql.openDefinitions.all() as { definition: string }[]) {
       if (definitions.includes(definition)) continue;
-      const open = this.#sql.openOf.all(definition) as Open[];
+      const open = this.#sql.openOf.all(definition) as StoredOpen[];
       const ended = open.map((row) => ({
         ...row,
+        ...openAlert(this.#seal, row),
         revision: row.revision + 1,
         state: "resolved" as const,
         isRetracted: false,
@@ -112,21 +120,28 @@ export class AlertStore {
   settle(id: number, outcome: WebhookOutcome): void {
     if (outcome.kind === "delivered") this.#sql.deliver.run(id);
     else if (outcome.kind === "failed") {
-      this.#sql.fail.run(outcome.nextAtUs, outcome.error, id);
+      this.#sql.fail.run(outcome.nextAtUs, this.#error(outcome.error), id);
       this.#sql.holdBack.run(outcome.nextAtUs, id);
     } else {
-      this.#sql.setAside.run(outcome.error, id);
+      this.#sql.setAside.run(this.#error(outcome.error), id);
       this.#sql.forget.run();
     }
   }
 
   /** Posts that are due, `perUrl` of each address at most: the first of each come before the second of any. */
   due(nowUs: number, perUrl: number): QueuedWebhook[] {
-    const urls = this.#sql.urls.all() as { url: string }[];
-    const lists = urls.map(({ url }) => this.#sql.due.all(url, nowUs, perUrl) as QueuedWebhook[]);
+    const urls = this.#sql.urls.all() as { url: Stored }[];
+    const lists = urls.map(({ url }) =>
+      (this.#sql.due.all(url, nowUs, perUrl) as StoredWebhook[]).map((row) => openWebhook(this.#seal, row)),
+    );
     return Array.from({ length: perUrl }).flatMap((_, place) =>
       lists.flatMap((list) => list.slice(place, place + 1)),
     );
+  }
+
+  /** What an address answered may tell of what was posted. */
+  #error(text: string): Stored {
+    return this.#seal.text("webhooks/last_error", text);
   }
 
   /** When a post becomes due that is not due yet, or null when there is none. µs since the epoch. */
@@ -142,7 +157,7 @@ export class AlertStore {
   limit(most: number, error: string): number {
     const excess = this.waiting() - most;
     if (excess <= 0) return 0;
-    this.#sql.setAsideOldest.run(error, excess);
+    this.#sql.setAsideOldest.run(this.#error(error), excess);
     this.#sql.forget.run();
     return excess;
   }

@@ -1,5 +1,10 @@
+import { MillraceError } from "../errors.ts";
 import type { StoredBlock } from "../messages.ts";
+import { blockPlace, keyFieldsPlace, keyFilterPlace } from "../seal/places.ts";
+import type { Seal } from "../seal/seal.ts";
 import type { Statements } from "./statements.ts";
+
+const UNOPENED = Buffer.from("sealed, and not to be opened: changed, moved, or with a key that is not there");
 
 /** A block's columns, as every table that holds blocks names them. */
 export interface BlockRow {
@@ -11,17 +16,30 @@ export interface BlockRow {
   readonly data: Buffer;
 }
 
-/** A block as the row holds it; its schema stands in its own header. The data is a copy with a buffer of its own. */
-export function storedBlock(row: BlockRow): StoredBlock {
+/**
+ * A block as the row holds it, opened; its schema stands in its own header. The data is a copy with a buffer of its own.
+ * In the place of one that does not open stand bytes that are no block, which every reader leaves out as corrupt.
+ */
+export function storedBlock(row: BlockRow, seal: Seal, place: string): StoredBlock {
+  const opened = seal.isOn ? open(row.data, seal, place) : row.data;
   return {
-    data: new Uint8Array(row.data),
-    codec: row.codec,
+    data: new Uint8Array(opened ?? UNOPENED),
+    codec: opened === null ? "none" : row.codec,
     encodedBytes: row.encoded_bytes,
     count: row.count,
     minUs: row.min_us,
     maxUs: row.max_us,
     schema: [],
   };
+}
+
+function open(data: Buffer, seal: Seal, place: string): Uint8Array | null {
+  try {
+    return seal.openBytes(place, data);
+  } catch (cause) {
+    if (cause instanceof MillraceError) return null;
+    throw cause;
+  }
 }
 
 export function insertBlock(
@@ -31,7 +49,21 @@ export function insertBlock(
 ): void {
   const { seq, streamId, arrivalUs } = where;
   const { count, minUs, maxUs, codec, encodedBytes, data } = block;
-  sql.insertBlock.run(seq, streamId, arrivalUs, count, minUs, maxUs, codec, encodedBytes, data.length, data);
+  const stored = sql.seal.isOn ? sql.seal.bytes(blockPlace(streamId, seq), data) : data;
+  sql.insertBlock.run(
+    seq,
+    streamId,
+    arrivalUs,
+    count,
+    minUs,
+    maxUs,
+    codec,
+    encodedBytes,
+    data.length,
+    stored,
+  );
   if (block.keys === undefined) return;
-  sql.insertBlockKeys.run(seq, JSON.stringify(block.keys.fields), block.keys.filter);
+  const { fields, filter } = block.keys;
+  const names = sql.seal.text(keyFieldsPlace(seq), JSON.stringify(fields));
+  sql.insertBlockKeys.run(seq, names, sql.seal.bytes(keyFilterPlace(seq), filter));
 }

@@ -1,5 +1,8 @@
 import { crc32 } from "node:zlib";
+import { MillraceError } from "../errors.ts";
 import type { CommitOutcome } from "../messages.ts";
+import { checkpointPlace, piecePlace } from "../seal/places.ts";
+import { NO_SEAL, type Seal } from "../seal/seal.ts";
 import type { CheckpointOperation, PiecePlace, Segments } from "./checkpoint-operations.ts";
 import type { Connection } from "./database.ts";
 
@@ -34,7 +37,10 @@ const UNNAMED =
 export class CheckpointStore {
   readonly #sql;
 
-  constructor(db: Connection) {
+  readonly #seal: Seal;
+
+  constructor(db: Connection, seal: Seal = NO_SEAL) {
+    this.#seal = seal;
     const prepare = (text: string) => db.prepare<unknown[], unknown>(text);
     this.#sql = {
       insertPiece: prepare("INSERT INTO checkpoint_pieces (segment, number, crc, bytes) VALUES (?, ?, ?, ?)"),
@@ -65,7 +71,8 @@ export class CheckpointStore {
     switch (operation.kind) {
       case "checkpoint-piece": {
         const { segment, number, bytes } = operation;
-        this.#sql.insertPiece.run(segment, number, crc32(bytes), bytes);
+        const stored = this.#seal.bytes(piecePlace({ segment, number }), bytes);
+        this.#sql.insertPiece.run(segment, number, crc32(stored), stored);
         return { kind: "committed", seq: 0 };
       }
       case "checkpoint-sweep":
@@ -73,7 +80,7 @@ export class CheckpointStore {
       case "checkpoint": {
         const { seq, state, segments } = operation;
         const { first = null, last = null, pieces = null } = segments ?? {};
-        this.#sql.insert.run(seq, nowUs, state, first, last, pieces);
+        this.#sql.insert.run(seq, nowUs, this.#seal.bytes(checkpointPlace(seq), state), first, last, pieces);
         this.#sql.drop.run(CHECKPOINTS_KEPT);
         return { kind: "committed", seq };
       }
@@ -83,8 +90,11 @@ export class CheckpointStore {
   /** The newest that is whole and undamaged: when a piece of it is not, the one before. */
   read(): Checkpoint | null {
     for (const { seq, state, first, last, pieces } of this.#sql.list.all() as CheckpointRow[]) {
-      if (first === null || last === null || pieces === null)
-        return { seq, state: new Uint8Array(state), segments: null };
+      if (first === null || last === null || pieces === null) {
+        const opened = this.#open(checkpointPlace(seq), state);
+        if (opened === null) continue;
+        return { seq, state: new Uint8Array(opened), segments: null };
+      }
       const segments = { first, last, pieces };
       if (this.#isWhole(segments)) return { seq, state: null, segments };
     }
@@ -100,6 +110,7 @@ export class CheckpointStore {
         0,
       ) as IterableIterator<PieceRow>) {
         if (number !== next++ || crc32(bytes) !== crc) return false;
+        if (this.#open(piecePlace({ segment, number }), bytes) === null) return false;
         found++;
       }
     }
@@ -111,11 +122,22 @@ export class CheckpointStore {
     const pieces: Uint8Array<ArrayBuffer>[] = [];
     let bytes = 0;
     for (const row of this.#sql.pieces.iterate(segment, number) as IterableIterator<PieceRow>) {
-      pieces.push(new Uint8Array(row.bytes));
+      const { number: found } = row;
+      pieces.push(new Uint8Array(this.#seal.openBytes(piecePlace({ segment, number: found }), row.bytes)));
       bytes += row.bytes.length;
       if (bytes >= maxBytes) break;
     }
     return pieces;
+  }
+
+  /** null when it was changed or moved since it was sealed. */
+  #open(place: string, stored: Uint8Array): Uint8Array | null {
+    try {
+      return this.#seal.openBytes(place, stored);
+    } catch (cause) {
+      if (cause instanceof MillraceError) return null;
+      throw cause;
+    }
   }
 
   /** The greatest number that a segment has, whether or not it was finished; 0 when there is none. */

@@ -1,4 +1,5 @@
 import type { StoredBlock } from "../messages.ts";
+import { blockPlace } from "../seal/places.ts";
 import { type BlockRow, insertBlock, storedBlock } from "./block-row.ts";
 import type { Connection } from "./database.ts";
 import type { Statements } from "./statements.ts";
@@ -40,7 +41,9 @@ export class Compaction {
     const groups: SmallBlocks[] = [];
     for (const { id, name } of this.#streams.entries()) {
       for (const seqs of this.#runs(id, Math.min(upToSeq, oldest), targetBytes)) {
-        const blocks = seqs.map((seq) => storedBlock(this.#sql.readBlock.get(seq) as BlockRow));
+        const blocks = seqs.map((seq) =>
+          storedBlock(this.#sql.readBlock.get(seq) as BlockRow, this.#sql.seal, blockPlace(id, seq)),
+        );
         groups.push({ stream: name, seqs, blocks });
         if (groups.length === MAX_GROUPS) return groups;
       }
@@ -68,6 +71,7 @@ export class Compaction {
     );
     const count = rows.reduce((sum, row) => sum + (row?.count ?? 0), 0);
     if (!isWhole || count !== into.count) return false;
+    this.#sql.seal.prepare();
     this.#db.transaction(() => {
       for (const seq of ordered) this.#sql.deleteBlock.run(seq);
       insertBlock(

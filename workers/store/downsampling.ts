@@ -1,3 +1,5 @@
+import type { StoredBlock } from "../messages.ts";
+import { blockPlace } from "../seal/places.ts";
 import { type BlockRow, insertBlock, storedBlock } from "./block-row.ts";
 import type { DownsamplingGroup, DownsamplingSwap } from "./buffer-operations.ts";
 import type { Connection } from "./database.ts";
@@ -47,7 +49,7 @@ export class Downsampling {
   list(upToSeq: number): DownsamplingGroup | null {
     const group = this.#candidates(upToSeq);
     if (group === null) return null;
-    const blocks = group.rows.map(({ seq }) => storedBlock(this.#sql.readBlock.get(seq) as BlockRow));
+    const blocks = group.rows.map(({ seq }) => this.#open(seq));
     return { stream: group.stream, seqs: group.rows.map(({ seq }) => seq), blocks };
   }
 
@@ -67,6 +69,7 @@ export class Downsampling {
       this.#triedBefore.set(id, last + 1);
       return false;
     }
+    this.#sql.seal.prepare();
     this.#db.transaction(() => {
       for (const { seq } of rows) this.#sql.deleteBlock.run(seq);
       insertBlock(this.#sql, { seq: first, streamId: id, arrivalUs: rows[0]!.arrivalUs }, into);
@@ -82,6 +85,11 @@ export class Downsampling {
       });
     })();
     return true;
+  }
+
+  #open(seq: number): StoredBlock {
+    const row = this.#sql.readBlock.get(seq) as BlockRow & { readonly streamId: number };
+    return storedBlock(row, this.#sql.seal, blockPlace(row.streamId, seq));
   }
 
   #candidates(upToSeq: number): { readonly stream: string; readonly rows: readonly OldBlock[] } | null {

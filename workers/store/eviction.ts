@@ -79,9 +79,9 @@ export class Eviction {
   /** Deletes blocks that the hub has, of every stream, the oldest first. @returns how many */
   evictSynced(streamIds: readonly number[], upToSeq: number, age: Age): number {
     const blocks = take(this.#oldest.of("synced", streamIds, upToSeq, BLOCKS_AT_ONCE), age);
-    return this.#delete(blocks, ({ resolutionUs, streamId, count }) => {
+    return this.#delete(blocks, ({ resolutionUs, streamId, count, maxUs }) => {
       // Aggregates: their events left the balance when they were downsampled.
-      if (resolutionUs === 0) recordEviction(this.#statements, streamId, count);
+      if (resolutionUs === 0) recordEviction(this.#statements, streamId, count, Math.min(maxUs, age.nowUs));
     });
   }
 

@@ -35,12 +35,17 @@ export function recordLoss(sql: Statements, loss: Loss): void {
   if (kind !== "events") return;
   const of = (each: LossReason): number => (reason === each ? count : 0);
   const lost = [of("downsampled"), of("given-up"), of("expired"), of("corrupt")];
-  sql.countLoss.run(count, ...lost, streamId);
+  // Of a clock that is ahead nothing follows for the time between.
+  const goneUs = Math.min(toUs, atUs);
+  sql.countLoss.run(count, ...lost, goneUs, goneUs, streamId);
 }
 
-/** Events that were deleted because the hub has them: no loss. Runs within the caller's transaction. */
-export function recordEviction(sql: Statements, streamId: number, count: number): void {
-  sql.countEvicted.run(count, count, streamId);
+/**
+ * Events that were deleted because the hub has them: no loss. Runs within the caller's transaction.
+ * @param goneUs the newest of them
+ */
+export function recordEviction(sql: Statements, streamId: number, count: number, goneUs: number): void {
+  sql.countEvicted.run(count, count, goneUs, goneUs, streamId);
 }
 
 /** Where a stream's accepted events are: `accepted` is the sum of the six that follow. The last three stand beside it. */

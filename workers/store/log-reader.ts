@@ -1,4 +1,6 @@
 import type { LogEntry } from "../messages.ts";
+import { blockPlace, configPlace } from "../seal/places.ts";
+import type { Stored } from "../seal/seal.ts";
 import { type BlockRow, storedBlock } from "./block-row.ts";
 import type { Statements } from "./statements.ts";
 
@@ -13,9 +15,19 @@ export function readConfigs(
   sql: Statements,
   seq: number,
 ): { readonly atCheckpoint: StoredConfig; readonly newest: StoredConfig } | null {
-  const newest = sql.lastConfig.get() as StoredConfig | undefined;
-  const atCheckpoint = (sql.configAt.get(seq) ?? sql.firstConfig.get()) as StoredConfig | undefined;
-  return newest === undefined || atCheckpoint === undefined ? null : { atCheckpoint, newest };
+  const newest = sql.lastConfig.get() as ConfigRow | undefined;
+  const atCheckpoint = (sql.configAt.get(seq) ?? sql.firstConfig.get()) as ConfigRow | undefined;
+  if (newest === undefined || atCheckpoint === undefined) return null;
+  return { atCheckpoint: openConfig(sql, atCheckpoint), newest: openConfig(sql, newest) };
+}
+
+interface ConfigRow {
+  readonly seq: number;
+  readonly body: Stored;
+}
+
+function openConfig({ seal }: Statements, { seq, body }: ConfigRow): StoredConfig {
+  return { seq, body: seal.openText(configPlace(seq), body) };
 }
 
 /** Entries of the log after a seq, in its order, until their stored bytes reach `maxBytes`; none at its end. */
@@ -23,10 +35,11 @@ export function readLog(sql: Statements, afterSeq: number, maxBytes: number): Lo
   const entries: LogEntry[] = [];
   let bytes = 0;
   let upToSeq = Number.MAX_SAFE_INTEGER;
-  type Row = BlockRow & { seq: number; stream: string; arrivalUs: number };
+  type Row = BlockRow & { seq: number; streamId: number; stream: string; arrivalUs: number };
   for (const row of sql.logBlocks.iterate(afterSeq) as IterableIterator<Row>) {
-    const { seq, stream, arrivalUs } = row;
-    entries.push({ kind: "block", seq, stream, arrivalUs, block: storedBlock(row) });
+    const { seq, streamId, stream, arrivalUs } = row;
+    const block = storedBlock(row, sql.seal, blockPlace(streamId, seq));
+    entries.push({ kind: "block", seq, stream, arrivalUs, block });
     bytes += row.data.length;
     if (bytes < maxBytes) continue;
     upToSeq = seq;
@@ -42,7 +55,7 @@ export function readLog(sql: Statements, afterSeq: number, maxBytes: number): Lo
   type TickRow = { seq: number; stream: string; atUs: number; isResume: number };
   for (const { isResume, ...tick } of sql.logTicks.all(afterSeq, upToSeq) as TickRow[])
     entries.push({ kind: "tick", ...tick, isResume: isResume !== 0 });
-  for (const config of sql.logConfigs.all(afterSeq, upToSeq) as StoredConfig[])
-    entries.push({ kind: "config", ...config });
+  for (const config of sql.logConfigs.all(afterSeq, upToSeq) as ConfigRow[])
+    entries.push({ kind: "config", ...openConfig(sql, config) });
   return entries.sort((a, b) => a.seq - b.seq);
 }

@@ -227,6 +227,19 @@ export const MIGRATIONS: readonly string[] = [
   ALTER TABLE checkpoints ADD COLUMN last_segment INTEGER;
   ALTER TABLE checkpoints ADD COLUMN pieces INTEGER;
   `,
+  // Keys of sealed values, wrapped; and how far what was stored before there were any is sealed.
+  `
+  CREATE TABLE seal_keys (
+    id INTEGER PRIMARY KEY,
+    purpose TEXT NOT NULL,
+    master TEXT NOT NULL,
+    wrapped BLOB NOT NULL,
+    uses INTEGER NOT NULL
+  );
+  CREATE TABLE seal_progress (kind TEXT PRIMARY KEY, after_id INTEGER NOT NULL, last_id INTEGER NOT NULL) WITHOUT ROWID;
+  `,
+  // The newest event that is not held any more as it came; null: all are.
+  "ALTER TABLE streams ADD COLUMN gone_us INTEGER",
   // What sinks are still to get, and the batches it is sent in.
   `
   CREATE TABLE sync_node (
@@ -272,6 +285,7 @@ export const MIGRATIONS: readonly string[] = [
     codec TEXT NOT NULL,
     bytes INTEGER NOT NULL,
     left_sinks INTEGER NOT NULL,
+    is_sealed INTEGER NOT NULL,
     data BLOB NOT NULL
   );
   CREATE TABLE outbox_queue (

@@ -1,6 +1,8 @@
 import type { Statement } from "better-sqlite3";
 import type { AlertRow, ResultRow } from "../messages.ts";
 import { packResults } from "../result-rows.ts";
+import { outboxPlace } from "../seal/places.ts";
+import type { Seal } from "../seal/seal.ts";
 import type { ClearedResults } from "../sync/rows.ts";
 import type { Codec } from "../zstd.ts";
 import type { Connection } from "./database.ts";
@@ -16,6 +18,11 @@ const ZSTD_LEVEL = 1;
  * Results are as `result-rows.ts` packs them, alerts are NDJSON; what a backfill clears is a row of its own.
  */
 export class Outbox {
+  readonly #seal: Seal;
+  readonly #plain: Statement<unknown[]>;
+  readonly #sealRow: Statement<unknown[]>;
+  /** Ids are taken before the row is written, for its seal names it. One that was rolled back is not given again. */
+  #nextId: number;
   readonly #insert: Statement<unknown[]>;
   readonly #queue: Statement<unknown[]>;
   /** Given with the sinks; without one texts stay as they are. */
@@ -23,11 +30,22 @@ export class Outbox {
   /** Ids of the sinks. */
   sinks: readonly number[] = [];
 
-  constructor(db: Connection) {
+  constructor(db: Connection, seal: Seal) {
+    this.#seal = seal;
     this.#insert = db.prepare(
-      "INSERT INTO outbox (class, at_us, rows, codec, bytes, left_sinks, data) VALUES (?, ?, ?, ?, ?, ?, ?)",
+      "INSERT INTO outbox (id, class, at_us, rows, codec, bytes, left_sinks, is_sealed, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     );
+    this.#plain = db.prepare("SELECT id, class, data FROM outbox WHERE is_sealed = 0 LIMIT 100");
+    this.#sealRow = db.prepare("UPDATE outbox SET data = ?, is_sealed = 1 WHERE id = ?");
+    const last = db.prepare(
+      "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'outbox'), 0) AS id",
+    );
+    this.#nextId = (last.get() as { id: number }).id + 1;
     this.#queue = db.prepare("INSERT INTO outbox_queue (sink, class, id) VALUES (?, ?, ?)");
+  }
+
+  prepare(): void {
+    this.#seal.prepare();
   }
 
   addPacked(text: string, nowUs: number): void {
@@ -53,6 +71,17 @@ export class Outbox {
     this.#add("alerts", rows.length, lines.join("\n"), nowUs);
   }
 
+  /** Seals what was written before there was a key. Within a transaction. */
+  sealPlain(): void {
+    if (!this.#seal.isOn) return;
+    for (;;) {
+      const rows = this.#plain.all() as { id: number; class: OutboxClass; data: Buffer }[];
+      for (const { id, class: kind, data } of rows)
+        this.#sealRow.run(this.#seal.bytes(outboxPlace(kind, id), data), id);
+      if (rows.length === 0) return;
+    }
+  }
+
   #add(kind: OutboxClass, rows: number, text: string, nowUs: number): void {
     const plain = Buffer.from(text);
     const codec = plain.length < MIN_COMPRESSED_BYTES ? null : this.codec;
@@ -60,15 +89,10 @@ export class Outbox {
     const isPacked = packed.length < plain.length;
     const data = isPacked ? packed : plain;
     const form = isPacked ? "zstd" : "none";
-    const { lastInsertRowid } = this.#insert.run(
-      kind,
-      nowUs,
-      rows,
-      form,
-      data.length,
-      this.sinks.length,
-      data,
-    );
-    for (const sink of this.sinks) this.#queue.run(sink, kind, lastInsertRowid);
+    const id = this.#nextId++;
+    const stored = this.#seal.isOn ? this.#seal.bytes(outboxPlace(kind, id), data) : data;
+    const sealed = Number(this.#seal.isOn);
+    this.#insert.run(id, kind, nowUs, rows, form, data.length, this.sinks.length, sealed, stored);
+    for (const sink of this.sinks) this.#queue.run(sink, kind, id);
   }
 }

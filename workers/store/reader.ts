@@ -1,9 +1,17 @@
 import type { Statement } from "better-sqlite3";
 import type { BlockKeys } from "../core/key-filter.ts";
+import { MillraceError } from "../errors.ts";
 import type { FieldType, ResultRow, SchemaField, StoredBlock } from "../messages.ts";
+import type { KeyRing } from "../seal/key-ring.ts";
+import type { MasterKeys } from "../seal/master-key.ts";
+import { blockPlace, keyFieldsPlace, keyFilterPlace, latePlace, schemaPlace } from "../seal/places.ts";
+import type { Seal, Stored } from "../seal/seal.ts";
 import { type AlertFilter, alertParameters, alertsSql, type StoredAlert } from "./alert-reader.ts";
 import { type BlockRow, storedBlock } from "./block-row.ts";
 import { type Connection, openForReading } from "./database.ts";
+import { openReadingSeal } from "./key-table.ts";
+import { IS_LATEST, KEY_VALUE_TEXT, STARTS_NEAR } from "./result-conditions.ts";
+import { SealedRows } from "./sealed-rows.ts";
 
 /** Where a block stands in time, without its data. Times in µs. */
 export interface BlockRange {
@@ -90,20 +98,12 @@ export interface LossRow {
   readonly subject: string | null;
 }
 
-/** One of the key's values as text, as a person writes it in a URL. */
-const KEY_VALUE_TEXT = "CASE WHEN type IN ('true', 'false') THEN type ELSE CAST(value AS TEXT) END";
 /** The whole key or one of its values. JSON text is compared without its white space. */
 export const KEY_MATCHES =
   "(key = CASE WHEN json_valid(@key) THEN json(@key) ELSE @key END" +
   ` OR EXISTS (SELECT 1 FROM json_each(r.key) WHERE ${KEY_VALUE_TEXT} = @key))`;
-/** A window that ends after a time starts no earlier than this; without it the read would start at the oldest row. */
-const STARTS_NEAR =
-  "start_us >= @from - coalesce((SELECT longest_us FROM query_spans WHERE query = @query), 0)";
 const IS_BEHIND_CURSOR =
   "(start_us, key, end_us, revision) > (@afterStart, @afterKey, @afterEnd, @afterRevision)";
-const IS_LATEST =
-  "revision = (SELECT max(revision) FROM results n WHERE n.query = r.query AND n.start_us = r.start_us" +
-  " AND n.key = r.key AND n.end_us = r.end_us)";
 
 /**
  * Reads what is committed through a connection that cannot write and holds no snapshot between calls, so that it
@@ -113,9 +113,33 @@ export class Reader {
   readonly #db: Connection;
   readonly #statements = new Map<string, Statement<unknown[]>>();
 
-  /** @throws MillraceError E_DATA_DIR_ACCESS when there is no database yet: the storage thread makes it */
-  constructor(dir: string) {
+  readonly #seal: Seal | KeyRing;
+  /** null without a key. */
+  readonly #sealed: SealedRows | null;
+
+  /**
+   * @throws MillraceError E_DATA_DIR_ACCESS when there is no database yet: the storage thread makes it; E_KEY_MISSING,
+   * E_KEY_WRONG when it is encrypted and these keys do not open it
+   */
+  constructor(dir: string, masters: MasterKeys | null = null) {
     this.#db = openForReading(dir);
+    try {
+      this.#seal = openReadingSeal(this.#db, masters);
+      this.#sealed = this.#seal.isOn ? new SealedRows(this.#db, this.#seal) : null;
+    } catch (cause) {
+      this.#db.close();
+      throw cause;
+    }
+  }
+
+  /** Keys that the writer may turn to. */
+  learnKeys(masters: MasterKeys): void {
+    if ("learn" in this.#seal) this.#seal.learn(masters);
+  }
+
+  /** Rows that did not open and were left out, since this was last asked. */
+  takeUnopened(): number {
+    return this.#sealed?.takeUnopened() ?? 0;
   }
 
   /** Blocks with events in [fromUs, toUs), ordered by their earliest event, then seq. */
@@ -139,7 +163,7 @@ export class Reader {
   ): KeyedRange[] {
     const keys = withKeys ? ", k.fields, k.filter" : "";
     const join = withKeys ? " LEFT JOIN block_keys k ON k.seq = b.seq" : "";
-    type Row = BlockRange & { readonly fields?: string | null; readonly filter?: Uint8Array<ArrayBuffer> };
+    type Row = BlockRange & { readonly fields?: Stored | null; readonly filter?: Uint8Array<ArrayBuffer> };
     const rows = this.#prepare(
       `SELECT b.seq, count, min_us AS minUs, max_us AS maxUs${keys} FROM blocks b${join}` +
         " WHERE stream_id = (SELECT id FROM streams WHERE name = ?) AND (min_us, b.seq) > (?, ?) AND min_us >= ?" +
@@ -156,8 +180,21 @@ export class Reader {
     return rows.map(({ fields, filter, ...range }) =>
       fields == null || filter === undefined
         ? range
-        : { ...range, keys: { fields: JSON.parse(fields) as string[], filter } },
+        : { ...range, ...this.#openKeys(range.seq, fields, filter) },
     );
+  }
+
+  /** Without the keys of a block that do not open, the block itself is looked at. */
+  #openKeys(seq: number, fields: Stored, filter: Uint8Array<ArrayBuffer>): { readonly keys?: BlockKeys } {
+    if (!this.#seal.isOn) return { keys: { fields: JSON.parse(fields as string) as string[], filter } };
+    try {
+      const names = JSON.parse(this.#seal.openText(keyFieldsPlace(seq), fields)) as string[];
+      const opened = new Uint8Array(this.#seal.openBytes(keyFilterPlace(seq), filter));
+      return { keys: { fields: names, filter: opened } };
+    } catch (cause) {
+      if (cause instanceof MillraceError) return {};
+      throw cause;
+    }
   }
 
   /** Blocks up to a seq with events from `fromUs` on, ordered by their earliest event, then seq; behind one of them. */
@@ -200,18 +237,19 @@ export class Reader {
     ).all(stream, afterSeq, beforeSeq, limit) as { seq: number; count: number; arrivalUs: number }[];
   }
 
-  /** Every block of a stream, in the order of seq. */
+  /** Every block of a stream's events as they came, in the order of seq. */
   blocksOfStream(stream: string): BlockRange[] {
     return this.#prepare(
       "SELECT seq, count, min_us AS minUs, max_us AS maxUs FROM blocks" +
-        " WHERE stream_id = (SELECT id FROM streams WHERE name = ?) ORDER BY seq",
+        " WHERE stream_id = (SELECT id FROM streams WHERE name = ?) AND resolution_us = 0 ORDER BY seq",
     ).all(stream) as BlockRange[];
   }
 
   /** The greatest seq below one that a block of the stream has. */
   lastBlockBefore(stream: string, seq: number): number | null {
     const row = this.#prepare(
-      "SELECT max(seq) AS seq FROM blocks WHERE stream_id = (SELECT id FROM streams WHERE name = ?) AND seq < ?",
+      "SELECT max(seq) AS seq FROM blocks WHERE stream_id = (SELECT id FROM streams WHERE name = ?) AND seq < ?" +
+        " AND resolution_us = 0",
     ).get(stream, seq) as { seq: number | null };
     return row.seq;
   }
@@ -222,9 +260,15 @@ export class Reader {
     return (row as { seq: number; body: string } | undefined) ?? null;
   }
 
-  /** How many events a block has; null when it is gone. */
+  /** The newest event time of what is not held any more as it came (µs); null: everything is. */
+  goneUs(stream: string): number | null {
+    const row = this.#prepare("SELECT gone_us AS goneUs FROM streams WHERE name = ?").get(stream);
+    return (row as { goneUs: number | null } | undefined)?.goneUs ?? null;
+  }
+
+  /** How many events a block has; null when it is gone, or events are not there any more as they came. */
   eventsOf(seq: number): number | null {
-    const row = this.#prepare("SELECT count FROM blocks WHERE seq = ?").get(seq) as
+    const row = this.#prepare("SELECT count FROM blocks WHERE seq = ? AND resolution_us = 0").get(seq) as
       | { count: number }
       | undefined;
     return row?.count ?? null;
@@ -233,9 +277,9 @@ export class Reader {
   /** null when the block is gone: compacted or evicted since it was listed. */
   block(seq: number): StoredBlock | null {
     const row = this.#prepare(
-      "SELECT count, min_us, max_us, codec, encoded_bytes, data FROM blocks WHERE seq = ?",
-    ).get(seq) as BlockRow | undefined;
-    return row === undefined ? null : storedBlock(row);
+      "SELECT stream_id AS streamId, count, min_us, max_us, codec, encoded_bytes, data FROM blocks WHERE seq = ?",
+    ).get(seq) as (BlockRow & { streamId: number }) | undefined;
+    return row === undefined ? null : storedBlock(row, this.#seal, blockPlace(row.streamId, seq));
   }
 
   /**
@@ -243,6 +287,7 @@ export class Reader {
    * retracts the window.
    */
   results(filter: ResultFilter): ResultRow[] {
+    if (this.#sealed !== null) return this.#sealed.results(filter);
     const { query, fromUs, toUs, key, kind, revisions, limit, after } = filter;
     const conditions = ["query = @query", "(end_us > @from OR start_us = @from)", "start_us < @to"];
     if (after !== null) conditions.push(IS_BEHIND_CURSOR);
@@ -272,6 +317,7 @@ export class Reader {
 
   /** Steps of alerts by when they began, then alert, key and revision; `latest` leaves out what was retracted. */
   alerts(filter: AlertFilter): StoredAlert[] {
+    if (this.#sealed !== null) return this.#sealed.alerts(filter);
     const rows = this.#prepare(alertsSql(filter, KEY_MATCHES)).all(alertParameters(filter));
     return (rows as StoredAlert[]).map((row) => ({ ...row, isRetracted: Boolean(row.isRetracted) }));
   }
@@ -296,6 +342,7 @@ export class Reader {
 
   /** The latest revision of one window of one key, or null. */
   latestResult(row: Pick<ResultRow, "query" | "startUs" | "key" | "endUs">): LatestResult | null {
+    if (this.#sealed !== null) return this.#sealed.latestResult(row);
     const latest = this.#prepare(
       "SELECT revision, value AS 'values', retracted FROM results WHERE query = ? AND start_us = ? AND key = ? AND end_us = ?" +
         " ORDER BY revision DESC LIMIT 1",
@@ -307,11 +354,12 @@ export class Reader {
   /** Every type that a field of the stream has had. */
   typesByField(stream: string): ReadonlyMap<string, ReadonlySet<FieldType>> {
     const versions = this.#prepare(
-      "SELECT fields FROM schemas WHERE stream_id = (SELECT id FROM streams WHERE name = ?)",
-    ).all(stream) as { fields: string }[];
+      "SELECT stream_id AS id, version, fields FROM schemas WHERE stream_id = (SELECT id FROM streams WHERE name = ?)",
+    ).all(stream) as { id: number; version: number; fields: Stored }[];
     const types = new Map<string, Set<FieldType>>();
-    for (const { fields } of versions) {
-      for (const { name, type } of JSON.parse(fields) as SchemaField[]) {
+    for (const { id, version, fields } of versions) {
+      const text = this.#seal.openText(schemaPlace(id, version), fields);
+      for (const { name, type } of JSON.parse(text) as SchemaField[]) {
         const known = types.get(name);
         if (known === undefined) types.set(name, new Set([type]));
         else known.add(type);
@@ -326,6 +374,7 @@ export class Reader {
   }
 
   deadLetters(stream: string | null, afterId: number, limit: number): DeadLetterRow[] {
+    if (this.#sealed !== null) return this.#sealed.deadLetters(stream, afterId, limit);
     return this.#prepare(
       "SELECT d.id, s.name AS stream, at_us AS atUs, line, path, code, message, text FROM dead_letters d" +
         " JOIN streams s ON s.id = d.stream_id WHERE d.id > ? AND (? IS NULL OR s.name = ?) ORDER BY d.id LIMIT ?",
@@ -345,15 +394,16 @@ export class Reader {
   }
 
   #lateBlocks(condition: string, parameters: Readonly<Record<string, unknown>>): LateBlock[] {
-    type Row = BlockRow & Omit<LateBlock, "block">;
+    type Row = BlockRow & Omit<LateBlock, "block"> & { streamId: number };
     const rows = this.#prepare(
-      "SELECT id, source_seq AS sourceSeq, reason, at_us AS atUs, applied_us AS appliedUs, count," +
+      "SELECT id, stream_id AS streamId, source_seq AS sourceSeq, reason, at_us AS atUs, applied_us AS appliedUs, count," +
         " coalesce(min_us, 0) AS min_us, coalesce(max_us, 0) AS max_us, codec, encoded_bytes, data FROM late" +
         ` WHERE stream_id = (SELECT id FROM streams WHERE name = @stream) AND ${condition} ORDER BY id LIMIT @limit`,
     ).all(parameters) as Row[];
     return rows.map((row) => {
       const { id, sourceSeq, reason, atUs, appliedUs } = row;
-      return { id, sourceSeq, reason, atUs, appliedUs, block: storedBlock(row) };
+      const block = storedBlock(row, this.#seal, latePlace(row.streamId, sourceSeq, reason));
+      return { id, sourceSeq, reason, atUs, appliedUs, block };
     });
   }
 

@@ -1,10 +1,11 @@
 import type { Statement } from "better-sqlite3";
+import { NO_SEAL, type Seal } from "../seal/seal.ts";
 import type { Connection } from "./database.ts";
 
 /** Rows of one INSERT. In the order of the primary key: unsorted, this would be slower than row by row. */
 export const RESULTS_PER_INSERT = 20;
 
-const BLOCK_COLUMNS = "count, min_us, max_us, codec, encoded_bytes, data";
+const BLOCK_COLUMNS = "stream_id AS streamId, count, min_us, max_us, codec, encoded_bytes, data";
 const RESULT_ROW = "(?, ?, ?, ?, ?, ?, ?, ?)";
 
 function upsertResults(rows: number): string {
@@ -34,12 +35,13 @@ const SQL = {
     "UPDATE streams SET accepted = accepted + ?, dead_lettered = dead_lettered + ?, held = held + ? WHERE id = ?",
   countLoss:
     "UPDATE streams SET held = held - ?, downsampled = downsampled + ?, given_up = given_up + ?, expired = expired + ?," +
-    " corrupt = corrupt + ? WHERE id = ?",
-  countEvicted: "UPDATE streams SET held = held - ?, evicted = evicted + ? WHERE id = ?",
+    " corrupt = corrupt + ?, gone_us = max(coalesce(gone_us, ?), ?) WHERE id = ?",
+  countEvicted:
+    "UPDATE streams SET held = held - ?, evicted = evicted + ?, gone_us = max(coalesce(gone_us, ?), ?) WHERE id = ?",
   countLate: "UPDATE streams SET late = late + ? WHERE id = ?",
   countSkewed: "UPDATE streams SET clock_skewed = clock_skewed + ? WHERE id = ?",
   describeStreams:
-    "SELECT name AS stream, schema_version AS schemaVersion, schema, time_sources AS timeSources, accepted, dead_lettered AS deadLettered, late," +
+    "SELECT id, name AS stream, schema_version AS schemaVersion, schema, time_sources AS timeSources, accepted, dead_lettered AS deadLettered, late," +
     " clock_skewed AS clockSkewed, (SELECT count(*) FROM blocks WHERE stream_id = s.id) AS blocks," +
     " (SELECT coalesce(sum(stored_bytes), 0) FROM blocks WHERE stream_id = s.id) AS storedBytes" +
     " FROM streams s ORDER BY id",
@@ -124,9 +126,12 @@ const SQL = {
   newestCheckpoint: "SELECT coalesce(max(seq), 0) AS seq FROM checkpoints",
 } as const;
 
-export type Statements = Readonly<Record<keyof typeof SQL, Statement<unknown[]>>>;
+export type Statements = Readonly<Record<keyof typeof SQL, Statement<unknown[]>>> & {
+  /** What values go through on their way in and out. */
+  readonly seal: Seal;
+};
 
-export function prepareStatements(db: Connection): Statements {
+export function prepareStatements(db: Connection, seal: Seal = NO_SEAL): Statements {
   const entries = Object.entries(SQL).map(([name, sql]) => [name, db.prepare(sql)] as const);
-  return Object.fromEntries(entries) as Record<keyof typeof SQL, Statement<unknown[]>>;
+  return { ...(Object.fromEntries(entries) as Record<keyof typeof SQL, Statement<unknown[]>>), seal };
 }

@@ -1,10 +1,14 @@
+import type { KeyRing } from "../seal/key-ring.ts";
+import type { MasterKeys } from "../seal/master-key.ts";
 import { BufferKeeper } from "./buffer-keeper.ts";
 import type { Checkpoint } from "./checkpoint-store.ts";
 import { Compaction } from "./compaction.ts";
 import { type DataDirLock, databaseFile, lockDataDir } from "./data-dir.ts";
 import { type Connection, openForWriting } from "./database.ts";
 import { explainFailure } from "./failure.ts";
+import { openKeyRing, refuseWrongKeys } from "./key-table.ts";
 import { readConfigs } from "./log-reader.ts";
+import { PlainData } from "./plain-data.ts";
 import { prepareStatements, type Statements } from "./statements.ts";
 import { type StoredStream, StreamTable } from "./stream-table.ts";
 import { SyncStore } from "./sync-store.ts";
@@ -33,11 +37,21 @@ export class Store {
   readonly #lock: DataDirLock;
   readonly #db: Connection;
 
-  private constructor(dir: string, lock: DataDirLock, db: Connection, limits: StoreLimits) {
+  /** null without a key. */
+  readonly encryption: { readonly keys: KeyRing; readonly plain: PlainData } | null;
+
+  private constructor(
+    dir: string,
+    lock: DataDirLock,
+    db: Connection,
+    limits: StoreLimits,
+    masters: MasterKeys | null,
+  ) {
     this.dir = dir;
     this.#lock = lock;
     this.#db = db;
-    this.sql = prepareStatements(db);
+    this.encryption = masters === null ? null : encrypt(db, masters);
+    this.sql = prepareStatements(db, this.encryption?.keys);
     const streams = new StreamTable(this.sql);
     this.writer = new Writer(db, this.sql, streams, limits);
     this.compaction = new Compaction(db, this.sql, streams);
@@ -56,13 +70,17 @@ export class Store {
     };
   }
 
-  /** @throws MillraceError E_DATA_DIR_LOCKED, E_STORE_NEWER, E_STORE_UNREADABLE, or as `explainFailure` */
-  static open(dir: string, limits: StoreLimits = DEFAULT_LIMITS): Store {
+  /**
+   * @throws MillraceError E_DATA_DIR_LOCKED, E_STORE_NEWER, E_STORE_UNREADABLE, or as `explainFailure`; E_KEY_MISSING,
+   * E_KEY_WRONG, E_KEY_DAMAGED with nothing changed
+   */
+  static open(dir: string, limits: StoreLimits = DEFAULT_LIMITS, masters: MasterKeys | null = null): Store {
     const lock = lockDataDir(dir);
     let db: Connection | null = null;
     try {
+      refuseWrongKeys(dir, masters);
       db = openForWriting(dir);
-      return new Store(dir, lock, db, limits);
+      return new Store(dir, lock, db, limits, masters);
     } catch (cause) {
       db?.close();
       lock.close();
@@ -82,4 +100,15 @@ export class Store {
       this.#lock.close();
     }
   }
+}
+
+/** What was stored before there was a key, and is looked up by its texts, is sealed before anything else happens. */
+function encrypt(db: Connection, masters: MasterKeys): NonNullable<Store["encryption"]> {
+  const keys = openKeyRing(db, masters);
+  const plain = new PlainData(db, keys);
+  plain.begin();
+  if (keys.wrapsByOther()) keys.rewrap(masters);
+  plain.sealLookups();
+  plain.rewrite();
+  return { keys, plain };
 }

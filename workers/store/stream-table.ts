@@ -1,5 +1,7 @@
 import type { SchemaField } from "../messages.ts";
 import { mergeSchemas } from "../schema.ts";
+import { schemaPlace, timeSourcesPlace } from "../seal/places.ts";
+import type { Stored } from "../seal/seal.ts";
 import type { Statements } from "./statements.ts";
 
 /** What the store knows of a stream. */
@@ -29,6 +31,13 @@ export interface StreamEntry {
   timeSources: readonly (string | null)[];
 }
 
+interface SchemaRow {
+  readonly id: number;
+  readonly schemaVersion: number;
+  readonly schema: Stored;
+  readonly timeSources: Stored;
+}
+
 /** The streams by name, and their schemas by version. Mirrors the table: `reload` after a rollback. */
 export class StreamTable {
   readonly #sql: Statements;
@@ -45,16 +54,10 @@ export class StreamTable {
       id: number;
       name: string;
       schemaVersion: number;
-      schema: string;
-      timeSources: string;
+      schema: Stored;
+      timeSources: Stored;
     }[];
-    for (const row of rows) {
-      this.#byName.set(row.name, {
-        ...row,
-        schema: JSON.parse(row.schema) as SchemaField[],
-        timeSources: JSON.parse(row.timeSources) as (string | null)[],
-      });
-    }
+    for (const row of rows) this.#byName.set(row.name, { ...row, ...this.#open(row) });
   }
 
   entries(): IterableIterator<StreamEntry> {
@@ -77,7 +80,7 @@ export class StreamTable {
     if (widened === entry.schema) return;
     entry.schema = widened;
     entry.schemaVersion++;
-    const text = JSON.stringify(widened);
+    const text = this.#sql.seal.text(schemaPlace(entry.id, entry.schemaVersion), JSON.stringify(widened));
     this.#sql.insertSchema.run(entry.id, entry.schemaVersion, text, seq);
     this.#sql.updateSchema.run(entry.schemaVersion, text, entry.id);
   }
@@ -87,20 +90,28 @@ export class StreamTable {
     const fresh = sources.filter((source) => !entry.timeSources.includes(source));
     if (fresh.length === 0) return;
     entry.timeSources = [...entry.timeSources, ...fresh];
-    this.#sql.updateTimeSources.run(JSON.stringify(entry.timeSources), entry.id);
+    const text = this.#sql.seal.text(timeSourcesPlace(entry.id), JSON.stringify(entry.timeSources));
+    this.#sql.updateTimeSources.run(text, entry.id);
+  }
+
+  #open({ id, schemaVersion, schema, timeSources }: SchemaRow): Pick<StreamEntry, "schema" | "timeSources"> {
+    const { seal } = this.#sql;
+    // As a stream begins, with nothing to hide.
+    const open = (place: string, stored: Stored): unknown =>
+      JSON.parse(stored === "[]" ? stored : seal.openText(place, stored));
+    return {
+      schema: open(schemaPlace(id, schemaVersion), schema) as SchemaField[],
+      timeSources: open(timeSourcesPlace(id), timeSources) as (string | null)[],
+    };
   }
 
   describe(): StoredStream[] {
-    type Row = Pick<StoredStream, "stream" | "schemaVersion"> & {
-      schema: string;
-      timeSources: string;
-    } & StoredStream["counts"];
+    type Row = Pick<StoredStream, "stream" | "schemaVersion"> & SchemaRow & StoredStream["counts"];
     return (this.#sql.describeStreams.all() as Row[]).map(
-      ({ stream, schemaVersion, schema, timeSources, ...counts }) => ({
+      ({ id, stream, schemaVersion, schema, timeSources, ...counts }) => ({
         stream,
         schemaVersion,
-        schema: JSON.parse(schema) as SchemaField[],
-        timeSources: JSON.parse(timeSources) as (string | null)[],
+        ...this.#open({ id, schemaVersion, schema, timeSources }),
         counts,
       }),
     );

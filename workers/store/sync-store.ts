@@ -66,6 +66,7 @@ export class SyncStore {
   open(setup: SyncSetup, codec: Codec): SyncOpened {
     this.#setup = setup;
     this.#outbox.codec = codec;
+    this.#outbox.prepare();
     return this.#db.transaction(() => {
       const known = this.#sql.sinks.all() as { id: number; name: string }[];
       for (const { id, name } of known) if (!setup.sinks.includes(name)) this.#dropSink(id);
@@ -78,6 +79,7 @@ export class SyncStore {
       if (setup.sinks.length === 0) this.#turnOff();
       else {
         this.#db.exec(BLOCKS_TO_SYNC);
+        this.#outbox.sealPlain();
         this.#finishDelivered();
         this.#sql.countStart.run();
       }

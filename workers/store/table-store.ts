@@ -1,4 +1,6 @@
 import type { Statement } from "better-sqlite3";
+import { tablePlace } from "../seal/places.ts";
+import { NO_SEAL, type Seal, type Stored } from "../seal/seal.ts";
 import type { Connection } from "./database.ts";
 
 /** The rows of a reference table as they are stored: named by their digest, for most changes leave most tables as they are. */
@@ -31,20 +33,27 @@ const SQL = {
 export class TableStore {
   readonly #sql: Readonly<Record<keyof typeof SQL, Statement<unknown[]>>>;
 
-  constructor(db: Connection) {
+  readonly #seal: Seal;
+
+  constructor(db: Connection, seal: Seal = NO_SEAL) {
+    this.#seal = seal;
     const entries = Object.entries(SQL).map(([name, sql]) => [name, db.prepare(sql)] as const);
     this.#sql = Object.fromEntries(entries) as Record<keyof typeof SQL, Statement<unknown[]>>;
   }
 
   /** The tables of the entry with that seq. */
   write(seq: number, { digests, added }: ConfigTables): void {
-    for (const { digest, body } of added) this.#sql.insert.run(digest, body);
+    for (const { digest, body } of added)
+      this.#sql.insert.run(digest, this.#seal.text(tablePlace(digest), body));
     for (const digest of digests) this.#sql.use.run(seq, digest);
   }
 
   /** Those of the digests that are there. */
   read(digests: readonly string[]): StoredTable[] {
-    return digests.flatMap((digest) => this.#sql.read.all(digest) as StoredTable[]);
+    type Row = { readonly digest: string; readonly body: Stored };
+    return digests
+      .flatMap((digest) => this.#sql.read.all(digest) as Row[])
+      .map(({ digest, body }) => ({ digest, body: this.#seal.openText(tablePlace(digest), body) }));
   }
 
   /** Forgets what no entry of the log has any more. */

@@ -1,5 +1,7 @@
-import type { CommitOperation, CommitOutcome, ResultRow, StoredBlock } from "../messages.ts";
+import type { CommitOperation, CommitOutcome, DeadLetter, ResultRow, StoredBlock } from "../messages.ts";
 import { unpackResults } from "../result-rows.ts";
+import { configPlace, deadLetterPlace, latePlace } from "../seal/places.ts";
+import { sealResult, sortByName } from "../seal/result-seal.ts";
 import { AlertStore } from "./alert-store.ts";
 import { insertBlock } from "./block-row.ts";
 import { CheckpointStore } from "./checkpoint-store.ts";
@@ -68,10 +70,10 @@ export class Writer {
     this.#streams = streams;
     this.#limits = limits;
     this.#mostKeys = limits.idempotencyKeys;
-    this.outbox = new Outbox(db);
-    this.alerts = new AlertStore(db, this.outbox);
-    this.tables = new TableStore(db);
-    this.checkpoints = new CheckpointStore(db);
+    this.outbox = new Outbox(db, sql.seal);
+    this.alerts = new AlertStore(db, sql.seal, this.outbox);
+    this.tables = new TableStore(db, sql.seal);
+    this.checkpoints = new CheckpointStore(db, sql.seal);
     this.#counters = sql.readCounters.get() as Counters;
     this.#loadSpans();
   }
@@ -98,6 +100,7 @@ export class Writer {
    */
   commit(operations: readonly CommitOperation[], nowUs: number): CommitOutcome[] {
     const before = { ...this.#counters };
+    this.#sql.seal.prepare();
     this.#sql.begin.run();
     try {
       const outcomes = operations.map((operation) => this.#write(operation, nowUs));
@@ -125,7 +128,7 @@ export class Writer {
         return this.#writeTick(operation);
       case "config": {
         const seq = this.#counters.nextSeq++;
-        this.#sql.insertConfig.run(seq, operation.body);
+        this.#sql.insertConfig.run(seq, this.#sql.seal.text(configPlace(seq), operation.body));
         if (operation.tables !== undefined) this.tables.write(seq, operation.tables);
         return { kind: "committed", seq };
       }
@@ -170,9 +173,10 @@ export class Writer {
     const deadLettered = deadLetters.length + unkeptDeadLetters;
     const stream = this.#streams.entry(operation.stream);
     if (idempotencyKey !== null) {
-      const written = this.#sql.insertKey.run(stream.id, idempotencyKey, nowUs, accepted, deadLettered);
+      const key = this.#sql.seal.name("idempotency", idempotencyKey);
+      const written = this.#sql.insertKey.run(stream.id, key, nowUs, accepted, deadLettered);
       if (written.changes === 0) {
-        const first = this.#sql.readKey.get(stream.id, idempotencyKey) as {
+        const first = this.#sql.readKey.get(stream.id, key) as {
           accepted: number;
           deadLettered: number;
         };
@@ -187,9 +191,7 @@ export class Writer {
       this.#streams.widen(stream, block.schema, seq);
       this.#streams.learnTimes(stream, operation.timeSources ?? []);
     }
-    for (const { line, path, code, message, text } of deadLetters) {
-      this.#sql.insertDeadLetter.run(stream.id, arrivalUs, line, path, code, message, text);
-    }
+    for (const letter of deadLetters) this.#writeDeadLetter(stream.id, arrivalUs, letter);
     if (unkeptDeadLetters > 0) {
       const range = {
         streamId: stream.id,
@@ -206,6 +208,18 @@ export class Writer {
     if (skewed !== null) this.#writeLate(stream, seq, "clock-skew", skewed, arrivalUs);
     this.#sql.countBlock.run(accepted, deadLettered, block?.count ?? 0, stream.id);
     return { kind: "committed", seq };
+  }
+
+  /** Sealed, all its texts are in one value. */
+  #writeDeadLetter(streamId: number, atUs: number, letter: DeadLetter): void {
+    const { line, path, code, message, text } = letter;
+    const { seal, insertDeadLetter } = this.#sql;
+    if (!seal.isOn) insertDeadLetter.run(streamId, atUs, line, path, code, message, text);
+    else {
+      const place = deadLetterPlace(streamId, atUs, line, code);
+      const sealed = seal.text(place, JSON.stringify([path, message, text]));
+      insertDeadLetter.run(streamId, atUs, line, "", code, "", sealed);
+    }
   }
 
   #writeWatermark({ stream, timeUs }: Operation<"watermark">): CommitOutcome {
@@ -225,7 +239,8 @@ export class Writer {
    * rows: 23 ms one by one, 27 ms by twenties, 17.5 ms by twenties and sorted.
    */
   #writeResults(unsorted: readonly ResultRow[]): CommitOutcome {
-    const rows = [...unsorted].sort(compareByPrimaryKey);
+    const { seal } = this.#sql;
+    const rows = seal.isOn ? sortByName(seal, unsorted) : [...unsorted].sort(compareByPrimaryKey);
     const whole = rows.length - (rows.length % RESULTS_PER_INSERT);
     for (let from = 0; from < whole; from += RESULTS_PER_INSERT) {
       const values: unknown[] = [];
@@ -247,7 +262,9 @@ export class Writer {
       this.#spans.set(query, spanUs);
       this.#sql.writeQuerySpan.run(query, spanUs);
     }
-    values.push(query, startUs, endUs, key, revision, kind, value, retracted ? 1 : 0);
+    if (!this.#sql.seal.isOn)
+      values.push(query, startUs, endUs, key, revision, kind, value, retracted ? 1 : 0);
+    else values.push(...sealResult(this.#sql.seal, row));
   }
 
   /** Writing the same source again, as a replay does, changes and counts nothing. */
@@ -269,7 +286,7 @@ export class Writer {
       maxUs,
       codec,
       encodedBytes,
-      data,
+      this.#sql.seal.bytes(latePlace(stream.id, sourceSeq, reason), data),
     );
     if (written.changes === 0) return { kind: "duplicate", accepted: count, deadLettered: 0 };
     const counting = reason === "late" ? this.#sql.countLate : this.#sql.countSkewed;

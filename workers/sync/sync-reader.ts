@@ -1,6 +1,11 @@
 import type { Statement } from "better-sqlite3";
 import type { AlertRow } from "../messages.ts";
+import type { KeyRing } from "../seal/key-ring.ts";
+import type { MasterKeys } from "../seal/master-key.ts";
+import { blockPlace, outboxPlace } from "../seal/places.ts";
+import type { Seal } from "../seal/seal.ts";
 import { type Connection, openForReading } from "../store/database.ts";
+import { openReadingSeal } from "../store/key-table.ts";
 import type { ParkedBatch, SyncBacklog, SyncClass } from "../store/sync-operations.ts";
 import type { Codec } from "../zstd.ts";
 import type { BatchItem, BlockItem, StreamTotals } from "./batch.ts";
@@ -13,10 +18,10 @@ const IN_BATCH = "FROM sync_items i JOIN";
 const ITEMS: Readonly<Record<SyncClass, string>> = {
   events:
     "SELECT b.seq AS id, s.name AS stream, b.arrival_us AS arrivalUs, b.count, b.min_us AS minUs, b.max_us AS maxUs," +
-    ` b.codec, b.encoded_bytes AS encodedBytes, b.resolution_us AS resolutionUs, b.data ${IN_BATCH} blocks b ON b.seq = i.id` +
+    ` b.stream_id AS streamId, b.codec, b.encoded_bytes AS encodedBytes, b.resolution_us AS resolutionUs, b.data ${IN_BATCH} blocks b ON b.seq = i.id` +
     " JOIN streams s ON s.id = b.stream_id WHERE i.batch = ? ORDER BY b.seq",
-  results: `SELECT o.id, o.rows, o.codec, o.data ${IN_BATCH} outbox o ON o.id = i.id WHERE i.batch = ? ORDER BY o.id`,
-  alerts: `SELECT o.id, o.rows, o.codec, o.data ${IN_BATCH} outbox o ON o.id = i.id WHERE i.batch = ? ORDER BY o.id`,
+  results: `SELECT o.id, o.rows, o.codec, o.is_sealed AS isSealed, o.data ${IN_BATCH} outbox o ON o.id = i.id WHERE i.batch = ? ORDER BY o.id`,
+  alerts: `SELECT o.id, o.rows, o.codec, o.is_sealed AS isSealed, o.data ${IN_BATCH} outbox o ON o.id = i.id WHERE i.batch = ? ORDER BY o.id`,
   losses:
     "SELECT l.id, s.name AS stream, l.from_us AS fromUs, l.to_us AS toUs, l.count, l.bytes, l.reason, l.at_us AS atUs, l.kind, l.subject" +
     ` ${IN_BATCH} losses l ON l.id = i.id LEFT JOIN streams s ON s.id = l.stream_id WHERE i.batch = ? ORDER BY l.id`,
@@ -26,6 +31,7 @@ interface OutboxRow {
   readonly id: number;
   readonly rows: number;
   readonly codec: "none" | "zstd";
+  readonly isSealed: number;
   readonly data: Buffer;
 }
 
@@ -33,11 +39,23 @@ interface OutboxRow {
 export class SyncReader {
   readonly #db: Connection;
   readonly #codec: Codec;
+  readonly #seal: Seal | KeyRing;
   readonly #statements = new Map<string, Statement<unknown[]>>();
 
-  constructor(dir: string, codec: Codec) {
+  constructor(dir: string, codec: Codec, masters: MasterKeys | null) {
     this.#db = openForReading(dir);
     this.#codec = codec;
+    try {
+      this.#seal = openReadingSeal(this.#db, masters);
+    } catch (cause) {
+      this.#db.close();
+      throw cause;
+    }
+  }
+
+  /** Keys that are in force from here on. */
+  learnKeys(masters: MasterKeys): void {
+    if ("learn" in this.#seal) this.#seal.learn(masters);
   }
 
   /** What a batch holds. What was set aside as damaged meanwhile is not there. */
@@ -45,14 +63,20 @@ export class SyncReader {
     const rows = this.#prepare(ITEMS[kind]).all(batch);
     switch (kind) {
       case "events":
-        return (rows as Omit<BlockItem, "kind">[]).map((row) => ({ kind: "block", ...row }));
+        return (rows as (Omit<BlockItem, "kind"> & { streamId: number })[]).map(({ streamId, ...row }) => {
+          const data = this.#seal.isOn
+            ? this.#seal.openBytes(blockPlace(streamId, row.id), row.data)
+            : row.data;
+          return { kind: "block", ...row, data };
+        });
       case "losses":
         return (rows as (SentLoss & { id: number })[]).map(({ id, ...loss }) => {
           return { kind, id, rows: 1, ndjson: encodeObjects([loss]) };
         });
       case "results":
       case "alerts":
-        return (rows as OutboxRow[]).map(({ id, rows: count, codec, data }) => {
+        return (rows as OutboxRow[]).map(({ id, rows: count, codec, isSealed, data: stored }) => {
+          const data = isSealed === 0 ? stored : this.#seal.openBytes(outboxPlace(kind, id), stored);
           const text = (
             codec === "zstd" ? this.#codec.decompress(data, MAX_OUTBOX_BYTES) : data
           ) as Uint8Array;
