@@ -1,11 +1,12 @@
 import { createApp } from "./api/app.ts";
 import { serveNode } from "./api/serve.ts";
-import type { Config } from "./config/config.ts";
+import type { Config, StreamConfig } from "./config/config.ts";
 import { ConfigSource } from "./config/source.ts";
 import { Encryption } from "./encryption/encryption.ts";
 import { loadKeys } from "./encryption/load-keys.ts";
 import { createLog } from "./observe/log.ts";
 import { createMetrics } from "./observe/metrics.ts";
+import { registerSync } from "./observe/sync-metrics.ts";
 import { BufferWatch } from "./pipeline/buffer-watch.ts";
 import { systemClock } from "./pipeline/clock.ts";
 import { Compactor } from "./pipeline/compactor.ts";
@@ -13,6 +14,7 @@ import { configAtStart, Reloader, tablesInForce } from "./pipeline/reloader.ts";
 import { startEngine } from "./pipeline/start-engine.ts";
 import { QueryClient } from "./query/query-client.ts";
 import { StorageClient } from "./store/storage-client.ts";
+import { openSync, Sync } from "./sync/sync.ts";
 
 /** A node that takes events. */
 export interface RunningNode {
@@ -39,6 +41,7 @@ export async function main(ofFile: Config, source = new ConfigSource(null, {})):
   const { config, origin } = await closeOnFailure(storage, () =>
     configAtStart(source, ofFile, newest, put, log),
   );
+  const books = await openSync(storage, config);
   const { promise: failed, resolve: onFatal } = Promise.withResolvers<unknown>();
   const engine = await startEngine({
     config,
@@ -54,12 +57,23 @@ export async function main(ofFile: Config, source = new ConfigSource(null, {})):
   };
   const reads = await QueryClient.open(config.dataDir, onSkipped, masters);
   encryption.addReader(reads);
+  const streams = (): StreamConfig[] => engine.streams().map((stream) => stream.config);
+  const sync =
+    config.sync == null
+      ? null
+      : await Sync.start(
+          { config, sync: config.sync, storage, masters, clock: systemClock, log, streams },
+          books,
+        );
+  if (sync !== null) encryption.addReader(sync);
+  engine.subscribeAlerts(() => sync?.wake());
   encryption.start();
   const buffer = await BufferWatch.start({ storage, reads, engine, clock: systemClock, log });
   const compactor = new Compactor(storage, reads, engine, log);
   const reloader = new Reloader(source, engine, log, encryption);
   const metrics = createMetrics({ config, engine, reloader, buffer, encryption });
-  const app = createApp({ config, engine, reads, log, metrics, reloader, buffer, encryption });
+  if (sync !== null) registerSync(metrics.registry, sync);
+  const app = createApp({ config, engine, reads, log, metrics, reloader, buffer, encryption, sync });
   const server = await serveNode({
     app,
     listen: config.listen,
@@ -77,6 +91,7 @@ export async function main(ofFile: Config, source = new ConfigSource(null, {})):
       await server.close();
       await compactor.close();
       await buffer.close();
+      await sync?.close();
       await encryption.close();
       await reads.close();
       await engine.close();

@@ -16,7 +16,16 @@ import { explainFailure, type StoreFailure } from "./store/failure.ts";
 import { readLog as readLogEntries } from "./store/log-reader.ts";
 import type { PlainLeft } from "./store/plain-data.ts";
 import { type Recovered, Store } from "./store/store.ts";
+import type {
+  ClaimAnswer,
+  ClaimedBatch,
+  ClaimTask,
+  SyncOpened,
+  SyncOutcome,
+  SyncSetup,
+} from "./store/sync-operations.ts";
 import type { StoredTable } from "./store/table-store.ts";
+import { portableCodec } from "./zstd.ts";
 
 /** What every call answers: what was asked for, or why not. */
 export type StoreAnswer<T> = { readonly value: T } | StoreFailure;
@@ -151,6 +160,24 @@ export interface DueWebhooks {
   /** Set aside because too many waited. */
   readonly overflow: number;
   readonly waiting: number;
+}
+
+/** Says where everything is sent; without sinks nothing is. */
+export async function openSync(setup: SyncSetup): Promise<StoreAnswer<SyncOpened>> {
+  const codec = await portableCodec();
+  return withStore(({ sync }) => ({ value: sync.open(setup, codec) }));
+}
+
+export function claimBatch(task: ClaimTask): StoreAnswer<ClaimAnswer> {
+  return withStore(({ sync }) => ({ value: sync.claim(task) }));
+}
+
+export function settleBatches(outcomes: readonly SyncOutcome[]): StoreAnswer<ClaimedBatch[]> {
+  return withStore(({ sync }) => ({ value: sync.settle(outcomes) }));
+}
+
+export function unparkBatches(): StoreAnswer<ClaimedBatch[]> {
+  return withStore(({ sync }) => ({ value: sync.unpark() }));
 }
 
 export function sizes(): StoreAnswer<{ databaseBytes: number; walBytes: number }> {

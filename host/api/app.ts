@@ -11,17 +11,20 @@ import type { BufferSource } from "../observe/buffer-metrics.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { Engine, StreamState } from "../pipeline/engine.ts";
 import type { Reloader } from "../pipeline/reloader.ts";
+import type { Sync } from "../sync/sync.ts";
 import { dashboardPage } from "../web/dashboard-page.ts";
 import { docsPage } from "../web/docs-page.ts";
 import type { Page as WebPage } from "../web/page.ts";
 import { describeClocks, describeNode, describeQuery, describeStream, timeFieldOf } from "./describe.ts";
 import { describeConfig } from "./describe-config.ts";
+import { describeSync } from "./describe-sync.ts";
 import { addSafetyHeaders, limitReads, refuseOtherSites } from "./guards.ts";
 import { lateApply } from "./late-apply.ts";
 import { ALERT_FEED, LIVE_HEADERS, LiveFeeds } from "./live.ts";
 import { answerNotFound } from "./not-found.ts";
 import { openApiDocument } from "./openapi.ts";
-import { pageBody } from "./page-body.ts";
+import { pageResponse } from "./page-response.ts";
+import { replayParked, withParked } from "./parked.ts";
 import { badStreamName, isStreamName, problemResponse, unknownQuery, unknownStream } from "./problem.ts";
 import { putConfig } from "./put-config.ts";
 import {
@@ -32,7 +35,7 @@ import {
   readResultQuery,
   readTimeRange,
 } from "./query-parameters.ts";
-import type { HistoryReads, Page } from "./reads.ts";
+import type { HistoryReads, ListRequest, Page } from "./reads.ts";
 import { STATE_SETTLE_MS, settleInTime } from "./settle.ts";
 import { listTables, putTable, readTableRows } from "./tables.ts";
 import { postWatermark } from "./watermark.ts";
@@ -46,6 +49,8 @@ export interface AppParts {
   /** Left out where the configuration cannot be changed. */
   readonly reloader?: Pick<Reloader, "put" | "putTable">;
   readonly buffer?: BufferSource;
+  /** null: nothing is sent anywhere. */
+  readonly sync?: Pick<Sync, "reports" | "parked" | "replayParked"> | null;
   readonly encryption?: Pick<Encryption, "status">;
 }
 
@@ -96,7 +101,7 @@ function addInputRoutes(app: App, { config, engine, reads, metrics }: AppParts):
 
 /** What the pipeline knows by itself. It answers even when windows stand still: that is when one looks. */
 function addStateRoutes(app: App, parts: AppParts): void {
-  const { config, engine, metrics, reloader, buffer, encryption } = parts;
+  const { config, engine, metrics, reloader, buffer, encryption, sync = null } = parts;
   app.get("/v1/streams", async (context) => {
     await settleInTime(engine, STATE_SETTLE_MS);
     return context.json({ streams: engine.streams().map(describeStream) });
@@ -139,7 +144,8 @@ function addStateRoutes(app: App, parts: AppParts): void {
   });
   app.get("/v1/status", async (context) => {
     const isSettled = await settleInTime(engine, STATE_SETTLE_MS);
-    return context.json(describeNode(config, engine, isSettled, buffer?.report ?? null, encryption));
+    const status = describeNode(config, engine, isSettled, buffer?.report ?? null, encryption);
+    return context.json(sync === null ? status : { ...status, sync: describeSync(await sync.reports()) });
   });
   app.get("/v1/tables", (context) => context.json(listTables(engine)));
   app.get("/v1/tables/:table", (context) => readTableRows(context, engine));
@@ -160,7 +166,7 @@ function addChangeRoutes(
 }
 
 /** What the store holds: pages of NDJSON. */
-function addHistoryRoutes(app: App, { engine, reads, metrics }: AppParts): void {
+function addHistoryRoutes(app: App, { engine, reads, metrics, sync = null }: AppParts): void {
   const limit = limitReads(metrics);
   app.get("/v1/streams/:stream/events", limit, async (context) => {
     if (!(await settleInTime(engine))) return notSettled();
@@ -193,8 +199,11 @@ function addHistoryRoutes(app: App, { engine, reads, metrics }: AppParts): void 
     const request = readAlertQuery(context);
     return request instanceof Response ? request : pageResponse(context, await reads.alerts(request));
   });
+  const deadLetters = async (request: ListRequest): Promise<Page> =>
+    withParked(await reads.deadLetters(request), sync, request.stream);
+  app.post("/v1/dlq/replay", replayParked(sync));
   for (const [path, list] of [
-    ["/v1/dlq", reads.deadLetters.bind(reads)],
+    ["/v1/dlq", deadLetters],
     ["/v1/losses", reads.losses.bind(reads)],
   ] as const) {
     app.get(path, limit, async (context) => {
@@ -226,16 +235,6 @@ function streamOf(context: AppContext, engine: Engine): StreamState | Response {
   const name = context.req.param("stream") ?? "";
   if (!isStreamName(name)) return problemResponse(badStreamName);
   return engine.stream(name) ?? problemResponse(unknownStream(name));
-}
-
-function pageResponse(context: AppContext, { ndjson, next }: Page): Response {
-  const headers: Record<string, string> = { "content-type": "application/x-ndjson" };
-  if (next !== null) {
-    const following = new URL(context.req.url);
-    following.searchParams.set("after", next);
-    headers.link = `<${following.pathname}${following.search}>; rel="next"`;
-  }
-  return context.body(pageBody(ndjson as Uint8Array<ArrayBuffer>), 200, headers);
 }
 
 function notSettled(): Response {

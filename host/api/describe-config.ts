@@ -1,6 +1,8 @@
 import type { AlertConfig } from "../config/alert.ts";
 import type { Config, QueryConfig, SelectItem, StreamConfig } from "../config/config.ts";
 import { formatDuration } from "../config/durations.ts";
+import type { SyncConfig } from "../config/sync-config.ts";
+import { formatBandwidth, formatTimeOfDayRange } from "../config/sync-parts.ts";
 import { shownAddress } from "../config/webhook-addresses.ts";
 import { describeWindow } from "../config/window.ts";
 import { describeExpressions, describeTables } from "./describe-expressions.ts";
@@ -49,6 +51,7 @@ export function describeConfig(config: Config): object {
       maxWebhooksPerSecond: limits.maxWebhooksPerSecond,
       maxQueuedWebhooks: limits.maxQueuedWebhooks,
     },
+    ...(config.sync == null ? {} : { sync: describeSync(config.sync) }),
   });
   // Names and expressions only, and any name is allowed: there is nothing to hide, and "token" may be a field.
   const streams = Object.fromEntries(
@@ -60,6 +63,29 @@ export function describeConfig(config: Config): object {
   const alerts = Object.fromEntries([...config.alerts].map(([name, alert]) => [name, describeAlert(alert)]));
   // Nothing of encryption: it cannot be put, so that what is read here may be put back.
   return { ...node, streams, ...describeTables(config.tables), queries, alerts };
+}
+
+function describeSync(sync: SyncConfig): object {
+  const { url, token, batch, largest, bandwidth, concurrency, windows, timeoutMs, retry, breaker } = sync;
+  const time = (ms: number): string => formatDuration(ms * 1_000);
+  return {
+    url,
+    ...(token === null ? {} : { token }),
+    batch: { events: batch.events, bytes: size(batch.bytes), every: time(batch.everyMs) },
+    largest: { events: largest.events, bytes: size(largest.bytes) },
+    ...(bandwidth === null ? {} : { bandwidth: formatBandwidth(bandwidth) }),
+    concurrency,
+    ...(windows.length === 0 ? {} : { windows: windows.map(formatTimeOfDayRange) }),
+    timeout: time(timeoutMs),
+    retry: {
+      first: time(retry.firstMs),
+      longest: time(retry.longestMs),
+      aside: retry.aside,
+      attempts: retry.attempts,
+    },
+    breaker: { failures: breaker.failures, open: time(breaker.openMs) },
+    probe: time(sync.probeEveryMs),
+  };
 }
 
 function describeStream({ key, time, fields, extra, watermark, latenessUs, priority }: StreamConfig): object {

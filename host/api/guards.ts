@@ -23,7 +23,7 @@ export const refuseOtherSites: Guard = async (context, next) => {
 };
 
 /** Reads share one thread: when too many wait for it, further ones are told to come back. */
-export function limitReads(metrics: Metrics): Guard {
+export function limitReads(metrics: Pick<Metrics, "waitingReads">): Guard {
   let waiting = 0;
   return async (_, next) => {
     if (waiting >= MAX_WAITING_READS) {

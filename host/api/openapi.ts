@@ -210,7 +210,16 @@ const paths: Readonly<Record<string, object>> = {
     [],
     { 503: problem("too many live clients") },
   ),
-  "/v1/dlq": rows("Lines that could not be taken", "DeadLetter", [ofStream]),
+  "/v1/dlq": rows("Lines that could not be taken, then batches that a sink would not have", "DeadLetter", [
+    ofStream,
+  ]),
+  "/v1/dlq/replay": {
+    post: {
+      summary: "Offer batches that a sink would not have to it again",
+      parameters: [],
+      responses: { 200: ok("how many", json("ReplayAnswer")) },
+    },
+  },
   "/v1/losses": rows("The ledger of what was given up", "Loss", [ofStream]),
   "/v1/status": read("How the node is, in one document", json("Status")),
   "/v1/tables": read("Reference tables", json("TableList")),

@@ -236,6 +236,33 @@ const buffer = z.strictObject({
   ),
 });
 
+const sink = z.strictObject({
+  sink: z.string(),
+  state: z.enum(["idle", "sending", "waiting", "unreachable", "paused"]),
+  breaker: z.enum(["closed", "open", "half-open"]),
+  breakerOpened: count.describe("since the start"),
+  backlog: z.strictObject({
+    alerts: count,
+    losses: count,
+    results: count,
+    events: count,
+    bytes: count,
+    oldest: time.nullable(),
+    parked: count.describe("batches that the sink will not have: see /v1/dlq"),
+  }),
+  underWay: count,
+  aside: count.describe("batches that stepped aside after failures"),
+  lastError: z.string().nullable(),
+  lastErrorAt: time.nullable(),
+  lastSuccess: time.nullable(),
+  batches: count.describe("delivered since the start"),
+  duplicates: count.describe("of them, those that the sink had already"),
+  failures: count,
+  parked: count.describe("since the start"),
+  wireBytes: count,
+  rows: z.strictObject({ alerts: count, losses: count, results: count, events: count }),
+});
+
 const status = z.strictObject({
   node: z.strictObject({ id: z.string(), startedAt: time, ready: z.boolean() }),
   settled: z
@@ -300,6 +327,10 @@ const status = z.strictObject({
   }),
   stageNs: z.record(z.string(), z.number()).describe("nanoseconds spent since the start, by stage"),
   memory: z.strictObject({ rssBytes: count }),
+  sync: z
+    .strictObject({ sinks: z.array(sink) })
+    .optional()
+    .describe("where everything is sent; left out where it is not"),
 });
 
 const lateApplyAnswer = z.strictObject({
@@ -385,15 +416,29 @@ export const schemas = {
     at: time,
     applied: time.optional().describe("when windows were corrected by it"),
   }),
-  DeadLetter: z.object({
-    stream: z.string(),
-    at: time,
-    line: z.int(),
-    path: z.string(),
-    code: z.string(),
-    message: z.string(),
-    text: z.string().describe("the line itself, cut at the limit"),
-  }),
+  DeadLetter: z.union([
+    z.object({
+      stream: z.string(),
+      at: time,
+      line: z.int(),
+      path: z.string(),
+      code: z.string(),
+      message: z.string(),
+      text: z.string().describe("the line itself, cut at the limit"),
+    }),
+    z.object({
+      stream: z.string().nullable(),
+      at: time,
+      code: z.literal("E_SYNC_REJECTED"),
+      message: z.string().describe("why the sink would not have it"),
+      sink: z.string(),
+      batch: z.int(),
+      kind: z.enum(["events", "results", "alerts", "losses"]),
+      rows: count.describe("events or rows"),
+      bytes: count,
+    }),
+  ]),
+  ReplayAnswer: z.strictObject({ batches: count }),
   Loss: z.object({
     stream: z.string().nullable().describe("null: of no stream, as results and alerts are"),
     from: time,

@@ -5,7 +5,7 @@ import { EXIT, finish, warn } from "./output.ts";
 
 /** Commands are imported when they run: `check` needs no server, `send` no SQLite. */
 
-const LATER = ["hub", "doctor", "bench"];
+const LATER = ["doctor", "bench"];
 const EPILOGUE = `
 Without a command, a node is started. Exit codes: 0 done, 1 failed or refused, 2 wrong command line, 3 no node there.`;
 
@@ -48,6 +48,13 @@ function addNodeCommands(program: Command): void {
     .option("--data <dir>", "data directory (default: ./millrace-data)")
     .option("--listen <host:port>", "address (default: 127.0.0.1:7070)")
     .action(async (options) => (await import("./start.ts")).start(options));
+  program
+    .command("hub")
+    .description("start a hub, which takes what edges send and shows the fleet")
+    .addOption(new Option("-c, --config <file>", "configuration (default: hub.yaml)"))
+    .option("--data <dir>", "data directory (default: ./millrace-hub-data)")
+    .option("--listen <host:port>", "address (default: 127.0.0.1:7080)")
+    .action(async (options) => (await import("./hub.ts")).hub(options));
   program
     .command("check")
     .description("check a configuration, offline")

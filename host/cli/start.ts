@@ -27,7 +27,7 @@ export async function start({ config: file, data, listen }: StartOptions): Promi
   }
   const node = startNode(loaded.config, source);
   reloadOnSignal(node);
-  stopOnSignal(node);
+  closeOnSignal(node, "node");
   void (await node).failed.then(() => {
     warn("millrace: the node cannot go on and stops; what was acknowledged is safe, start it again");
     setTimeout(() => process.exit(EXIT.failed), LAST_ANSWERS_MS);
@@ -47,14 +47,19 @@ async function startNode(config: Config, source: ConfigSource): Promise<RunningN
   }
 }
 
+type Closable = Pick<RunningNode, "close">;
+
 /** Signals count from the beginning: one that comes while the node starts stops it once it has. */
-function stopOnSignal(node: Promise<RunningNode>): void {
+export function closeOnSignal(running: Promise<Closable>, what: "node" | "hub"): void {
   let stoppedAtMs: number | null = null;
   const stop = (): void => {
     const nowMs = performance.now();
     if (stoppedAtMs === null) {
       stoppedAtMs = nowMs;
-      void node.then(closeAndExit, () => {});
+      void running.then(
+        (started) => closeAndExit(started, what),
+        () => {},
+      );
     } else if (nowMs - stoppedAtMs > SAME_SIGNAL_MS) {
       warn("millrace: stopping at once; what was acknowledged is safe");
       process.exit(EXIT.failed);
@@ -64,17 +69,18 @@ function stopOnSignal(node: Promise<RunningNode>): void {
   process.on("SIGINT", stop);
 }
 
-async function closeAndExit(node: RunningNode): Promise<void> {
+async function closeAndExit(running: Closable, what: string): Promise<void> {
   try {
-    await node.close();
+    await running.close();
     process.exit(EXIT.ok);
   } catch (cause) {
-    warn(`millrace: the node did not stop cleanly; what was acknowledged is safe: ${String(cause)}`);
+    warn(`millrace: the ${what} did not stop cleanly; what was acknowledged is safe: ${String(cause)}`);
     process.exit(EXIT.failed);
   }
 }
 
-function explainStart(cause: unknown, { listen }: Config): unknown {
+/** What to tell a person of a start that failed. */
+export function explainStart(cause: unknown, { listen }: Pick<Config, "listen">): unknown {
   if (cause instanceof MillraceError)
     return new CommandError(EXIT.failed, `${cause.message} (${cause.code})`, { cause });
   const code = cause instanceof Error && "code" in cause ? cause.code : null;

@@ -14,6 +14,7 @@ import { compileExpressions } from "./query-expressions.ts";
 import { QuerySources } from "./query-sources.ts";
 import type { ConfigFile } from "./schema.ts";
 import { nearest } from "./suggest.ts";
+import { buildSync } from "./sync-config.ts";
 import { buildWindow } from "./window.ts";
 
 /** Says that the setting at a path is wrong: `message; fix`. `column` is 0-based within its text. */
@@ -70,6 +71,7 @@ export function buildConfig(input: ConfigFile, report: Report, tables: Tables): 
     ingestWorkers: input.workers?.ingest ?? DEFAULTS.ingestWorkers,
     checkpointEveryMs: toMs(input.checkpoint?.every) ?? DEFAULTS.checkpointEveryMs,
     groupCommitMs: toMs(input.durability?.groupCommit) ?? DEFAULTS.groupCommitMs,
+    sync: input.sync == null ? null : buildSync(input.sync),
   };
 }
 

@@ -6,21 +6,9 @@ import { nearest } from "./suggest.ts";
 
 type Issue = z.core.$ZodIssue;
 
-/** Settings that the surface promises and this release does not have: naming them is no typing mistake. */
-const LATER: Readonly<Record<string, readonly string[]>> = {
-  "": ["sync"],
-};
-
 /** Turns what the schema found into problems with a place and a fix. */
 export function explainIssues(issues: readonly Issue[], file: string, places: Places): Problem[] {
-  const later = issues.flatMap((issue) =>
-    issue.code === "unrecognized_keys" && issue.keys.some((key) => isLater(issue.path, key))
-      ? [issue.path.join(".")]
-      : [],
-  );
-  return issues
-    .filter((issue) => !isMissing(issue) || !later.includes(issue.path.slice(0, -1).join(".")))
-    .flatMap((issue) => explain(issue, file, places));
+  return issues.flatMap((issue) => explain(issue, file, places));
 }
 
 function explain(issue: Issue, file: string, places: Places): Problem[] {
@@ -41,7 +29,6 @@ function explain(issue: Issue, file: string, places: Places): Problem[] {
 }
 
 function explainUnknown(path: Path, key: string): { message: string; fix: string } {
-  if (isLater(path, key)) return { message: `\`${key}\` is not supported by this release`, fix: "remove it" };
   const known = settingsAt(path);
   const hint = nearest(key, known);
   const fix = hint === null ? `the settings here are ${known.join(", ")}` : `did you mean \`${hint}\`?`;
@@ -66,11 +53,4 @@ const FORMS: Readonly<Record<string, string>> = {
 function isMissing(issue: Issue): boolean {
   const isOfType = issue.code === "invalid_type" || issue.code === "invalid_union";
   return isOfType && issue.input === undefined;
-}
-
-function isLater(path: Path, key: string): boolean {
-  const isQuery = path[0] === "queries" && path.length === 2;
-  const isWindow = path[0] === "queries" && path.length === 3 && path[2] === "window";
-  const place = isQuery ? "query" : isWindow ? "window" : path.join(".");
-  return LATER[place]?.includes(key) ?? false;
 }

@@ -5,6 +5,7 @@ import { parseExpression } from "./expression/parse.ts";
 import { parseWindowLength, WINDOW_LENGTH } from "./pane-window.ts";
 import { parseSelect } from "./select.ts";
 import { parseSizeBytes, SIZE } from "./sizes.ts";
+import { parseBandwidth, parseTimeOfDayRange } from "./sync-parts.ts";
 import { windowProblem } from "./window.ts";
 
 /**
@@ -30,18 +31,18 @@ const SELECT_MESSAGE = "must be a call; write it like avg(temp)";
 
 const BACKFILL_MESSAGE = "must be a duration or all; write it like 24h";
 
-const name = z.string(NAME_MESSAGE).regex(NAME, NAME_MESSAGE);
+export const name = z.string(NAME_MESSAGE).regex(NAME, NAME_MESSAGE);
 const field = z
   .string("must be a field's name")
   .min(1, "must be a field's name")
   .max(256, "must have 256 characters at most");
 
-const listen = z
+export const listen = z
   .string(LISTEN_MESSAGE)
   .regex(LISTEN, LISTEN_MESSAGE)
   .transform(orRefuse(parseListen, LISTEN_MESSAGE));
 
-function duration(minUs: number, maxUs = LONGEST_US) {
+export function duration(minUs: number, maxUs = LONGEST_US) {
   const range = `must be from ${formatDuration(minUs)} to ${formatDuration(maxUs)}`;
   return z
     .string(DURATION_MESSAGE)
@@ -50,7 +51,7 @@ function duration(minUs: number, maxUs = LONGEST_US) {
     .refine((us) => us >= minUs && us <= maxUs, range);
 }
 
-function size(minBytes: number, maxBytes: number) {
+export function size(minBytes: number, maxBytes: number) {
   const range = `must be from ${minBytes} to ${maxBytes} bytes`;
   return z
     .string(SIZE_MESSAGE)
@@ -60,7 +61,7 @@ function size(minBytes: number, maxBytes: number) {
 }
 
 /** Digits in a text count as a number, since that is how environment variables come. */
-function whole(min: number, max: number) {
+export function whole(min: number, max: number) {
   const message = `must be a whole number from ${min} to ${max}`;
   const toNumber = (value: unknown): unknown =>
     typeof value === "string" && /^\d{1,15}$/.test(value) ? Number(value) : value;
@@ -307,6 +308,77 @@ const limits = z.strictObject({
     .describe("Posts that may wait; beyond them the oldest are set aside. Default: 10000."),
 });
 
+const SYNC_URL_MESSAGE = "must be the hub's address; write it like http://127.0.0.1:7080";
+const BANDWIDTH_MESSAGE = "must be a bandwidth; write it like 500kbps or 10Mbps";
+const TIMES_MESSAGE = "must be a part of the day; write it like 22:00-06:00";
+const MIN_BANDWIDTH = 1_000;
+
+const sync = z.strictObject({
+  url: z
+    .string(SYNC_URL_MESSAGE)
+    .refine((text) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol), SYNC_URL_MESSAGE)
+    .describe("The hub's address."),
+  token: z.string("must be a text").min(1, "must be a text").optional().describe("This edge's at the hub."),
+  batch: z
+    .strictObject({
+      events: whole(1, 1e6).optional().describe("Events or rows that make a batch. Default: 1000."),
+      bytes: size(1024, 64 * MIB)
+        .optional()
+        .describe("Bytes that do. Default: 1MiB."),
+      every: duration(1_000, DAY_US)
+        .optional()
+        .describe("How old the oldest gets before a smaller one is sent. Default: 30s."),
+    })
+    .nullish(),
+  largest: z
+    .strictObject({
+      events: whole(1, 1e7).optional().describe("Default: 200000."),
+      bytes: size(1024, 64 * MIB)
+        .optional()
+        .describe("Default: 8MiB."),
+    })
+    .nullish()
+    .describe("What batches grow to when there is much to catch up with."),
+  bandwidth: z
+    .string(BANDWIDTH_MESSAGE)
+    .transform(orRefuse(parseBandwidth, BANDWIDTH_MESSAGE))
+    .refine((bytes) => bytes >= MIN_BANDWIDTH, "must be 8kbps at least")
+    .optional()
+    .describe("Of the line, at most. Default: no limit."),
+  concurrency: whole(1, 64).optional().describe("Batches under way at once. Default: 3."),
+  windows: z
+    .array(z.string(TIMES_MESSAGE).transform(orRefuse(parseTimeOfDayRange, TIMES_MESSAGE)))
+    .max(32, "must have 32 at most")
+    .optional()
+    .describe(
+      "Parts of the day, by local time, in which more than alerts and losses is sent. Default: always.",
+    ),
+  timeout: duration(100_000, 3_600e6)
+    .optional()
+    .describe("How long an attempt may stand still. Default: 30s."),
+  retry: z
+    .strictObject({
+      first: duration(1_000, DAY_US).optional().describe("Before the first retry, at most. Default: 1s."),
+      longest: duration(1_000, DAY_US).optional().describe("Before any retry, at most. Default: 10m."),
+      aside: whole(1, 1_000)
+        .optional()
+        .describe("Failures after which a batch steps aside for others. Default: 3."),
+      attempts: whole(1, 1_000)
+        .optional()
+        .describe("Failures, while others go through, after which what is bad of it is parked. Default: 10."),
+    })
+    .nullish(),
+  breaker: z
+    .strictObject({
+      failures: whole(1, 1_000).optional().describe("Failures in a row that open it. Default: 5."),
+      open: duration(100_000, DAY_US).optional().describe("Until it tries again. Default: 30s."),
+    })
+    .nullish(),
+  probe: duration(100_000, DAY_US)
+    .optional()
+    .describe("While the breaker is open, how often to look whether the hub is there. Default: 3s."),
+});
+
 /** A stream whose settings are all left out is written `name:` with nothing behind. */
 const streamOrNothing = stream.nullable().transform((value) => value ?? {});
 
@@ -376,6 +448,7 @@ export const configFile = z.strictObject({
     .nullish()
     .describe("Seals what is stored, AES-256-GCM. Read at the start and at a reload of this file."),
   limits: limits.nullish(),
+  sync: sync.nullish().describe("Where everything is sent. Default: nowhere."),
 });
 
 export type ConfigFile = z.output<typeof configFile>;

@@ -21,6 +21,7 @@ const FIXED: readonly (readonly [
   [["checkpoint", "every"], ({ checkpointEveryMs }) => checkpointEveryMs, "it is read at the start"],
   [["durability", "groupCommit"], ({ groupCommitMs }) => groupCommitMs, "it is read at the start"],
   [["workers", "ingest"], ({ ingestWorkers }) => ingestWorkers, "threads are made at the start"],
+  [["sync"], ({ sync }) => sync, "it is read at the start"],
   [["limits"], ({ limits }) => limits, "memory is planned at the start"],
 ];
 /** What stands for a secret where a configuration is shown: it says that it is as it is. */

@@ -9,6 +9,8 @@ import { registerEncryption } from "./encryption-metrics.ts";
 import { registerReloads } from "./reload-metrics.ts";
 
 export interface Metrics {
+  /** For what is not there on every node. */
+  readonly registry: Registry;
   /** The Prometheus text format. */
   render(): Promise<string>;
   readonly contentType: string;
@@ -54,6 +56,7 @@ export function createMetrics({ config, engine, reloader, buffer, encryption }: 
   });
   for (const [name, value] of Object.entries(config.limits)) limit.set({ name }, value);
   return {
+    registry,
     render: () => registry.metrics(),
     contentType: registry.contentType,
     requestSeconds: new Histogram({

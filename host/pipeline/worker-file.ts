@@ -1,5 +1,7 @@
 /** The address of a worker's module: TypeScript in a checkout, JavaScript in the published package. */
-export function workerFile(name: "ingest" | "window" | "storage" | "query" | "backfill" | "scan"): string {
+export function workerFile(
+  name: "ingest" | "window" | "storage" | "query" | "backfill" | "scan" | "sync" | "hub",
+): string {
   const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
   return new URL(`../../workers/${name}.${extension}`, import.meta.url).href;
 }

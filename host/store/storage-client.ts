@@ -13,6 +13,14 @@ import type { PiecePlace } from "../../workers/store/checkpoint-operations.ts";
 import type { SmallBlocks } from "../../workers/store/compaction.ts";
 import type { PlainLeft } from "../../workers/store/plain-data.ts";
 import type { Recovered } from "../../workers/store/store.ts";
+import type {
+  ClaimAnswer,
+  ClaimedBatch,
+  ClaimTask,
+  SyncOpened,
+  SyncOutcome,
+  SyncSetup,
+} from "../../workers/store/sync-operations.ts";
 import type { StoredTable } from "../../workers/store/table-store.ts";
 import { workerFile } from "../pipeline/worker-file.ts";
 
@@ -120,6 +128,26 @@ export class StorageClient {
   /** Seals a little of what was stored before there was a key, and says what is left. */
   sealSome(): Promise<PlainLeft> {
     return run(this.#pool, "sealSome", null);
+  }
+
+  /** Says where everything is sent; without sinks nothing is. Before anything is committed. */
+  openSync(setup: SyncSetup): Promise<SyncOpened> {
+    return run(this.#pool, "openSync", setup);
+  }
+
+  /** Takes the next batch for a sink: it is sent, the very same, until it is settled. */
+  claimBatch(task: ClaimTask): Promise<ClaimAnswer> {
+    return run(this.#pool, "claimBatch", task);
+  }
+
+  /** Writes what became of batches. @returns those that come of a split. */
+  settleBatches(outcomes: readonly SyncOutcome[]): Promise<readonly ClaimedBatch[]> {
+    return run(this.#pool, "settleBatches", outcomes);
+  }
+
+  /** Parked batches, which are to be sent again. */
+  unparkBatches(): Promise<readonly ClaimedBatch[]> {
+    return run(this.#pool, "unparkBatches", null);
   }
 
   sizes(): Promise<{ databaseBytes: number; walBytes: number }> {

@@ -22,6 +22,10 @@ export interface NodeOptions {
   /** Keeps its content over restarts; default: a new folder, removed after the test. */
   readonly dataDir?: string;
   readonly environment?: Readonly<Record<string, string>>;
+  /** Default: a node. */
+  readonly command?: "start" | "hub";
+  /** Default: a port of 127.0.0.1 that is free. */
+  readonly listen?: string;
 }
 
 /** A real node in a process of its own, which can be killed at any moment and started again on the same data. */
@@ -41,7 +45,13 @@ export class NodeProcess {
   constructor(options: NodeOptions, cleanup: Cleanup) {
     const dir = makeTempDir(cleanup);
     this.dataDir = options.dataDir ?? join(dir, "data");
-    const args = ["start", "--data", this.dataDir, "--listen", "127.0.0.1:0"];
+    const args = [
+      options.command ?? "start",
+      "--data",
+      this.dataDir,
+      "--listen",
+      options.listen ?? "127.0.0.1:0",
+    ];
     const file = join(dir, "millrace.yaml");
     this.configFile = file;
     if (options.config !== null) {

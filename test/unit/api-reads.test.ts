@@ -148,7 +148,7 @@ test("what is not there, and methods that are not for it", async (context) => {
     return [answer.status, ((await answer.json()) as TestProblem).code, answer.headers.get("allow")];
   };
   assert.deepEqual(await problem("GET", "/nothing"), [404, "E_NOT_FOUND", null]);
-  assert.deepEqual(await problem("POST", "/v1/dlq/replay"), [404, "E_NOT_FOUND", null]);
+  assert.deepEqual(await problem("POST", "/v1/dlq/nothing"), [404, "E_NOT_FOUND", null]);
   assert.deepEqual(await problem("GET", "/v1/streams/nothing"), [404, "E_UNKNOWN_STREAM", null]);
   assert.deepEqual(await problem("GET", "/v1/streams/nothing/events"), [404, "E_UNKNOWN_STREAM", null]);
   assert.deepEqual(await problem("GET", "/v1/streams/nothing/clocks"), [404, "E_UNKNOWN_STREAM", null]);

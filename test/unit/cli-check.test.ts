@@ -18,12 +18,12 @@ test("check says that a configuration is valid, with exit code 0", async (contex
 });
 
 test("check lists problems as file:line: message, with exit code 1", async (context) => {
-  const file = configFile("streams:\n  s:\n    watermark: { bond: 5s }\nsync: {}\n", context);
+  const file = configFile("streams:\n  s:\n    watermark: { bond: 5s }\nsyncs: {}\n", context);
   const run = await millrace(["check", "-c", file]);
   assert.equal(run.code, 1);
   assert.deepEqual(run.stderr.trim().split("\n"), [
     `${file}:3: streams.s.watermark.bond: there is no setting \`bond\` here; did you mean \`bound\`?`,
-    `${file}:4: sync: \`sync\` is not supported by this release; remove it`,
+    `${file}:4: syncs: there is no setting \`syncs\` here; did you mean \`sync\`?`,
   ]);
 });
 
@@ -72,7 +72,7 @@ test("a wrong command line has exit code 2 and a hint", async () => {
   assert.match(unknown.stderr, /Did you mean check\?/);
   assert.equal((await millrace(["send"])).code, 2);
   assert.equal((await millrace(["--nonsense"])).code, 2);
-  const later = await millrace(["hub", "--listen", "127.0.0.1:1"]);
+  const later = await millrace(["bench", "--listen", "127.0.0.1:1"]);
   assert.equal(later.code, 2);
   assert.match(later.stderr, /not supported by this release/);
 });

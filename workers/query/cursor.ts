@@ -55,11 +55,11 @@ export const ID_CURSOR: CursorForm<number> = form(
   ([id]) => (isInteger(id) ? id : null),
 );
 
-function isInteger(part: Part | undefined): part is number {
+export function isInteger(part: Part | undefined): part is number {
   return Number.isInteger(part);
 }
 
-function form<Cursor>(
+export function form<Cursor>(
   list: string,
   write: (cursor: Cursor) => readonly Part[],
   read: (parts: readonly (Part | undefined)[]) => Cursor | null,

@@ -3,6 +3,7 @@ import { MillraceError } from "../errors.ts";
 import type { StoredBlock } from "../messages.ts";
 import type { BlockListing, BlockRange, KeyedRange } from "../store/reader.ts";
 import { type BlockScanner, PageLost } from "./block-scanner.ts";
+import { encodeLines } from "./lines.ts";
 import type { EventCursor, EventPosition, EventsTask, Page, SkippedBlock } from "./tasks.ts";
 import { MAX_PAGE_CHARACTERS } from "./tasks.ts";
 
@@ -12,6 +13,16 @@ export interface BlockStore {
   /** How many events a block has; null when it is gone. */
   eventsOf(seq: number): number | null;
   block(seq: number): StoredBlock | null;
+  /** Left out where all blocks have the form that the task names. */
+  formOf?(seq: number): BlockForm;
+}
+
+/** How a block's events are read and written, where blocks are not all of one node. */
+export interface BlockForm {
+  readonly timeField: string;
+  readonly keyFields: readonly string[];
+  /** A member that each of its events gets: `"edge":"press-1"`. */
+  readonly member: string;
 }
 
 export interface EventLimits {
@@ -68,6 +79,7 @@ class EventScan {
   readonly #filter: { readonly fromUs: bigint; readonly toUs: bigint };
   readonly #skipped = new Map<number, SkippedBlock>();
   readonly #listed: BlockRange[] = [];
+  readonly #forms = new Map<number, BlockForm>();
   #scannedRows = 0;
 
   constructor(store: BlockStore, scanner: BlockScanner, task: EventsTask, limits: EventLimits) {
@@ -135,7 +147,8 @@ class EventScan {
   }
 
   #selection(fromUs: bigint, lastUs: bigint, after: EventPosition | null, seq: number): RowSelection {
-    const { keyFields, key } = this.#task;
+    const { key } = this.#task;
+    const { keyFields } = this.#formOf(seq);
     if (after === null) return { fromUs, lastUs, after, keyFields, key };
     const skipBelow = seq === after.seq ? after.row + 1 : seq < after.seq ? Number.MAX_SAFE_INTEGER : 0;
     return { fromUs, lastUs, after: { timeUs: after.timeUs, skipBelow }, keyFields, key };
@@ -151,7 +164,32 @@ class EventScan {
   /** The first rows of the page; what follows begins behind them, or where it says. */
   #give(count: number, next: EventCursor | "page" | null): Page<EventCursor> {
     const cursor = next === "page" ? this.#cursorAfter(count) : next;
-    return { ndjson: this.#page.finish(count), next: cursor, skippedBlocks: [...this.#skipped.values()] };
+    const ndjson = this.#store.formOf === undefined ? this.#page.finish(count) : this.#finishWithForms(count);
+    return { ndjson, next: cursor, skippedBlocks: [...this.#skipped.values()] };
+  }
+
+  /** Each line with the member of its block behind the event's own, so that it holds, should an event have one so called. */
+  #finishWithForms(count: number): Uint8Array<ArrayBuffer> {
+    const members = Array.from(
+      { length: count },
+      (_, index) => this.#formOf(this.#page.place(index).seq).member,
+    );
+    const lines = new TextDecoder().decode(this.#page.finish(count)).split("\n");
+    return encodeLines(
+      members.map((member, index) => {
+        const line = lines[index]!;
+        return line === "{}" ? `{${member}}` : `${line.slice(0, -1)},${member}}`;
+      }),
+    );
+  }
+
+  #formOf(seq: number): BlockForm {
+    const known = this.#forms.get(seq);
+    if (known !== undefined) return known;
+    const { timeField, keyFields } = this.#task;
+    const form = this.#store.formOf?.(seq) ?? { timeField, keyFields, member: "" };
+    this.#forms.set(seq, form);
+    return form;
   }
 
   #cursorAfter(count: number): EventCursor {
@@ -180,7 +218,7 @@ class EventScan {
     const count = (range: BlockRange): number[] => {
       const block = this.#read(range);
       const selection = this.#selection(timeUs, timeUs, null, range.seq);
-      return this.#scanner.rows(range.seq, block, this.#task.timeField, selection);
+      return this.#scanner.rows(range.seq, block, this.#formOf(range.seq).timeField, selection);
     };
     const passedBefore = before.reduce((sum, block) => sum + count(block).length, 0);
     const rows = count(merged);
@@ -191,8 +229,9 @@ class EventScan {
 
   /** A block that cannot be read is reported and left out. */
   #add(range: BlockRange, selection: RowSelection): void {
-    const { stream, timeField } = this.#task;
+    const { stream } = this.#task;
     const { seq, count } = range;
+    const { timeField } = this.#formOf(seq);
     const added = this.#scanner.add(seq, this.#read(range), timeField, selection);
     if (added.kind === "rows") return;
     const { code, message } = added;

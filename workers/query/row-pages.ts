@@ -67,14 +67,24 @@ function deadLetterJson({ stream, atUs, line, path, code, message, text }: DeadL
   return JSON.stringify({ stream, at: formatTime(atUs), line, path, code, message, text });
 }
 
-function lossJson({ stream, fromUs, toUs, count, bytes, reason, atUs, kind, subject }: LossRow): string {
+export function lossJson({
+  stream,
+  fromUs,
+  toUs,
+  count,
+  bytes,
+  reason,
+  atUs,
+  kind,
+  subject,
+}: Omit<LossRow, "id">): string {
   const [from, to, at] = [fromUs, toUs, atUs].map(formatTime);
   const of = subject === null ? {} : { subject };
   return JSON.stringify({ stream, from, to, count, bytes, reason, at, kind, ...of });
 }
 
 /** Fills a page chunk by chunk, until `limit` rows or a page's characters; one row more tells whether any follows. */
-function readPage<Row, Cursor>(
+export function readPage<Row, Cursor>(
   { limit, after }: { readonly limit: number; readonly after: Cursor | null },
   fetch: (after: Cursor | null, limit: number) => readonly Row[],
   write: (row: Row) => string,

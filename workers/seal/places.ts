@@ -54,6 +54,10 @@ export function tablePlace(digest: string): string {
   return `reference_tables/${digest}`;
 }
 
+export function outboxPlace(kind: "results" | "alerts", id: number): string {
+  return `outbox/${kind}/${id}`;
+}
+
 export function keyFieldsPlace(seq: number): string {
   return `block_keys/${seq}/fields`;
 }

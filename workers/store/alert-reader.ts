@@ -28,7 +28,7 @@ export type StoredAlert = Omit<AlertRow, "definition" | "isTold">;
 const COLUMNS =
   "alert, severity, key, state, since_us AS sinceUs, at_us AS atUs, value, id, revision, retracted AS isRetracted";
 /** What is open goes on; what is resolved went on until then. */
-const GOES_ON = "(r.state <> 'resolved' OR r.at_us >= @from)";
+export const GOES_ON = "(r.state <> 'resolved' OR r.at_us >= @from)";
 
 /** The statement of a filter; `keyMatches` compares the key with `@key`. */
 export function alertsSql(

@@ -4,6 +4,7 @@ import type { AlertRow, AlertWebhooks, WebhookOutcome } from "../messages.ts";
 import { openAlert, openWebhook, type StoredWebhook, sealAlert, sealWebhook } from "../seal/alert-seal.ts";
 import type { Seal, Stored } from "../seal/seal.ts";
 import type { Connection } from "./database.ts";
+import type { Outbox } from "./outbox.ts";
 
 /** A post that waits. */
 export interface QueuedWebhook {
@@ -68,20 +69,24 @@ export class AlertStore {
   readonly #sql: Readonly<Record<keyof typeof SQL, Statement<unknown[]>>>;
 
   readonly #seal: Seal;
+  readonly #outbox: Outbox;
 
-  constructor(db: Connection, seal: Seal) {
+  constructor(db: Connection, seal: Seal, outbox: Outbox) {
     this.#seal = seal;
+    this.#outbox = outbox;
     const entries = Object.entries(SQL).map(([name, sql]) => [name, db.prepare(sql)] as const);
     this.#sql = Object.fromEntries(entries) as Record<keyof typeof SQL, Statement<unknown[]>>;
   }
 
   /** A step that is there already is left as it is, and nobody is told of it again: a replay changes nothing. */
   write(rows: readonly AlertRow[], webhooks: readonly AlertWebhooks[], nowUs: number): void {
+    const written: AlertRow[] = [];
     for (const row of rows) {
       const { alert, sinceUs, revision, definition, severity, state, atUs, isRetracted } = row;
       const { key, id, value } = sealAlert(this.#seal, row);
       const fixed = [alert, sinceUs, key, id, revision, definition, severity, state, atUs, value];
       if (this.#sql.insert.run(...fixed, Number(isRetracted)).changes === 0) continue;
+      written.push(row);
       this.#sql.markLatest.run(alert, sinceUs, key, id);
       if (!row.isTold) continue;
       const body = alertJson(row);
@@ -90,10 +95,11 @@ export class AlertStore {
         this.#sql.queue.run(alert, post.url, id, post.idempotencyKey, post.body, nowUs);
       }
     }
+    this.#outbox.addAlerts(written, nowUs);
   }
 
   /** Ends what is pending or firing under definitions that are no more: nothing would ever end it. */
-  keepOnly(definitions: readonly string[]): void {
+  keepOnly(definitions: readonly string[], nowUs: number): void {
     type StoredOpen = Omit<AlertRow, "isRetracted" | "isTold" | "key" | "id" | "value"> &
       Readonly<Record<"key" | "id" | "value", Stored>> & { readonly isRetracted: number };
     for (const { definition } of this.#sql.openDefinitions.all() as { definition: string }[]) {
@@ -107,7 +113,7 @@ export class AlertStore {
         isRetracted: false,
         isTold: false,
       }));
-      this.write(ended, [], 0);
+      this.write(ended, [], nowUs);
     }
   }
 

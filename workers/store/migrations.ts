@@ -240,4 +240,59 @@ export const MIGRATIONS: readonly string[] = [
   `,
   // The newest event that is not held any more as it came; null: all are.
   "ALTER TABLE streams ADD COLUMN gone_us INTEGER",
+  // What sinks are still to get, and the batches it is sent in.
+  `
+  CREATE TABLE sync_node (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    incarnation TEXT NOT NULL,
+    starts INTEGER NOT NULL
+  );
+  INSERT INTO sync_node VALUES (1, lower(hex(randomblob(16))), 0);
+  CREATE TABLE sync_sinks (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE);
+  CREATE TABLE sync_positions (
+    sink INTEGER NOT NULL,
+    flow TEXT NOT NULL,
+    after_id INTEGER NOT NULL,
+    PRIMARY KEY (sink, flow)
+  ) WITHOUT ROWID;
+  CREATE TABLE sync_batches (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    sink INTEGER NOT NULL,
+    class TEXT NOT NULL,
+    items INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    strikes INTEGER NOT NULL DEFAULT 0,
+    next_at_us INTEGER NOT NULL DEFAULT 0,
+    reason TEXT,
+    parked_us INTEGER
+  );
+  CREATE TABLE sync_items (
+    batch INTEGER NOT NULL,
+    id INTEGER NOT NULL,
+    PRIMARY KEY (batch, id)
+  ) WITHOUT ROWID;
+  CREATE TABLE sync_delivered (
+    seq INTEGER NOT NULL,
+    sink INTEGER NOT NULL,
+    PRIMARY KEY (seq, sink)
+  ) WITHOUT ROWID;
+  CREATE TABLE outbox (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    class TEXT NOT NULL,
+    at_us INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    codec TEXT NOT NULL,
+    bytes INTEGER NOT NULL,
+    left_sinks INTEGER NOT NULL,
+    is_sealed INTEGER NOT NULL,
+    data BLOB NOT NULL
+  );
+  CREATE TABLE outbox_queue (
+    sink INTEGER NOT NULL,
+    class TEXT NOT NULL,
+    id INTEGER NOT NULL,
+    PRIMARY KEY (sink, class, id)
+  ) WITHOUT ROWID;
+  `,
 ];

@@ -99,7 +99,7 @@ export interface LossRow {
 }
 
 /** The whole key or one of its values. JSON text is compared without its white space. */
-const KEY_MATCHES =
+export const KEY_MATCHES =
   "(key = CASE WHEN json_valid(@key) THEN json(@key) ELSE @key END" +
   ` OR EXISTS (SELECT 1 FROM json_each(r.key) WHERE ${KEY_VALUE_TEXT} = @key))`;
 const IS_BEHIND_CURSOR =

@@ -11,6 +11,7 @@ import { readConfigs } from "./log-reader.ts";
 import { PlainData } from "./plain-data.ts";
 import { prepareStatements, type Statements } from "./statements.ts";
 import { type StoredStream, StreamTable } from "./stream-table.ts";
+import { SyncStore } from "./sync-store.ts";
 import { DEFAULT_LIMITS, type StoreLimits, Writer } from "./writer.ts";
 
 /** What a node finds when it opens its store. */
@@ -31,6 +32,7 @@ export class Store {
   readonly writer: Writer;
   readonly compaction: Compaction;
   readonly buffer: BufferKeeper;
+  readonly sync: SyncStore;
   readonly recovered: Recovered;
   readonly #lock: DataDirLock;
   readonly #db: Connection;
@@ -58,6 +60,7 @@ export class Store {
     checkpoints.sweepAll();
     const checkpoint = checkpoints.read();
     this.buffer = new BufferKeeper({ db, sql: this.sql, dir, streams, writer: this.writer });
+    this.sync = new SyncStore(db, streams, this.writer.outbox);
     this.recovered = {
       lastSeq: this.writer.lastSeq,
       checkpoint,

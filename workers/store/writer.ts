@@ -7,6 +7,7 @@ import { insertBlock } from "./block-row.ts";
 import { CheckpointStore } from "./checkpoint-store.ts";
 import type { Connection } from "./database.ts";
 import { recordLoss } from "./ledger.ts";
+import { Outbox } from "./outbox.ts";
 import { RESULTS_PER_INSERT, type Statements } from "./statements.ts";
 import type { StreamEntry, StreamTable } from "./stream-table.ts";
 import { TableStore } from "./table-store.ts";
@@ -54,6 +55,8 @@ export class Writer {
   readonly alerts: AlertStore;
   readonly tables: TableStore;
   readonly checkpoints: CheckpointStore;
+  /** What sinks are to get of it. */
+  readonly outbox: Outbox;
   /** Longest window stored of each query, in µs: it bounds where a read by time must start. */
   readonly #spans = new Map<string, number>();
   #counters: Counters;
@@ -67,7 +70,8 @@ export class Writer {
     this.#streams = streams;
     this.#limits = limits;
     this.#mostKeys = limits.idempotencyKeys;
-    this.alerts = new AlertStore(db, sql.seal);
+    this.outbox = new Outbox(db, sql.seal);
+    this.alerts = new AlertStore(db, sql.seal, this.outbox);
     this.tables = new TableStore(db, sql.seal);
     this.checkpoints = new CheckpointStore(db, sql.seal);
     this.#counters = sql.readCounters.get() as Counters;
@@ -130,11 +134,14 @@ export class Writer {
       }
       case "clear-results": {
         const { query, fromUs, limit } = operation;
+        this.outbox.addCleared(query, fromUs, nowUs);
         return { kind: "cleared", rows: this.#sql.clearResults.run(query, fromUs, limit).changes };
       }
       case "results":
+        this.outbox.addResults(operation.rows, nowUs);
         return this.#writeResults(operation.rows);
       case "packed-results":
+        this.outbox.addPacked(operation.text, nowUs);
         return this.#writeResults(unpackResults(operation.text));
       case "late": {
         const { stream, sourceSeq, block, atUs } = operation;
@@ -142,12 +149,13 @@ export class Writer {
       }
       case "correction":
         for (const id of operation.lateIds) this.#sql.markApplied.run(operation.atUs, id);
+        this.outbox.addResults(operation.rows, nowUs);
         return this.#writeResults(operation.rows);
       case "alerts":
         this.alerts.write(operation.rows, operation.webhooks, nowUs);
         return { kind: "committed", seq: this.lastSeq };
       case "alerts-kept":
-        this.alerts.keepOnly(operation.definitions);
+        this.alerts.keepOnly(operation.definitions, nowUs);
         return { kind: "committed", seq: this.lastSeq };
       case "webhook-outcome":
         this.alerts.settle(operation.id, operation.outcome);

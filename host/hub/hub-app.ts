@@ -1,0 +1,138 @@
+import type { HttpBindings } from "@hono/node-server";
+import { type Context, Hono } from "hono";
+import { routePath } from "hono/route";
+import type { Logger } from "pino";
+import { MillraceError } from "../../workers/errors.ts";
+import type { EdgeDetail, EdgeSummary } from "../../workers/hub/tasks.ts";
+import { formatTime } from "../../workers/time-format.ts";
+import { addSafetyHeaders, limitReads, refuseOtherSites } from "../api/guards.ts";
+import { answerNotFound } from "../api/not-found.ts";
+import { pageResponse } from "../api/page-response.ts";
+import { badStreamName, isStreamName, problemResponse, unknownQuery, unknownStream } from "../api/problem.ts";
+import {
+  badCursor,
+  readAlertQuery,
+  readListQuery,
+  readResultQuery,
+  readTimeRange,
+} from "../api/query-parameters.ts";
+import { BodyReader } from "../ingest/body.ts";
+import { fleetPage } from "./fleet-page.ts";
+import type { HubConfig } from "./hub-config.ts";
+import type { HubMetrics } from "./hub-metrics.ts";
+import { hubOpenApiDocument } from "./hub-openapi.ts";
+import type { HubStore } from "./hub-store.ts";
+import { postSync } from "./post-sync.ts";
+
+export interface HubAppParts {
+  readonly config: HubConfig;
+  readonly store: HubStore;
+  readonly metrics: HubMetrics;
+  readonly log: Logger;
+}
+
+export type HubApp = Hono<{ Bindings: HttpBindings }>;
+
+/** The HTTP surface of a hub. */
+export function createHubApp(parts: HubAppParts): HubApp {
+  const { config, metrics, log } = parts;
+  const app: HubApp = new Hono();
+  app.use(async (context, next) => {
+    const end = metrics.requestSeconds.startTimer();
+    await next();
+    end({ route: routePath(context, -1), status: String(context.res.status) });
+  });
+  app.use(addSafetyHeaders);
+  app.use(refuseOtherSites);
+  const bodies = new BodyReader({ maxHeldBytes: config.limits.maxQueuedBytes });
+  app.post("/v1/sync", postSync({ ...parts, bodies }));
+  addFleetRoutes(app, parts);
+  addHubRoutes(app, parts);
+  app.notFound(answerNotFound(app, config.limits.maxBatchBytes));
+  app.onError((cause, context) => {
+    if (cause instanceof MillraceError && cause.code === "E_CURSOR")
+      return problemResponse(badCursor(cause.message));
+    log.error({ err: cause, path: context.req.path }, "a request failed");
+    const isStore = cause instanceof MillraceError && /^E_(STORE|DISK)/.test(cause.code);
+    if (isStore) {
+      const [detail, headers] = [cause.message, { "retry-after": "2" }];
+      return problemResponse({ status: 503, code: "E_UNAVAILABLE", title: "Unavailable", detail, headers });
+    }
+    const detail = "the hub failed to answer; its log says why";
+    return problemResponse({ status: 500, code: "E_INTERNAL", title: "Internal error", detail });
+  });
+  return app;
+}
+
+/** What the edges sent: pages of a node's own forms, with `edge` added. */
+function addFleetRoutes(app: HubApp, { store, metrics }: HubAppParts): void {
+  const limit = limitReads(metrics);
+  const edgeOf = (context: Context): string | null => context.req.query("edge") ?? null;
+  app.get("/v1/edges", limit, async (context) =>
+    context.json({ edges: (await store.edges()).map(describeSummary) }),
+  );
+  app.get("/v1/edges/:edge", limit, async (context) => {
+    const name = context.req.param("edge");
+    const edge = await store.edge(name);
+    return edge === null ? unknownEdge(name) : context.json(describeEdge(edge));
+  });
+  app.get("/v1/streams/:stream/events", limit, async (context) => {
+    const stream = context.req.param("stream");
+    if (!isStreamName(stream)) return problemResponse(badStreamName);
+    if (!(await store.knows({ stream }))) return problemResponse(unknownStream(stream));
+    const range = readTimeRange(context);
+    if (range instanceof Response) return range;
+    return pageResponse(context, await store.events({ ...range, stream, edge: edgeOf(context) }));
+  });
+  app.get("/v1/queries/:query/results", limit, async (context) => {
+    const name = context.req.param("query");
+    if (!(await store.knows({ query: name }))) return problemResponse(unknownQuery(name));
+    const request = readResultQuery(context, name);
+    if (request instanceof Response) return request;
+    return pageResponse(context, await store.results({ ...request, edge: edgeOf(context) }));
+  });
+  app.get("/v1/alerts", limit, async (context) => {
+    const request = readAlertQuery(context);
+    if (request instanceof Response) return request;
+    return pageResponse(context, await store.alerts({ ...request, edge: edgeOf(context) }));
+  });
+  app.get("/v1/losses", limit, async (context) => {
+    const request = readListQuery(context);
+    if (request instanceof Response) return request;
+    return pageResponse(context, await store.losses({ ...request, edge: edgeOf(context) }));
+  });
+}
+
+function addHubRoutes(app: HubApp, { metrics }: HubAppParts): void {
+  app.get("/healthz", (context) => context.json({ status: "ok" }));
+  app.get("/readyz", (context) => context.json({ ready: true }));
+  app.get("/metrics", async (context) =>
+    context.body(await metrics.render(), 200, { "content-type": metrics.contentType }),
+  );
+  const document = hubOpenApiDocument();
+  app.get("/openapi.json", (context) => context.json(document));
+  app.get("/", (context) =>
+    context.html(fleetPage.html, 200, { "content-security-policy": fleetPage.contentSecurityPolicy }),
+  );
+}
+
+function describeSummary({ firstSeenUs, lastSeenUs, ...edge }: EdgeSummary) {
+  return { ...edge, firstSeen: formatTime(firstSeenUs), lastSeen: formatTime(lastSeenUs) };
+}
+
+function describeEdge({ incarnations, streams, ...summary }: EdgeDetail) {
+  return {
+    ...describeSummary(summary),
+    streams,
+    incarnations: incarnations.map(({ firstSeenUs, lastSeenUs, ...rest }) => ({
+      ...rest,
+      firstSeen: formatTime(firstSeenUs),
+      lastSeen: formatTime(lastSeenUs),
+    })),
+  };
+}
+
+function unknownEdge(name: string): Response {
+  const detail = `there is no edge ${name}; GET /v1/edges lists them`;
+  return problemResponse({ status: 404, code: "E_UNKNOWN_EDGE", title: "Unknown edge", detail });
+}

@@ -1,0 +1,172 @@
+import { existsSync, readFileSync } from "node:fs";
+import { LineCounter, parseDocument } from "yaml";
+import { z } from "zod";
+import type { BatchLimits } from "../../workers/sync/batch-format.ts";
+import { type Environment, substituteVariables } from "../config/env.ts";
+import { explainIssues } from "../config/explain.ts";
+import { Places } from "../config/places.ts";
+import type { Problem } from "../config/problems.ts";
+import { listen, name, parseListen, size, whole } from "../config/schema.ts";
+import { unveil, veil } from "../config/veil.ts";
+
+const MIB = 1024 ** 2;
+
+/** A hub's configuration, every default filled in. Sizes in bytes. */
+export interface HubConfig {
+  readonly dataDir: string;
+  readonly listen: { readonly host: string; readonly port: number };
+  /** By edge; null: none are set, and edges on this machine are let in. */
+  readonly tokens: ReadonlyMap<string, string> | null;
+  readonly limits: HubLimits;
+}
+
+/** Every limit has a name, a default and a metric. */
+export interface HubLimits extends BatchLimits {
+  /** Largest batch as it comes over the wire. */
+  readonly maxBatchBytes: number;
+  /** Bytes of a batch's blocks, decompressed. */
+  readonly maxBlockBytes: number;
+  /** Bytes of batches in memory before edges are told to wait. */
+  readonly maxQueuedBytes: number;
+  readonly maxConnections: number;
+}
+
+const DEFAULTS = {
+  dataDir: "./millrace-hub-data",
+  listen: { host: "127.0.0.1", port: 7080 },
+  limits: {
+    maxBatchBytes: 16 * MIB,
+    maxContentBytes: 64 * MIB,
+    maxRatio: 1_000,
+    maxItems: 100_000,
+    maxBlockBytes: 512 * MIB,
+    maxQueuedBytes: 128 * MIB,
+    maxConnections: 10_000,
+  },
+} as const;
+
+const TOKEN_MESSAGE = "must have 8 characters at least; write a longer one";
+
+const hubFile = z.strictObject({
+  data: z
+    .string("must be a folder")
+    .min(1, "must be a folder")
+    .optional()
+    .describe("Data directory. Default: ./millrace-hub-data."),
+  http: z
+    .strictObject({ listen: listen.optional().describe("HOST:PORT. Default: 127.0.0.1:7080.") })
+    .nullish(),
+  tokens: z
+    .record(name, z.string("must be a text").min(8, TOKEN_MESSAGE))
+    .nullish()
+    .describe("What each edge must bring. Default: none, and edges on this machine alone are let in."),
+  limits: z
+    .strictObject({
+      maxBatch: size(64 * 1024, 256 * MIB)
+        .optional()
+        .describe("Largest batch on the wire. Default: 16MiB."),
+      maxContent: size(64 * 1024, 1024 * MIB)
+        .optional()
+        .describe("Largest batch, decompressed. Default: 64MiB."),
+      maxRatio: whole(10, 100_000)
+        .optional()
+        .describe("How far a batch may be compressed, beyond its first MiB. Default: 1000."),
+      maxItems: whole(1, 1e6).optional().describe("Blocks and groups of rows in a batch. Default: 100000."),
+      maxBlocks: size(64 * 1024, 4096 * MIB)
+        .optional()
+        .describe("A batch's blocks, decompressed. Default: 512MiB."),
+      maxQueuedBytes: size(64 * 1024, 1024 ** 4)
+        .optional()
+        .describe("Batches in memory before 503. Default: 128MiB."),
+      maxConnections: whole(1, 1e6).optional().describe("Open connections. Default: 10000."),
+    })
+    .nullish(),
+});
+
+export type HubLoadResult =
+  | { readonly ok: true; readonly config: HubConfig }
+  | { readonly ok: false; readonly problems: readonly Problem[] };
+
+export interface HubOverrides {
+  readonly dataDir?: string | undefined;
+  readonly listen?: string | undefined;
+}
+
+export const DEFAULT_HUB_FILE = "hub.yaml";
+
+/** Loads a hub's configuration. Without a path, `hub.yaml` is used where it exists, else the defaults. */
+export function loadHubConfig(path: string | null, overrides: HubOverrides = {}): HubLoadResult {
+  const file = path ?? (existsSync(DEFAULT_HUB_FILE) ? DEFAULT_HUB_FILE : null);
+  if (file === null) return parseHubConfig("", "defaults", overrides);
+  try {
+    return parseHubConfig(readFileSync(file, "utf8"), file, overrides);
+  } catch (cause) {
+    if (!(cause instanceof Error && "code" in cause)) throw cause;
+    return refuse(
+      file,
+      `the file cannot be read (${String(cause.code)})`,
+      "name a configuration with -c FILE",
+    );
+  }
+}
+
+/** As `loadHubConfig`, from text. `file` is its name in messages. */
+export function parseHubConfig(
+  text: string,
+  file: string,
+  overrides: HubOverrides = {},
+  environment: Environment = process.env,
+): HubLoadResult {
+  const lines = new LineCounter();
+  const document = parseDocument(veil(text), { lineCounter: lines, prettyErrors: false });
+  const places = new Places(document, lines);
+  const [malformed] = document.errors;
+  if (malformed !== undefined) {
+    const place = places.ofOffset(malformed.pos[0]);
+    return {
+      ok: false,
+      problems: [{ file, ...place, path: "", message: unveil(malformed.message), fix: null }],
+    };
+  }
+  const missing = substituteVariables(document, environment);
+  if (missing.length > 0) {
+    const problems = missing.map(({ name: variable, offset }) => {
+      const message = `the environment variable ${variable} is not set`;
+      return { file, ...places.ofOffset(offset), path: "", message, fix: "set it, or write the value here" };
+    });
+    return { ok: false, problems };
+  }
+  const parsed = hubFile.safeParse(document.toJS() ?? {}, { reportInput: true });
+  if (!parsed.success) return { ok: false, problems: explainIssues(parsed.error.issues, file, places) };
+  const { data, http, tokens, limits } = parsed.data;
+  const address =
+    overrides.listen === undefined ? (http?.listen ?? DEFAULTS.listen) : parseListen(overrides.listen);
+  if (address === null)
+    return refuse(
+      "command line",
+      `--listen ${overrides.listen} must be HOST:PORT`,
+      "write it like 127.0.0.1:7080",
+    );
+  const byDefault = DEFAULTS.limits;
+  return {
+    ok: true,
+    config: {
+      dataDir: overrides.dataDir ?? data ?? DEFAULTS.dataDir,
+      listen: address,
+      tokens: tokens == null ? null : new Map(Object.entries(tokens)),
+      limits: {
+        maxBatchBytes: limits?.maxBatch ?? byDefault.maxBatchBytes,
+        maxContentBytes: limits?.maxContent ?? byDefault.maxContentBytes,
+        maxRatio: limits?.maxRatio ?? byDefault.maxRatio,
+        maxItems: limits?.maxItems ?? byDefault.maxItems,
+        maxBlockBytes: limits?.maxBlocks ?? byDefault.maxBlockBytes,
+        maxQueuedBytes: limits?.maxQueuedBytes ?? byDefault.maxQueuedBytes,
+        maxConnections: limits?.maxConnections ?? byDefault.maxConnections,
+      },
+    },
+  };
+}
+
+function refuse(file: string, message: string, fix: string): HubLoadResult {
+  return { ok: false, problems: [{ file, line: 1, column: 1, path: "", message, fix }] };
+}

@@ -1,0 +1,35 @@
+import type { Received } from "../../workers/hub/batch-writer.ts";
+import type {
+  EdgeDetail,
+  EdgeSummary,
+  HubAlertsTask,
+  HubEventsTask,
+  HubListTask,
+  HubResultsTask,
+} from "../../workers/hub/tasks.ts";
+import type { ReceivedBatch } from "../../workers/hub.ts";
+import type { Page } from "../api/reads.ts";
+
+type WithText<Task> = Omit<Task, "after"> & { readonly after: string | null };
+
+/**
+ * Where a hub keeps what edges send. Reads throw a MillraceError: E_CURSOR when `after` is no cursor of that list, E_STORE_…
+ * when the store fails.
+ */
+export interface HubStore {
+  /**
+   * Resolves once the batch is durable, or was before.
+   * @throws MillraceError E_BATCH_…, E_ZSTD, E_BAD_BLOCK, E_EDGE_NAME, E_IDEMPOTENCY_KEY when the batch is at fault: it
+   * would be the same again; others when the store is
+   */
+  receive(batch: ReceivedBatch): Promise<Received>;
+  events(task: WithText<HubEventsTask>): Promise<Page>;
+  results(task: WithText<HubResultsTask>): Promise<Page>;
+  alerts(task: WithText<HubAlertsTask>): Promise<Page>;
+  losses(task: WithText<HubListTask>): Promise<Page>;
+  edges(): Promise<readonly EdgeSummary[]>;
+  edge(name: string): Promise<EdgeDetail | null>;
+  /** Whether any edge has sent something of it. */
+  knows(what: { readonly stream: string } | { readonly query: string }): Promise<boolean>;
+  close(): Promise<void>;
+}

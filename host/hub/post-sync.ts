@@ -1,0 +1,129 @@
+import type { HttpBindings } from "@hono/node-server";
+import type { Context } from "hono";
+import type { Logger } from "pino";
+import { MillraceError } from "../../workers/errors.ts";
+import type { Problem } from "../api/problem.ts";
+import type { BodyReader } from "../ingest/body.ts";
+import { announcedBytes } from "../ingest/body.ts";
+import { refuseUnread } from "../ingest/refuse-unread.ts";
+import { checkEdge } from "./edge-guard.ts";
+import type { HubConfig } from "./hub-config.ts";
+import type { HubMetrics } from "./hub-metrics.ts";
+import type { HubStore } from "./hub-store.ts";
+
+export interface PostSyncParts {
+  readonly config: HubConfig;
+  readonly store: HubStore;
+  readonly bodies: BodyReader;
+  readonly metrics: HubMetrics;
+  readonly log: Logger;
+}
+
+const KEY = /^[0-9a-f]{16,64}$/;
+/** What is said of a batch: 413 and 422 when it would be refused again, 400 when it may be taken as it is another time. */
+const REFUSALS: Readonly<Record<string, number>> = {
+  E_BATCH_TOO_LARGE: 413,
+  E_BAD_BLOCK: 422,
+  E_BATCH_CORRUPT: 422,
+  // A later release of the hub takes it.
+  E_BATCH_VERSION: 400,
+  // Cut off or damaged on the way, most likely: to be sent again.
+  E_EDGE_NAME: 400,
+  E_IDEMPOTENCY_KEY: 400,
+  E_BATCH_MAGIC: 400,
+  E_BATCH_TRUNCATED: 400,
+  E_BATCH_CHECKSUM: 400,
+  E_ZSTD: 400,
+};
+const RETRY_AFTER_SECONDS = 2;
+
+/** `POST /v1/sync`: takes a batch, and answers once it is fsynced. */
+export function postSync(
+  parts: PostSyncParts,
+): (context: Context<{ Bindings: HttpBindings }>) => Promise<Response> {
+  const { config, store, bodies, metrics, log } = parts;
+  const { maxBatchBytes, maxQueuedBytes } = config.limits;
+  let queuedBytes = 0;
+  metrics.watchQueue(() => queuedBytes + bodies.heldBytes);
+  return async (context) => {
+    const { incoming } = context.env;
+    const refuse = (problem: Problem): Response => {
+      metrics.batches.inc({ outcome: problem.code });
+      return refuseUnread(incoming, problem, maxBatchBytes);
+    };
+    const { headers, socket } = incoming;
+    const edge = headers["millrace-edge"];
+    const checked = checkEdge(config.tokens, {
+      edge: Array.isArray(edge) ? undefined : edge,
+      authorization: headers.authorization,
+      remoteAddress: socket.remoteAddress,
+    });
+    if (!checked.ok) return refuse(checked.problem);
+    const key = headers["idempotency-key"];
+    if (typeof key !== "string" || !KEY.test(key)) return refuse(badKey);
+    if ((announcedBytes(incoming) ?? 0) > maxBatchBytes) return refuse(tooLarge(maxBatchBytes));
+    if (queuedBytes + bodies.heldBytes > maxQueuedBytes) return refuse(busy("too many batches wait"));
+    const read = await bodies.read(incoming, maxBatchBytes);
+    switch (read.kind) {
+      case "too-large":
+        return refuse(tooLarge(maxBatchBytes));
+      case "no-room":
+        return refuse(busy("too many batches wait"));
+      case "stalled":
+      case "aborted":
+        return refuse(unfinished);
+      case "read":
+        break;
+    }
+    const bytes = read.body.byteLength;
+    queuedBytes += bytes;
+    try {
+      const { stored, isDuplicate } = await store.receive({ edge: checked.edge, key, body: read.body });
+      metrics.batches.inc({ outcome: isDuplicate ? "duplicate" : "stored" });
+      metrics.stored.inc(stored);
+      metrics.wireBytes.inc(bytes);
+      return context.json({ stored, duplicate: isDuplicate });
+    } catch (cause) {
+      const problem = explain(cause);
+      log.warn(
+        { edge: checked.edge, key, code: problem.code, detail: problem.detail },
+        "a batch was not taken",
+      );
+      return refuse(problem);
+    } finally {
+      queuedBytes -= bytes;
+    }
+  };
+}
+
+function explain(cause: unknown): Problem {
+  const code = cause instanceof MillraceError ? cause.code : "E_INTERNAL";
+  const detail = cause instanceof Error ? cause.message : String(cause);
+  const status = REFUSALS[code];
+  if (status !== undefined) return { status, code, title: "Batch not taken", detail };
+  return { ...busy(detail), code };
+}
+
+const badKey: Problem = {
+  status: 400,
+  code: "E_IDEMPOTENCY_KEY",
+  title: "Bad idempotency key",
+  detail: "the header Idempotency-Key must be the batch's key: 16 to 64 hexadecimal digits",
+};
+
+const unfinished: Problem = {
+  status: 400,
+  code: "E_BODY_CUT",
+  title: "Batch not complete",
+  detail: "the connection ended, or stood still, before the batch was there; send it again",
+};
+
+function tooLarge(maxBytes: number): Problem {
+  const detail = `a batch has at most ${maxBytes} bytes (limits.maxBatch); send smaller ones`;
+  return { status: 413, code: "E_BATCH_TOO_LARGE", title: "Batch too large", detail };
+}
+
+function busy(detail: string): Problem {
+  const headers = { "retry-after": String(RETRY_AFTER_SECONDS) };
+  return { status: 503, code: "E_UNAVAILABLE", title: "Unavailable", detail, headers };
+}

@@ -1,0 +1,153 @@
+import { Piscina } from "piscina";
+import { MillraceError } from "../../workers/errors.ts";
+import type { Received } from "../../workers/hub/batch-writer.ts";
+import type { EdgeDetail, EdgeSummary } from "../../workers/hub/tasks.ts";
+import type { ReceivedBatch, ReceiveTask } from "../../workers/hub.ts";
+import type { StoreFailure } from "../../workers/store/failure.ts";
+import type { Page } from "../api/reads.ts";
+import { workerFile } from "../pipeline/worker-file.ts";
+import type { HubStore } from "./hub-store.ts";
+
+type Answer<T> = { readonly value: T } | StoreFailure;
+type Limits = Omit<ReceiveTask, "batches">;
+
+/** Bytes of batches in one transaction, beyond the first. */
+const MAX_GROUP_BYTES = 16 * 1024 * 1024;
+
+interface Waiting {
+  readonly batch: ReceivedBatch;
+  readonly settle: (received: Received) => void;
+  readonly fail: (cause: unknown) => void;
+}
+
+/**
+ * A hub's store in SQLite: a thread that writes and one that reads. Batches that come while others are written share the next
+ * transaction and its fsync.
+ */
+export class SqliteHubStore implements HubStore {
+  readonly #writes: Piscina;
+  readonly #reads: Piscina;
+  readonly #limits: Limits;
+  #waiting: Waiting[] = [];
+  #isWriting = false;
+
+  private constructor(writes: Piscina, reads: Piscina, limits: Limits) {
+    this.#writes = writes;
+    this.#reads = reads;
+    this.#limits = limits;
+  }
+
+  /** @throws MillraceError E_DATA_DIR_LOCKED, E_DATA_DIR_ACCESS, E_STORE_NEWER, E_STORE_UNREADABLE */
+  static async open(dir: string, limits: Limits): Promise<SqliteHubStore> {
+    const [writes, reads] = [makePool(), makePool()];
+    try {
+      await run(writes, "openWriter", dir);
+      await run(reads, "openReader", dir);
+      return new SqliteHubStore(writes, reads, limits);
+    } catch (cause) {
+      await Promise.all([writes.destroy(), reads.destroy()]);
+      throw cause;
+    }
+  }
+
+  receive(batch: ReceivedBatch): Promise<Received> {
+    return new Promise((settle, fail) => {
+      this.#waiting.push({ batch, settle, fail });
+      if (!this.#isWriting) void this.#write();
+    });
+  }
+
+  events(task: Parameters<HubStore["events"]>[0]): Promise<Page> {
+    return run(this.#reads, "events", task);
+  }
+
+  results(task: Parameters<HubStore["results"]>[0]): Promise<Page> {
+    return run(this.#reads, "results", task);
+  }
+
+  alerts(task: Parameters<HubStore["alerts"]>[0]): Promise<Page> {
+    return run(this.#reads, "alerts", task);
+  }
+
+  losses(task: Parameters<HubStore["losses"]>[0]): Promise<Page> {
+    return run(this.#reads, "losses", task);
+  }
+
+  edges(): Promise<EdgeSummary[]> {
+    return run(this.#reads, "edges", null);
+  }
+
+  edge(name: string): Promise<EdgeDetail | null> {
+    return run(this.#reads, "edge", name);
+  }
+
+  knows(what: Parameters<HubStore["knows"]>[0]): Promise<boolean> {
+    return run(this.#reads, "knows", what);
+  }
+
+  async close(): Promise<void> {
+    for (const pool of [this.#reads, this.#writes]) {
+      await pool.run(null, { name: "close" });
+      await pool.destroy();
+    }
+  }
+
+  async #write(): Promise<void> {
+    this.#isWriting = true;
+    while (this.#waiting.length > 0) {
+      const group = this.#takeGroup();
+      const batches = group.map(({ batch }) => batch);
+      try {
+        const task: ReceiveTask = { batches, ...this.#limits };
+        const transferList = batches.map(({ body }) => body);
+        const answers = await run<Answer<Received>[]>(this.#writes, "receive", task, transferList);
+        group.forEach(({ settle, fail }, index) => {
+          const answer = answers[index];
+          if (answer !== undefined && "value" in answer) settle(answer.value);
+          else fail(failureOf(answer));
+        });
+      } catch (cause) {
+        for (const { fail } of group) fail(cause);
+      }
+    }
+    this.#isWriting = false;
+  }
+
+  #takeGroup(): Waiting[] {
+    let bytes = 0;
+    let count = 0;
+    for (const { batch } of this.#waiting) {
+      bytes += batch.body.byteLength;
+      if (count > 0 && bytes > MAX_GROUP_BYTES) break;
+      count++;
+    }
+    return this.#waiting.splice(0, count);
+  }
+}
+
+function makePool(): Piscina {
+  return new Piscina({
+    filename: workerFile("hub"),
+    minThreads: 1,
+    maxThreads: 1,
+    stricterFIFO: true,
+    idleTimeout: Number.POSITIVE_INFINITY,
+    recordTiming: false,
+  });
+}
+
+function failureOf(answer: StoreFailure | undefined): MillraceError {
+  const { code, message } = answer?.failure ?? { code: "E_STORE", message: "the batch was not answered" };
+  return new MillraceError(code, message);
+}
+
+async function run<T>(
+  pool: Piscina,
+  name: string,
+  task: unknown,
+  transferList: ArrayBuffer[] = [],
+): Promise<T> {
+  const answer = (await pool.run(task, { name, transferList })) as Answer<T>;
+  if ("failure" in answer) throw new MillraceError(answer.failure.code, answer.failure.message);
+  return answer.value;
+}

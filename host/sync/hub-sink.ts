@@ -1,0 +1,189 @@
+import * as http from "node:http";
+import * as https from "node:https";
+import { MillraceError } from "../../workers/errors.ts";
+import type { ByteBucket } from "./byte-bucket.ts";
+import type { Delivery, OutgoingBatch, Sink } from "./sink.ts";
+
+export interface HubSinkParts {
+  readonly url: string;
+  readonly edge: string;
+  readonly token: string | null;
+  readonly timeoutMs: number;
+  readonly concurrency: number;
+  /** null: no cap. */
+  readonly bucket: ByteBucket | null;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly headers: http.IncomingHttpHeaders;
+  readonly text: string;
+}
+
+const CONTENT_TYPE = "application/vnd.millrace.batch";
+/** Of a refusal, as much as tells why. */
+const MAX_ANSWER_BYTES = 64 * 1024;
+const MAX_REASON_CHARACTERS = 500;
+const LONGEST_RETRY_AFTER_MS = 3_600_000;
+/** What a request's head takes, about: it is on the wire too. */
+const HEAD_BYTES = 400;
+/** The batch itself is at fault. Others (401, 404, 429, 5xx …) say something of the hub, or of how it is reached. */
+const REJECTED: ReadonlySet<number> = new Set([413, 422]);
+
+/** A hub over HTTP. Bytes are written as the bandwidth's cap lets them, not all at once into the socket. */
+export class HubSink implements Sink {
+  readonly name = "hub";
+  readonly #parts: HubSinkParts;
+  readonly #agent: http.Agent;
+  readonly #isSecure: boolean;
+
+  constructor(parts: HubSinkParts) {
+    this.#parts = parts;
+    this.#isSecure = new URL(parts.url).protocol === "https:";
+    const options = { keepAlive: true, maxSockets: parts.concurrency + 1 };
+    this.#agent = this.#isSecure ? new https.Agent(options) : new http.Agent(options);
+  }
+
+  async deliver({ key, body }: OutgoingBatch, signal: AbortSignal): Promise<Delivery> {
+    const { edge, token } = this.#parts;
+    const headers = {
+      "content-type": CONTENT_TYPE,
+      "content-length": String(body.length),
+      "idempotency-key": key,
+      "millrace-edge": edge,
+      ...(token === null ? {} : { authorization: `Bearer ${token}` }),
+    };
+    try {
+      return judge(await this.#request("POST", "/v1/sync", headers, body, signal));
+    } catch (cause) {
+      return { kind: "unreachable", reason: describe(cause), retryAfterMs: 0 };
+    }
+  }
+
+  async probe(signal: AbortSignal): Promise<boolean> {
+    try {
+      const { status } = await this.#request("GET", "/readyz", {}, null, signal);
+      return status === 200;
+    } catch {
+      return false;
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#agent.destroy();
+  }
+
+  #request(
+    method: string,
+    path: string,
+    headers: Readonly<Record<string, string>>,
+    body: Uint8Array | null,
+    signal: AbortSignal,
+  ): Promise<Answer> {
+    const { url, timeoutMs } = this.#parts;
+    // A path of the hub's own, as behind a proxy, stays in front.
+    const target = new URL(url.replace(/\/$/, "") + path);
+    const open = this.#isSecure ? https.request : http.request;
+    return new Promise((resolve, reject) => {
+      const request = open(target, { method, headers, agent: this.#agent, signal }, (response) => {
+        const chunks: Buffer[] = [];
+        let bytes = 0;
+        response.on("data", (chunk: Buffer) => {
+          bytes += chunk.length;
+          if (bytes <= MAX_ANSWER_BYTES) chunks.push(chunk);
+        });
+        response.on("error", reject);
+        response.on("end", () => {
+          const status = response.statusCode ?? 0;
+          resolve({ status, headers: response.headers, text: Buffer.concat(chunks).toString() });
+        });
+      });
+      request.setTimeout(timeoutMs, () => {
+        request.destroy(new MillraceError("E_SYNC_TIMEOUT", `nothing moved for ${timeoutMs / 1_000} s`));
+      });
+      request.on("error", reject);
+      if (body === null) request.end();
+      else this.#write(request, body, signal).catch((cause: unknown) => request.destroy(asError(cause)));
+    });
+  }
+
+  async #write(request: http.ClientRequest, body: Uint8Array, signal: AbortSignal): Promise<void> {
+    const { bucket } = this.#parts;
+    if (bucket === null) {
+      request.end(body);
+      return;
+    }
+    await bucket.take(HEAD_BYTES, signal);
+    for (let at = 0; at < body.length; ) {
+      const portion = body.subarray(at, at + bucket.portionBytes);
+      await bucket.take(portion.length, signal);
+      // Refused or cut meanwhile: the rest need not be sent.
+      if (request.destroyed || request.writableEnded) return;
+      if (!request.write(portion)) await drained(request);
+      at += portion.length;
+    }
+    request.end();
+  }
+}
+
+function judge({ status, headers, text }: Answer): Delivery {
+  if (status === 200) {
+    const answer = parseAnswer(text);
+    if (answer !== null) return { kind: "delivered", ...answer };
+    return { kind: "unreachable", reason: "answered 200, but not as a hub does", retryAfterMs: 0 };
+  }
+  const reason = `answered ${status}: ${detailOf(text)}`.slice(0, MAX_REASON_CHARACTERS);
+  if (REJECTED.has(status)) return { kind: "rejected", reason };
+  return { kind: "unreachable", reason, retryAfterMs: retryAfterMs(headers["retry-after"]) };
+}
+
+/** What answers 200 may be something else in between, such as a hotel's login page: nothing must be deleted for that. */
+function parseAnswer(text: string): { stored: number; isDuplicate: boolean } | null {
+  try {
+    const answer: unknown = JSON.parse(text);
+    if (typeof answer !== "object" || answer === null) return null;
+    const { stored, duplicate } = answer as Readonly<Record<string, unknown>>;
+    return typeof stored === "number" && typeof duplicate === "boolean"
+      ? { stored, isDuplicate: duplicate }
+      : null;
+  } catch {
+    return null;
+  }
+}
+
+function detailOf(text: string): string {
+  try {
+    const problem: unknown = JSON.parse(text);
+    if (typeof problem === "object" && problem !== null && "detail" in problem) return String(problem.detail);
+  } catch {
+    // Not a problem of the hub's: the text itself may tell.
+  }
+  return text.slice(0, MAX_REASON_CHARACTERS);
+}
+
+/** Seconds or a date, RFC 9110 §10.2.3. */
+function retryAfterMs(text: string | undefined): number {
+  if (text === undefined) return 0;
+  const ms = /^\d{1,9}$/.test(text) ? Number(text) * 1_000 : Date.parse(text) - Date.now();
+  return Number.isNaN(ms) ? 0 : Math.max(0, Math.min(LONGEST_RETRY_AFTER_MS, ms));
+}
+
+function drained(request: http.ClientRequest): Promise<void> {
+  return new Promise((resolve) => {
+    const finish = (): void => {
+      request.off("drain", finish).off("close", finish).off("error", finish);
+      resolve();
+    };
+    request.on("drain", finish).on("close", finish).on("error", finish);
+  });
+}
+
+function describe(cause: unknown): string {
+  if (!(cause instanceof Error)) return String(cause);
+  const code = "code" in cause ? String(cause.code) : "";
+  return code === "" || cause.message.includes(code) ? cause.message : `${code}: ${cause.message}`;
+}
+
+function asError(cause: unknown): Error {
+  return cause instanceof Error ? cause : new Error(String(cause));
+}

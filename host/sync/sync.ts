@@ -1,0 +1,176 @@
+import { randomBytes } from "node:crypto";
+import type { Logger } from "pino";
+import type { MasterKeys } from "../../workers/seal/master-key.ts";
+import type { ClaimedBatch, ParkedBatch, SyncBacklog } from "../../workers/store/sync-operations.ts";
+import type { StreamForm } from "../../workers/sync/batch.ts";
+import type { PackedBatch } from "../../workers/sync.ts";
+import type { Config, StreamConfig } from "../config/config.ts";
+import { DEFAULTS } from "../config/defaults.ts";
+import type { SyncConfig } from "../config/sync-config.ts";
+import type { Clock } from "../pipeline/clock.ts";
+import type { StorageClient } from "../store/storage-client.ts";
+import { ByteBucket } from "./byte-bucket.ts";
+import { HubSink } from "./hub-sink.ts";
+import type { Sink } from "./sink.ts";
+import { SinkRunner, type SinkStatus } from "./sink-runner.ts";
+import { SyncClient } from "./sync-client.ts";
+
+/** What a sink has not got costs a look at every block that waits: it may take this share of the sync thread's time. */
+const BACKLOG_SHARE = 0.02;
+/** Parked batches that are listed. */
+const LISTED_PARKED = 1_000;
+
+export interface SinkReport extends SinkStatus {
+  readonly backlog: SyncBacklog;
+}
+
+export interface SyncParts {
+  readonly config: Config;
+  readonly sync: SyncConfig;
+  readonly storage: StorageClient;
+  /** null: the data is not encrypted. */
+  readonly masters: MasterKeys | null;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** The streams there are, now. */
+  readonly streams: () => readonly StreamConfig[];
+}
+
+/** Names of the sinks that a configuration has. */
+export function sinkNames({ sync }: Config): readonly string[] {
+  return sync == null ? [] : ["hub"];
+}
+
+/** Opens the books of what is sent. Before anything is committed: what is written then is to be sent as well. */
+export async function openSync(
+  storage: StorageClient,
+  config: Config,
+): ReturnType<StorageClient["openSync"]> {
+  const priorities = Object.fromEntries([...config.streams].map(([name, { priority }]) => [name, priority]));
+  return storage.openSync({ sinks: sinkNames(config), priorities, defaultPriority: DEFAULTS.priority });
+}
+
+/** Sends everything a node has to its sinks, each at its own pace. */
+export class Sync {
+  readonly #parts: SyncParts;
+  readonly #client: SyncClient;
+  readonly #runners: readonly SinkRunner[];
+  readonly #start: { readonly number: number; readonly id: string };
+  readonly #incarnation: string;
+  #reports: readonly SinkReport[] = [];
+  #nextReportMs = Number.NEGATIVE_INFINITY;
+  #reporting: Promise<readonly SinkReport[]> | null = null;
+
+  private constructor(parts: SyncParts, client: SyncClient, opened: Awaited<ReturnType<typeof openSync>>) {
+    this.#parts = parts;
+    this.#client = client;
+    this.#incarnation = opened.incarnation;
+    this.#start = { number: opened.startNumber, id: randomBytes(8).toString("hex") };
+    const { storage, clock, log, sync: config } = parts;
+    this.#runners = this.#makeSinks().map(
+      (sink) =>
+        new SinkRunner({
+          sink,
+          config,
+          claim: (task) => storage.claimBatch(task),
+          settle: (outcomes) => storage.settleBatches(outcomes),
+          pack: (batch) => this.#pack(batch),
+          unsettled: opened.unsettled.filter((batch) => batch.sink === sink.name),
+          clock,
+          log,
+        }),
+    );
+  }
+
+  static async start(parts: SyncParts, opened: Awaited<ReturnType<typeof openSync>>): Promise<Sync> {
+    const sync = new Sync(parts, await SyncClient.open(parts.config.dataDir, parts.masters), opened);
+    sync.wake();
+    return sync;
+  }
+
+  /** Keys of an encrypted store that are in force from here on. */
+  learnKeys(masters: MasterKeys): Promise<void> {
+    return this.#client.learnKeys(masters);
+  }
+
+  /** There may be something to send at once. */
+  wake(): void {
+    for (const runner of this.#runners) runner.wake();
+  }
+
+  /** How each sink stands, and what it has not got: as it was a moment ago, for the latter takes a look at the store. */
+  async reports(): Promise<readonly SinkReport[]> {
+    if (this.#parts.clock.monotonicMs() >= this.#nextReportMs) {
+      this.#reporting ??= this.#report().finally(() => {
+        this.#reporting = null;
+      });
+      return this.#reporting;
+    }
+    return this.#runners.map((runner, index) => ({
+      ...runner.status(),
+      backlog: this.#reports[index]!.backlog,
+    }));
+  }
+
+  parked(): Promise<readonly ParkedBatch[]> {
+    return this.#client.parked(LISTED_PARKED);
+  }
+
+  /** Parked batches are tried again. @returns how many. */
+  async replayParked(): Promise<number> {
+    const batches = await this.#parts.storage.unparkBatches();
+    for (const runner of this.#runners)
+      for (const batch of batches) if (batch.sink === runner.status().sink) runner.resume(batch);
+    this.wake();
+    return batches.length;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#runners.map((runner) => runner.close()));
+    await this.#client.close();
+  }
+
+  async #report(): Promise<readonly SinkReport[]> {
+    const startedMs = this.#parts.clock.monotonicMs();
+    this.#reports = await Promise.all(
+      this.#runners.map(async (runner) => {
+        const status = runner.status();
+        return { ...status, backlog: await this.#client.backlog(status.sink) };
+      }),
+    );
+    const nowMs = this.#parts.clock.monotonicMs();
+    this.#nextReportMs = nowMs + (nowMs - startedMs) / BACKLOG_SHARE;
+    return this.#reports;
+  }
+
+  #makeSinks(): readonly Sink[] {
+    const { config, sync, clock } = this.#parts;
+    const { url, token, timeoutMs, concurrency, bandwidth } = sync;
+    const bucket = bandwidth === null ? null : new ByteBucket(bandwidth, () => clock.monotonicMs());
+    return [new HubSink({ url, token, timeoutMs, concurrency, bucket, edge: edgeName(config) })];
+  }
+
+  #pack(batch: ClaimedBatch): Promise<PackedBatch> {
+    const { config, clock } = this.#parts;
+    return this.#client.pack({
+      batch: batch.id,
+      class: batch.class,
+      header: {
+        edge: edgeName(config),
+        createdUs: clock.nowUs(),
+        incarnation: this.#incarnation,
+        start: this.#start,
+      },
+      forms: this.#parts.streams().map(formOf),
+    });
+  }
+}
+
+/** A host's name may have letters that no edge's has. */
+function edgeName({ node }: Config): string {
+  return node.id.replaceAll(/[^A-Za-z0-9_.-]/g, "-").slice(0, 128);
+}
+
+function formOf({ name, time, key }: StreamConfig): StreamForm {
+  return { stream: name, timeField: time.fields[0] ?? "ts", keyFields: key.fields };
+}

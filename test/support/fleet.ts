@@ -1,0 +1,96 @@
+import assert from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type HttpClient, UnexpectedAnswer } from "./http-client.ts";
+import type { NodeProcess } from "./node-process.ts";
+
+/** What `GET /v1/status` says of a sink. */
+export interface SinkState {
+  readonly state: string;
+  readonly breaker: string;
+  readonly backlog: Readonly<Record<"alerts" | "losses" | "results" | "events" | "bytes" | "parked", number>>;
+  readonly lastError: string | null;
+  readonly failures: number;
+  readonly duplicates: number;
+  readonly rows: Readonly<Record<"alerts" | "losses" | "results" | "events", number>>;
+}
+
+const SYNC_TIMEOUT_MS = 120_000;
+/** The status is as it was a moment ago: twice nothing, this far apart, is nothing. */
+const SETTLE_MS = 600;
+
+export async function sinkState(client: HttpClient): Promise<SinkState> {
+  const status = await client.json<{ sync: { sinks: SinkState[] } }>("/v1/status");
+  return status.sync.sinks[0]!;
+}
+
+/** Waits until the hub has everything, but for what is parked. */
+export async function synced(node: NodeProcess, client: HttpClient, parked = 0): Promise<SinkState> {
+  const deadline = performance.now() + SYNC_TIMEOUT_MS;
+  let wasDone = false;
+  for (;;) {
+    const state = await sinkState(client);
+    const { alerts, losses, results, events, parked: set } = state.backlog;
+    const isDone = alerts + losses + results + events === 0 && set === parked;
+    if (isDone && wasDone) return state;
+    wasDone = isDone;
+    if (performance.now() > deadline)
+      assert.fail(`not synced: ${JSON.stringify(state, null, 1)}\n${node.tail()}`);
+    await sleep(isDone ? SETTLE_MS : 100);
+  }
+}
+
+/** Every row of a list, page by page. */
+export async function all(client: HttpClient, path: string): Promise<Record<string, unknown>[]> {
+  const rows: Record<string, unknown>[] = [];
+  let next: string | null = `${path}${path.includes("?") ? "&" : "?"}limit=5000`;
+  while (next !== null) {
+    const answer = await client.request("GET", next);
+    // Nothing was ever sent of it.
+    if (answer.status === 404) return rows;
+    if (answer.status !== 200) throw new UnexpectedAnswer(`GET ${next}`, answer);
+    for (const line of answer.text.split("\n"))
+      if (line !== "") rows.push(JSON.parse(line) as Record<string, unknown>);
+    next = /<([^>]+)>/.exec(String(answer.headers.link ?? ""))?.[1] ?? null;
+  }
+  return rows;
+}
+
+/** Rows without the edge, each as a text, in an order of their own: what is the same here is the same there. */
+export function comparable(rows: readonly Record<string, unknown>[]): string[] {
+  return rows.map(({ edge: _edge, ...row }) => JSON.stringify(row)).sort();
+}
+
+export interface Lists {
+  readonly streams: readonly string[];
+  readonly queries: readonly string[];
+}
+
+/** The hub holds of the edge what the edge holds, row by row. @returns how many rows were compared. */
+export async function assertSame(
+  edge: HttpClient,
+  hub: HttpClient,
+  name: string,
+  { streams, queries }: Lists,
+): Promise<number> {
+  const paths = [
+    ...streams.map((stream) => `/v1/streams/${stream}/events`),
+    ...queries.map((query) => `/v1/queries/${query}/results?revisions=all`),
+    "/v1/alerts?revisions=all",
+    "/v1/losses",
+  ];
+  let count = 0;
+  for (const path of paths) {
+    const here = comparable(await all(edge, path));
+    const there = comparable(await all(hub, `${path}${path.includes("?") ? "&" : "?"}edge=${name}`));
+    const [missing, twice] = [here.filter((row) => !there.includes(row)), there.length - new Set(there).size];
+    if (here.length !== there.length)
+      assert.equal(
+        there.length,
+        here.length,
+        `${path}: ${missing.length} missing, ${twice} twice: ${missing.slice(0, 3).join("\n")}`,
+      );
+    assert.deepEqual(there, here, path);
+    count += here.length;
+  }
+  return count;
+}

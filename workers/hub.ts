@@ -1,0 +1,223 @@
+import { alertJson } from "./alert/alert-json.ts";
+import { MillraceError } from "./errors.ts";
+import { BatchWriter, type Received } from "./hub/batch-writer.ts";
+import { HUB_ALERT_CURSOR, HUB_RESULT_CURSOR } from "./hub/cursor.ts";
+import { hubFile, openHubForWriting } from "./hub/database.ts";
+import { type HubAlert, type HubLoss, HubReader, type HubResult } from "./hub/hub-reader.ts";
+import type * as hub from "./hub/tasks.ts";
+import { verifyBlocks } from "./hub/verify.ts";
+import { BlockDecoder } from "./query/block-decoder.ts";
+import { BlockScanner } from "./query/block-scanner.ts";
+import { type CursorForm, EVENT_CURSOR, ID_CURSOR } from "./query/cursor.ts";
+import { readEvents } from "./query/events.ts";
+import { lossJson, readPage, resultJson } from "./query/row-pages.ts";
+import type { Page as TaskPage } from "./query/tasks.ts";
+import type { Page } from "./query.ts";
+import { type DataDirLock, lockDataDir } from "./store/data-dir.ts";
+import type { Connection } from "./store/database.ts";
+import { explainFailure, type StoreFailure } from "./store/failure.ts";
+import type { Batch } from "./sync/batch.ts";
+import { type BatchLimits, unpackBatch } from "./sync/batch-format.ts";
+import { portableCodec } from "./zstd.ts";
+
+/** A batch as it came. */
+export interface ReceivedBatch {
+  readonly edge: string;
+  readonly key: string;
+  readonly body: ArrayBuffer;
+}
+
+export interface ReceiveTask {
+  readonly batches: readonly ReceivedBatch[];
+  readonly limits: BatchLimits;
+  /** Of the blocks of one batch, decompressed. */
+  readonly maxBlockBytes: number;
+}
+
+type Answer<T> = { readonly value: T } | StoreFailure;
+type WithText<Task> = Omit<Task, "after"> & { readonly after: string | null };
+
+const codec = await portableCodec();
+const decoder = new BlockDecoder(codec);
+const scanner = new BlockScanner(codec);
+let openedDir = "";
+let lock: DataDirLock | null = null;
+let db: Connection | null = null;
+let writer: BatchWriter | null = null;
+let reader: HubReader | null = null;
+
+/** Opens and locks the data directory; this thread is the only one that writes. */
+export function openWriter(dir: string): Answer<null> {
+  openedDir = dir;
+  return answer(() => {
+    lock = lockDataDir(dir);
+    try {
+      db = openHubForWriting(dir);
+      writer = new BatchWriter(db);
+    } catch (cause) {
+      lock.close();
+      throw cause;
+    }
+    return null;
+  });
+}
+
+export function openReader(dir: string): Answer<null> {
+  openedDir = dir;
+  return answer(() => {
+    reader = new HubReader(dir);
+    return null;
+  });
+}
+
+/**
+ * Takes batches in one transaction with one fsync. A bad one is answered for itself, and those beside it are kept; when the
+ * store fails, none is.
+ */
+export function receive({ batches, limits, maxBlockBytes }: ReceiveTask): Answer<Answer<Received>[]> {
+  return answer(() => {
+    if (db === null || writer === null) throw closed();
+    const into = writer;
+    const read = batches.map(({ edge, key, body }) =>
+      answer(() => readBatch(new Uint8Array(body), { edge, key }, limits, maxBlockBytes)),
+    );
+    const nowUs = Date.now() * 1000;
+    const store = db;
+    try {
+      return store.transaction(() =>
+        read.map((batch, index): Answer<Received> => {
+          if ("failure" in batch) return batch;
+          // A savepoint: what of a batch was written before its bad row is taken back.
+          const write = store.transaction(() =>
+            into.write(batch.value, batches[index]!.body.byteLength, nowUs),
+          );
+          const written = answer(write);
+          if ("failure" in written) into.reset();
+          return written;
+        }),
+      )();
+    } catch (cause) {
+      into.reset();
+      throw cause;
+    }
+  });
+}
+
+export function events(task: WithText<hub.HubEventsTask>): Answer<Page> {
+  return page(task, EVENT_CURSOR, (store, after) =>
+    readEvents(store.blocksOf(task.edge), scanner, { ...task, after, timeField: "ts", keyFields: [] }),
+  );
+}
+
+export function results(task: WithText<hub.HubResultsTask>): Answer<Page> {
+  return page(task, HUB_RESULT_CURSOR, (store, after) =>
+    readPage<HubResult, hub.HubResultCursor>(
+      { limit: task.limit, after },
+      (behind, limit) => store.results({ ...task, after: behind, limit }),
+      (row) => withEdge(row.edge, resultJson(row)),
+      ({ startUs, key, endUs, edgeId, revision }) => ({ startUs, key, endUs, edgeId, revision }),
+    ),
+  );
+}
+
+export function alerts(task: WithText<hub.HubAlertsTask>): Answer<Page> {
+  return page(task, HUB_ALERT_CURSOR, (store, after) =>
+    readPage<HubAlert, hub.HubAlertCursor>(
+      { limit: task.limit, after },
+      (behind, limit) => store.alerts({ ...task, after: behind, limit }),
+      (row) => withEdge(row.edge, alertJson(row)),
+      ({ sinceUs, alert, key, id, revision, edgeId }) => ({ sinceUs, alert, key, id, revision, edgeId }),
+    ),
+  );
+}
+
+export function losses(task: WithText<hub.HubListTask>): Answer<Page> {
+  return page(task, ID_CURSOR, (store, after) =>
+    readPage<HubLoss, number>(
+      { limit: task.limit, after },
+      (behind, limit) => store.losses({ ...task, after: behind, limit }),
+      (row) => withEdge(row.edge, lossJson(row)),
+      ({ id }) => id,
+    ),
+  );
+}
+
+export function edges(): Answer<hub.EdgeSummary[]> {
+  return answer(() => openedReader().edges());
+}
+
+export function edge(name: string): Answer<hub.EdgeDetail | null> {
+  return answer(() => openedReader().edge(name));
+}
+
+export function knows(task: { readonly stream?: string; readonly query?: string }): Answer<boolean> {
+  return answer(() => {
+    const { stream, query } = task;
+    if (stream !== undefined) return openedReader().knowsStream(stream);
+    return query !== undefined && openedReader().knowsQuery(query);
+  });
+}
+
+export function close(): void {
+  reader?.close();
+  reader = null;
+  db?.close();
+  db = null;
+  writer = null;
+  lock?.close();
+  lock = null;
+}
+
+function readBatch(
+  body: Uint8Array,
+  sender: Pick<ReceivedBatch, "edge" | "key">,
+  limits: BatchLimits,
+  maxBlockBytes: number,
+): Batch {
+  const batch = unpackBatch(codec, body, limits);
+  const { edge: name, key } = batch.header;
+  if (name !== sender.edge)
+    throw new MillraceError("E_EDGE_NAME", `the batch is of edge ${name}, and was sent as ${sender.edge}`);
+  if (key !== sender.key)
+    throw new MillraceError(
+      "E_IDEMPOTENCY_KEY",
+      `the batch has key ${key}, and was sent under ${sender.key}`,
+    );
+  verifyBlocks(decoder, batch, maxBlockBytes);
+  return batch;
+}
+
+function withEdge(name: string, json: string): string {
+  return `{"edge":${JSON.stringify(name)},${json.slice(1)}`;
+}
+
+function page<Cursor>(
+  { after, limit }: { readonly after: string | null; readonly limit: number },
+  form: CursorForm<Cursor>,
+  read: (store: HubReader, after: Cursor | null) => TaskPage<Cursor>,
+): Answer<Page> {
+  return answer(() => {
+    const store = openedReader();
+    if (!(limit >= 1)) throw new MillraceError("E_LIMIT", `limit is ${limit}; a page has at least one row`);
+    const { ndjson, next, skippedBlocks } = read(store, after === null ? null : form.decode(after));
+    return { ndjson, next: next === null ? null : form.encode(next), skippedBlocks };
+  });
+}
+
+function openedReader(): HubReader {
+  if (reader === null) throw closed();
+  return reader;
+}
+
+function closed(): MillraceError {
+  return new MillraceError("E_STORE_CLOSED", "the hub's store is not open");
+}
+
+function answer<T>(run: () => T): Answer<T> {
+  try {
+    return { value: run() };
+  } catch (cause) {
+    const { code, message } = explainFailure(cause, hubFile(openedDir));
+    return { failure: { code, message } };
+  }
+}

@@ -1,0 +1,98 @@
+import type { Statement } from "better-sqlite3";
+import type { AlertRow, ResultRow } from "../messages.ts";
+import { packResults } from "../result-rows.ts";
+import { outboxPlace } from "../seal/places.ts";
+import type { Seal } from "../seal/seal.ts";
+import type { ClearedResults } from "../sync/rows.ts";
+import type { Codec } from "../zstd.ts";
+import type { Connection } from "./database.ts";
+
+export type OutboxClass = "results" | "alerts";
+
+/** Below this compressing a text takes more than it gives. */
+const MIN_COMPRESSED_BYTES = 1_024;
+const ZSTD_LEVEL = 1;
+
+/**
+ * Rows that sinks are still to get, written in the transaction of the rows themselves. Without sinks it takes nothing.
+ * Results are as `result-rows.ts` packs them, alerts are NDJSON; what a backfill clears is a row of its own.
+ */
+export class Outbox {
+  readonly #seal: Seal;
+  readonly #plain: Statement<unknown[]>;
+  readonly #sealRow: Statement<unknown[]>;
+  /** Ids are taken before the row is written, for its seal names it. One that was rolled back is not given again. */
+  #nextId: number;
+  readonly #insert: Statement<unknown[]>;
+  readonly #queue: Statement<unknown[]>;
+  /** Given with the sinks; without one texts stay as they are. */
+  codec: Codec | null = null;
+  /** Ids of the sinks. */
+  sinks: readonly number[] = [];
+
+  constructor(db: Connection, seal: Seal) {
+    this.#seal = seal;
+    this.#insert = db.prepare(
+      "INSERT INTO outbox (id, class, at_us, rows, codec, bytes, left_sinks, is_sealed, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    );
+    this.#plain = db.prepare("SELECT id, class, data FROM outbox WHERE is_sealed = 0 LIMIT 100");
+    this.#sealRow = db.prepare("UPDATE outbox SET data = ?, is_sealed = 1 WHERE id = ?");
+    const last = db.prepare(
+      "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'outbox'), 0) AS id",
+    );
+    this.#nextId = (last.get() as { id: number }).id + 1;
+    this.#queue = db.prepare("INSERT INTO outbox_queue (sink, class, id) VALUES (?, ?, ?)");
+  }
+
+  prepare(): void {
+    this.#seal.prepare();
+  }
+
+  addPacked(text: string, nowUs: number): void {
+    if (this.sinks.length === 0 || text === "") return;
+    let rows = 1;
+    for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1)) rows++;
+    this.#add("results", rows, text, nowUs);
+  }
+
+  addResults(rows: readonly ResultRow[], nowUs: number): void {
+    if (this.sinks.length > 0 && rows.length > 0) this.addPacked(packResults(rows), nowUs);
+  }
+
+  addCleared(query: string, fromUs: number, nowUs: number): void {
+    if (this.sinks.length === 0) return;
+    const cleared: ClearedResults = { clear: query, fromUs };
+    this.#add("results", 1, JSON.stringify(cleared), nowUs);
+  }
+
+  addAlerts(rows: readonly AlertRow[], nowUs: number): void {
+    if (this.sinks.length === 0 || rows.length === 0) return;
+    const lines = rows.map(({ isTold: _told, ...row }) => JSON.stringify(row));
+    this.#add("alerts", rows.length, lines.join("\n"), nowUs);
+  }
+
+  /** Seals what was written before there was a key. Within a transaction. */
+  sealPlain(): void {
+    if (!this.#seal.isOn) return;
+    for (;;) {
+      const rows = this.#plain.all() as { id: number; class: OutboxClass; data: Buffer }[];
+      for (const { id, class: kind, data } of rows)
+        this.#sealRow.run(this.#seal.bytes(outboxPlace(kind, id), data), id);
+      if (rows.length === 0) return;
+    }
+  }
+
+  #add(kind: OutboxClass, rows: number, text: string, nowUs: number): void {
+    const plain = Buffer.from(text);
+    const codec = plain.length < MIN_COMPRESSED_BYTES ? null : this.codec;
+    const packed = codec?.compress(plain, ZSTD_LEVEL) ?? plain;
+    const isPacked = packed.length < plain.length;
+    const data = isPacked ? packed : plain;
+    const form = isPacked ? "zstd" : "none";
+    const id = this.#nextId++;
+    const stored = this.#seal.isOn ? this.#seal.bytes(outboxPlace(kind, id), data) : data;
+    const sealed = Number(this.#seal.isOn);
+    this.#insert.run(id, kind, nowUs, rows, form, data.length, this.sinks.length, sealed, stored);
+    for (const sink of this.sinks) this.#queue.run(sink, kind, id);
+  }
+}

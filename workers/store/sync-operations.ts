@@ -1,0 +1,94 @@
+import type { RowsKind } from "../sync/batch.ts";
+
+/** What the sync of a node asks of its store, and is answered. Times are µs since the epoch. */
+
+/** Alerts and losses go first, results next, and stored events fill what is left of the line. */
+export type SyncClass = "events" | RowsKind;
+
+export interface SyncSetup {
+  /** Names of the sinks that everything goes to; none: sync is off. */
+  readonly sinks: readonly string[];
+  /** Of streams: 0 is most important. */
+  readonly priorities: Readonly<Record<string, number>>;
+  readonly defaultPriority: number;
+}
+
+/** A batch that is to be sent, or is being sent: what it holds does not change until it is settled. */
+export interface ClaimedBatch {
+  readonly id: number;
+  readonly sink: string;
+  readonly class: SyncClass;
+  /** Items, events or rows, and bytes as stored. */
+  readonly items: number;
+  readonly rows: number;
+  readonly bytes: number;
+  /** Times that sending it failed while others went through. */
+  readonly strikes: number;
+  readonly nextAtUs: number;
+  /** The last failure. */
+  readonly reason: string | null;
+}
+
+export interface BatchSize {
+  /** Events or rows. */
+  readonly rows: number;
+  readonly bytes: number;
+}
+
+export interface ClaimTask {
+  readonly sink: string;
+  readonly class: SyncClass;
+  /** At most. */
+  readonly size: BatchSize;
+  /** So much need not wait. */
+  readonly enough: BatchSize;
+  /** Less is sent when its oldest is at least as old as this. */
+  readonly olderThanUs: number;
+}
+
+export type ClaimAnswer =
+  | { readonly kind: "claimed"; readonly batch: ClaimedBatch; readonly isFull: boolean }
+  /** There is not enough yet. */
+  | { readonly kind: "waiting"; readonly oldestUs: number }
+  | { readonly kind: "nothing" };
+
+export type SyncOutcome =
+  | { readonly kind: "delivered"; readonly batch: number }
+  | {
+      readonly kind: "failed";
+      readonly batch: number;
+      readonly strikes: number;
+      readonly nextAtUs: number;
+      readonly reason: string;
+    }
+  /** Into two halves, as one of its items cannot be delivered. */
+  | { readonly kind: "split"; readonly batch: number; readonly reason: string }
+  | { readonly kind: "parked"; readonly batch: number; readonly reason: string; readonly atUs: number };
+
+/** What is not delivered. */
+export interface SyncBacklog {
+  readonly rows: Readonly<Record<SyncClass, number>>;
+  readonly bytes: number;
+  /** When the oldest of it arrived; null: there is nothing. */
+  readonly oldestUs: number | null;
+  readonly parked: number;
+}
+
+/** A batch of one item that the sink will not have. */
+export interface ParkedBatch {
+  readonly id: number;
+  readonly sink: string;
+  readonly class: SyncClass;
+  readonly streams: readonly string[];
+  readonly rows: number;
+  readonly bytes: number;
+  readonly reason: string;
+  readonly atUs: number;
+}
+
+export interface SyncOpened {
+  readonly incarnation: string;
+  readonly startNumber: number;
+  /** Batches that were not settled: the very same are sent again. */
+  readonly unsettled: readonly ClaimedBatch[];
+}

@@ -1,0 +1,216 @@
+import { MillraceError } from "../errors.ts";
+import type { Codec } from "../zstd.ts";
+import type { Batch, BatchHeader, BatchItem, RowsKind } from "./batch.ts";
+import { crc32c } from "./crc32c.ts";
+import { readBlockMeta, readHeader, readRowsMeta } from "./frame-meta.ts";
+
+/** The batch on the wire, as docs/sync-protocol.md specifies it: frames between a head and a checksum, in zstd. */
+
+export type BatchErrorCode =
+  | "E_BATCH_MAGIC"
+  | "E_BATCH_VERSION"
+  | "E_BATCH_TRUNCATED"
+  | "E_BATCH_CHECKSUM"
+  | "E_BATCH_CORRUPT"
+  | "E_BATCH_TOO_LARGE";
+
+const EXPLANATIONS: Readonly<Record<BatchErrorCode, string>> = {
+  E_BATCH_MAGIC: "this is no batch: its content does not begin with MRSB",
+  E_BATCH_VERSION: "the batch was written by a later release; bring the hub to that release first",
+  E_BATCH_TRUNCATED: "the batch is cut off: it ends before its checksum",
+  E_BATCH_CHECKSUM: "the batch is damaged: its CRC-32C does not match",
+  E_BATCH_CORRUPT: "the batch's content contradicts itself",
+  E_BATCH_TOO_LARGE: "the batch holds more than is taken at once; send smaller ones",
+};
+
+/** A batch cannot be read. */
+export class BatchError extends MillraceError {
+  constructor(code: BatchErrorCode, detail?: string) {
+    super(code, detail === undefined ? EXPLANATIONS[code] : `${EXPLANATIONS[code]} (${detail})`);
+    this.name = "BatchError";
+  }
+}
+
+export interface BatchLimits {
+  /** Of the content, once decompressed. */
+  readonly maxContentBytes: number;
+  /** The content is no more than so many times what came over the wire, beyond its first MiB. */
+  readonly maxRatio: number;
+  readonly maxItems: number;
+}
+
+export const DEFAULT_BATCH_LIMITS: BatchLimits = {
+  maxContentBytes: 64 * 1024 * 1024,
+  // Rows of results that differ in a number each come to about 100.
+  maxRatio: 1_000,
+  maxItems: 100_000,
+};
+
+/** "MRSB", little-endian */
+const MAGIC = 0x4253524d;
+const VERSION = 1;
+const HEAD_BYTES = 8;
+const FRAME_HEAD_BYTES = 5;
+const META_LENGTH_BYTES = 4;
+const CHECKSUM_BYTES = 4;
+/** Below this a ratio says nothing: a few rows of text shrink as they like. */
+const RATIO_FREE_BYTES = 1024 * 1024;
+/** Blocks are compressed already, and rows come down well at any level. */
+const ZSTD_LEVEL = 1;
+
+const FRAME = { end: 0, header: 1, block: 2, results: 3, alerts: 4, losses: 5 } as const;
+const ROWS_KINDS: ReadonlyMap<number, RowsKind> = new Map([
+  [FRAME.results, "results"],
+  [FRAME.alerts, "alerts"],
+  [FRAME.losses, "losses"],
+]);
+
+const utf8 = new TextEncoder();
+const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** The batch as it goes over the wire. */
+export function packBatch(codec: Codec, batch: Batch): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(codec.compress(encodeContent(batch), ZSTD_LEVEL));
+}
+
+/** @throws BatchError, whatever the bytes are; E_ZSTD when it is the compression that is damaged */
+export function unpackBatch(codec: Codec, bytes: Uint8Array, limits = DEFAULT_BATCH_LIMITS): Batch {
+  const { maxContentBytes, maxRatio } = limits;
+  const most = Math.min(maxContentBytes, Math.max(RATIO_FREE_BYTES, bytes.length * maxRatio));
+  return decodeContent(decompress(codec, bytes, most), limits);
+}
+
+/** The content: what is in the zstd frame. */
+export function encodeContent({ header, items }: Batch): Uint8Array<ArrayBuffer> {
+  const frames = [
+    { kind: FRAME.header, meta: utf8.encode(JSON.stringify(header)), body: null },
+    ...items.map(encodeItem),
+  ];
+  const bytes = frames.reduce((sum, frame) => sum + frameBytes(frame), HEAD_BYTES);
+  const content = new Uint8Array(bytes + FRAME_HEAD_BYTES + CHECKSUM_BYTES);
+  const view = new DataView(content.buffer);
+  view.setUint32(0, MAGIC, true);
+  view.setUint8(4, VERSION);
+  let at = HEAD_BYTES;
+  for (const frame of frames) {
+    const { kind, meta, body } = frame;
+    view.setUint8(at, kind);
+    view.setUint32(at + 1, frameBytes(frame) - FRAME_HEAD_BYTES, true);
+    at += FRAME_HEAD_BYTES;
+    if (body !== null) {
+      view.setUint32(at, meta.length, true);
+      at += META_LENGTH_BYTES;
+    }
+    content.set(meta, at);
+    at += meta.length;
+    if (body === null) continue;
+    content.set(body, at);
+    at += body.length;
+  }
+  view.setUint8(at, FRAME.end);
+  view.setUint32(at + 1, CHECKSUM_BYTES, true);
+  at += FRAME_HEAD_BYTES;
+  view.setUint32(at, crc32c(content.subarray(0, at)), true);
+  return content;
+}
+
+/** Reads the content. Items are views of it. @throws BatchError */
+export function decodeContent(content: Uint8Array, limits = DEFAULT_BATCH_LIMITS): Batch {
+  checkEnds(content);
+  const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
+  const end = content.length - CHECKSUM_BYTES - FRAME_HEAD_BYTES;
+  let header: BatchHeader | null = null;
+  const items: BatchItem[] = [];
+  let at = HEAD_BYTES;
+  while (at < end) {
+    if (at + FRAME_HEAD_BYTES > end) throw new BatchError("E_BATCH_CORRUPT", "a frame is cut off");
+    const kind = view.getUint8(at);
+    const length = view.getUint32(at + 1, true);
+    at += FRAME_HEAD_BYTES;
+    if (length > end - at) throw new BatchError("E_BATCH_CORRUPT", "a frame is longer than the batch");
+    const payload = content.subarray(at, at + length);
+    at += length;
+    if (header === null) {
+      if (kind !== FRAME.header) throw new BatchError("E_BATCH_CORRUPT", "it has no header");
+      header = readHeader(parseMeta(payload), corrupt);
+      continue;
+    }
+    if (items.length >= limits.maxItems)
+      throw new BatchError("E_BATCH_TOO_LARGE", `more than ${limits.maxItems} items`);
+    items.push(decodeItem(kind, payload));
+  }
+  if (header === null) throw new BatchError("E_BATCH_CORRUPT", "it has no header");
+  return { header, items };
+}
+
+function decompress(codec: Codec, bytes: Uint8Array, maxBytes: number): Uint8Array {
+  try {
+    return codec.decompress(bytes, maxBytes);
+  } catch (cause) {
+    if (cause instanceof MillraceError && cause.code === "E_TOO_LARGE")
+      throw new BatchError("E_BATCH_TOO_LARGE", `${bytes.length} bytes hold more than ${maxBytes}`);
+    throw cause;
+  }
+}
+
+interface Frame {
+  readonly kind: number;
+  readonly meta: Uint8Array;
+  /** null: the frame is its meta alone. */
+  readonly body: Uint8Array | null;
+}
+
+function frameBytes({ meta, body }: Frame): number {
+  return FRAME_HEAD_BYTES + meta.length + (body === null ? 0 : META_LENGTH_BYTES + body.length);
+}
+
+function encodeItem(item: BatchItem): Frame {
+  if (item.kind === "block") {
+    const { kind: _kind, data, ...meta } = item;
+    return { kind: FRAME.block, meta: utf8.encode(JSON.stringify(meta)), body: data };
+  }
+  const { kind, ndjson, ...meta } = item;
+  return { kind: FRAME[kind], meta: utf8.encode(JSON.stringify(meta)), body: ndjson };
+}
+
+function decodeItem(kind: number, payload: Uint8Array): BatchItem {
+  const rowsKind = ROWS_KINDS.get(kind);
+  if (kind !== FRAME.block && rowsKind === undefined)
+    throw new BatchError("E_BATCH_CORRUPT", `a frame is of kind ${kind}`);
+  if (payload.length < META_LENGTH_BYTES) throw new BatchError("E_BATCH_CORRUPT", "a frame has no meta");
+  const metaBytes = new DataView(payload.buffer, payload.byteOffset).getUint32(0, true);
+  if (metaBytes > payload.length - META_LENGTH_BYTES)
+    throw new BatchError("E_BATCH_CORRUPT", "a frame's meta is longer than the frame");
+  const bodyAt = META_LENGTH_BYTES + metaBytes;
+  const meta = parseMeta(payload.subarray(META_LENGTH_BYTES, bodyAt));
+  const body = payload.subarray(bodyAt);
+  return rowsKind === undefined
+    ? { kind: "block", ...readBlockMeta(meta, corrupt), data: body }
+    : { kind: rowsKind, ...readRowsMeta(meta, corrupt), ndjson: body };
+}
+
+/** Head and checksum: what is behind it can be trusted to be what was written, though not to make sense. */
+function checkEnds(content: Uint8Array): void {
+  const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
+  if (content.length < 4 || view.getUint32(0, true) !== MAGIC) throw new BatchError("E_BATCH_MAGIC");
+  if (content.length < HEAD_BYTES) throw new BatchError("E_BATCH_TRUNCATED");
+  if (view.getUint8(4) !== VERSION) throw new BatchError("E_BATCH_VERSION");
+  const end = content.length - CHECKSUM_BYTES - FRAME_HEAD_BYTES;
+  if (end < HEAD_BYTES) throw new BatchError("E_BATCH_TRUNCATED");
+  if (view.getUint8(end) !== FRAME.end || view.getUint32(end + 1, true) !== CHECKSUM_BYTES)
+    throw new BatchError("E_BATCH_TRUNCATED");
+  const checked = content.subarray(0, content.length - CHECKSUM_BYTES);
+  if (view.getUint32(checked.length, true) !== crc32c(checked)) throw new BatchError("E_BATCH_CHECKSUM");
+}
+
+function parseMeta(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(strict.decode(bytes)) as unknown;
+  } catch {
+    throw new BatchError("E_BATCH_CORRUPT", "a meta is no JSON");
+  }
+}
+
+function corrupt(what: string): never {
+  throw new BatchError("E_BATCH_CORRUPT", what);
+}

@@ -1,0 +1,151 @@
+import type { Statement } from "better-sqlite3";
+import type { AlertRow } from "../messages.ts";
+import type { KeyRing } from "../seal/key-ring.ts";
+import type { MasterKeys } from "../seal/master-key.ts";
+import { blockPlace, outboxPlace } from "../seal/places.ts";
+import type { Seal } from "../seal/seal.ts";
+import { type Connection, openForReading } from "../store/database.ts";
+import { openReadingSeal } from "../store/key-table.ts";
+import type { ParkedBatch, SyncBacklog, SyncClass } from "../store/sync-operations.ts";
+import type { Codec } from "../zstd.ts";
+import type { BatchItem, BlockItem, StreamTotals } from "./batch.ts";
+import { encodeObjects, encodeResults, type SentLoss } from "./rows.ts";
+
+/** What a row of the outbox may take, decompressed: it was written as a portion of far less. */
+const MAX_OUTBOX_BYTES = 64 * 1024 * 1024;
+
+const IN_BATCH = "FROM sync_items i JOIN";
+const ITEMS: Readonly<Record<SyncClass, string>> = {
+  events:
+    "SELECT b.seq AS id, s.name AS stream, b.arrival_us AS arrivalUs, b.count, b.min_us AS minUs, b.max_us AS maxUs," +
+    ` b.stream_id AS streamId, b.codec, b.encoded_bytes AS encodedBytes, b.resolution_us AS resolutionUs, b.data ${IN_BATCH} blocks b ON b.seq = i.id` +
+    " JOIN streams s ON s.id = b.stream_id WHERE i.batch = ? ORDER BY b.seq",
+  results: `SELECT o.id, o.rows, o.codec, o.is_sealed AS isSealed, o.data ${IN_BATCH} outbox o ON o.id = i.id WHERE i.batch = ? ORDER BY o.id`,
+  alerts: `SELECT o.id, o.rows, o.codec, o.is_sealed AS isSealed, o.data ${IN_BATCH} outbox o ON o.id = i.id WHERE i.batch = ? ORDER BY o.id`,
+  losses:
+    "SELECT l.id, s.name AS stream, l.from_us AS fromUs, l.to_us AS toUs, l.count, l.bytes, l.reason, l.at_us AS atUs, l.kind, l.subject" +
+    ` ${IN_BATCH} losses l ON l.id = i.id LEFT JOIN streams s ON s.id = l.stream_id WHERE i.batch = ? ORDER BY l.id`,
+};
+
+interface OutboxRow {
+  readonly id: number;
+  readonly rows: number;
+  readonly codec: "none" | "zstd";
+  readonly isSealed: number;
+  readonly data: Buffer;
+}
+
+/** Reads what is to be sent, through a connection of its own that holds no snapshot between calls. */
+export class SyncReader {
+  readonly #db: Connection;
+  readonly #codec: Codec;
+  readonly #seal: Seal | KeyRing;
+  readonly #statements = new Map<string, Statement<unknown[]>>();
+
+  constructor(dir: string, codec: Codec, masters: MasterKeys | null) {
+    this.#db = openForReading(dir);
+    this.#codec = codec;
+    try {
+      this.#seal = openReadingSeal(this.#db, masters);
+    } catch (cause) {
+      this.#db.close();
+      throw cause;
+    }
+  }
+
+  /** Keys that are in force from here on. */
+  learnKeys(masters: MasterKeys): void {
+    if ("learn" in this.#seal) this.#seal.learn(masters);
+  }
+
+  /** What a batch holds. What was set aside as damaged meanwhile is not there. */
+  items(batch: number, kind: SyncClass): BatchItem[] {
+    const rows = this.#prepare(ITEMS[kind]).all(batch);
+    switch (kind) {
+      case "events":
+        return (rows as (Omit<BlockItem, "kind"> & { streamId: number })[]).map(({ streamId, ...row }) => {
+          const data = this.#seal.isOn
+            ? this.#seal.openBytes(blockPlace(streamId, row.id), row.data)
+            : row.data;
+          return { kind: "block", ...row, data };
+        });
+      case "losses":
+        return (rows as (SentLoss & { id: number })[]).map(({ id, ...loss }) => {
+          return { kind, id, rows: 1, ndjson: encodeObjects([loss]) };
+        });
+      case "results":
+      case "alerts":
+        return (rows as OutboxRow[]).map(({ id, rows: count, codec, isSealed, data: stored }) => {
+          const data = isSealed === 0 ? stored : this.#seal.openBytes(outboxPlace(kind, id), stored);
+          const text = (
+            codec === "zstd" ? this.#codec.decompress(data, MAX_OUTBOX_BYTES) : data
+          ) as Uint8Array;
+          const written = Buffer.from(text.buffer, text.byteOffset, text.length).toString();
+          const ndjson = kind === "results" ? encodeResults(written) : encodeObjects(alertsOf(written));
+          return { kind, id, rows: count, ndjson };
+        });
+    }
+  }
+
+  totals(): StreamTotals[] {
+    return this.#prepare(
+      "SELECT name AS stream, accepted, dead_lettered AS deadLettered, late, clock_skewed AS clockSkewed FROM streams",
+    ).all() as StreamTotals[];
+  }
+
+  /** What a sink has not got. Cost: the index entries of blocks that are not synced. */
+  backlog(sink: string): SyncBacklog {
+    const rows: Record<SyncClass, number> = { alerts: 0, losses: 0, results: 0, events: 0 };
+    let bytes = 0;
+    let oldestUs: number | null = null;
+    let parked = 0;
+    type Sum = { class: SyncClass; rows: number; bytes: number; oldestUs: number | null; parked: number };
+    for (const sum of this.#prepare(BACKLOG).all({ sink }) as Sum[]) {
+      rows[sum.class] += sum.rows;
+      bytes += sum.bytes;
+      parked += sum.parked;
+      if (sum.oldestUs !== null && (oldestUs === null || sum.oldestUs < oldestUs)) oldestUs = sum.oldestUs;
+    }
+    return { rows, bytes, oldestUs, parked };
+  }
+
+  parked(limit: number): ParkedBatch[] {
+    const found = this.#prepare(
+      "SELECT b.id, s.name AS sink, class, rows, bytes, coalesce(reason, '') AS reason, parked_us AS atUs," +
+        " (SELECT json_group_array(DISTINCT t.name) FROM sync_items i JOIN blocks k ON k.seq = i.id" +
+        " JOIN streams t ON t.id = k.stream_id WHERE i.batch = b.id AND b.class = 'events') AS streams" +
+        " FROM sync_batches b JOIN sync_sinks s ON s.id = b.sink WHERE parked_us IS NOT NULL ORDER BY b.id LIMIT ?",
+    ).all(limit) as (Omit<ParkedBatch, "streams"> & { streams: string })[];
+    return found.map((row) => ({ ...row, streams: JSON.parse(row.streams) as string[] }));
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+
+  #prepare(sql: string): Statement<unknown[]> {
+    let statement = this.#statements.get(sql);
+    if (statement === undefined) {
+      statement = this.#db.prepare(sql);
+      this.#statements.set(sql, statement);
+    }
+    return statement;
+  }
+}
+
+const SINK = "(SELECT id FROM sync_sinks WHERE name = @sink)";
+const BACKLOG =
+  "SELECT 'events' AS class, coalesce(sum(count), 0) AS rows, coalesce(sum(stored_bytes), 0) AS bytes," +
+  " min(arrival_us) AS oldestUs, 0 AS parked FROM streams s JOIN blocks b ON b.stream_id = s.id AND b.state <> 'synced'" +
+  ` AND b.seq > coalesce((SELECT after_id FROM sync_positions WHERE sink = ${SINK} AND flow = 'stream ' || s.id), 0)` +
+  " UNION ALL SELECT q.class, sum(o.rows), sum(o.bytes), min(o.at_us), 0 FROM outbox_queue q JOIN outbox o ON o.id = q.id" +
+  ` WHERE q.sink = ${SINK} GROUP BY q.class` +
+  " UNION ALL SELECT 'losses', count(*), 100 * count(*), min(at_us), 0 FROM losses" +
+  ` WHERE id > coalesce((SELECT after_id FROM sync_positions WHERE sink = ${SINK} AND flow = 'losses'), 0)` +
+  " UNION ALL SELECT class, sum(rows * (parked_us IS NULL)), sum(bytes * (parked_us IS NULL)), null," +
+  " sum(parked_us IS NOT NULL) FROM sync_batches" +
+  ` WHERE sink = ${SINK} GROUP BY class`;
+
+function alertsOf(ndjson: string): Omit<AlertRow, "isTold">[] {
+  return ndjson.split("\n").map((line) => JSON.parse(line) as Omit<AlertRow, "isTold">);
+}
