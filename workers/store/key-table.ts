@@ -60,9 +60,10 @@ export function openKeyRing(db: Connection, masters: MasterKeys): KeyRing {
 
 /** What a connection that only reads opens values with. @throws as `openKeyRing` */
 export function openReadingSeal(db: Connection, masters: MasterKeys | null): Seal | KeyRing {
-  if (masters !== null) return openKeyRing(db, masters);
-  checkKeys(storedKeys(db), null, db.name);
-  return NO_SEAL;
+  const keys = storedKeys(db);
+  checkKeys(keys, masters, db.name);
+  // A key may be configured before the first start with it: then nothing is sealed yet.
+  return masters === null || keys.length === 0 ? NO_SEAL : new KeyRing(masters, new KeyTable(db));
 }
 
 /**

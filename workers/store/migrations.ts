@@ -295,4 +295,24 @@ export const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (sink, class, id)
   ) WITHOUT ROWID;
   `,
+  // Blocks that could not be read, kept for a look at them.
+  `
+  CREATE TABLE corrupt_blocks (
+    place TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    stream_id INTEGER NOT NULL,
+    arrival_us INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    min_us INTEGER NOT NULL,
+    max_us INTEGER NOT NULL,
+    codec TEXT NOT NULL,
+    encoded_bytes INTEGER NOT NULL,
+    stored_bytes INTEGER NOT NULL,
+    data BLOB NOT NULL,
+    code TEXT NOT NULL,
+    message TEXT NOT NULL,
+    at_us INTEGER NOT NULL,
+    PRIMARY KEY (place, seq)
+  );
+  `,
 ];
