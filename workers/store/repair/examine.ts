@@ -258,8 +258,9 @@ class Examiner {
           " (SELECT max(max_us) FROM blocks WHERE stream_id = s.id) AS toUs FROM streams s WHERE name = ?",
       )
       .get(stream) as Row;
-    const add = (column: string, count: number): unknown =>
+    const add = (column: string, count: number): void => {
       this.#db.prepare(`UPDATE streams SET ${column} = ${column} + ? WHERE id = ?`).run(count, streamId);
+    };
     const lose = (kind: LossKind): void => {
       const { nowUs: atUs } = this.#options;
       // Their times are not known: somewhere within those of the stream, or before now.
@@ -267,23 +268,32 @@ class Examiner {
       const loss = { streamId, ...range, count: excess, bytes: 0, reason: "corrupt", kind, atUs } as const;
       recordLoss(prepareStatements(this.#db), loss);
     };
+    const loseOrAdd = (kind: LossKind, column: string): void => {
+      if (excess > 0) lose(kind);
+      else add(column, -excess);
+    };
     switch (counter) {
       case "accepted":
-        if (excess < 0) return void add("accepted", -excess);
-        add("held", excess);
-        return lose("events");
+        if (excess > 0) add("held", excess);
+        loseOrAdd("events", "accepted");
+        break;
       case "held":
-        return excess > 0 ? lose("events") : void add("held", -excess);
+        loseOrAdd("events", "held");
+        break;
       case "late":
-        return excess > 0 ? lose("late") : void add("late", -excess);
+        loseOrAdd("late", "late");
+        break;
       case "deadLettered":
-        return excess > 0 ? lose("dead-letters") : void add("dead_lettered", -excess);
+        loseOrAdd("dead-letters", "dead_lettered");
+        break;
       case "givenUp":
-        return void add("given_up", -excess);
+        add("given_up", -excess);
+        break;
       case "downsampled":
       case "expired":
       case "corrupt":
-        return void add(counter, -excess);
+        add(counter, -excess);
+        break;
       default:
         throw new MillraceError("E_BALANCE", `the books of ${stream} do not balance in ${counter}`);
     }
