@@ -106,17 +106,20 @@ export class PowerlessDisk {
         return;
       case 4: {
         const file: FileState = { durable: Buffer.alloc(0), pending: [] };
-        return this.#rename((names) => names.set(path, file));
+        this.#rename((names) => void names.set(path, file));
+        return;
       }
       case 5:
-        return this.#rename((names) => names.delete(path));
+        this.#rename((names) => void names.delete(path));
+        return;
       case 6: {
         const to = data.toString("utf8");
-        return this.#rename((names) => {
+        this.#rename((names) => {
           const file = names.get(path);
           names.delete(path);
           if (file !== undefined) names.set(to, file);
         });
+        return;
       }
       default:
         throw new Error(`the journal has a change of kind ${op}`);
