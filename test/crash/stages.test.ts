@@ -54,7 +54,12 @@ test(`${KILLS} times kill -9 while it starts, replays, checkpoints and reloads: 
       if (node.lines.length > 0 && isListening(node)) process.kill(node.pid, "SIGHUP");
     }
     await node.kill("SIGKILL");
-    const { findings } = await diagnose({ dir: node.dataDir, mode: "look", nowUs: Date.now() * 1000 });
+    const { findings } = await diagnose({
+      dir: node.dataDir,
+      masters: null,
+      mode: "look",
+      nowUs: Date.now() * 1000,
+    });
     assert.deepEqual(findings, [], `after kill ${kill}`);
     node.launch();
   }

@@ -1,29 +1,13 @@
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { databaseFile } from "../../workers/store/data-dir.ts";
 import { balanceOf, blockSeqs, flipBlockBit, flipFileBits, inDatabase } from "../support/damage.ts";
 import { startFieldNode } from "../support/field-node.ts";
-import { REPOSITORY_ROOT } from "../support/node-process.ts";
+import { millrace } from "../support/millrace.ts";
 import { Random } from "../support/random.ts";
 import { makeTempDir } from "../support/temp-dir.ts";
-
-interface Run {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-function millrace(...args: string[]): Promise<Run> {
-  const file = join(REPOSITORY_ROOT, "host/cli/bin.js");
-  return new Promise((resolve) => {
-    execFile(process.execPath, [file, ...args], (cause, stdout, stderr) =>
-      resolve({ code: cause === null ? 0 : Number(cause.code), stdout, stderr }),
-    );
-  });
-}
 
 test("check-says-fine: check --data and doctor look at the store too, and --repair puts it right", async (context) => {
   const { node, client } = await startFieldNode(null, context);

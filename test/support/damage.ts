@@ -3,6 +3,8 @@ import Database from "better-sqlite3";
 import { databaseFile } from "../../workers/store/data-dir.ts";
 import type { Random } from "./random.ts";
 
+const PAGE_BYTES = 8192;
+
 /** Changes something in the database of a data directory that no process uses. */
 export function inDatabase<T>(dir: string, work: (db: Database.Database) => T): T {
   const db = new Database(databaseFile(dir));
@@ -35,6 +37,14 @@ export function flipFileBits(file: string, random: Random, flips: number, fromBy
   for (const place of places) bytes[place] = bytes[place]! ^ (1 << random.integer(0, 7));
   writeFileSync(file, bytes);
   return places;
+}
+
+/** A page of the database, the first is 1, holds nothing that is one. */
+export function overwritePage(dir: string, page: number): void {
+  const file = databaseFile(dir);
+  const bytes = readFileSync(file);
+  bytes.fill(0xa5, (page - 1) * PAGE_BYTES, page * PAGE_BYTES);
+  writeFileSync(file, bytes);
 }
 
 /** What the store says became of a stream's events. */

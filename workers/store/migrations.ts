@@ -315,4 +315,15 @@ export const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (place, seq)
   );
   `,
+  // The wrapped keys once more, in another page: without them nothing that is sealed can be read.
+  `
+  CREATE TABLE seal_keys_spare (
+    id INTEGER PRIMARY KEY,
+    purpose TEXT NOT NULL,
+    master TEXT NOT NULL,
+    wrapped BLOB NOT NULL,
+    uses INTEGER NOT NULL
+  );
+  INSERT INTO seal_keys_spare SELECT id, purpose, master, wrapped, uses FROM seal_keys;
+  `,
 ];

@@ -5,7 +5,7 @@ import { BlockInspector } from "../block-inspector.ts";
 import { type DataDirLock, databaseFile, lockDataDir } from "../data-dir.ts";
 import { openForReading, openForWriting } from "../database.ts";
 import { explainFailure } from "../failure.ts";
-import { openReadingSeal, refuseWrongKeys } from "../key-table.ts";
+import { damagedKeys, mendKeys, openReadingSeal, refuseWrongKeys } from "../key-table.ts";
 import { MIGRATIONS } from "../migrations.ts";
 import { type Examination, examine, type Finding } from "./examine.ts";
 import { mendLog } from "./mend-log.ts";
@@ -79,6 +79,7 @@ async function look(options: DoctorOptions, file: string, inspector: BlockInspec
           const message = `it was written by an earlier release (schema ${version} of ${MIGRATIONS.length}); the next start or --repair brings it up to date, and then blocks and counts can be looked at`;
           findings.push(found("release", message));
         } else {
+          findings.push(...damagedKeys(db, options.masters).map(({ id }) => damagedKey(id, false)));
           const { findings: more, ...counts } = examine(db, {
             ...options,
             inspector,
@@ -129,11 +130,9 @@ async function repair(options: DoctorOptions, file: string, inspector: BlockInsp
   try {
     const db = openForWriting(dir);
     try {
-      const { findings: more, ...counts } = examine(db, {
-        ...options,
-        inspector,
-        seal: openReadingSeal(db, masters),
-      });
+      findings.push(...mendKeys(db, masters).map((id) => damagedKey(id, true)));
+      const seal = openReadingSeal(db, masters);
+      const { findings: more, ...counts } = examine(db, { ...options, inspector, seal });
       db.pragma("wal_checkpoint(TRUNCATE)");
       return { file, findings: [...findings, ...more], ...counts, salvage: salvaged };
     } finally {
@@ -196,6 +195,11 @@ function lockStopped(dir: string): DataDirLock {
 function newer(file: string, version: number): MillraceError {
   const message = `${file} was written by a later release (schema ${version}, this one knows ${MIGRATIONS.length}); look at it with that release`;
   return new MillraceError("E_STORE_NEWER", message);
+}
+
+function damagedKey(id: number, isRepaired: boolean): StoreFinding {
+  const message = `a row of the data key ${id} is damaged or lost; the key is kept twice and the other one is whole`;
+  return { check: "keys", message, isRepaired };
 }
 
 function found(check: "database" | "log" | "release", message: string): StoreFinding {

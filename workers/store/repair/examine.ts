@@ -15,6 +15,7 @@ import { prepareStatements } from "../statements.ts";
 /** Something that is not as it should be. */
 export interface Finding {
   readonly check:
+    | "keys"
     | "streams"
     | "blocks"
     | "late"

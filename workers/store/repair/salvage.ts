@@ -17,7 +17,7 @@ import { BlockInspector } from "../block-inspector.ts";
 import { databaseFile, lockDataDir } from "../data-dir.ts";
 import { type Connection, openForWriting } from "../database.ts";
 import { explainFailure } from "../failure.ts";
-import { openReadingSeal } from "../key-table.ts";
+import { mendKeys, openReadingSeal } from "../key-table.ts";
 import { examine, type Finding } from "./examine.ts";
 import { PageFile } from "./page-file.ts";
 import { finishSalvage, forgetMarker, syncDir, workshopOf } from "./salvage-place.ts";
@@ -74,6 +74,7 @@ export async function salvage({ dir, masters, nowUs }: SalvageOptions): Promise<
     let findings: readonly Finding[];
     let isSealed: boolean;
     try {
+      mendKeys(db, masters);
       const seal = sealOf(db, masters);
       isSealed = seal === null;
       ({ findings } = examine(db, { inspector, seal, mode: "repair", nowUs }));
