@@ -92,7 +92,7 @@ export class PowerlessDisk {
     }
   }
 
-  #take(op: number, path: string, offset: number, data: Buffer): void {
+  #take(op: number, path: string, offset: number, data: Buffer): unknown {
     this.changes++;
     switch (op) {
       case 1:

@@ -20,8 +20,9 @@ import { checkBalance } from "../../workers/store/ledger.ts";
 import { readLog } from "../../workers/store/log-reader.ts";
 import { examine } from "../../workers/store/repair/examine.ts";
 import { salvage } from "../../workers/store/repair/salvage.ts";
+import { damagedDefinitions } from "../../workers/store/repair/schema-pages.ts";
 import { Store } from "../../workers/store/store.ts";
-import { blockSeqs, flipFileBits, inDatabase } from "../support/damage.ts";
+import { blockSeqs, flipFileBits, inDatabase, overwritePage } from "../support/damage.ts";
 import { Random } from "../support/random.ts";
 import { realOperations } from "../support/real-blocks.ts";
 import { makeDeadLetter, makeResult, NOW_US } from "../support/store-fixtures.ts";
@@ -98,8 +99,9 @@ function verify(dir: string, original: Original): number {
   return inDatabase(dir, (db) => {
     assert.equal(db.pragma("integrity_check", { simple: true }), "ok");
     const rows = db.prepare("SELECT seq, data FROM blocks").all() as { seq: number; data: Buffer }[];
-    for (const { seq, data } of rows)
-      assert.equal(data.toString("base64"), original.blocks.get(seq), `block ${seq}`);
+    const known = new Set(original.blocks.values());
+    // A row's number has no checksum: a bit of it may be another one, and the block is what it was.
+    for (const { seq, data } of rows) assert.ok(known.delete(data.toString("base64")), `block ${seq}`);
     assert.deepEqual(checkBalance(db), []);
     return rows.length;
   });
@@ -160,7 +162,10 @@ test(`${ROUNDS} times random bits are flipped: the store opens, serves what is w
     const { store, wasSalvaged } = await openSomehow(dir);
     store.close();
     if (wasSalvaged) salvages++;
-    const isSound = inDatabase(dir, (db) => db.pragma("integrity_check", { simple: true }) === "ok");
+    const isSound = inDatabase(
+      dir,
+      (db) => db.pragma("integrity_check", { simple: true }) === "ok" && damagedDefinitions(db).length === 0,
+    );
     if (!isSound) await salvage({ dir, masters: null, nowUs: NOW_US });
     inDatabase(dir, (db) => {
       examine(db, { inspector, seal: NO_SEAL, mode: "repair", nowUs: NOW_US });
@@ -213,4 +218,39 @@ test("a salvage that is interrupted between the two names is brought to its end 
   Store.open(dir).close();
   assert.equal(verify(dir, original), original.blocks.size);
   assert.ok(readdirSync(dir).includes(kept));
+});
+
+test("a salvage goes on with ids where they were, and under the same incarnation; where that is lost, far beyond", async (context) => {
+  const original = fill(context, new Random(6));
+  const dir = makeTempDir(context);
+  copyTo(dir, original.file);
+  const state = () =>
+    inDatabase(dir, (db) => ({
+      incarnation: db.prepare("SELECT incarnation FROM sync_node").pluck().get(),
+      letters: db
+        .prepare("SELECT seq FROM sqlite_sequence WHERE name = 'dead_letters'")
+        .pluck()
+        .get() as number,
+    }));
+  // The newest rows were delivered and deleted: their ids were given all the same.
+  inDatabase(dir, (db) => {
+    db.exec("UPDATE sqlite_sequence SET seq = 70000 WHERE name = 'dead_letters'");
+    db.exec("UPDATE streams SET dead_lettered = 0");
+    db.exec("DELETE FROM dead_letters");
+    db.exec("UPDATE counters SET dead_letters = 0");
+  });
+  const before = state();
+  await salvage({ dir, masters: null, nowUs: NOW_US });
+  assert.deepEqual(state(), before);
+  const roots = inDatabase(dir, (db) =>
+    ["sqlite_sequence", "sync_node"].map(
+      (name) => db.prepare("SELECT rootpage FROM sqlite_master WHERE name = ?").pluck().get(name) as number,
+    ),
+  );
+  for (const page of roots) overwritePage(dir, page);
+  await salvage({ dir, masters: null, nowUs: NOW_US });
+  const after = state();
+  assert.ok(after.letters > 70_000);
+  assert.match(String(after.incarnation), /^[0-9a-f]{32}$/);
+  assert.notEqual(after.incarnation, before.incarnation, "its page is lost");
 });

@@ -3,7 +3,7 @@ import { MillraceError } from "../../errors.ts";
 import type { MasterKeys } from "../../seal/master-key.ts";
 import { BlockInspector } from "../block-inspector.ts";
 import { type DataDirLock, databaseFile, lockDataDir } from "../data-dir.ts";
-import { openForReading, openForWriting } from "../database.ts";
+import { type Connection, openForReading, openForWriting } from "../database.ts";
 import { explainFailure } from "../failure.ts";
 import { damagedKeys, mendKeys, openReadingSeal, refuseWrongKeys } from "../key-table.ts";
 import { MIGRATIONS } from "../migrations.ts";
@@ -12,6 +12,7 @@ import { mendLog } from "./mend-log.ts";
 import { PageFile } from "./page-file.ts";
 import { type Salvage, salvage } from "./salvage.ts";
 import { finishSalvage, isMarkedDamaged } from "./salvage-place.ts";
+import { damagedDefinitions } from "./schema-pages.ts";
 
 /** What a look at a store has shown. */
 export interface Diagnosis {
@@ -72,7 +73,7 @@ async function look(options: DoctorOptions, file: string, inspector: BlockInspec
     try {
       const db = openForReading(options.dir);
       try {
-        findings.push(...integrity(db.pragma(`integrity_check(${INTEGRITY_LINES})`) as IntegrityRow[]));
+        findings.push(...integrity(db));
         const version = db.pragma("user_version", { simple: true }) as number;
         if (version > MIGRATIONS.length) throw newer(file, version);
         if (version < MIGRATIONS.length) {
@@ -147,7 +148,7 @@ function isReadable(dir: string, findings: StoreFinding[]): boolean {
   try {
     const db = openForWriting(dir);
     try {
-      const problems = integrity(db.pragma(`integrity_check(${INTEGRITY_LINES})`) as IntegrityRow[]);
+      const problems = integrity(db);
       findings.push(...problems.map((problem) => ({ ...problem, isRepaired: true })));
       return problems.length === 0;
     } finally {
@@ -165,10 +166,15 @@ interface IntegrityRow {
   readonly integrity_check: string;
 }
 
-function integrity(rows: readonly IntegrityRow[]): StoreFinding[] {
-  return rows
+function integrity(db: Connection): StoreFinding[] {
+  const damaged = damagedDefinitions(db).map((name) =>
+    found("database", `the definition of ${name} is damaged`),
+  );
+  const rows = db.pragma(`integrity_check(${INTEGRITY_LINES})`) as IntegrityRow[];
+  const problems = rows
     .filter(({ integrity_check }) => integrity_check !== "ok")
     .map(({ integrity_check }) => found("database", integrity_check.replaceAll("\n", "; ")));
+  return [...damaged, ...problems];
 }
 
 /** Without touching it. */

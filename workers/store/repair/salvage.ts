@@ -22,6 +22,7 @@ import { examine, type Finding } from "./examine.ts";
 import { PageFile } from "./page-file.ts";
 import { finishSalvage, forgetMarker, syncDir, workshopOf } from "./salvage-place.ts";
 import { readSchema, type TableShape } from "./schema-pages.ts";
+import { continueSequences, SEQUENCES } from "./sequences.ts";
 import { TreeReader, type TreeRow } from "./tree.ts";
 
 /** What was made of a database that SQLite cannot read. */
@@ -54,6 +55,8 @@ const SUFFIXES = ["-wal", "-shm", ""] as const;
 const MOST_UNREADABLE = 0.25;
 const ROWS_PER_TRANSACTION = 5_000;
 const KEYS = "seal_keys";
+/** Where the old one is lost: a hub then takes what comes for that of another data directory. */
+const NEW_INCARNATION = "INSERT OR IGNORE INTO sync_node VALUES (1, lower(hex(randomblob(16))), 0)";
 
 /**
  * Makes a new database of what can be read of a damaged one, page by page, without SQLite: rows of every table whose pages
@@ -113,8 +116,9 @@ function copyRows(file: string, workshop: string): Omit<Salvage, "findings" | "k
     try {
       db.pragma("synchronous = OFF");
       db.pragma("foreign_keys = OFF");
-      const counts = db.prepare("DELETE FROM counters");
-      counts.run();
+      // What an empty database begins with: rows that were found count.
+      for (const name of shapes.keys()) if (name !== SEQUENCES) db.exec(`DELETE FROM "${name}"`);
+      const sequences: TreeRow[] = [];
       const owners = [...trees.owners(roots)].sort(([a], [b]) => a - b);
       const hasKeys = owners.some(([page, table]) => table === KEYS && [...trees.rows(page)].length > 0);
       const inserts = new Map([...shapes].map(([name, shape]) => [name, new Insert(db, shape, hasKeys)]));
@@ -124,12 +128,18 @@ function copyRows(file: string, workshop: string): Omit<Salvage, "findings" | "k
         const insert = inserts.get(table);
         if (insert === undefined) continue;
         for (const row of trees.rows(page)) {
+          if (table === SEQUENCES) {
+            sequences.push(row);
+            continue;
+          }
           if (insert.run(row)) rows[table] = (rows[table] ?? 0) + 1;
           else trees.damagedRows++;
           if (++open % ROWS_PER_TRANSACTION === 0) db.exec("COMMIT; BEGIN");
         }
       }
       db.exec("COMMIT");
+      continueSequences(db, sequences);
+      if (shapes.has("sync_node")) db.exec(NEW_INCARNATION);
     } finally {
       db.close();
     }

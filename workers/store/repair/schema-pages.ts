@@ -1,6 +1,7 @@
 import Database from "better-sqlite3";
 import { MIGRATIONS } from "../migrations.ts";
 import type { PageFile } from "./page-file.ts";
+import { SEQUENCES } from "./sequences.ts";
 import type { TreeReader } from "./tree.ts";
 
 /** How the rows of a table are stored. */
@@ -45,6 +46,24 @@ export function readSchema(pages: PageFile, trees: TreeReader): FoundSchema {
   return { version, roots, shapes };
 }
 
+/** Tables and indexes that are not as this release makes them: a flipped bit in a name, which SQLite's own check does not find. */
+export function damagedDefinitions(db: Database.Database): string[] {
+  const version = db.pragma("user_version", { simple: true }) as number;
+  const definitions = (of: Database.Database) =>
+    of.prepare("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").all() as {
+      name: string;
+      sql: string;
+    }[];
+  const usual = new Database(":memory:");
+  try {
+    for (const migration of MIGRATIONS.slice(0, version)) usual.exec(migration);
+    const found = new Map(definitions(db).map(({ name, sql }) => [name, sql]));
+    return definitions(usual).flatMap(({ name, sql }) => (found.get(name) === sql ? [] : [name]));
+  } finally {
+    usual.close();
+  }
+}
+
 function usualSchema(version: number): {
   readonly roots: ReadonlyMap<string, number>;
   readonly shapes: ReadonlyMap<string, TableShape>;
@@ -56,7 +75,7 @@ function usualSchema(version: number): {
     const tables = db
       .prepare("SELECT name, rootpage AS root, sql FROM sqlite_master WHERE type = 'table'")
       .all() as { name: string; root: number; sql: string }[];
-    const own = tables.filter(({ name }) => !name.startsWith("sqlite_"));
+    const own = tables.filter(({ name }) => name === SEQUENCES || !name.startsWith("sqlite_"));
     return {
       roots: new Map(own.map(({ name, root }) => [name, root])),
       shapes: new Map(own.map(({ name, sql }) => [name, shapeOf(db, name, sql)])),
