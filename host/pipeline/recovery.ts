@@ -3,6 +3,7 @@ import type { ApplyEntry, LogEntry } from "../../workers/messages.ts";
 import type { StorageClient } from "../store/storage-client.ts";
 import type { ApplyLoop, CommittedEntry } from "./apply-loop.ts";
 import type { Lane } from "./lane.ts";
+import { replayBlock } from "./replay-block.ts";
 import { restoreCheckpoint } from "./restore-checkpoint.ts";
 import type { RunningStream, StreamRegistry } from "./stream-registry.ts";
 import type { WindowWorker } from "./window-worker.ts";
@@ -38,6 +39,12 @@ export async function recover(parts: RecoveryParts): Promise<{ lastSeq: number; 
   }
   for (const stream of registry.streams()) await parts.configure(stream);
   const checkpoint = opened.checkpoint;
+  for (const seq of opened.damagedCheckpoints) {
+    log.error(
+      { seq, instead: checkpoint?.seq ?? null },
+      "a checkpoint is damaged; windows are recovered from its spare and the log after that",
+    );
+  }
   if (checkpoint !== null) {
     const restoringMs = performance.now();
     const changed = await restoreCheckpoint(storage, windows, checkpoint);
@@ -96,7 +103,9 @@ async function prepare(parts: RecoveryParts, entry: LogEntry, index: number): Pr
   const { inForce } = stream;
   const lane = parts.lanes[index % parts.lanes.length]!;
   const { seq, arrivalUs } = entry;
-  const { partials, maxEventUs, sources } = await lane.replay(stream, entry.block, arrivalUs);
+  const replayed = await replayBlock({ ...parts, lane }, stream, entry);
+  if (replayed === null) return null;
+  const { partials, maxEventUs, sources } = replayed;
   const head = { kind: "block", seq, stream: entry.stream, arrivalUs } as const;
   const applied: ApplyEntry = { ...head, partials, maxEventUs, sources };
   return { entry: applied, block: entry.block, arrivalUs, inForce };

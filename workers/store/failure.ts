@@ -23,7 +23,20 @@ export function isDiskFull(cause: unknown): boolean {
   return DISK_FULL.test(codeOf(cause));
 }
 
+/** A process before this one found the database damaged. */
+export function foundDamaged(path: string): MillraceError {
+  const message = `${path} was found to be damaged; the next start saves what can be read of it`;
+  return new MillraceError("E_STORE_UNREADABLE", message);
+}
+
+/** Whether SQLite or a row of ours says that the database's content is damaged, and not just out of reach. */
+export function tellsOfDamage(cause: unknown): boolean {
+  return /^SQLITE_(CORRUPT|NOTADB)/.test(codeOf(cause));
+}
+
 function codeOf(cause: unknown): string {
+  // Text of ours in a row is none any more.
+  if (cause instanceof SyntaxError) return "SQLITE_CORRUPT";
   return cause instanceof Error && "code" in cause ? String(cause.code) : "";
 }
 
@@ -47,8 +60,8 @@ function classify(code: string, path: string, detail: string): readonly [string,
   if (/^(SQLITE_(NOTADB|CORRUPT|IOERR|ERROR)|EIO)/.test(code)) {
     return [
       "E_STORE_UNREADABLE",
-      `${path} cannot be read (${detail}); restore a backup, or move the file and those beside it ` +
-        "(-wal, -shm) away to start empty",
+      `${path} cannot be read (${detail}); \`millrace start\` saves what can be read of it, ` +
+        "`millrace doctor --repair` does so without starting",
     ];
   }
   return ["E_STORE", `the store ${path} failed: ${detail}`];

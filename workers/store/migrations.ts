@@ -295,4 +295,35 @@ export const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (sink, class, id)
   ) WITHOUT ROWID;
   `,
+  // Blocks that could not be read, kept for a look at them.
+  `
+  CREATE TABLE corrupt_blocks (
+    place TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    stream_id INTEGER NOT NULL,
+    arrival_us INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    min_us INTEGER NOT NULL,
+    max_us INTEGER NOT NULL,
+    codec TEXT NOT NULL,
+    encoded_bytes INTEGER NOT NULL,
+    stored_bytes INTEGER NOT NULL,
+    data BLOB NOT NULL,
+    code TEXT NOT NULL,
+    message TEXT NOT NULL,
+    at_us INTEGER NOT NULL,
+    PRIMARY KEY (place, seq)
+  );
+  `,
+  // The wrapped keys once more, in another page: without them nothing that is sealed can be read.
+  `
+  CREATE TABLE seal_keys_spare (
+    id INTEGER PRIMARY KEY,
+    purpose TEXT NOT NULL,
+    master TEXT NOT NULL,
+    wrapped BLOB NOT NULL,
+    uses INTEGER NOT NULL
+  );
+  INSERT INTO seal_keys_spare SELECT id, purpose, master, wrapped, uses FROM seal_keys;
+  `,
 ];
