@@ -19,8 +19,6 @@ import type { Statements } from "./statements.ts";
 import type { StreamTable } from "./stream-table.ts";
 import type { Writer } from "./writer.ts";
 
-/** Free pages given back to the disk in one transaction. */
-const PAGES_AT_ONCE = 64;
 /** Commits may write so much before the use is measured again, or half of the room where that is less. */
 const UNMEASURED_BYTES = 1024 * 1024;
 const UNMEASURED_SHARE = 1 / 100;
@@ -179,7 +177,7 @@ export class BufferKeeper {
       return true;
     if (this.#expire(nowUs)) return true;
     if (level === "give-up" && this.#giveUp(nowUs)) return true;
-    return this.#space.shrink(use, PAGES_AT_ONCE);
+    return this.#space.shrink(use);
   }
 
   #measure(nowUs: number): BufferUse {
@@ -235,6 +233,7 @@ export class BufferKeeper {
       if (room >= 0) {
         if (isForSenders) this.#isFull = false;
         this.#unmeasuredBytes = Math.min(UNMEASURED_BYTES, this.#space.capBytes * UNMEASURED_SHARE, room / 2);
+        this.#keepFilesSmall(use, bytes);
         return true;
       }
       if (!this.#freeSome(nowUs)) break;
@@ -242,6 +241,18 @@ export class BufferKeeper {
     this.#unmeasuredBytes = 0;
     if (isForSenders) this.#isFull = true;
     return false;
+  }
+
+  /** There is room in the file, but the files could be larger than the cap while it is used: the log is emptied first. */
+  #keepFilesSmall(before: BufferUse, bytes: number): void {
+    let use = before;
+    while (this.#space.excess(use, bytes) > 0) {
+      this.#unmeasuredBytes = 0;
+      if (use.walBytes === 0 || !this.#space.emptyLog()) {
+        if (use.walBytes > 0 || !this.#space.shrink(use)) return;
+      }
+      use = this.#space.measure();
+    }
   }
 
   #freeSome(nowUs: number): boolean {
@@ -326,7 +337,7 @@ export class BufferKeeper {
         if (!this.#freeSome(nowUs)) break;
         this.#space.emptyLog();
       }
-      for (let use = this.#space.measure(); this.#space.shrink(use, PAGES_AT_ONCE); ) {
+      for (let use = this.#space.measure(); this.#space.shrink(use); ) {
         this.#space.emptyLog();
         use = this.#space.measure();
       }

@@ -38,6 +38,8 @@ export interface BufferUse {
   readonly walBytes: number;
   /** Kept so that deleting works on a full disk. */
   readonly reserveBytes: number;
+  /** The reserve and the log's index. */
+  readonly fixedBytes: number;
   /** Of its file system, for this user. */
   readonly diskFreeBytes: number;
 }
