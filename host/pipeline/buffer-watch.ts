@@ -151,7 +151,8 @@ export class BufferWatch {
         isFull ? "events find no room and are refused" : "events find room again",
       );
     this.#isFull = isFull;
-    this.#tellOfLosses(report.losses);
+    this.#parts.engine.forgetBlocks(report.removed);
+    this.#tellOfLosses(report.lastLoss);
     const imbalanced = report.ledgers.filter((ledger) => imbalanceOf(ledger) !== 0);
     if (imbalanced.length > 0 && !this.#isOutOfBalance)
       log.error({ ledgers: imbalanced }, "the ledger does not balance; run millrace doctor");

@@ -402,6 +402,13 @@ class Pipeline implements Engine {
     return this.#registry.alerts.subscribe(listener);
   }
 
+  forgetBlocks(removed: Parameters<Engine["forgetBlocks"]>[0]): void {
+    for (const { stream, ...counts } of removed) {
+      const known = this.#registry.stream(stream);
+      if (known !== undefined) known.removed = counts;
+    }
+  }
+
   checkpoint(): Promise<void> {
     return this.#checkpoint();
   }

@@ -3,15 +3,18 @@ import { statSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
+import Database from "better-sqlite3";
 import { HttpClient } from "../support/http-client.ts";
 import { audit } from "../support/ledger-audit.ts";
-import { spawnNode } from "../support/node-process.ts";
+import { type NodeProcess, spawnNode } from "../support/node-process.ts";
 import { Random } from "../support/random.ts";
 
 const MIB = 1024 * 1024;
 const CAP_BYTES = 16 * MIB;
 const LOOK_MS = 5;
 const CLIENTS = 8;
+const PATIENCE_MS = 30_000;
 /** Random texts of an event, and about what it takes in the store. */
 const NOTES = 6;
 const EVENT_BYTES = 70;
@@ -42,6 +45,7 @@ for (const events of [200, 8_000]) {
     const acknowledged = await flood(client, random, events).finally(() => clearInterval(look));
     context.diagnostic(`at most ${most.map((bytes) => (bytes / MIB).toFixed(2)).join(" + ")} MiB`);
     assert.ok(sum(most) <= CAP_BYTES, `${sum(most)} bytes on disk`);
+    await untilShown(node, client);
     await node.stop();
     const { imbalances, ledgers, integrity } = audit(node.dataDir);
     assert.deepEqual(imbalances, []);
@@ -74,6 +78,38 @@ async function flood(client: HttpClient, random: Random, events: number): Promis
     }),
   );
   return acknowledged;
+}
+
+/** Streams are shown with the blocks that are there, not with those that were. */
+async function untilShown(node: NodeProcess, client: HttpClient): Promise<void> {
+  const db = new Database(join(node.dataDir, "millrace.db"), { readonly: true });
+  const count = db.prepare(
+    "SELECT name AS stream, count(*) AS blocks, sum(stored_bytes) AS storedBytes FROM blocks b" +
+      " JOIN streams s ON s.id = b.stream_id GROUP BY s.id ORDER BY name",
+  );
+  try {
+    const endMs = performance.now() + PATIENCE_MS;
+    for (;;) {
+      const { text } = await client.request("GET", "/v1/streams");
+      const { streams } = JSON.parse(text) as {
+        streams: Record<"stream" | "blocks" | "storedBytes", unknown>[];
+      };
+      const shown = streams
+        .map(({ stream, blocks, storedBytes }) => ({ stream, blocks, storedBytes }))
+        .sort((a, b) => (String(a.stream) < String(b.stream) ? -1 : 1));
+      if (
+        isDeepStrictEqual(
+          shown,
+          count.all().map((row) => ({ ...(row as object) })),
+        )
+      )
+        return;
+      assert.ok(performance.now() < endMs, `${JSON.stringify([shown, count.all()])}`);
+      await sleep(100);
+    }
+  } finally {
+    db.close();
+  }
 }
 
 function sizeOf(file: string): number {

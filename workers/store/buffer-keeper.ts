@@ -14,6 +14,7 @@ import { Downsampling } from "./downsampling.ts";
 import { type Age, Eviction } from "./eviction.ts";
 import { isDiskFull } from "./failure.ts";
 import { readLedgers } from "./ledger.ts";
+import { LedgerTrim } from "./ledger-trim.ts";
 import { type DiskProbe, Space } from "./space.ts";
 import type { Statements } from "./statements.ts";
 import type { StreamTable } from "./stream-table.ts";
@@ -68,6 +69,7 @@ export class BufferKeeper {
   readonly #space: Space;
   readonly #eviction: Eviction;
   readonly #alert: BufferAlert;
+  readonly #trim: LedgerTrim;
   /** null until the configuration is known: no cap holds before. */
   #settings: BufferSettings | null = null;
   #level: BufferLevel = "normal";
@@ -89,8 +91,9 @@ export class BufferKeeper {
     this.#streams = streams;
     this.#writer = writer;
     this.#space = new Space(db, dir, probe);
-    this.#eviction = new Eviction(db, sql, (count) => writer.forgetDeadLetters(count));
+    this.#eviction = new Eviction(db, sql, streams, (count) => writer.forgetDeadLetters(count));
     this.#alert = new BufferAlert(db, writer.alerts);
+    this.#trim = new LedgerTrim(db);
     this.downsampling = new Downsampling(db, sql, streams);
   }
 
@@ -136,6 +139,7 @@ export class BufferKeeper {
     let hasMore = false;
     try {
       this.#space.keepReserve(use);
+      this.#trim.run();
       hasMore = true;
       while (performance.now() < endMs && hasMore) {
         hasMore = this.#workOff(use, nowUs);
@@ -151,13 +155,16 @@ export class BufferKeeper {
       reaches(this.#level, "downsample") && this.downsampling.hasCandidates(this.#floor());
     const levels = this.#levels;
     this.#levels = [];
+    const { rows: losses, lastId: lastLoss } = this.#trim.look();
     return {
       ...use,
       level: this.#level,
       levels,
       isFull: this.#isFull,
       ledgers: readLedgers(this.#db),
-      losses: (this.#sql.lastLoss.get() as { id: number }).id,
+      removed: this.#streams.removed(),
+      losses,
+      lastLoss,
       hasMore,
       wantsDownsampling,
       wantsCheckpoint: this.#wantsCheckpoint(wantsDownsampling),

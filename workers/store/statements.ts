@@ -115,13 +115,13 @@ const SQL = {
     " WHERE stream_id = ? AND seq <= ? AND stored_bytes < ? AND state IN ('pending', 'synced') ORDER BY seq",
   readBlock: `SELECT ${BLOCK_COLUMNS} FROM blocks WHERE seq = ?`,
   describeBlock:
-    "SELECT stream_id AS streamId, arrival_us AS arrivalUs, count, state, resolution_us AS resolutionUs FROM blocks WHERE seq = ?",
+    "SELECT stream_id AS streamId, arrival_us AS arrivalUs, count, stored_bytes AS bytes, state, resolution_us AS resolutionUs" +
+    " FROM blocks WHERE seq = ?",
   markMerged: "UPDATE blocks SET state = ?, resolution_us = ? WHERE seq = ?",
   deleteBlock: "DELETE FROM blocks WHERE seq = ?",
   heldBack:
     "SELECT 1 FROM blocks WHERE state = 'pending' AND resolution_us = 0 AND stream_id = ? AND seq > ? LIMIT 1",
   newestArrival: "SELECT arrival_us AS arrivalUs FROM blocks ORDER BY seq DESC LIMIT 1",
-  lastLoss: "SELECT coalesce(max(id), 0) AS id FROM losses",
   markDownsampled: "UPDATE blocks SET resolution_us = ? WHERE seq = ?",
   newestCheckpoint: "SELECT coalesce(max(seq), 0) AS seq FROM checkpoints",
 } as const;
