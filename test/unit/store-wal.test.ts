@@ -93,6 +93,17 @@ test(`a flipped bit anywhere in the write-ahead log takes no transaction away ($
   assert.ok(exact > ROUNDS / 3);
 });
 
+test("every single bit of the log's head is put right as it was", (context) => {
+  const written = write(context);
+  for (let bit = 0; bit < 32 * 8; bit++) {
+    const wal = Buffer.from(written.wal);
+    wal[bit >> 3] = wal[bit >> 3]! ^ (1 << (bit & 7));
+    const report = mendWal(wal, PAGE_BYTES);
+    assert.equal(report?.mended.length, 1, `bit ${bit}`);
+    assert.ok(wal.equals(written.wal), `bit ${bit}`);
+  }
+});
+
 test("a frame of which more is damaged costs its page, and not the transactions behind it", (context) => {
   const written = write(context);
   const frames = Math.floor((written.wal.length - 32) / FRAME_BYTES);

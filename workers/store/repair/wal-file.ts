@@ -79,6 +79,10 @@ function readHead(view: DataView): Head | null {
   };
 }
 
+/**
+ * The sum is weak: where the uppermost bit of one of its words is flipped, other bits of the head would make it right as
+ * well. The first frame, whose sum goes on from that of the head, tells which it was.
+ */
 function correctHead(view: DataView, mended: string[]): Head | null {
   for (let bit = 0; bit < HEADER_BYTES * 8; bit++) {
     const place = bit >> 3;
@@ -86,13 +90,18 @@ function correctHead(view: DataView, mended: string[]): Head | null {
     view.setUint8(place, byte ^ (1 << (bit & 7)));
     const head = readHead(view);
     // A flipped bit in the sum might as well be one in the salt: the first frame has the salts too.
-    if (head !== null && isEqual(head.salts, saltsOfFirst(view))) {
+    if (head !== null && isEqual(head.salts, saltsOfFirst(view)) && isFirstSound(view, head)) {
       mended.push("a flipped bit in the head of the write-ahead log was put right");
       return head;
     }
     view.setUint8(place, byte);
   }
   return null;
+}
+
+function isFirstSound(view: DataView, { pageBytes, sum: before, isLittle }: Head): boolean {
+  if (HEADER_BYTES + FRAME_HEADER_BYTES + pageBytes > view.byteLength) return false;
+  return isEqual(frameSum(view, HEADER_BYTES, pageBytes, before, isLittle), storedSum(view, HEADER_BYTES));
 }
 
 function saltsOfFirst(view: DataView): Sum {
