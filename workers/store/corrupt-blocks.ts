@@ -7,6 +7,7 @@ import { type BlockRow, storedBlock } from "./block-row.ts";
 import type { Connection } from "./database.ts";
 import { recordLoss } from "./ledger.ts";
 import type { Statements } from "./statements.ts";
+import type { StreamTable } from "./stream-table.ts";
 
 /** Where a block stood: in the log, under its seq, or in the late side output, under the seq that its events came with. */
 export type BlockPlace = "log" | "late";
@@ -30,8 +31,8 @@ const KEPT_ROWS = 10_000;
 
 const BLOCK = "count, min_us, max_us, codec, encoded_bytes, data";
 const SOURCES = {
-  log: `SELECT seq AS id, seq, '' AS reason, resolution_us AS resolutionUs, b.stream_id AS streamId, s.name AS stream, arrival_us AS arrivalUs, ${BLOCK} FROM blocks b LEFT JOIN streams s ON s.id = b.stream_id WHERE seq = ?`,
-  late: `SELECT l.id, source_seq AS seq, reason, 0 AS resolutionUs, l.stream_id AS streamId, s.name AS stream, at_us AS arrivalUs, count, coalesce(min_us, at_us) AS min_us, coalesce(max_us, at_us) AS max_us, codec, encoded_bytes, data FROM late l LEFT JOIN streams s ON s.id = l.stream_id WHERE source_seq = ?`,
+  log: `SELECT seq AS id, seq, '' AS reason, resolution_us AS resolutionUs, b.stream_id AS streamId, s.name AS stream, arrival_us AS arrivalUs, stored_bytes AS storedBytes, ${BLOCK} FROM blocks b LEFT JOIN streams s ON s.id = b.stream_id WHERE seq = ?`,
+  late: `SELECT l.id, source_seq AS seq, reason, 0 AS resolutionUs, l.stream_id AS streamId, s.name AS stream, at_us AS arrivalUs, 0 AS storedBytes, count, coalesce(min_us, at_us) AS min_us, coalesce(max_us, at_us) AS max_us, codec, encoded_bytes, data FROM late l LEFT JOIN streams s ON s.id = l.stream_id WHERE source_seq = ?`,
 } as const;
 const DELETE = { log: "DELETE FROM blocks WHERE seq = ?", late: "DELETE FROM late WHERE id = ?" } as const;
 
@@ -55,6 +56,7 @@ interface SourceRow extends BlockRow {
   readonly streamId: number;
   readonly stream: string | null;
   readonly arrivalUs: number;
+  readonly storedBytes: number;
 }
 
 /**
@@ -64,9 +66,12 @@ interface SourceRow extends BlockRow {
 export class CorruptBlocks {
   readonly #db: Connection;
   readonly #sql: Statements;
+  /** Hears what became of the blocks of the log; null: nobody shows them. */
+  readonly #streams: StreamTable | null;
 
-  constructor(db: Connection, sql: Statements) {
+  constructor(db: Connection, sql: Statements, streams: StreamTable | null = null) {
     this.#db = db;
+    this.#streams = streams;
     this.#sql = sql;
   }
 
@@ -88,6 +93,8 @@ export class CorruptBlocks {
         this.#bound();
       })
       .immediate();
+    if (place === "log")
+      for (const { row } of found) this.#streams?.countRemoved(row.streamId, 1, row.storedBytes);
     return found.map(({ seq, stream, row, fault }) => ({ place, seq, stream, count: row.count, ...fault }));
   }
 

@@ -68,7 +68,7 @@ export class Store {
     const lastSegment = checkpoints.lastSegment();
     checkpoints.sweepAll();
     const checkpoint = checkpoints.read();
-    this.corruptBlocks = new CorruptBlocks(db, this.sql);
+    this.corruptBlocks = new CorruptBlocks(db, this.sql, streams);
     this.buffer = new BufferKeeper({ db, sql: this.sql, dir, streams, writer: this.writer });
     this.sync = new SyncStore(db, streams, this.writer.outbox);
     this.recovered = {
