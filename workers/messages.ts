@@ -260,7 +260,12 @@ export type CommitOperation =
   | { readonly kind: "config"; readonly body: string; readonly tables?: ConfigTables }
   | { readonly kind: "results"; readonly rows: readonly ResultRow[] }
   /** The same, as `result-rows.ts` packs them. */
-  | { readonly kind: "packed-results"; readonly text: string }
+  | {
+      readonly kind: "packed-results";
+      readonly text: string;
+      /** Left as they are: rows that are stored under the same revision. */
+      readonly onlyNew?: true;
+    }
   | {
       readonly kind: "late";
       readonly stream: string;

@@ -1,7 +1,9 @@
 import type { Logger } from "pino";
 import type { ApplyEntry, LogEntry } from "../../workers/messages.ts";
+import { formatTime } from "../../workers/time-format.ts";
 import type { StorageClient } from "../store/storage-client.ts";
 import type { ApplyLoop, CommittedEntry } from "./apply-loop.ts";
+import { closedBefore } from "./closed-before.ts";
 import type { Lane } from "./lane.ts";
 import { replayBlock } from "./replay-block.ts";
 import { restoreCheckpoint } from "./restore-checkpoint.ts";
@@ -25,7 +27,8 @@ export interface RecoveryParts {
 
 /**
  * Recovery: load the last checkpoint, then replay the log after it through the same code as live events.
- * Results that were already stored are written again under the same revision, so nothing counts twice.
+ * Results that were already stored are written again under the same revision, so nothing counts twice. Without a checkpoint
+ * that can be used all blocks that are held are replayed; some may be merged, and some gone, so what is stored stays.
  */
 export async function recover(parts: RecoveryParts): Promise<{ lastSeq: number; checkpointSeq: number }> {
   const { storage, registry, windows, apply, log } = parts;
@@ -55,9 +58,24 @@ export async function recover(parts: RecoveryParts): Promise<{ lastSeq: number; 
     }
     apply.startFrom(checkpoint.seq);
   }
+  const { rebuild } = opened;
+  if (rebuild !== null) {
+    const closed = closedBefore(registry.streams(), rebuild);
+    await windows.closeBefore(closed);
+    for (const { queryId, sinceUs } of closed) {
+      const query = registry.queryById(queryId)?.config.name;
+      const since = formatTime(sinceUs);
+      log.warn(
+        { query, since },
+        "windows that begin before this stay as they were given: events of theirs are gone",
+      );
+    }
+  }
+  apply.isRebuilding = rebuild !== null;
   const checkpointSeq = checkpoint?.seq ?? 0;
   const startedMs = performance.now();
   const events = await replayLog(parts, checkpointSeq);
+  apply.isRebuilding = false;
   apply.remember(await windows.describe());
   const seconds = (performance.now() - startedMs) / 1_000;
   if (events > 0) {

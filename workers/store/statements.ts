@@ -77,6 +77,8 @@ const SQL = {
     "INSERT INTO losses (stream_id, from_us, to_us, count, bytes, reason, at_us, kind, subject)" +
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
 
+  hasResult:
+    "SELECT 1 FROM results WHERE query = ? AND start_us = ? AND key = ? AND end_us = ? AND revision = ?",
   upsertResult: upsertResults(1),
   upsertResults: upsertResults(RESULTS_PER_INSERT),
   querySpans: "SELECT query, longest_us AS longestUs FROM query_spans",

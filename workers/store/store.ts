@@ -10,6 +10,7 @@ import { explainFailure, foundDamaged } from "./failure.ts";
 import { openKeyRing, refuseWrongKeys } from "./key-table.ts";
 import { readConfigs } from "./log-reader.ts";
 import { PlainData } from "./plain-data.ts";
+import { type Rebuild, readRebuild } from "./rebuild.ts";
 import { mendLog } from "./repair/mend-log.ts";
 import { finishSalvage, isMarkedDamaged } from "./repair/salvage-place.ts";
 import { prepareStatements, type Statements } from "./statements.ts";
@@ -25,6 +26,8 @@ export interface Recovered {
   readonly lastSegment: number;
   /** Seqs of checkpoints that were damaged; they are gone. */
   readonly damagedCheckpoints: readonly number[];
+  /** Where there is no checkpoint that can be used. */
+  readonly rebuild: Rebuild | null;
   /** What was put right in the write-ahead log, in words. */
   readonly mendedLog: readonly string[];
   readonly streams: readonly StoredStream[];
@@ -76,6 +79,7 @@ export class Store {
       checkpoint,
       lastSegment,
       damagedCheckpoints: checkpoints.damagedSeqs,
+      rebuild: checkpoint === null ? readRebuild(db) : null,
       mendedLog,
       configs: readConfigs(this.sql, checkpoint?.seq ?? 0),
       streams: streams.describe(),

@@ -1,7 +1,7 @@
 import type { CommitOperation, CommitOutcome, DeadLetter, ResultRow, StoredBlock } from "../messages.ts";
 import { unpackResults } from "../result-rows.ts";
 import { configPlace, deadLetterPlace, latePlace } from "../seal/places.ts";
-import { sealResult, sortByName } from "../seal/result-seal.ts";
+import { resultKeyName, sealResult, sortByName } from "../seal/result-seal.ts";
 import { AlertStore } from "./alert-store.ts";
 import { insertBlock } from "./block-row.ts";
 import { CheckpointStore } from "./checkpoint-store.ts";
@@ -141,6 +141,7 @@ export class Writer {
         this.outbox.addResults(operation.rows, nowUs);
         return this.#writeResults(operation.rows);
       case "packed-results":
+        if (operation.onlyNew) return this.#writeNewResults(unpackResults(operation.text), nowUs);
         this.outbox.addPacked(operation.text, nowUs);
         return this.#writeResults(unpackResults(operation.text));
       case "late": {
@@ -253,6 +254,16 @@ export class Writer {
       this.#sql.upsertResult.run(values);
     }
     return { kind: "committed", seq: this.lastSeq };
+  }
+
+  #writeNewResults(all: readonly ResultRow[], nowUs: number): CommitOutcome {
+    const { seal, hasResult } = this.#sql;
+    const rows = all.filter(
+      ({ query, startUs, endUs, key, revision }) =>
+        hasResult.get(query, startUs, resultKeyName(seal, query, key), endUs, revision) === undefined,
+    );
+    if (rows.length > 0) this.outbox.addResults(rows, nowUs);
+    return this.#writeResults(rows);
   }
 
   #pushResult(values: unknown[], row: ResultRow): void {
