@@ -207,10 +207,11 @@ export class ApplyLoop {
     const stream = this.#registry.stream(late.stream);
     const lane = this.#lanes.reduce((least, next) => (next.busy < least.busy ? next : least));
     if (source?.block == null || stream === undefined) return [];
-    const block = await lane.extractLate(stream, source.block, late.groups, formerOf(stream, source, late));
-    if (block === null) return [];
+    const found = await lane.extractLate(stream, source.block, late.groups, formerOf(stream, source, late));
+    if (found === null) return [];
+    const { block, rows } = found;
     const atUs = source.arrivalUs;
-    const operation = { kind: "late", stream: late.stream, sourceSeq: late.seq, block, atUs } as const;
+    const operation = { kind: "late", stream: late.stream, sourceSeq: late.seq, block, rows, atUs } as const;
     const written = this.#commits.push(operation, block.data.length).then((outcome) => {
       if (outcome.kind === "committed") stream.counts.late += block.count;
     });

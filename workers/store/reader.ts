@@ -411,6 +411,15 @@ export class Reader {
     this.#db.close();
   }
 
+  /** Which rows of a block are in the late side output: a set each time some were set aside (`late-rows.ts`). */
+  lateRows(sourceSeq: number): Uint8Array[] {
+    return this.#prepare(
+      "SELECT source_rows AS rows FROM late WHERE source_seq = ? AND reason = 'late' AND source_rows IS NOT NULL",
+    )
+      .all(sourceSeq)
+      .map((row) => (row as { rows: Uint8Array }).rows);
+  }
+
   #lateBlocks(condition: string, parameters: Readonly<Record<string, unknown>>): LateBlock[] {
     type Row = BlockRow & Omit<LateBlock, "block"> & { streamId: number };
     const rows = this.#prepare(

@@ -86,8 +86,9 @@ const SQL = {
     "INSERT INTO query_spans (query, longest_us) VALUES (?, ?) ON CONFLICT DO UPDATE SET longest_us = max(longest_us, excluded.longest_us)",
 
   insertLate:
-    "INSERT INTO late (source_seq, reason, stream_id, at_us, count, min_us, max_us, codec, encoded_bytes, data)" +
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+    "INSERT INTO late (source_seq, reason, stream_id, at_us, count, min_us, max_us, codec, encoded_bytes, data, source_rows)" +
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+  lateRows: "SELECT source_rows AS rows FROM late WHERE source_seq = ? AND reason = ?",
   markApplied: "UPDATE late SET applied_us = ? WHERE id = ? AND applied_us IS NULL",
 
   // A replay starts at the oldest checkpoint kept at the earliest, so older marks are never read again.

@@ -6,6 +6,7 @@ import { AlertStore } from "./alert-store.ts";
 import { insertBlock } from "./block-row.ts";
 import { CheckpointStore } from "./checkpoint-store.ts";
 import type { Connection } from "./database.ts";
+import { coversRows } from "./late-rows.ts";
 import { recordLoss } from "./ledger.ts";
 import { Outbox } from "./outbox.ts";
 import { RESULTS_PER_INSERT, type Statements } from "./statements.ts";
@@ -145,8 +146,8 @@ export class Writer {
         this.outbox.addPacked(operation.text, nowUs);
         return this.#writeResults(unpackResults(operation.text));
       case "late": {
-        const { stream, sourceSeq, block, atUs } = operation;
-        return this.#writeLate(this.#streams.entry(stream), sourceSeq, "late", block, atUs);
+        const { stream, sourceSeq, block, atUs, rows = null } = operation;
+        return this.#writeLate(this.#streams.entry(stream), sourceSeq, "late", block, atUs, rows);
       }
       case "correction":
         for (const id of operation.lateIds) this.#sql.markApplied.run(operation.atUs, id);
@@ -206,7 +207,7 @@ export class Writer {
     this.#counters.deadLetters += deadLetters.length;
     const { deadLetters: most, deadLetterSlack: slack } = this.#limits;
     if (this.#counters.deadLetters > most + slack) this.#giveUpDeadLetters(nowUs);
-    if (skewed !== null) this.#writeLate(stream, seq, "clock-skew", skewed, arrivalUs);
+    if (skewed !== null) this.#writeLate(stream, seq, "clock-skew", skewed, arrivalUs, null);
     this.#sql.countBlock.run(accepted, deadLettered, block?.count ?? 0, stream.id);
     return { kind: "committed", seq };
   }
@@ -278,16 +279,19 @@ export class Writer {
     else values.push(...sealResult(this.#sql.seal, row));
   }
 
-  /** Writing the same source again, as a replay does, changes and counts nothing. */
+  /** Writing the same events of a source again, as a replay does, changes and counts nothing. `rows`: null for all there are. */
   #writeLate(
     stream: StreamEntry,
     sourceSeq: number,
     reason: LateReason,
     block: StoredBlock,
     atUs: number,
+    rows: Uint8Array | null,
   ): CommitOutcome {
     const { count, minUs, maxUs, codec, encodedBytes, data } = block;
-    const written = this.#sql.insertLate.run(
+    if (this.#isSetAside(sourceSeq, reason, rows))
+      return { kind: "duplicate", accepted: count, deadLettered: 0 };
+    this.#sql.insertLate.run(
       sourceSeq,
       reason,
       stream.id,
@@ -298,11 +302,19 @@ export class Writer {
       codec,
       encodedBytes,
       this.#sql.seal.bytes(latePlace(stream.id, sourceSeq, reason), data),
+      rows,
     );
-    if (written.changes === 0) return { kind: "duplicate", accepted: count, deadLettered: 0 };
     const counting = reason === "late" ? this.#sql.countLate : this.#sql.countSkewed;
     counting.run(count, stream.id);
     return { kind: "committed", seq: sourceSeq };
+  }
+
+  #isSetAside(sourceSeq: number, reason: LateReason, rows: Uint8Array | null): boolean {
+    const before = this.#sql.lateRows.all(sourceSeq, reason) as { rows: Uint8Array | null }[];
+    if (before.length === 0) return false;
+    const known = before.map((row) => row.rows).filter((one) => one !== null);
+    // Of what an earlier release wrote it is not known which rows they were.
+    return rows === null || known.length < before.length || coversRows(known, rows);
   }
 
   #writeCheckpoint(operation: Operation<"checkpoint">, nowUs: number): CommitOutcome {
