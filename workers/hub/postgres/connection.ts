@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Sql, TransactionSql } from "postgres";
 import { MillraceError } from "../../errors.ts";
-import { explainPostgres, isPassing } from "./failure.ts";
+import { isPassing } from "./failure.ts";
 import { POSTGRES_MIGRATIONS } from "./migrations.ts";
 
 const SCHEMA = "millrace";
