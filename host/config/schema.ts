@@ -431,9 +431,11 @@ export const configFile = z.strictObject({
     .nullish(),
   durability: z
     .strictObject({
-      groupCommit: duration(0, 1e6)
+      groupCommit: duration(0, 1e7)
         .optional()
-        .describe("How long a commit may wait for company. Default: 5ms."),
+        .describe(
+          "How long a commit may wait for company; from 50ms on, requests also gather into larger blocks. Default: 5ms.",
+        ),
     })
     .nullish(),
   workers: z
