@@ -5,7 +5,7 @@ import { parseExpression } from "./expression/parse.ts";
 import { parseWindowLength, WINDOW_LENGTH } from "./pane-window.ts";
 import { parseSelect } from "./select.ts";
 import { sinksSchema } from "./sink-schema.ts";
-import { parseSizeBytes, SIZE } from "./sizes.ts";
+import { formatSize, parseSizeBytes, SIZE } from "./sizes.ts";
 import { parseBandwidth, parseTimeOfDayRange } from "./sync-parts.ts";
 import { windowProblem } from "./window.ts";
 
@@ -53,7 +53,7 @@ export function duration(minUs: number, maxUs = LONGEST_US) {
 }
 
 export function size(minBytes: number, maxBytes: number) {
-  const range = `must be from ${minBytes} to ${maxBytes} bytes`;
+  const range = `must be from ${formatSize(minBytes)} to ${formatSize(maxBytes)}`;
   return z
     .string(SIZE_MESSAGE)
     .regex(SIZE, SIZE_MESSAGE)
