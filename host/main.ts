@@ -10,9 +10,12 @@ import { registerSync } from "./observe/sync-metrics.ts";
 import { BufferWatch } from "./pipeline/buffer-watch.ts";
 import { systemClock } from "./pipeline/clock.ts";
 import { Compactor } from "./pipeline/compactor.ts";
+import { readQuerySet } from "./pipeline/query-set.ts";
 import { configAtStart, Reloader, tablesInForce } from "./pipeline/reloader.ts";
 import { startEngine } from "./pipeline/start-engine.ts";
 import { QueryClient } from "./query/query-client.ts";
+import { beginLife } from "./remote/begin-life.ts";
+import { openRemoteState, startRemoteConfig } from "./remote/start-remote-config.ts";
 import { StorageClient } from "./store/storage-client.ts";
 import { openSync, Sync } from "./sync/sync.ts";
 
@@ -38,9 +41,12 @@ export async function main(ofFile: Config, source = new ConfigSource(null, {})):
   const encryption = new Encryption(masters, storage, log);
   const newest = storage.recovered.configs?.newest ?? null;
   const put = await tablesInForce(storage, newest);
-  const { config, origin } = await closeOnFailure(storage, () =>
-    configAtStart(source, ofFile, newest, put, log),
-  );
+  const { config, origin, remoteState } = await closeOnFailure(storage, () => {
+    const remoteState = openRemoteState(ofFile);
+    const stored = newest === null ? null : readQuerySet(newest).origin;
+    const instead = remoteState === null ? null : beginLife(remoteState, stored, systemClock.nowUs(), log);
+    return { ...configAtStart(source, ofFile, newest, put, log, instead), remoteState };
+  });
   const books = await openSync(storage, config);
   const { promise: failed, resolve: onFatal } = Promise.withResolvers<unknown>();
   const engine = await startEngine({
@@ -70,10 +76,14 @@ export async function main(ofFile: Config, source = new ConfigSource(null, {})):
   encryption.start();
   const buffer = await BufferWatch.start({ storage, reads, engine, clock: systemClock, log });
   const compactor = new Compactor(storage, reads, engine, log);
-  const reloader = new Reloader(source, engine, log, encryption);
+  const reloader = new Reloader(source, engine, log, encryption, origin);
   const metrics = createMetrics({ config, engine, reloader, buffer, encryption });
   if (sync !== null) registerSync(metrics.registry, sync);
   const app = createApp({ config, engine, reads, log, metrics, reloader, buffer, encryption, sync });
+  const remote =
+    remoteState === null
+      ? null
+      : startRemoteConfig({ config, file: remoteState, engine, reloader, clock: systemClock, log });
   const server = await serveNode({
     app,
     listen: config.listen,
@@ -88,6 +98,7 @@ export async function main(ofFile: Config, source = new ConfigSource(null, {})):
       await reloader.fromFile().catch(() => undefined);
     },
     close: async () => {
+      await remote?.close();
       await server.close();
       await compactor.close();
       await buffer.close();

@@ -1,6 +1,7 @@
 import type { AlertConfig } from "../config/alert.ts";
 import type { Config, QueryConfig, SelectItem, StreamConfig } from "../config/config.ts";
 import { formatDuration } from "../config/durations.ts";
+import type { RemoteConfigSettings } from "../config/remote-config.ts";
 import type { SyncConfig } from "../config/sync-config.ts";
 import { formatBandwidth, formatTimeOfDayRange } from "../config/sync-parts.ts";
 import { shownAddress } from "../config/webhook-addresses.ts";
@@ -85,6 +86,19 @@ function describeSync(sync: SyncConfig): object {
     },
     breaker: { failures: breaker.failures, open: time(breaker.openMs) },
     probe: time(sync.probeEveryMs),
+    ...(sync.remote === null ? {} : { config: describeRemote(sync.remote) }),
+  };
+}
+
+function describeRemote(remote: RemoteConfigSettings): object {
+  const { everyMs, publicKey, group, watchMs, reachMs, maxBadShare } = remote;
+  return {
+    every: formatDuration(everyMs * 1_000),
+    ...(publicKey === null ? {} : { publicKey }),
+    ...(group === null ? {} : { group }),
+    watch: formatDuration(watchMs * 1_000),
+    reach: formatDuration(reachMs * 1_000),
+    maxBad: Math.round(maxBadShare * 100),
   };
 }
 

@@ -62,6 +62,14 @@ function addNodeCommands(program: Command): void {
     .addOption(json())
     .option("--schema", "print the configuration's JSON Schema, for editors")
     .action(async (options) => (await import("./check.ts")).check(options));
+  program
+    .command("sign-config [file]")
+    .description("sign a configuration that edges take from their hub, offline; or make a key for it")
+    .option("--key <file>", "the private key (Ed25519, PEM)")
+    .option("--for <scope>", "edge:NAME or group:NAME")
+    .addOption(new Option("--number <n>", "its version: greater than all before").argParser(positive))
+    .option("--new-key <file>", "make a private key, and print the public one for sync.config.publicKey")
+    .action(async (file, options) => (await import("./sign-config.ts")).signConfig(file, options));
 }
 
 function addHistory(program: Command): void {

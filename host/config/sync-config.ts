@@ -1,3 +1,4 @@
+import { buildRemoteConfig, type RemoteConfigSettings } from "./remote-config.ts";
 import type { ConfigFile } from "./schema.ts";
 import type { TimeOfDayRange } from "./sync-parts.ts";
 
@@ -29,6 +30,8 @@ export interface SyncConfig {
   readonly breaker: { readonly failures: number; readonly openMs: number };
   /** While the breaker is open, how often to look whether the sink is there. */
   readonly probeEveryMs: number;
+  /** null: the configuration is the node's own. */
+  readonly remote: RemoteConfigSettings | null;
 }
 
 const MIB = 1024 ** 2;
@@ -71,6 +74,7 @@ export function buildSync(input: NonNullable<ConfigFile["sync"]>): SyncConfig {
       openMs: toMs(breaker?.open) ?? by.breaker.openMs,
     },
     probeEveryMs: toMs(input.probe) ?? by.probeEveryMs,
+    remote: buildRemoteConfig(input.config),
   };
 }
 

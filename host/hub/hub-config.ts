@@ -17,6 +17,10 @@ export interface HubConfig {
   readonly listen: { readonly host: string; readonly port: number };
   /** By edge; null: none are set, and edges on this machine are let in. */
   readonly tokens: ReadonlyMap<string, string> | null;
+  /** What changes of configurations must bring; null: they are taken from this machine alone. */
+  readonly adminToken: string | null;
+  /** Edges that send for others, and for whom; null: for any. */
+  readonly relays: ReadonlyMap<string, ReadonlySet<string> | null>;
   readonly limits: HubLimits;
 }
 
@@ -54,12 +58,22 @@ const hubFile = z.strictObject({
     .optional()
     .describe("Data directory. Default: ./millrace-hub-data."),
   http: z
-    .strictObject({ listen: listen.optional().describe("HOST:PORT. Default: 127.0.0.1:7080.") })
+    .strictObject({
+      listen: listen.optional().describe("HOST:PORT. Default: 127.0.0.1:7080."),
+      admin: z
+        .strictObject({ token: z.string("must be a text").min(8, TOKEN_MESSAGE) })
+        .nullish()
+        .describe("Who may change configurations. Default: this machine alone."),
+    })
     .nullish(),
   tokens: z
     .record(name, z.string("must be a text").min(8, TOKEN_MESSAGE))
     .nullish()
     .describe("What each edge must bring. Default: none, and edges on this machine alone are let in."),
+  relays: z
+    .record(name, z.union([z.literal("any"), z.array(name)], "must be a list of edges, or any"))
+    .nullish()
+    .describe("Edges that send for others, and for which. Default: none."),
   limits: z
     .strictObject({
       maxBatch: size(64 * 1024, 256 * MIB)
@@ -138,7 +152,7 @@ export function parseHubConfig(
   }
   const parsed = hubFile.safeParse(document.toJS() ?? {}, { reportInput: true });
   if (!parsed.success) return { ok: false, problems: explainIssues(parsed.error.issues, file, places) };
-  const { data, http, tokens, limits } = parsed.data;
+  const { data, http, tokens, relays, limits } = parsed.data;
   const address =
     overrides.listen === undefined ? (http?.listen ?? DEFAULTS.listen) : parseListen(overrides.listen);
   if (address === null)
@@ -154,6 +168,13 @@ export function parseHubConfig(
       dataDir: overrides.dataDir ?? data ?? DEFAULTS.dataDir,
       listen: address,
       tokens: tokens == null ? null : new Map(Object.entries(tokens)),
+      adminToken: http?.admin?.token ?? null,
+      relays: new Map(
+        Object.entries(relays ?? {}).map(([relay, edges]) => [
+          relay,
+          edges === "any" ? null : new Set(edges),
+        ]),
+      ),
       limits: {
         maxBatchBytes: limits?.maxBatch ?? byDefault.maxBatchBytes,
         maxContentBytes: limits?.maxContent ?? byDefault.maxContentBytes,

@@ -6,7 +6,7 @@ import type { Problem } from "../api/problem.ts";
 import type { BodyReader } from "../ingest/body.ts";
 import { announcedBytes } from "../ingest/body.ts";
 import { refuseUnread } from "../ingest/refuse-unread.ts";
-import { checkEdge } from "./edge-guard.ts";
+import { callerOf, checkEdge } from "./edge-guard.ts";
 import type { HubConfig } from "./hub-config.ts";
 import type { HubMetrics } from "./hub-metrics.ts";
 import type { HubStore } from "./hub-store.ts";
@@ -51,13 +51,8 @@ export function postSync(
       metrics.batches.inc({ outcome: problem.code });
       return refuseUnread(incoming, problem, maxBatchBytes);
     };
-    const { headers, socket } = incoming;
-    const edge = headers["millrace-edge"];
-    const checked = checkEdge(config.tokens, {
-      edge: Array.isArray(edge) ? undefined : edge,
-      authorization: headers.authorization,
-      remoteAddress: socket.remoteAddress,
-    });
+    const { headers } = incoming;
+    const checked = checkEdge(config, callerOf(incoming));
     if (!checked.ok) return refuse(checked.problem);
     const key = headers["idempotency-key"];
     if (typeof key !== "string" || !KEY.test(key)) return refuse(badKey);

@@ -10,6 +10,7 @@ import type { SyncConfig } from "../config/sync-config.ts";
 import type { Clock } from "../pipeline/clock.ts";
 import type { StorageClient } from "../store/storage-client.ts";
 import { ByteBucket } from "./byte-bucket.ts";
+import { edgeName } from "./edge-name.ts";
 import { HubSink } from "./hub-sink.ts";
 import type { Sink } from "./sink.ts";
 import { SinkRunner, type SinkStatus } from "./sink-runner.ts";
@@ -164,11 +165,6 @@ export class Sync {
       forms: this.#parts.streams().map(formOf),
     });
   }
-}
-
-/** A host's name may have letters that no edge's has. */
-function edgeName({ node }: Config): string {
-  return node.id.replaceAll(/[^A-Za-z0-9_.-]/g, "-").slice(0, 128);
 }
 
 function formOf({ name, time, key }: StreamConfig): StreamForm {
