@@ -1,12 +1,14 @@
 import { createHash } from "node:crypto";
 import { MillraceError } from "./errors.ts";
+import { readBatch } from "./hub/read-batch.ts";
 import { moveWith } from "./move.ts";
+import { BlockDecoder } from "./query/block-decoder.ts";
 import type { MasterKeys } from "./seal/master-key.ts";
 import { databaseFile } from "./store/data-dir.ts";
 import { explainFailure, type StoreFailure } from "./store/failure.ts";
 import type { ParkedBatch, SyncBacklog, SyncClass } from "./store/sync-operations.ts";
 import type { BatchHeader, BatchItem, StreamForm } from "./sync/batch.ts";
-import { packBatch } from "./sync/batch-format.ts";
+import { type BatchLimits, packBatch } from "./sync/batch-format.ts";
 import { SyncReader } from "./sync/sync-reader.ts";
 import { portableCodec } from "./zstd.ts";
 
@@ -31,6 +33,7 @@ export interface PackedBatch {
 type Answer<T> = { readonly value: T } | StoreFailure;
 
 const codec = await portableCodec();
+const blocks = new BlockDecoder(codec);
 let reader: SyncReader | null = null;
 let openedDir = "";
 
@@ -72,6 +75,34 @@ export function pack({ batch, class: kind, header, forms }: PackTask): Answer<Pa
   });
   return "failure" in answered ? answered : moveWith(answered, [answered.value.body.buffer]);
 }
+
+/**
+ * Reads a batch of another edge to its end, as a hub does: what is taken here the edge deletes.
+ * @returns the most urgent class of what it holds, and its rows
+ */
+export function inspect({ edge, key, body, limits, maxBlockBytes }: InspectTask): Answer<Inspected> {
+  return answer(() => {
+    const batch = readBatch(codec, blocks, body, { edge, key }, limits, maxBlockBytes);
+    const kinds = new Set(batch.items.map(({ kind }) => (kind === "block" ? "events" : kind)));
+    const rows = batch.items.reduce((sum, item) => sum + (item.kind === "block" ? item.count : item.rows), 0);
+    return { class: URGENCY.find((kind) => kinds.has(kind)) ?? "events", rows };
+  });
+}
+
+export interface InspectTask {
+  readonly edge: string;
+  readonly key: string;
+  readonly body: Uint8Array;
+  readonly limits: BatchLimits;
+  readonly maxBlockBytes: number;
+}
+
+export interface Inspected {
+  readonly class: SyncClass;
+  readonly rows: number;
+}
+
+const URGENCY: readonly SyncClass[] = ["alerts", "losses", "results", "events"];
 
 export function backlog(sink: string): Answer<SyncBacklog> {
   return answer(() => opened().backlog(sink));

@@ -62,7 +62,7 @@ export function describeConfig(config: Config): object {
     [...config.queries].map(([name, query]) => [name, describeQuery(query)]),
   );
   const alerts = Object.fromEntries([...config.alerts].map(([name, alert]) => [name, describeAlert(alert)]));
-  // Nothing of encryption: it cannot be put, so that what is read here may be put back.
+  // Nothing of encryption and of the relay: they cannot be put, so that what is read here may be put back.
   return { ...node, streams, ...describeTables(config.tables), queries, alerts };
 }
 

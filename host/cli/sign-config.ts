@@ -18,7 +18,10 @@ const SCOPE = /^(edge|group):[A-Za-z0-9_.-]{1,128}$/;
 
 /** `millrace sign-config`: prints the headers that go with the document to the hub, in the form of `curl -H @FILE`. */
 export function signConfig(file: string | undefined, options: SignOptions): void {
-  if (options.newKey !== undefined) return makeKey(options.newKey);
+  if (options.newKey !== undefined) {
+    makeKey(options.newKey);
+    return;
+  }
   const { key, for: scope, number } = options;
   if (file === undefined || key === undefined || scope === undefined || number === undefined)
     throw new CommandError(

@@ -342,6 +342,28 @@ const remoteConfig = z.union(
   "must be true, false, or settings; write true",
 );
 
+const token = z.string("must be a text").min(8, "must have 8 characters at least; write a longer one");
+const relay = z.union(
+  [
+    z.boolean(),
+    z.strictObject({
+      tokens: z
+        .record(name, token)
+        .nullish()
+        .describe("What each edge must bring. Default: none, and edges on this machine alone are let in."),
+      relays: z
+        .record(name, z.union([z.literal("any"), z.array(name)], "must be a list of edges, or any"))
+        .nullish()
+        .describe("Edges that are relays themselves, and for which edges. Default: none."),
+      cap: size(1024 * 1024, 1024 ** 5)
+        .optional()
+        .describe("Of batches that wait for the hub. Default: 1GiB."),
+      maxHops: whole(1, 16).optional().describe("Relays on the way to the hub. Default: 4."),
+    }),
+  ],
+  "must be true, false, or settings; write true",
+);
+
 const sync = z.strictObject({
   url: z
     .string(SYNC_URL_MESSAGE)
@@ -481,6 +503,7 @@ export const configFile = z.strictObject({
     .describe("Seals what is stored, AES-256-GCM. Read at the start and at a reload of this file."),
   limits: limits.nullish(),
   sync: sync.nullish().describe("Where everything is sent. Default: nowhere."),
+  relay: relay.nullish().describe("Whether other edges may send through this one. Default: false."),
 });
 
 export type ConfigFile = z.output<typeof configFile>;

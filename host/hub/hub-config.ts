@@ -6,6 +6,7 @@ import { type Environment, substituteVariables } from "../config/env.ts";
 import { explainIssues } from "../config/explain.ts";
 import { Places } from "../config/places.ts";
 import type { Problem } from "../config/problems.ts";
+import { readRelays } from "../config/relay-config.ts";
 import { listen, name, parseListen, size, whole } from "../config/schema.ts";
 import { unveil, veil } from "../config/veil.ts";
 
@@ -48,6 +49,9 @@ const DEFAULTS = {
     maxConnections: 10_000,
   },
 } as const;
+
+/** Of a node that receives for others, too. */
+export const DEFAULT_HUB_LIMITS: HubLimits = DEFAULTS.limits;
 
 const TOKEN_MESSAGE = "must have 8 characters at least; write a longer one";
 
@@ -169,12 +173,7 @@ export function parseHubConfig(
       listen: address,
       tokens: tokens == null ? null : new Map(Object.entries(tokens)),
       adminToken: http?.admin?.token ?? null,
-      relays: new Map(
-        Object.entries(relays ?? {}).map(([relay, edges]) => [
-          relay,
-          edges === "any" ? null : new Set(edges),
-        ]),
-      ),
+      relays: readRelays(relays),
       limits: {
         maxBatchBytes: limits?.maxBatch ?? byDefault.maxBatchBytes,
         maxContentBytes: limits?.maxContent ?? byDefault.maxContentBytes,

@@ -26,6 +26,9 @@ export type TableAnswer =
   | { readonly kind: "file"; readonly file: string }
   | { readonly kind: "refused"; readonly problems: readonly Problem[] };
 
+/** As the log names it. */
+const FILE = "its file";
+
 /** Changes the configuration of a running node: whole, or not at all. */
 export class Reloader {
   readonly #source: ConfigSource;
@@ -34,6 +37,8 @@ export class Reloader {
   readonly #encryption: Pick<Encryption, "change"> | null;
   #turn: Promise<unknown> = Promise.resolve();
   #origin: ConfigOrigin;
+  /** Hears of each configuration that is in force. */
+  onChanged: (config: Config) => void = () => undefined;
   /** Changes that were put in force, and those refused. */
   applied = 0;
   refused = 0;
@@ -59,7 +64,18 @@ export class Reloader {
 
   /** Reads the node's file again. What was put before gives way to it. */
   fromFile(): Promise<ReloadAnswer> {
-    return this.#inTurn("its file", () => [this.#source.reload(this.#engine.config()), { kind: "file" }]);
+    return this.#inTurn(FILE, () => {
+      const current = this.#engine.config();
+      const loaded = this.#source.reload(current);
+      if (!loaded.ok || heldByHub(this.#origin, current) === null) return [loaded, { kind: "file" }];
+      // What the hub holds stays: of the file only what no hub may set.
+      const { sync, encryption } = loaded.config;
+      const { encryption: _, ...config } = { ...current, ...(sync === undefined ? {} : { sync }) };
+      return [
+        { ok: true, config: encryption === undefined ? config : { ...config, encryption } },
+        this.#origin,
+      ];
+    });
   }
 
   /** Puts rows in the place of those of a table that has no file. Durable, and in force for what comes, when it resolves. */
@@ -146,10 +162,11 @@ export class Reloader {
         return loaded;
       }
       // First: a key that cannot be had leaves all as it was.
-      if (origin.kind === "file") await this.#encryption?.change(loaded.config.encryption);
+      if (from === FILE) await this.#encryption?.change(loaded.config.encryption);
       const outcome = await this.#engine.reload(loaded.config, origin);
       this.applied++;
       this.#origin = origin;
+      this.onChanged(loaded.config);
       this.#log.info({ from, ...outcome }, "configuration changed");
       return { ok: true, outcome };
     } catch (cause) {
@@ -168,7 +185,7 @@ function heldByHub(
   if (origin.kind !== "put" || origin.remote === undefined || sync?.remote == null) return null;
   const { scope, version } = origin.remote;
   const message = `the hub holds this node's configuration (${scope}, version ${version})`;
-  const fix = "put it there; or set sync.config to false in the node's file and send SIGHUP";
+  const fix = "put it there; or set sync.config to false in the node's file and start it again";
   return { ok: false, problems: [{ file: "configuration", line: 1, column: 1, path: "", message, fix }] };
 }
 

@@ -8,12 +8,12 @@ import type { ReloadAnswer } from "../pipeline/reloader.ts";
 import { jittered } from "../sync/retry-delay.ts";
 import type { OfferedConfig, PollAnswer } from "./config-client.ts";
 import { type HealthSample, HealthWatch } from "./health.ts";
-import { MAX_FAILED, MAX_STARTS, type RemoteReport, type RemoteStateFile } from "./remote-state.ts";
+import { MAX_FAILED, MAX_STARTS, type RemoteReport, type RemoteStateRecord } from "./remote-state.ts";
 
 export interface RemoteConfigParts {
   readonly edge: string;
   readonly settings: RemoteConfigSettings;
-  readonly file: RemoteStateFile;
+  readonly record: RemoteStateRecord;
   readonly hub: {
     poll(known: readonly string[], signal: AbortSignal): Promise<PollAnswer>;
     report(report: RemoteReport, signal: AbortSignal): Promise<void>;
@@ -70,7 +70,10 @@ export class RemoteConfig {
     this.#random = parts.random ?? Math.random;
     const { accepted, bad } = parts.health();
     this.#atStart = { accepted, bad };
-    this.#goOn();
+    this.#inTurn(
+      () => this.#goOn(),
+      () => undefined,
+    );
     // A fleet that comes back at once must not ask at once.
     this.#pollIn(Math.min(1_000, parts.settings.everyMs) * this.#random());
   }
@@ -78,8 +81,8 @@ export class RemoteConfig {
   status(): RemoteConfigStatus {
     return {
       inForce: this.#inForce,
-      isWatched: this.#parts.file.current.trial !== null,
-      report: this.#parts.file.current.report,
+      isWatched: this.#parts.record.current.trial !== null,
+      report: this.#parts.record.current.report,
       lastPollUs: this.#lastPollUs,
       lastError: this.#lastError,
       ...this.#counts,
@@ -90,8 +93,8 @@ export class RemoteConfig {
     this.#stop.abort();
     for (const timer of [this.#pollTimer, this.#lookTimer]) if (timer !== null) clearTimeout(timer);
     await this.#turn;
-    const { trial } = this.#parts.file.current;
-    if (trial !== null) this.#parts.file.update({ trial: { ...trial, starts: 0 } });
+    const { trial } = this.#parts.record.current;
+    if (trial !== null) await this.#parts.record.update({ trial: { ...trial, starts: 0 } });
   }
 
   get #inForce(): RemoteVersion | null {
@@ -100,14 +103,14 @@ export class RemoteConfig {
   }
 
   /** What was under way when the node ended. */
-  #goOn(): void {
-    const { trial } = this.#parts.file.current;
+  async #goOn(): Promise<void> {
+    const { trial } = this.#parts.record.current;
     if (trial === null) return;
     if (this.#inForce?.etag === trial.version.etag) this.#beginWatch();
     else if (trial.starts >= MAX_STARTS) {
       // It never came to be in force.
       const reason = `the node ended ${trial.starts} times while it put it in force`;
-      this.#fail(trial.version, "refused", reason);
+      await this.#fail(trial.version, "refused", reason);
     }
   }
 
@@ -149,58 +152,65 @@ export class RemoteConfig {
   }
 
   async #poll(): Promise<void> {
-    const { file, hub, clock, log } = this.#parts;
+    const { record, hub, clock, log } = this.#parts;
     await this.#tell();
-    const failed = file.current.failed.map(({ etag }) => etag);
+    const failed = record.current.failed.map(({ etag }) => etag);
     const own = this.#inForce?.etag;
     const answer = await hub.poll(own === undefined ? failed : [own, ...failed], this.#stop.signal);
     this.#reached();
     this.#counts.polls++;
     this.#lastPollUs = clock.nowUs();
     this.#lastError = null;
-    if (answer.kind !== "offered") return;
+    if (answer.kind !== "offered") {
+      // Of a version that never came to be in force, and is not wanted any more, nothing is left to watch.
+      if (this.#watch === null && record.current.trial !== null) await record.update({ trial: null });
+      return;
+    }
     const { config } = answer;
     log.info({ of: config.scope, version: config.version }, "the hub offers a configuration");
     const objection = this.#object(config);
     if (objection === null) await this.#apply(config);
-    else this.#fail(config, "refused", objection);
+    else await this.#fail(config, "refused", objection);
     await this.#tell();
   }
 
   /** Why a version is not even looked at; null: it is. */
   #object({ scope, version, etag, document, signature }: OfferedConfig): string | null {
-    const { settings, edge, file } = this.#parts;
+    const { settings, edge, record } = this.#parts;
     const { publicKey, group } = settings;
     const isOwn = scope === `edge:${edge}`;
     if (!isOwn && !(scope.startsWith("group:") && (group === null || scope === `group:${group}`)))
       return `it is for ${scope}, and this is edge ${edge}${group === null ? "" : ` of group ${group}`}`;
-    if (file.current.failed.some((failure) => failure.etag === etag)) return "it failed before";
+    if (record.current.failed.some((failure) => failure.etag === etag)) return "it failed before";
     if (publicKey === null) return null;
     if (signature === null) return "it is not signed, and sync.config.publicKey asks for a signature";
     if (!isSignedBy({ scope, version, document }, signature, publicKey))
       return "its signature is not that of sync.config.publicKey for this text, edge or group, and version";
-    const floor = file.current.floors[scope] ?? 0;
+    const floor = record.current.floors[scope] ?? 0;
     return version < floor ? `it is older than version ${floor}, which was in force here` : null;
   }
 
   async #apply({ scope, version, etag, document }: OfferedConfig): Promise<void> {
-    const { file, reloader } = this.#parts;
+    const { record, reloader } = this.#parts;
     const target: RemoteVersion = { scope, version, etag };
-    const { trial } = file.current;
+    const { trial } = record.current;
     const isAgain = trial?.version.etag === etag;
     // One that is still watched has not shown that it is good.
     const before = trial?.before ?? reloader.origin;
-    file.update({ trial: { version: target, before, starts: isAgain ? trial.starts : 0 } });
+    await record.update({ trial: { version: target, before, starts: isAgain ? trial.starts : 0 } });
     const answer = await reloader.putRemote(document, target);
     if (!answer.ok) {
       const reason = answer.problems.map(formatProblem).join("; ");
       const isStillWatched = trial !== null && !isAgain && this.#inForce?.etag === trial.version.etag;
-      this.#fail(target, "refused", reason, isStillWatched ? trial : null);
+      await this.#fail(target, "refused", reason, isStillWatched ? trial : null);
       return;
     }
-    const floors = { ...file.current.floors, [scope]: Math.max(version, file.current.floors[scope] ?? 0) };
-    file.update({ floors });
-    this.#report(target, "trying", null);
+    const floors = {
+      ...record.current.floors,
+      [scope]: Math.max(version, record.current.floors[scope] ?? 0),
+    };
+    await record.update({ floors });
+    await this.#report(target, "trying", null);
     this.#beginWatch();
   }
 
@@ -212,8 +222,8 @@ export class RemoteConfig {
   }
 
   async #look(): Promise<void> {
-    const { file, log, clock } = this.#parts;
-    const { trial } = file.current;
+    const { record, log, clock } = this.#parts;
+    const { trial } = record.current;
     const watch = this.#watch;
     if (watch === null || trial === null) return;
     const verdict = watch.judge(this.#sample());
@@ -229,8 +239,8 @@ export class RemoteConfig {
     this.#watch = null;
     if (verdict.kind === "good") {
       this.#counts.applied++;
-      file.update({ trial: null });
-      this.#report(trial.version, "applied", null);
+      await record.update({ trial: null });
+      await this.#report(trial.version, "applied", null);
       log.info(
         { of: trial.version.scope, version: trial.version.version },
         "the hub's configuration is good",
@@ -240,59 +250,59 @@ export class RemoteConfig {
   }
 
   async #goBack(reason: string): Promise<void> {
-    const { file, reloader, log } = this.#parts;
-    const { trial } = file.current;
+    const { record, reloader, log } = this.#parts;
+    const { trial } = record.current;
     if (trial === null) return;
     const answer = await reloader.restore(trial.before);
     if (!answer.ok) {
       const problems = answer.problems.map(formatProblem).join("; ");
       log.error({ reason, problems }, "what was in force before is not valid any more; the hub's stays");
-      this.#fail(
+      await this.#fail(
         trial.version,
         "rolled-back",
         `${reason}; but it stays, since what was before is not valid: ${problems}`,
       );
       return;
     }
-    this.#fail(trial.version, "rolled-back", reason);
+    await this.#fail(trial.version, "rolled-back", reason);
   }
 
   /** `trial`: what goes on being watched. */
-  #fail(
+  async #fail(
     { scope, version, etag }: RemoteVersion,
     state: "refused" | "rolled-back",
     reason: string,
     trial: RemoteStateTrial = null,
-  ): void {
-    const { file, log } = this.#parts;
+  ): Promise<void> {
+    const { record, log } = this.#parts;
     this.#counts[state === "refused" ? "refused" : "rolledBack"]++;
     log.error({ of: scope, version, reason }, `the hub's configuration was ${state.replace("-", " ")}`);
-    const report = this.#report({ scope, version, etag }, state, reason);
-    const failed = [...file.current.failed.filter((one) => one.etag !== etag), report].slice(-MAX_FAILED);
-    file.update({ trial, failed });
+    const report = await this.#report({ scope, version, etag }, state, reason);
+    const failed = [...record.current.failed.filter((one) => one.etag !== etag), report].slice(-MAX_FAILED);
+    await record.update({ trial, failed });
   }
 
-  #report(
+  async #report(
     { scope, version, etag }: RemoteVersion,
     state: RemoteReport["state"],
     reason: string | null,
-  ): RemoteReport {
-    const { file, clock } = this.#parts;
+  ): Promise<RemoteReport> {
+    const { record, clock } = this.#parts;
     // Later than the one before, whatever became of the clock.
-    const atUs = Math.max(clock.nowUs(), (file.current.report?.atUs ?? 0) + 1);
+    const atUs = Math.max(clock.nowUs(), (record.current.report?.atUs ?? 0) + 1);
     const report = { scope, version, etag, state, reason, atUs };
-    file.update({ report, isReported: false });
+    await record.update({ report, isReported: false });
     return report;
   }
 
   /** Says to the hub what is new, or, while a version is watched, only that the hub is there. */
   async #tell(): Promise<void> {
-    const { file, hub } = this.#parts;
-    const { report, isReported } = file.current;
+    const { record, hub } = this.#parts;
+    const { report, isReported } = record.current;
     if (report === null || (isReported && this.#watch === null)) return;
     await hub.report(report, this.#stop.signal);
     this.#reached();
-    if (!isReported && file.current.report === report) file.update({ isReported: true });
+    if (!isReported && record.current.report === report) await record.update({ isReported: true });
   }
 
   #reached(): void {
@@ -305,7 +315,7 @@ export class RemoteConfig {
   }
 }
 
-type RemoteStateTrial = RemoteStateFile["current"]["trial"];
+type RemoteStateTrial = RemoteStateRecord["current"]["trial"];
 
 /** fetch says why only in the cause. */
 function describe(cause: Error): string {

@@ -1,7 +1,6 @@
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
-import { join } from "node:path";
 import { MillraceError } from "../../workers/errors.ts";
 import type { ConfigOrigin, RemoteVersion } from "../pipeline/query-set.ts";
+import type { StorageClient } from "../store/storage-client.ts";
 
 /** What an edge tells its hub of a version. */
 export interface RemoteReport extends RemoteVersion {
@@ -32,7 +31,7 @@ export interface RemoteState {
   readonly isReported: boolean;
 }
 
-const FILE = "remote-config.json";
+const KIND = "remote-config";
 export const MAX_FAILED = 32;
 /** A version with which the node ended so often, without an end in order, is at fault. */
 export const MAX_STARTS = 3;
@@ -46,71 +45,39 @@ const EMPTY: RemoteState = {
   isReported: true,
 };
 
+type Storage = Pick<StorageClient, "readDocument" | "putDocument">;
+
 /**
- * The state in a file of the data directory, replaced as a whole. What is in force stands in the store, in the transaction
- * of the change; this is written before and after it, and says what to make of it.
+ * The state in the store. What is in force stands in the log, in the transaction of the change; this is written before and
+ * after it, and says what to make of it.
  */
-export class RemoteStateFile {
-  readonly #file: string;
+export class RemoteStateRecord {
+  readonly #storage: Storage;
   #state: RemoteState;
 
-  /** @throws MillraceError E_REMOTE_STATE when the file cannot be read: what it guards would be lost unseen */
-  constructor(dataDir: string) {
-    this.#file = join(dataDir, FILE);
-    this.#state = readState(this.#file);
+  private constructor(storage: Storage, state: RemoteState) {
+    this.#storage = storage;
+    this.#state = state;
+  }
+
+  /** @throws MillraceError E_REMOTE_STATE when it cannot be read: what it guards would be lost unseen */
+  static async open(storage: Storage): Promise<RemoteStateRecord> {
+    const document = await storage.readDocument(KIND, "");
+    const state = document === null ? EMPTY : (JSON.parse(document.body) as RemoteState);
+    if (state.format === 1) return new RemoteStateRecord(storage, state);
+    const message =
+      "what is known of the hub's configurations was written by a later release; start that one";
+    throw new MillraceError("E_REMOTE_STATE", message);
   }
 
   get current(): RemoteState {
     return this.#state;
   }
 
-  /** Durable when it returns. Some hundred bytes, a few times a change. */
-  update(change: Partial<Omit<RemoteState, "format">>): void {
+  /** Durable when it resolves. Some hundred bytes and what was in force before, a few times a change. */
+  async update(change: Partial<Omit<RemoteState, "format">>): Promise<void> {
     const next = { ...this.#state, ...change };
-    const temporary = `${this.#file}.new`;
-    // A configuration may hold what not everybody on the machine is to see.
-    const file = openSync(temporary, "w", 0o600);
-    try {
-      writeSync(file, JSON.stringify(next));
-      fsyncSync(file);
-    } finally {
-      closeSync(file);
-    }
-    renameSync(temporary, this.#file);
-    syncFolder(this.#file);
+    await this.#storage.putDocument({ kind: KIND, name: "", body: JSON.stringify(next) });
     this.#state = next;
-  }
-}
-
-function readState(file: string): RemoteState {
-  let text: string;
-  try {
-    text = readFileSync(file, "utf8");
-  } catch (cause) {
-    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return EMPTY;
-    throw unreadable(file, cause);
-  }
-  try {
-    const state = JSON.parse(text) as RemoteState;
-    if (state.format === 1) return { ...EMPTY, ...state };
-  } catch (cause) {
-    throw unreadable(file, cause);
-  }
-  throw unreadable(file, null);
-}
-
-function unreadable(file: string, cause: unknown): MillraceError {
-  const message =
-    `${file} cannot be read, so it is not known which versions of the hub's configuration were refused;` +
-    " put it back, or remove it to begin anew";
-  return new MillraceError("E_REMOTE_STATE", message, { cause });
-}
-
-function syncFolder(file: string): void {
-  const folder = openSync(join(file, ".."), "r");
-  try {
-    fsyncSync(folder);
-  } finally {
-    closeSync(folder);
   }
 }

@@ -3,15 +3,16 @@ import type { Config } from "../config/config.ts";
 import type { Clock } from "../pipeline/clock.ts";
 import type { Engine } from "../pipeline/engine.ts";
 import type { Reloader } from "../pipeline/reloader.ts";
+import type { StorageClient } from "../store/storage-client.ts";
 import { edgeName } from "../sync/edge-name.ts";
 import { ConfigClient } from "./config-client.ts";
 import type { HealthSample } from "./health.ts";
 import { RemoteConfig } from "./remote-config.ts";
-import { RemoteStateFile } from "./remote-state.ts";
+import { RemoteStateRecord } from "./remote-state.ts";
 
 export interface StartParts {
   readonly config: Config;
-  readonly file: RemoteStateFile;
+  readonly record: RemoteStateRecord;
   readonly engine: Engine;
   readonly reloader: Reloader;
   readonly clock: Clock;
@@ -19,13 +20,16 @@ export interface StartParts {
 }
 
 /** The state of a node whose configuration comes from its hub; null: it is the node's own. */
-export function openRemoteState({ dataDir, sync }: Config): RemoteStateFile | null {
-  return sync?.remote == null ? null : new RemoteStateFile(dataDir);
+export async function openRemoteState(
+  { sync }: Config,
+  storage: StorageClient,
+): Promise<RemoteStateRecord | null> {
+  return sync?.remote == null ? null : RemoteStateRecord.open(storage);
 }
 
 export function startRemoteConfig({
   config,
-  file,
+  record,
   engine,
   reloader,
   clock,
@@ -42,7 +46,7 @@ export function startRemoteConfig({
   return new RemoteConfig({
     edge,
     settings: sync.remote,
-    file,
+    record,
     hub: new ConfigClient(edge, address),
     reloader,
     health: () => healthOf(engine),

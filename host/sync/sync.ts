@@ -3,7 +3,7 @@ import type { Logger } from "pino";
 import type { MasterKeys } from "../../workers/seal/master-key.ts";
 import type { ClaimedBatch, ParkedBatch, SyncBacklog } from "../../workers/store/sync-operations.ts";
 import type { StreamForm } from "../../workers/sync/batch.ts";
-import type { PackedBatch } from "../../workers/sync.ts";
+import type { Inspected, InspectTask, PackedBatch } from "../../workers/sync.ts";
 import type { Config, StreamConfig } from "../config/config.ts";
 import { DEFAULTS } from "../config/defaults.ts";
 import type { SyncConfig } from "../config/sync-config.ts";
@@ -11,7 +11,7 @@ import type { Clock } from "../pipeline/clock.ts";
 import type { StorageClient } from "../store/storage-client.ts";
 import { ByteBucket } from "./byte-bucket.ts";
 import { edgeName } from "./edge-name.ts";
-import { HubSink } from "./hub-sink.ts";
+import { HubSink, type HubSinkParts } from "./hub-sink.ts";
 import type { Sink } from "./sink.ts";
 import { SinkRunner, type SinkStatus } from "./sink-runner.ts";
 import { SyncClient } from "./sync-client.ts";
@@ -56,6 +56,7 @@ export class Sync {
   readonly #parts: SyncParts;
   readonly #client: SyncClient;
   readonly #runners: readonly SinkRunner[];
+  readonly #hub: HubSink;
   readonly #start: { readonly number: number; readonly id: string };
   readonly #incarnation: string;
   #reports: readonly SinkReport[] = [];
@@ -68,7 +69,9 @@ export class Sync {
     this.#incarnation = opened.incarnation;
     this.#start = { number: opened.startNumber, id: randomBytes(8).toString("hex") };
     const { storage, clock, log, sync: config } = parts;
-    this.#runners = this.#makeSinks().map(
+    this.#hub = new HubSink(this.#hubParts(config));
+    const sinks: readonly Sink[] = [this.#hub];
+    this.#runners = sinks.map(
       (sink) =>
         new SinkRunner({
           sink,
@@ -97,6 +100,22 @@ export class Sync {
   /** There may be something to send at once. */
   wake(): void {
     for (const runner of this.#runners) runner.wake();
+  }
+
+  /** Sends by other settings from here on. What is claimed stays so: nothing is lost, nothing sent twice for it. */
+  reconfigure(config: SyncConfig): void {
+    this.#hub.use(this.#hubParts(config));
+    for (const runner of this.#runners) runner.reconfigure(config);
+  }
+
+  /** Where batches of other edges go. */
+  get hub(): Pick<HubSink, "forward" | "probe"> {
+    return this.#hub;
+  }
+
+  /** Reads a batch of another edge to its end. Rejects, when it is not good, with the code that a hub would. */
+  inspect(task: InspectTask): Promise<Inspected> {
+    return this.#client.inspect(task);
   }
 
   /** How each sink stands, and what it has not got: as it was a moment ago, for the latter takes a look at the store. */
@@ -144,11 +163,10 @@ export class Sync {
     return this.#reports;
   }
 
-  #makeSinks(): readonly Sink[] {
-    const { config, sync, clock } = this.#parts;
-    const { url, token, timeoutMs, concurrency, bandwidth } = sync;
+  #hubParts({ url, token, timeoutMs, concurrency, bandwidth }: SyncConfig): HubSinkParts {
+    const { config, clock } = this.#parts;
     const bucket = bandwidth === null ? null : new ByteBucket(bandwidth, () => clock.monotonicMs());
-    return [new HubSink({ url, token, timeoutMs, concurrency, bucket, edge: edgeName(config) })];
+    return { url, token, timeoutMs, concurrency, bucket, edge: edgeName(config) };
   }
 
   #pack(batch: ClaimedBatch): Promise<PackedBatch> {

@@ -1,14 +1,17 @@
 import type { KeyRing } from "../seal/key-ring.ts";
 import type { MasterKeys } from "../seal/master-key.ts";
+import { NO_SEAL } from "../seal/seal.ts";
 import { BufferKeeper } from "./buffer-keeper.ts";
 import type { Checkpoint } from "./checkpoint-store.ts";
 import { Compaction } from "./compaction.ts";
 import { type DataDirLock, databaseFile, lockDataDir } from "./data-dir.ts";
 import { type Connection, openForWriting } from "./database.ts";
+import { DocumentStore } from "./document-store.ts";
 import { explainFailure } from "./failure.ts";
 import { openKeyRing, refuseWrongKeys } from "./key-table.ts";
 import { readConfigs } from "./log-reader.ts";
 import { PlainData } from "./plain-data.ts";
+import { RelayStore } from "./relay-store.ts";
 import { prepareStatements, type Statements } from "./statements.ts";
 import { type StoredStream, StreamTable } from "./stream-table.ts";
 import { SyncStore } from "./sync-store.ts";
@@ -33,6 +36,8 @@ export class Store {
   readonly compaction: Compaction;
   readonly buffer: BufferKeeper;
   readonly sync: SyncStore;
+  readonly relay: RelayStore;
+  readonly documents: DocumentStore;
   readonly recovered: Recovered;
   readonly #lock: DataDirLock;
   readonly #db: Connection;
@@ -61,6 +66,9 @@ export class Store {
     const checkpoint = checkpoints.read();
     this.buffer = new BufferKeeper({ db, sql: this.sql, dir, streams, writer: this.writer });
     this.sync = new SyncStore(db, streams, this.writer.outbox);
+    this.relay = new RelayStore(db, this.encryption?.keys ?? NO_SEAL);
+    this.documents = new DocumentStore(db, this.encryption?.keys ?? NO_SEAL);
+    this.documents.open();
     this.recovered = {
       lastSeq: this.writer.lastSeq,
       checkpoint,

@@ -44,6 +44,8 @@ export interface Rollout {
   readonly reason: string | null;
   /** Edges that are to have the version; of one that was aborted, those that stay with it. */
   readonly offered: readonly string[];
+  /** How many of them had it before this step. */
+  readonly offeredBefore: number;
   /** Failures that somebody has looked at. */
   readonly excused: readonly string[];
 }

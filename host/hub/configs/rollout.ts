@@ -36,6 +36,7 @@ export function beginRollout(
     stepSinceUs: nowUs,
     reason: null,
     offered: edgesOfStep(edges, plan.steps[0]?.percent ?? 100),
+    offeredBefore: 0,
     excused: [],
   };
 }
@@ -50,7 +51,8 @@ export function failedEdges({ offered, version }: Rollout, reportOf: ReportOf): 
 
 /**
  * The rollout as it is to be now: halted when too many have failed; a step further when its wait is over, nobody is still
- * trying, and somebody has it in force. Edges that are not heard of hold nobody up. The same object when nothing changes.
+ * trying, and one of the step's own edges has it in force. Other edges that are not heard of hold nobody up. The same
+ * object when nothing changes.
  */
 export function advanceRollout(
   rollout: Rollout,
@@ -70,11 +72,13 @@ export function advanceRollout(
     const report = reportOf(edge);
     return report?.version === rollout.version ? report.state : null;
   });
-  if (states.includes("trying") || !states.includes("applied")) return rollout;
+  const ofStep = states.slice(rollout.offeredBefore);
+  if (states.includes("trying") || (ofStep.length > 0 && !ofStep.includes("applied"))) return rollout;
   const next = rollout.steps[rollout.step + 1];
   if (next === undefined) return { ...rollout, state: "done" };
   const offered = [...new Set([...rollout.offered, ...edgesOfStep(edges, next.percent)])];
-  return { ...rollout, step: rollout.step + 1, stepSinceUs: nowUs, offered };
+  const offeredBefore = rollout.offered.length;
+  return { ...rollout, step: rollout.step + 1, stepSinceUs: nowUs, offered, offeredBefore };
 }
 
 /** Goes on in spite of the failures there were; the step's wait begins anew. */
