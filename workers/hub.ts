@@ -4,7 +4,7 @@ import { BatchWriter, type Received } from "./hub/batch-writer.ts";
 import { HUB_ALERT_CURSOR, HUB_RESULT_CURSOR } from "./hub/cursor.ts";
 import { hubFile, openHubForWriting } from "./hub/database.ts";
 import { type HubAlert, type HubLoss, HubReader, type HubResult } from "./hub/hub-reader.ts";
-import { readBatch } from "./hub/read-batch.ts";
+import { type ReadLimits, type ReceivedBatch, readBatch } from "./hub/read-batch.ts";
 import { type HubRecord, HubRecords, type RecordWrite } from "./hub/records.ts";
 import type * as hub from "./hub/tasks.ts";
 import { BlockDecoder } from "./query/block-decoder.ts";
@@ -17,21 +17,10 @@ import type { Page } from "./query.ts";
 import { type DataDirLock, lockDataDir } from "./store/data-dir.ts";
 import type { Connection } from "./store/database.ts";
 import { explainFailure, type StoreFailure } from "./store/failure.ts";
-import type { BatchLimits } from "./sync/batch-format.ts";
 import { portableCodec } from "./zstd.ts";
 
-/** A batch as it came. */
-export interface ReceivedBatch {
-  readonly edge: string;
-  readonly key: string;
-  readonly body: ArrayBuffer;
-}
-
-export interface ReceiveTask {
+export interface ReceiveTask extends ReadLimits {
   readonly batches: readonly ReceivedBatch[];
-  readonly limits: BatchLimits;
-  /** Of the blocks of one batch, decompressed. */
-  readonly maxBlockBytes: number;
 }
 
 type Answer<T> = { readonly value: T } | StoreFailure;
@@ -80,8 +69,8 @@ export function receive({ batches, limits, maxBlockBytes }: ReceiveTask): Answer
   return answer(() => {
     if (db === null || writer === null) throw closed();
     const into = writer;
-    const read = batches.map(({ edge, key, body }) =>
-      answer(() => readBatch(codec, decoder, new Uint8Array(body), { edge, key }, limits, maxBlockBytes)),
+    const read = batches.map((received) =>
+      answer(() => readBatch(codec, decoder, received, { limits, maxBlockBytes })),
     );
     const nowUs = Date.now() * 1000;
     const store = db;

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { MillraceError } from "./errors.ts";
-import { readBatch } from "./hub/read-batch.ts";
+import { type ReadLimits, type ReceivedBatch, readBatch } from "./hub/read-batch.ts";
 import { moveWith } from "./move.ts";
 import { BlockDecoder } from "./query/block-decoder.ts";
 import type { MasterKeys } from "./seal/master-key.ts";
@@ -8,8 +8,10 @@ import { databaseFile } from "./store/data-dir.ts";
 import { explainFailure, type StoreFailure } from "./store/failure.ts";
 import type { ParkedBatch, SyncBacklog, SyncClass } from "./store/sync-operations.ts";
 import type { BatchHeader, BatchItem, StreamForm } from "./sync/batch.ts";
-import { type BatchLimits, packBatch } from "./sync/batch-format.ts";
+import { packBatch } from "./sync/batch-format.ts";
+import { type OutgoingTable, type Selection, selectItems } from "./sync/outgoing-table.ts";
 import { SyncReader } from "./sync/sync-reader.ts";
+import type { TableMaker } from "./sync/tables.ts";
 import { portableCodec } from "./zstd.ts";
 
 export interface PackTask {
@@ -18,15 +20,24 @@ export interface PackTask {
   readonly header: Pick<BatchHeader, "edge" | "createdUs" | "incarnation" | "start">;
   /** Of every stream there is; those of the batch are put into it. */
   readonly forms: readonly StreamForm[];
+  readonly form: PackForm;
+  readonly selection: Selection;
 }
 
-/** A batch as it goes over the wire. */
+/** As hubs take it, or as rows. */
+export type PackForm = "wire" | "ndjson" | "parquet";
+
+/** A batch as its sink takes it: in the form of the wire, or as tables. */
 export interface PackedBatch {
   readonly key: string;
   /** Nothing is left of it when 0. */
   readonly items: number;
   readonly rows: number;
+  /** Empty where it goes as tables. */
   readonly body: Uint8Array<ArrayBuffer>;
+  readonly tables: readonly OutgoingTable[];
+  /** Of the data directory. */
+  readonly incarnation: string;
 }
 
 /** What every call answers: what was asked for, or why not. */
@@ -36,6 +47,7 @@ const codec = await portableCodec();
 const blocks = new BlockDecoder(codec);
 let reader: SyncReader | null = null;
 let openedDir = "";
+let tableMaker: TableMaker | null = null;
 
 /** Opens the database for reading. The storage thread makes it, so it must be there. */
 export function open({
@@ -60,42 +72,64 @@ export function learnKeys(masters: MasterKeys): Answer<null> {
   });
 }
 
-/** Reads a claimed batch and puts it into the form of the wire. */
-export function pack({ batch, class: kind, header, forms }: PackTask): Answer<PackedBatch> {
-  const answered = answer(() => {
-    const store = opened();
-    const items = store.items(batch, kind);
-    const key = keyOf(header.edge, header.incarnation, items);
-    const named = new Set(items.map((item) => (item.kind === "block" ? item.stream : null)));
-    const streams = forms.filter(({ stream }) => named.has(stream));
-    const whole = { ...header, key, streams, totals: store.totals() };
-    const body = packBatch(codec, { header: whole, items });
-    const rows = items.reduce((sum, item) => sum + (item.kind === "block" ? item.count : item.rows), 0);
-    return { key, items: items.length, rows, body };
-  });
-  return "failure" in answered ? answered : moveWith(answered, [answered.value.body.buffer]);
+/** Reads a claimed batch and puts it into the form that its sink takes. */
+export async function pack(task: PackTask): Promise<Answer<PackedBatch>> {
+  const answered = task.form === "wire" ? answer(() => packForWire(task)) : await packTables(task, task.form);
+  if ("failure" in answered) return answered;
+  const { body, tables } = answered.value;
+  return moveWith(answered, [body.buffer, ...tables.map((table) => table.body.buffer)]);
+}
+
+function packForWire(task: PackTask): PackedBatch {
+  const { items, header, packed } = selected(task);
+  const whole = { ...header, totals: opened().totals() };
+  return { ...packed, body: packBatch(codec, { header: whole, items }) };
+}
+
+async function packTables(task: PackTask, format: "ndjson" | "parquet"): Promise<Answer<PackedBatch>> {
+  try {
+    const { items, header, packed } = selected(task);
+    // Only where there is such a sink: it takes a core and, for Parquet, a writer.
+    tableMaker ??= new (await import("./sync/tables.ts")).TableMaker(codec);
+    return { value: { ...packed, tables: await tableMaker.tables(header, items, format) } };
+  } catch (cause) {
+    return failureOf(cause);
+  }
+}
+
+/** What of the batch its sink gets, and the key of that. */
+function selected({ batch, class: kind, header, forms, selection }: PackTask): {
+  items: readonly BatchItem[];
+  header: Omit<BatchHeader, "totals">;
+  packed: PackedBatch;
+} {
+  const items = selectItems(opened().items(batch, kind), selection);
+  const key = keyOf(header.edge, header.incarnation, items);
+  const named = new Set(items.map((item) => (item.kind === "block" ? item.stream : null)));
+  const streams = forms.filter(({ stream }) => named.has(stream));
+  const rows = items.reduce((sum, item) => sum + (item.kind === "block" ? item.count : item.rows), 0);
+  const packed = { key, items: items.length, rows, body: noBytes(), tables: [] };
+  return {
+    items,
+    header: { ...header, key, streams },
+    packed: { ...packed, incarnation: header.incarnation },
+  };
 }
 
 /**
  * Reads a batch of another edge to its end, as a hub does: what is taken here the edge deletes.
  * @returns the most urgent class of what it holds, and its rows
  */
-export function inspect({ edge, key, body, limits, maxBlockBytes }: InspectTask): Answer<Inspected> {
+export function inspect(task: InspectTask): Answer<Inspected> {
   return answer(() => {
-    const batch = readBatch(codec, blocks, body, { edge, key }, limits, maxBlockBytes);
+    const batch = readBatch(codec, blocks, task, task);
     const kinds = new Set(batch.items.map(({ kind }) => (kind === "block" ? "events" : kind)));
     const rows = batch.items.reduce((sum, item) => sum + (item.kind === "block" ? item.count : item.rows), 0);
     return { class: URGENCY.find((kind) => kinds.has(kind)) ?? "events", rows };
   });
 }
 
-export interface InspectTask {
-  readonly edge: string;
-  readonly key: string;
-  readonly body: Uint8Array;
-  readonly limits: BatchLimits;
-  readonly maxBlockBytes: number;
-}
+export interface InspectTask extends ReceivedBatch, ReadLimits {}
 
 export interface Inspected {
   readonly class: SyncClass;
@@ -127,6 +161,10 @@ function keyOf(edge: string, incarnation: string, items: readonly BatchItem[]): 
   return hash.digest("hex").slice(0, 40);
 }
 
+function noBytes(): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(0);
+}
+
 function opened(): SyncReader {
   if (reader === null) throw new MillraceError("E_STORE_CLOSED", "the store is not open for sync");
   return reader;
@@ -136,7 +174,11 @@ function answer<T>(run: () => T): Answer<T> {
   try {
     return { value: run() };
   } catch (cause) {
-    const { code, message } = explainFailure(cause, databaseFile(openedDir));
-    return { failure: { code, message } };
+    return failureOf(cause);
   }
+}
+
+function failureOf(cause: unknown): StoreFailure {
+  const { code, message } = explainFailure(cause, databaseFile(openedDir));
+  return { failure: { code, message } };
 }

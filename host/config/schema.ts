@@ -5,6 +5,7 @@ import { encryption } from "./encryption-schema.ts";
 import { parseExpression } from "./expression/parse.ts";
 import { parseWindowLength, WINDOW_LENGTH } from "./pane-window.ts";
 import { parseSelect } from "./select.ts";
+import { sinksSchema } from "./sink-schema.ts";
 import { parseSizeBytes, SIZE } from "./sizes.ts";
 import { parseBandwidth, parseTimeOfDayRange } from "./sync-parts.ts";
 import { windowProblem } from "./window.ts";
@@ -433,6 +434,14 @@ const sync = z.strictObject({
     .describe("While the breaker is open, how often to look whether the hub is there. Default: 3s."),
 });
 
+const { url: hubUrl, token: _token, config: _config, ...deliveryOptions } = sync.shape;
+const syncWithSinks = sync
+  .extend({ url: hubUrl.optional(), sinks: sinksSchema(deliveryOptions).nullish() })
+  .refine(
+    ({ url, sinks }) => url !== undefined || Object.keys(sinks ?? {}).length > 0,
+    "must say where to; write url: http://127.0.0.1:7080, or sinks",
+  );
+
 /** A stream whose settings are all left out is written `name:` with nothing behind. */
 const streamOrNothing = stream.nullable().transform((value) => value ?? {});
 
@@ -502,7 +511,7 @@ export const configFile = z.strictObject({
     .nullish()
     .describe("Seals what is stored, AES-256-GCM. Read at the start and at a reload of this file."),
   limits: limits.nullish(),
-  sync: sync.nullish().describe("Where everything is sent. Default: nowhere."),
+  sync: syncWithSinks.nullish().describe("Where everything is sent. Default: nowhere."),
   relay: relay.nullish().describe("Whether other edges may send through this one. Default: false."),
 });
 

@@ -25,7 +25,7 @@ const FIXED: readonly (readonly [
   [
     ["sync"],
     ({ sync }) => sync,
-    "where data goes is changed in the node's file; sync.config, and whether there is a hub, at a start",
+    "where data goes is changed in the node's file; sync.config, sync.sinks, and whether there is a hub, at a start",
   ],
   [["relay"], ({ relay }) => relay, "it is read at the start"],
   [["limits"], ({ limits }) => limits, "memory is planned at the start"],
@@ -86,8 +86,9 @@ export class ConfigSource {
 
 /** Where it goes, and how, may change; whether it goes anywhere, and who is in charge, may not. */
 function nextSync(current: SyncConfig | null, next: SyncConfig | null): SyncConfig | null {
-  const isChange = current !== null && next !== null && isDeepStrictEqual(current.remote, next.remote);
-  return isChange ? next : current;
+  if (current === null || next === null) return current;
+  const fixed = ({ url, sinks, remote }: SyncConfig): unknown => [url === null, sinks, remote];
+  return isDeepStrictEqual(fixed(current), fixed(next)) ? next : current;
 }
 
 /** The streams, queries, tables and alerts of `next` with all else as it is. */

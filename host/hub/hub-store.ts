@@ -1,4 +1,5 @@
 import type { Received } from "../../workers/hub/batch-writer.ts";
+import type { ReceivedBatch } from "../../workers/hub/read-batch.ts";
 import type {
   EdgeDetail,
   EdgeSummary,
@@ -7,7 +8,6 @@ import type {
   HubListTask,
   HubResultsTask,
 } from "../../workers/hub/tasks.ts";
-import type { ReceivedBatch } from "../../workers/hub.ts";
 import type { Page } from "../api/reads.ts";
 
 type WithText<Task> = Omit<Task, "after"> & { readonly after: string | null };

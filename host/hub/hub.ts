@@ -1,3 +1,4 @@
+import { placeOf } from "../../workers/hub/postgres/connection.ts";
 import { serveNode } from "../api/serve.ts";
 import { createLog } from "../observe/log.ts";
 import { ConfigRegistry } from "./configs/config-registry.ts";
@@ -6,6 +7,9 @@ import { isLoopback } from "./edge-guard.ts";
 import { createHubApp } from "./hub-app.ts";
 import type { HubConfig } from "./hub-config.ts";
 import { createHubMetrics } from "./hub-metrics.ts";
+import type { HubStore } from "./hub-store.ts";
+import { PostgresHubStore } from "./postgres-hub-store.ts";
+import type { RecordStore } from "./record-store.ts";
 import { SqliteHubStore } from "./sqlite-hub-store.ts";
 
 export interface RunningHub {
@@ -17,8 +21,7 @@ export interface RunningHub {
 /** Starts a hub: its store first, the door to the outside last. */
 export async function startHub(config: HubConfig): Promise<RunningHub> {
   const log = createLog();
-  const { maxBlockBytes, ...limits } = config.limits;
-  const store = await SqliteHubStore.open(config.dataDir, { limits, maxBlockBytes });
+  const store = await openStore(config);
   const metrics = createHubMetrics(config.limits);
   const configs = new ConfigRegistry(store, () => Date.now() * 1_000);
   const app = createHubApp({ config, store, metrics, log, configs });
@@ -30,7 +33,7 @@ export async function startHub(config: HubConfig): Promise<RunningHub> {
       log.warn(`no tokens are set: edges of this machine alone are let in, without one${advice}`);
     }
     const rollouts = new RolloutTimer(configs, log);
-    log.info({ url: server.url, data: config.dataDir }, "listening");
+    log.info({ url: server.url, store: placeOfStore(config) }, "listening");
     return {
       url: server.url,
       close: async () => {
@@ -44,4 +47,15 @@ export async function startHub(config: HubConfig): Promise<RunningHub> {
     await store.close();
     throw cause;
   }
+}
+
+function openStore({ dataDir, store, limits: all }: HubConfig): Promise<HubStore & RecordStore> {
+  const { maxBlockBytes, ...limits } = all;
+  if (store.kind === "sqlite") return SqliteHubStore.open(dataDir, { limits, maxBlockBytes });
+  const { url, retentionUs } = store;
+  return PostgresHubStore.open({ url, retentionUs, limits, maxBlockBytes });
+}
+
+function placeOfStore({ dataDir, store }: HubConfig): string {
+  return store.kind === "sqlite" ? dataDir : `PostgreSQL at ${placeOf(store.url)}`;
 }

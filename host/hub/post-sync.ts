@@ -2,7 +2,7 @@ import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 import type { Logger } from "pino";
 import { MillraceError } from "../../workers/errors.ts";
-import type { ReceivedBatch } from "../../workers/hub.ts";
+import type { ReceivedBatch } from "../../workers/hub/read-batch.ts";
 import type { Problem } from "../api/problem.ts";
 import type { BodyReader } from "../ingest/body.ts";
 import { announcedBytes } from "../ingest/body.ts";

@@ -1,9 +1,10 @@
 import { Piscina } from "piscina";
 import { MillraceError } from "../../workers/errors.ts";
 import type { Received } from "../../workers/hub/batch-writer.ts";
+import type { ReceivedBatch } from "../../workers/hub/read-batch.ts";
 import type { HubRecord, RecordWrite } from "../../workers/hub/records.ts";
 import type { EdgeDetail, EdgeSummary } from "../../workers/hub/tasks.ts";
-import type { ReceivedBatch, ReceiveTask } from "../../workers/hub.ts";
+import type { ReceiveTask } from "../../workers/hub.ts";
 import type { StoreFailure } from "../../workers/store/failure.ts";
 import type { Page } from "../api/reads.ts";
 import { workerFile } from "../pipeline/worker-file.ts";

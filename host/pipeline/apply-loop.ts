@@ -56,6 +56,8 @@ export class ApplyLoop {
   #waiters: Waiter[] = [];
   #lastResults: Promise<void> = Promise.resolve();
   #unwrittenChars = 0;
+  /** Windows are made anew of blocks that were merged or thinned out meanwhile: what is stored stays as it is. */
+  isRebuilding = false;
   pushedSeq = 0;
   durableSeq = 0;
   /** Told when fewer bytes wait, so that requests that wait for that go on. */
@@ -176,7 +178,8 @@ export class ApplyLoop {
 
   #write({ rows, fired }: ApplyResult): void {
     for (const text of splitResults(rows, RESULT_CHARS)) {
-      const written = this.#commits.push({ kind: "packed-results", text }, text.length);
+      const own = this.isRebuilding ? ({ onlyNew: true } as const) : {};
+      const written = this.#commits.push({ kind: "packed-results", text, ...own }, text.length);
       const previous = this.#lastResults;
       this.#unwrittenChars += text.length;
       this.#lastResults = Promise.all([previous, written]).then(() => {
@@ -204,10 +207,11 @@ export class ApplyLoop {
     const stream = this.#registry.stream(late.stream);
     const lane = this.#lanes.reduce((least, next) => (next.busy < least.busy ? next : least));
     if (source?.block == null || stream === undefined) return [];
-    const block = await lane.extractLate(stream, source.block, late.groups, formerOf(stream, source, late));
-    if (block === null) return [];
+    const found = await lane.extractLate(stream, source.block, late.groups, formerOf(stream, source, late));
+    if (found === null) return [];
+    const { block, rows } = found;
     const atUs = source.arrivalUs;
-    const operation = { kind: "late", stream: late.stream, sourceSeq: late.seq, block, atUs } as const;
+    const operation = { kind: "late", stream: late.stream, sourceSeq: late.seq, block, rows, atUs } as const;
     const written = this.#commits.push(operation, block.data.length).then((outcome) => {
       if (outcome.kind === "committed") stream.counts.late += block.count;
     });

@@ -5,6 +5,7 @@ import type { MasterKeys } from "../../workers/seal/master-key.ts";
 import type { AlertListener } from "../alert/running-alerts.ts";
 import { WebhookSender } from "../alert/webhook-sender.ts";
 import type { Config } from "../config/config.ts";
+import { isStoreLost } from "../store/open-store.ts";
 import type { StorageClient } from "../store/storage-client.ts";
 import { ApplyLoop } from "./apply-loop.ts";
 import { Checkpointer } from "./checkpointer.ts";
@@ -57,8 +58,13 @@ export interface EngineParts {
 /** Opens the store, recovers the windows, and starts the pipeline. Resolves when events can be taken. */
 export async function startEngine(parts: EngineParts): Promise<Engine> {
   const pipeline = new Pipeline(parts);
-  await pipeline.open();
-  return pipeline;
+  try {
+    await pipeline.open();
+    return pipeline;
+  } catch (cause) {
+    await pipeline.abandon();
+    throw cause;
+  }
 }
 
 class Pipeline implements Engine {
@@ -103,6 +109,14 @@ class Pipeline implements Engine {
     this.#registry = new StreamRegistry(config);
     this.#lanes = Array.from({ length: config.ingestWorkers }, () => new Lane());
     this.#commits = new CommitQueue(storage, config.groupCommitMs, (cause) => {
+      if (isStoreLost(cause)) {
+        this.#hasFailed = true;
+        log.fatal(
+          { err: cause },
+          "the store is lost to this process; a restart repairs it and replays the log",
+        );
+        return onFatal(cause);
+      }
       log.error(
         { err: cause },
         "a commit failed; its senders are told to send again, results are tried again",
@@ -388,6 +402,13 @@ class Pipeline implements Engine {
     return this.#registry.alerts.subscribe(listener);
   }
 
+  forgetBlocks(removed: Parameters<Engine["forgetBlocks"]>[0]): void {
+    for (const { stream, ...counts } of removed) {
+      const known = this.#registry.stream(stream);
+      if (known !== undefined) known.removed = counts;
+    }
+  }
+
   checkpoint(): Promise<void> {
     return this.#checkpoint();
   }
@@ -421,6 +442,13 @@ class Pipeline implements Engine {
     while (!isEmpty() && this.#clock.monotonicMs() < giveUpMs) {
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
+  }
+
+  /** Ends the threads of a pipeline that did not start, and lets the data directory go. */
+  async abandon(): Promise<void> {
+    if (this.#checkpointTimer !== null) clearInterval(this.#checkpointTimer);
+    await Promise.all([...this.#lanes.map((lane) => lane.close()), this.#windows.close()]);
+    await this.#storage.close();
   }
 
   #watchStreams(): void {

@@ -46,7 +46,7 @@ export class RelayInbox {
     const { maxBlockBytes, ...rest } = limits;
     const body = new Uint8Array(batch.body);
     const { edge, key, hops } = batch;
-    const inspected = await inspect({ edge, key, body, limits: rest, maxBlockBytes });
+    const inspected = await inspect({ edge, key, body: batch.body, limits: rest, maxBlockBytes });
     const outcome = await new Promise<RelayedOutcome>((settle, fail) => {
       this.#waiting.push({ batch: { edge, key, hops, body, ...inspected }, settle, fail });
       if (!this.#isWriting) void this.#write();

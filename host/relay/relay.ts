@@ -38,7 +38,8 @@ export class Relay {
   readonly #forwarder: RelayForwarder;
   readonly #storage: StorageClient;
 
-  private constructor({ config, relay, storage, sync, settings, clock, log }: RelayParts) {
+  private constructor(parts: RelayParts, hub: NonNullable<Sync["hub"]>) {
+    const { config, relay, storage, sync, settings, clock, log } = parts;
     this.name = edgeName(config);
     this.config = relay;
     this.#storage = storage;
@@ -46,8 +47,8 @@ export class Relay {
       config: settings,
       next: (task) => storage.nextRelayed(task),
       settle: (outcomes) => storage.settleRelayed(outcomes),
-      deliver: (batch, signal) => sync.hub.forward(batch, signal),
-      probe: (signal) => sync.hub.probe(signal),
+      deliver: (batch, signal) => hub.forward(batch, signal),
+      probe: (signal) => hub.probe(signal),
       clock,
       log,
     });
@@ -62,9 +63,12 @@ export class Relay {
     this.configs = new RelayedConfigs({ name: this.name, settings, storage, log });
   }
 
-  static async start(parts: RelayParts): Promise<Relay> {
+  /** null: there is no hub to send to. */
+  static async start(parts: RelayParts): Promise<Relay | null> {
+    const { hub } = parts.sync;
+    if (hub === null) return null;
     await parts.storage.openRelay();
-    const relay = new Relay(parts);
+    const relay = new Relay(parts, hub);
     relay.#forwarder.wake();
     relay.configs.start();
     return relay;

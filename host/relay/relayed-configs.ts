@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import { MillraceError } from "../../workers/errors.ts";
 import type { SyncConfig } from "../config/sync-config.ts";
 import type { StorageClient } from "../store/storage-client.ts";
 import { jittered } from "../sync/retry-delay.ts";
@@ -132,6 +133,7 @@ export class RelayedConfigs {
   ): Promise<Response> {
     const { name, settings } = this.#parts;
     const { url, token, timeoutMs } = settings();
+    if (url === null) return Promise.reject(new MillraceError("E_NO_HUB", "there is no hub"));
     return fetch(`${url.replace(/\/$/, "")}/v1/config/${encodeURIComponent(edge)}${path}`, {
       method,
       body,

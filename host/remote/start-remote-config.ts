@@ -36,12 +36,13 @@ export function startRemoteConfig({
   log,
 }: StartParts): RemoteConfig | null {
   const { sync } = config;
-  if (sync?.remote == null) return null;
+  if (sync?.remote == null || sync.url === null) return null;
+  const { url: own } = sync;
   const edge = edgeName(config);
   const address = () => {
     // As it is at the moment: it may change while the node runs.
     const { url, token, timeoutMs } = engine.config().sync ?? sync;
-    return { url, token, timeoutMs };
+    return { url: url ?? own, token, timeoutMs };
   };
   return new RemoteConfig({
     edge,

@@ -42,6 +42,7 @@ const REJECTED: ReadonlySet<number> = new Set([413, 422]);
 /** A hub over HTTP. Bytes are written as the bandwidth's cap lets them, not all at once into the socket. */
 export class HubSink implements Sink {
   readonly name = "hub";
+  readonly form = "wire";
   #parts: HubSinkParts;
   #agent: http.Agent;
   #isSecure: boolean;

@@ -8,7 +8,7 @@ import type {
   SyncOutcome,
 } from "../../workers/store/sync-operations.ts";
 import type { PackedBatch } from "../../workers/sync.ts";
-import type { SyncConfig } from "../config/sync-config.ts";
+import type { DeliveryConfig } from "../config/sync-config.ts";
 import type { Clock } from "../pipeline/clock.ts";
 import { BatchGrowth } from "./batch-growth.ts";
 import { type BreakerState, CircuitBreaker } from "./circuit-breaker.ts";
@@ -26,7 +26,7 @@ const STORE_RETRY_MS = 2_000;
 
 export interface SinkRunnerParts {
   readonly sink: Sink;
-  readonly config: SyncConfig;
+  readonly config: DeliveryConfig;
   readonly claim: (task: ClaimTask) => Promise<ClaimAnswer>;
   readonly settle: (outcomes: readonly SyncOutcome[]) => Promise<readonly ClaimedBatch[]>;
   readonly pack: (batch: ClaimedBatch) => Promise<PackedBatch>;
@@ -78,7 +78,7 @@ export interface SinkStatus {
 export class SinkRunner {
   readonly #parts: SinkRunnerParts;
   readonly #random: () => number;
-  #config: SyncConfig;
+  #config: DeliveryConfig;
   #breaker: CircuitBreaker;
   #growth: Readonly<Record<SyncClass, BatchGrowth>>;
   readonly #turns = new ClassTurns();
@@ -110,7 +110,7 @@ export class SinkRunner {
   }
 
   /** Goes on by other settings. Batches under way end as they began; those that wait are tried at once. */
-  reconfigure(config: SyncConfig): void {
+  reconfigure(config: DeliveryConfig): void {
     const opened = this.#breaker.opened;
     this.#config = config;
     this.#breaker = this.#makeBreaker();
@@ -257,7 +257,9 @@ export class SinkRunner {
   async #claim(kind: SyncClass, everyMs: number): Promise<Trip | null> {
     const [{ sink, claim, clock }, config] = [this.#parts, this.#config];
     const enough = { rows: config.batch.events, bytes: config.batch.bytes };
-    const size = this.#growth[kind].size;
+    const grown = this.#growth[kind].size;
+    const most = sink.largestBytes?.() ?? grown.bytes;
+    const size = { rows: grown.rows, bytes: Math.min(grown.bytes, most) };
     const olderThanUs = clock.nowUs() - Math.round(everyMs * 1_000);
     const answer = await claim({ sink: sink.name, class: kind, size, enough, olderThanUs });
     if (answer.kind !== "claimed") {
@@ -305,14 +307,14 @@ export class SinkRunner {
 
   #succeed(
     { batch }: Trip,
-    { rows, body }: PackedBatch,
+    { rows, body, tables }: PackedBatch,
     { isDuplicate }: Delivery & { kind: "delivered" },
   ): void {
     this.#successes++;
     this.#lastSuccessUs = this.#parts.clock.nowUs();
     this.#counts.batches++;
     if (isDuplicate) this.#counts.duplicates++;
-    this.#counts.wireBytes += body.length;
+    this.#counts.wireBytes += tables.reduce((sum, table) => sum + table.body.length, body.length);
     this.#rows[batch.class] += rows;
     this.#outcomes.push({ kind: "delivered", batch: batch.id });
   }
@@ -386,7 +388,7 @@ export class SinkRunner {
   }
 }
 
-function growthOf({ batch, largest, bandwidth }: SyncConfig): Readonly<Record<SyncClass, BatchGrowth>> {
+function growthOf({ batch, largest, bandwidth }: DeliveryConfig): Readonly<Record<SyncClass, BatchGrowth>> {
   const growth = (): BatchGrowth =>
     new BatchGrowth({
       first: { rows: batch.events, bytes: batch.bytes },

@@ -3,10 +3,11 @@ import type { Logger } from "pino";
 import type { MasterKeys } from "../../workers/seal/master-key.ts";
 import type { ClaimedBatch, ParkedBatch, SyncBacklog } from "../../workers/store/sync-operations.ts";
 import type { StreamForm } from "../../workers/sync/batch.ts";
-import type { Inspected, InspectTask, PackedBatch } from "../../workers/sync.ts";
+import { EVERYTHING, type Selection } from "../../workers/sync/outgoing-table.ts";
+import type { Inspected, InspectTask, PackedBatch, PackForm } from "../../workers/sync.ts";
 import type { Config, StreamConfig } from "../config/config.ts";
 import { DEFAULTS } from "../config/defaults.ts";
-import type { SyncConfig } from "../config/sync-config.ts";
+import type { DeliveryConfig, SyncConfig } from "../config/sync-config.ts";
 import type { Clock } from "../pipeline/clock.ts";
 import type { StorageClient } from "../store/storage-client.ts";
 import { ByteBucket } from "./byte-bucket.ts";
@@ -14,6 +15,7 @@ import { edgeName } from "./edge-name.ts";
 import { HubSink, type HubSinkParts } from "./hub-sink.ts";
 import type { Sink } from "./sink.ts";
 import { SinkRunner, type SinkStatus } from "./sink-runner.ts";
+import { openSink } from "./sinks/open-sink.ts";
 import { SyncClient } from "./sync-client.ts";
 
 /** What a sink has not got costs a look at every block that waits: it may take this share of the sync thread's time. */
@@ -37,9 +39,17 @@ export interface SyncParts {
   readonly streams: () => readonly StreamConfig[];
 }
 
+/** A sink, and what goes there how. */
+interface Line {
+  readonly sink: Sink;
+  readonly config: DeliveryConfig;
+  readonly selection: Selection;
+}
+
 /** Names of the sinks that a configuration has. */
 export function sinkNames({ sync }: Config): readonly string[] {
-  return sync == null ? [] : ["hub"];
+  if (sync == null) return [];
+  return [...(sync.url === null ? [] : ["hub"]), ...sync.sinks.map(({ name }) => name)];
 }
 
 /** Opens the books of what is sent. Before anything is committed: what is written then is to be sent as well. */
@@ -56,7 +66,7 @@ export class Sync {
   readonly #parts: SyncParts;
   readonly #client: SyncClient;
   readonly #runners: readonly SinkRunner[];
-  readonly #hub: HubSink;
+  readonly #hub: HubSink | null;
   readonly #start: { readonly number: number; readonly id: string };
   readonly #incarnation: string;
   #reports: readonly SinkReport[] = [];
@@ -68,17 +78,17 @@ export class Sync {
     this.#client = client;
     this.#incarnation = opened.incarnation;
     this.#start = { number: opened.startNumber, id: randomBytes(8).toString("hex") };
-    const { storage, clock, log, sync: config } = parts;
-    this.#hub = new HubSink(this.#hubParts(config));
-    const sinks: readonly Sink[] = [this.#hub];
-    this.#runners = sinks.map(
-      (sink) =>
+    const { storage, clock, log, sync: settings } = parts;
+    const { url } = settings;
+    this.#hub = url === null ? null : new HubSink(this.#hubParts(settings, url));
+    this.#runners = this.#makeSinks().map(
+      ({ sink, config, selection }) =>
         new SinkRunner({
           sink,
           config,
           claim: (task) => storage.claimBatch(task),
           settle: (outcomes) => storage.settleBatches(outcomes),
-          pack: (batch) => this.#pack(batch),
+          pack: (batch) => this.#pack(batch, sink.form, selection),
           unsettled: opened.unsettled.filter((batch) => batch.sink === sink.name),
           clock,
           log,
@@ -104,12 +114,13 @@ export class Sync {
 
   /** Sends by other settings from here on. What is claimed stays so: nothing is lost, nothing sent twice for it. */
   reconfigure(config: SyncConfig): void {
-    this.#hub.use(this.#hubParts(config));
-    for (const runner of this.#runners) runner.reconfigure(config);
+    if (this.#hub === null || config.url === null) return;
+    this.#hub.use(this.#hubParts(config, config.url));
+    this.#runners[0]?.reconfigure(config);
   }
 
-  /** Where batches of other edges go. */
-  get hub(): Pick<HubSink, "forward" | "probe"> {
+  /** Where batches of other edges go; null: there is no hub. */
+  get hub(): Pick<HubSink, "forward" | "probe"> | null {
     return this.#hub;
   }
 
@@ -163,13 +174,37 @@ export class Sync {
     return this.#reports;
   }
 
-  #hubParts({ url, token, timeoutMs, concurrency, bandwidth }: SyncConfig): HubSinkParts {
-    const { config, clock } = this.#parts;
-    const bucket = bandwidth === null ? null : new ByteBucket(bandwidth, () => clock.monotonicMs());
-    return { url, token, timeoutMs, concurrency, bucket, edge: edgeName(config) };
+  #bucketOf({ bandwidth }: DeliveryConfig): ByteBucket | null {
+    const { clock } = this.#parts;
+    return bandwidth === null ? null : new ByteBucket(bandwidth, () => clock.monotonicMs());
   }
 
-  #pack(batch: ClaimedBatch): Promise<PackedBatch> {
+  #hubParts(sync: SyncConfig, url: string): HubSinkParts {
+    const { token, timeoutMs, concurrency } = sync;
+    return {
+      url,
+      token,
+      timeoutMs,
+      concurrency,
+      bucket: this.#bucketOf(sync),
+      edge: edgeName(this.#parts.config),
+    };
+  }
+
+  #makeSinks(): readonly Line[] {
+    const { config, sync } = this.#parts;
+    const edge = edgeName(config);
+    const further = sync.sinks.map(({ name, target, delivery, selection }): Line => {
+      const { timeoutMs } = delivery;
+      const sink = openSink({ name, target, edge, timeoutMs, bucket: this.#bucketOf(delivery) });
+      return { sink, config: delivery, selection };
+    });
+    return this.#hub === null
+      ? further
+      : [{ sink: this.#hub, config: sync, selection: EVERYTHING }, ...further];
+  }
+
+  #pack(batch: ClaimedBatch, form: PackForm, selection: Selection): Promise<PackedBatch> {
     const { config, clock } = this.#parts;
     return this.#client.pack({
       batch: batch.id,
@@ -181,6 +216,8 @@ export class Sync {
         start: this.#start,
       },
       forms: this.#parts.streams().map(formOf),
+      form,
+      selection,
     });
   }
 }

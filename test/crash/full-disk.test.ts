@@ -78,6 +78,7 @@ class Sender {
 /** Every acknowledged event is held, or in the ledger. */
 async function verify(node: NodeProcess, client: HttpClient, sender: Sender): Promise<void> {
   const losses = await rows<Loss>(client, "/v1/losses");
+  let heldOfAll = 0;
   for (const [stream, acknowledged] of sender.acknowledged) {
     const events = await client.events(stream);
     const held = events.filter((event) => event.downsampled !== true).length;
@@ -85,8 +86,10 @@ async function verify(node: NodeProcess, client: HttpClient, sender: Sender): Pr
       .filter((loss) => loss.stream === stream && loss.kind === "events")
       .reduce((sum, { count }) => sum + count, 0);
     assert.equal(held + lost, acknowledged, `${stream}: ${held} held, ${lost} in the ledger`);
-    assert.ok(held > 0, "something is held");
+    heldOfAll += held;
   }
+  // Of the stream that matters least all may be gone.
+  assert.ok(heldOfAll > 0, "something is held");
   const { imbalances, integrity } = audit(node.dataDir);
   assert.deepEqual(imbalances, []);
   assert.equal(integrity, "ok");

@@ -12,6 +12,8 @@ test("everything crosses the thread and back", async (context) => {
     lastSeq: 0,
     checkpoint: null,
     lastSegment: 0,
+    damagedCheckpoints: [],
+    mendedLog: [],
     configs: null,
     streams: [],
   });

@@ -3,6 +3,7 @@ import type { Connection } from "./database.ts";
 import { type Loss, recordEviction, recordLoss } from "./ledger.ts";
 import { type OldBlock, OldestBlocks } from "./oldest-blocks.ts";
 import type { Statements } from "./statements.ts";
+import type { StreamTable } from "./stream-table.ts";
 
 /** Deleted in one transaction at most, so that no commit waits long: blocks and their bytes, rows of anything else. */
 const BLOCKS_AT_ONCE = 64;
@@ -64,11 +65,18 @@ export class Eviction {
   readonly #statements: Statements;
   readonly #sql: Readonly<Record<keyof typeof SQL, Statement<unknown[]>>>;
   readonly #oldest: OldestBlocks;
+  readonly #streams: StreamTable;
   /** Hears how many dead letters went: the writer counts them too. */
   readonly #onDeadLetters: (count: number) => void;
 
-  constructor(db: Connection, statements: Statements, onDeadLetters: (count: number) => void) {
+  constructor(
+    db: Connection,
+    statements: Statements,
+    streams: StreamTable,
+    onDeadLetters: (count: number) => void,
+  ) {
     this.#db = db;
+    this.#streams = streams;
     this.#statements = statements;
     this.#onDeadLetters = onDeadLetters;
     this.#oldest = new OldestBlocks(db);
@@ -189,6 +197,7 @@ export class Eviction {
       }
       all();
     })();
+    for (const { streamId, bytes } of blocks) this.#streams.countRemoved(streamId, 1, bytes);
     return blocks.length;
   }
 
