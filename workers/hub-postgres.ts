@@ -9,8 +9,10 @@ import { EventRows } from "./hub/postgres/event-rows.ts";
 import { explainPostgres, isOfData } from "./hub/postgres/failure.ts";
 import { addDays, Partitions } from "./hub/postgres/partitions.ts";
 import { PostgresReader } from "./hub/postgres/reader.ts";
+import { PostgresRecords } from "./hub/postgres/records.ts";
 import { WRITES } from "./hub/postgres/statements.ts";
 import { type ReadLimits, type ReceivedBatch, readBatch } from "./hub/read-batch.ts";
+import type { HubRecord, RecordWrite } from "./hub/records.ts";
 import type * as hub from "./hub/tasks.ts";
 import { BlockDecoder, type OpenedBlock } from "./query/block-decoder.ts";
 import { type CursorForm, EVENT_CURSOR, ID_CURSOR } from "./query/cursor.ts";
@@ -124,6 +126,21 @@ export function edge(name: string): Promise<Answer<hub.EdgeDetail | null>> {
 
 export function knows(task: { readonly stream?: string; readonly query?: string }): Promise<Answer<boolean>> {
   return answer(async () => new PostgresReader((await database()).db).knows(task));
+}
+
+export function readRecord({
+  kind,
+  name,
+}: Pick<HubRecord, "kind" | "name">): Promise<Answer<HubRecord | null>> {
+  return answer(async () => new PostgresRecords((await database()).db).read(kind, name));
+}
+
+export function listRecords(kind: string): Promise<Answer<HubRecord[]>> {
+  return answer(async () => new PostgresRecords((await database()).db).list(kind));
+}
+
+export function writeRecords(writes: readonly RecordWrite[]): Promise<Answer<boolean>> {
+  return answer(async () => new PostgresRecords((await database()).db).write(writes));
 }
 
 export async function close(): Promise<void> {

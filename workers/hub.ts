@@ -5,6 +5,7 @@ import { HUB_ALERT_CURSOR, HUB_RESULT_CURSOR } from "./hub/cursor.ts";
 import { hubFile, openHubForWriting } from "./hub/database.ts";
 import { type HubAlert, type HubLoss, HubReader, type HubResult } from "./hub/hub-reader.ts";
 import { type ReadLimits, type ReceivedBatch, readBatch } from "./hub/read-batch.ts";
+import { type HubRecord, HubRecords, type RecordWrite } from "./hub/records.ts";
 import type * as hub from "./hub/tasks.ts";
 import { BlockDecoder } from "./query/block-decoder.ts";
 import { BlockScanner } from "./query/block-scanner.ts";
@@ -33,6 +34,7 @@ let lock: DataDirLock | null = null;
 let db: Connection | null = null;
 let writer: BatchWriter | null = null;
 let reader: HubReader | null = null;
+let records: HubRecords | null = null;
 
 /** Opens and locks the data directory; this thread is the only one that writes. */
 export function openWriter(dir: string): Answer<null> {
@@ -42,6 +44,7 @@ export function openWriter(dir: string): Answer<null> {
     try {
       db = openHubForWriting(dir);
       writer = new BatchWriter(db);
+      records = new HubRecords(db);
     } catch (cause) {
       lock.close();
       throw cause;
@@ -146,7 +149,34 @@ export function knows(task: { readonly stream?: string; readonly query?: string 
   });
 }
 
+export function readRecord({ kind, name }: Pick<HubRecord, "kind" | "name">): Answer<HubRecord | null> {
+  return answer(() => openedRecords().read(kind, name));
+}
+
+export function listRecords(kind: string): Answer<HubRecord[]> {
+  return answer(() => openedRecords().list(kind));
+}
+
+/** False, with nothing done, when a record was written by another meanwhile. */
+export function writeRecords(writes: readonly RecordWrite[]): Answer<boolean> {
+  return answer(() => {
+    if (db === null) throw closed();
+    const into = openedRecords();
+    const overtaken = new Error("written by another");
+    try {
+      db.transaction(() => {
+        if (!into.write(writes)) throw overtaken;
+      })();
+      return true;
+    } catch (cause) {
+      if (cause === overtaken) return false;
+      throw cause;
+    }
+  });
+}
+
 export function close(): void {
+  records = null;
   reader?.close();
   reader = null;
   db?.close();
@@ -171,6 +201,11 @@ function page<Cursor>(
     const { ndjson, next, skippedBlocks } = read(store, after === null ? null : form.decode(after));
     return { ndjson, next: next === null ? null : form.encode(next), skippedBlocks };
   });
+}
+
+function openedRecords(): HubRecords {
+  if (records === null) throw closed();
+  return records;
 }
 
 function openedReader(): HubReader {

@@ -1,6 +1,8 @@
 import { createHash } from "node:crypto";
 import { MillraceError } from "./errors.ts";
+import { type ReadLimits, type ReceivedBatch, readBatch } from "./hub/read-batch.ts";
 import { moveWith } from "./move.ts";
+import { BlockDecoder } from "./query/block-decoder.ts";
 import type { MasterKeys } from "./seal/master-key.ts";
 import { databaseFile } from "./store/data-dir.ts";
 import { explainFailure, type StoreFailure } from "./store/failure.ts";
@@ -42,6 +44,7 @@ export interface PackedBatch {
 type Answer<T> = { readonly value: T } | StoreFailure;
 
 const codec = await portableCodec();
+const blocks = new BlockDecoder(codec);
 let reader: SyncReader | null = null;
 let openedDir = "";
 let tableMaker: TableMaker | null = null;
@@ -112,6 +115,28 @@ function selected({ batch, class: kind, header, forms, selection }: PackTask): {
     packed: { ...packed, incarnation: header.incarnation },
   };
 }
+
+/**
+ * Reads a batch of another edge to its end, as a hub does: what is taken here the edge deletes.
+ * @returns the most urgent class of what it holds, and its rows
+ */
+export function inspect(task: InspectTask): Answer<Inspected> {
+  return answer(() => {
+    const batch = readBatch(codec, blocks, task, task);
+    const kinds = new Set(batch.items.map(({ kind }) => (kind === "block" ? "events" : kind)));
+    const rows = batch.items.reduce((sum, item) => sum + (item.kind === "block" ? item.count : item.rows), 0);
+    return { class: URGENCY.find((kind) => kinds.has(kind)) ?? "events", rows };
+  });
+}
+
+export interface InspectTask extends ReceivedBatch, ReadLimits {}
+
+export interface Inspected {
+  readonly class: SyncClass;
+  readonly rows: number;
+}
+
+const URGENCY: readonly SyncClass[] = ["alerts", "losses", "results", "events"];
 
 export function backlog(sink: string): Answer<SyncBacklog> {
   return answer(() => opened().backlog(sink));

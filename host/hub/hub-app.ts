@@ -17,6 +17,9 @@ import {
   readTimeRange,
 } from "../api/query-parameters.ts";
 import { BodyReader } from "../ingest/body.ts";
+import type { ConfigRegistry } from "./configs/config-registry.ts";
+import { addConfigRoutes } from "./configs/config-routes.ts";
+import { describeEdgeConfig } from "./configs/describe-configs.ts";
 import { fleetPage } from "./fleet-page.ts";
 import type { HubConfig } from "./hub-config.ts";
 import type { HubMetrics } from "./hub-metrics.ts";
@@ -29,6 +32,7 @@ export interface HubAppParts {
   readonly store: HubStore;
   readonly metrics: HubMetrics;
   readonly log: Logger;
+  readonly configs: ConfigRegistry;
 }
 
 export type HubApp = Hono<{ Bindings: HttpBindings }>;
@@ -46,6 +50,7 @@ export function createHubApp(parts: HubAppParts): HubApp {
   app.use(refuseOtherSites);
   const bodies = new BodyReader({ maxHeldBytes: config.limits.maxQueuedBytes });
   app.post("/v1/sync", postSync({ ...parts, bodies }));
+  addConfigRoutes(app, { config, registry: parts.configs });
   addFleetRoutes(app, parts);
   addHubRoutes(app, parts);
   app.notFound(answerNotFound(app, config.limits.maxBatchBytes));
@@ -65,16 +70,25 @@ export function createHubApp(parts: HubAppParts): HubApp {
 }
 
 /** What the edges sent: pages of a node's own forms, with `edge` added. */
-function addFleetRoutes(app: HubApp, { store, metrics }: HubAppParts): void {
+function addFleetRoutes(app: HubApp, { store, metrics, configs }: HubAppParts): void {
   const limit = limitReads(metrics);
   const edgeOf = (context: Context): string | null => context.req.query("edge") ?? null;
-  app.get("/v1/edges", limit, async (context) =>
-    context.json({ edges: (await store.edges()).map(describeSummary) }),
-  );
+  const configOf = async (name: string) =>
+    describeEdgeConfig(await configs.edge(name), await configs.wanted(name));
+  app.get("/v1/edges", limit, async (context) => {
+    const edges = await store.edges();
+    const of = await Promise.all(edges.map(({ edge }) => configOf(edge)));
+    return context.json({
+      edges: edges.map((edge, index) => ({ ...describeSummary(edge), config: of[index] ?? null })),
+    });
+  });
   app.get("/v1/edges/:edge", limit, async (context) => {
     const name = context.req.param("edge");
     const edge = await store.edge(name);
-    return edge === null ? unknownEdge(name) : context.json(describeEdge(edge));
+    const config = await configOf(name);
+    // Known by what it was given, before it has sent anything.
+    if (edge === null) return config === null ? unknownEdge(name) : context.json({ edge: name, config });
+    return context.json({ ...describeEdge(edge), config });
   });
   app.get("/v1/streams/:stream/events", limit, async (context) => {
     const stream = context.req.param("stream");

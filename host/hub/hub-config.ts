@@ -6,6 +6,7 @@ import { type Environment, substituteVariables } from "../config/env.ts";
 import { explainIssues } from "../config/explain.ts";
 import { Places } from "../config/places.ts";
 import type { Problem } from "../config/problems.ts";
+import { readRelays } from "../config/relay-config.ts";
 import { duration, listen, name, parseListen, size, whole } from "../config/schema.ts";
 import { unveil, veil } from "../config/veil.ts";
 
@@ -18,6 +19,10 @@ export interface HubConfig {
   readonly listen: { readonly host: string; readonly port: number };
   /** By edge; null: none are set, and edges on this machine are let in. */
   readonly tokens: ReadonlyMap<string, string> | null;
+  /** What changes of configurations must bring; null: they are taken from this machine alone. */
+  readonly adminToken: string | null;
+  /** Edges that send for others, and for whom; null: for any. */
+  readonly relays: ReadonlyMap<string, ReadonlySet<string> | null>;
   readonly store: HubStoreConfig;
   readonly limits: HubLimits;
 }
@@ -53,6 +58,9 @@ const DEFAULTS = {
   },
 } as const;
 
+/** Of a node that receives for others, too. */
+export const DEFAULT_HUB_LIMITS: HubLimits = DEFAULTS.limits;
+
 const TOKEN_MESSAGE = "must have 8 characters at least; write a longer one";
 
 const hubFile = z.strictObject({
@@ -62,7 +70,13 @@ const hubFile = z.strictObject({
     .optional()
     .describe("Data directory. Default: ./millrace-hub-data."),
   http: z
-    .strictObject({ listen: listen.optional().describe("HOST:PORT. Default: 127.0.0.1:7080.") })
+    .strictObject({
+      listen: listen.optional().describe("HOST:PORT. Default: 127.0.0.1:7080."),
+      admin: z
+        .strictObject({ token: z.string("must be a text").min(8, TOKEN_MESSAGE) })
+        .nullish()
+        .describe("Who may change configurations. Default: this machine alone."),
+    })
     .nullish(),
   store: z
     .strictObject({
@@ -79,6 +93,10 @@ const hubFile = z.strictObject({
     .record(name, z.string("must be a text").min(8, TOKEN_MESSAGE))
     .nullish()
     .describe("What each edge must bring. Default: none, and edges on this machine alone are let in."),
+  relays: z
+    .record(name, z.union([z.literal("any"), z.array(name)], "must be a list of edges, or any"))
+    .nullish()
+    .describe("Edges that send for others, and for which. Default: none."),
   limits: z
     .strictObject({
       maxBatch: size(64 * 1024, 256 * MIB)
@@ -157,7 +175,7 @@ export function parseHubConfig(
   }
   const parsed = hubFile.safeParse(document.toJS() ?? {}, { reportInput: true });
   if (!parsed.success) return { ok: false, problems: explainIssues(parsed.error.issues, file, places) };
-  const { data, http, store, tokens, limits } = parsed.data;
+  const { data, http, store, tokens, relays, limits } = parsed.data;
   const address =
     overrides.listen === undefined ? (http?.listen ?? DEFAULTS.listen) : parseListen(overrides.listen);
   if (address === null)
@@ -177,6 +195,8 @@ export function parseHubConfig(
           ? { kind: "sqlite" }
           : { kind: "postgres", url: store.postgres, retentionUs: store.retention ?? null },
       tokens: tokens == null ? null : new Map(Object.entries(tokens)),
+      adminToken: http?.admin?.token ?? null,
+      relays: readRelays(relays),
       limits: {
         maxBatchBytes: limits?.maxBatch ?? byDefault.maxBatchBytes,
         maxContentBytes: limits?.maxContent ?? byDefault.maxContentBytes,

@@ -1,12 +1,15 @@
 import { placeOf } from "../../workers/hub/postgres/connection.ts";
 import { serveNode } from "../api/serve.ts";
 import { createLog } from "../observe/log.ts";
+import { ConfigRegistry } from "./configs/config-registry.ts";
+import { RolloutTimer } from "./configs/rollout-timer.ts";
 import { isLoopback } from "./edge-guard.ts";
 import { createHubApp } from "./hub-app.ts";
 import type { HubConfig } from "./hub-config.ts";
 import { createHubMetrics } from "./hub-metrics.ts";
 import type { HubStore } from "./hub-store.ts";
 import { PostgresHubStore } from "./postgres-hub-store.ts";
+import type { RecordStore } from "./record-store.ts";
 import { SqliteHubStore } from "./sqlite-hub-store.ts";
 
 export interface RunningHub {
@@ -20,7 +23,8 @@ export async function startHub(config: HubConfig): Promise<RunningHub> {
   const log = createLog();
   const store = await openStore(config);
   const metrics = createHubMetrics(config.limits);
-  const app = createHubApp({ config, store, metrics, log });
+  const configs = new ConfigRegistry(store, () => Date.now() * 1_000);
+  const app = createHubApp({ config, store, metrics, log, configs });
   try {
     const { listen } = config;
     const server = await serveNode({ app, listen, maxConnections: config.limits.maxConnections, metrics });
@@ -28,11 +32,13 @@ export async function startHub(config: HubConfig): Promise<RunningHub> {
       const advice = isLoopback(listen.host) || listen.host === "localhost" ? "" : "; set tokens: for others";
       log.warn(`no tokens are set: edges of this machine alone are let in, without one${advice}`);
     }
+    const rollouts = new RolloutTimer(configs, log);
     log.info({ url: server.url, store: placeOfStore(config) }, "listening");
     return {
       url: server.url,
       close: async () => {
         await server.close();
+        await rollouts.close();
         await store.close();
         log.info("stopped");
       },
@@ -43,7 +49,7 @@ export async function startHub(config: HubConfig): Promise<RunningHub> {
   }
 }
 
-function openStore({ dataDir, store, limits: all }: HubConfig): Promise<HubStore> {
+function openStore({ dataDir, store, limits: all }: HubConfig): Promise<HubStore & RecordStore> {
   const { maxBlockBytes, ...limits } = all;
   if (store.kind === "sqlite") return SqliteHubStore.open(dataDir, { limits, maxBlockBytes });
   const { url, retentionUs } = store;

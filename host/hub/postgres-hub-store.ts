@@ -2,12 +2,14 @@ import { Piscina } from "piscina";
 import { MillraceError } from "../../workers/errors.ts";
 import type { Received } from "../../workers/hub/batch-writer.ts";
 import type { ReadLimits, ReceivedBatch } from "../../workers/hub/read-batch.ts";
+import type { HubRecord, RecordWrite } from "../../workers/hub/records.ts";
 import type { EdgeDetail, EdgeSummary } from "../../workers/hub/tasks.ts";
 import type { KeepTask, PostgresWorkerData, ReceiveTask } from "../../workers/hub-postgres.ts";
 import type { StoreFailure } from "../../workers/store/failure.ts";
 import type { Page } from "../api/reads.ts";
 import { workerFile } from "../pipeline/worker-file.ts";
 import type { HubStore } from "./hub-store.ts";
+import type { RecordStore } from "./record-store.ts";
 
 type Answer<T> = { readonly value: T } | StoreFailure;
 
@@ -37,7 +39,7 @@ interface Waiting {
  * A hub's store in PostgreSQL. Any number of hubs may share one database: this holds nothing that is not in it. Batches that
  * come while others are written share the next transaction; those of one edge are written one after the other.
  */
-export class PostgresHubStore implements HubStore {
+export class PostgresHubStore implements HubStore, RecordStore {
   readonly #writes: Piscina;
   readonly #reads: Piscina;
   readonly #options: PostgresStoreOptions;
@@ -102,6 +104,18 @@ export class PostgresHubStore implements HubStore {
 
   knows(what: Parameters<HubStore["knows"]>[0]): Promise<boolean> {
     return run(this.#reads, "knows", what);
+  }
+
+  readRecord(kind: string, name: string): Promise<HubRecord | null> {
+    return run(this.#reads, "readRecord", { kind, name });
+  }
+
+  listRecords(kind: string): Promise<readonly HubRecord[]> {
+    return run(this.#reads, "listRecords", kind);
+  }
+
+  writeRecords(writes: readonly RecordWrite[]): Promise<boolean> {
+    return run(this.#reads, "writeRecords", writes);
   }
 
   async close(): Promise<void> {

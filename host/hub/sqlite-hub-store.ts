@@ -2,12 +2,14 @@ import { Piscina } from "piscina";
 import { MillraceError } from "../../workers/errors.ts";
 import type { Received } from "../../workers/hub/batch-writer.ts";
 import type { ReceivedBatch } from "../../workers/hub/read-batch.ts";
+import type { HubRecord, RecordWrite } from "../../workers/hub/records.ts";
 import type { EdgeDetail, EdgeSummary } from "../../workers/hub/tasks.ts";
 import type { ReceiveTask } from "../../workers/hub.ts";
 import type { StoreFailure } from "../../workers/store/failure.ts";
 import type { Page } from "../api/reads.ts";
 import { workerFile } from "../pipeline/worker-file.ts";
 import type { HubStore } from "./hub-store.ts";
+import type { RecordStore } from "./record-store.ts";
 
 type Answer<T> = { readonly value: T } | StoreFailure;
 type Limits = Omit<ReceiveTask, "batches">;
@@ -25,7 +27,7 @@ interface Waiting {
  * A hub's store in SQLite: a thread that writes and one that reads. Batches that come while others are written share the next
  * transaction and its fsync.
  */
-export class SqliteHubStore implements HubStore {
+export class SqliteHubStore implements HubStore, RecordStore {
   readonly #writes: Piscina;
   readonly #reads: Piscina;
   readonly #limits: Limits;
@@ -84,6 +86,18 @@ export class SqliteHubStore implements HubStore {
 
   knows(what: Parameters<HubStore["knows"]>[0]): Promise<boolean> {
     return run(this.#reads, "knows", what);
+  }
+
+  readRecord(kind: string, name: string): Promise<HubRecord | null> {
+    return run(this.#writes, "readRecord", { kind, name });
+  }
+
+  listRecords(kind: string): Promise<readonly HubRecord[]> {
+    return run(this.#writes, "listRecords", kind);
+  }
+
+  writeRecords(writes: readonly RecordWrite[]): Promise<boolean> {
+    return run(this.#writes, "writeRecords", writes);
   }
 
   async close(): Promise<void> {

@@ -130,4 +130,13 @@ export const HUB_MIGRATIONS: readonly string[] = [
     UNIQUE (incarnation_id, loss_id, at_us)
   );
   `,
+  `
+  CREATE TABLE records (
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (kind, name)
+  ) WITHOUT ROWID;
+  `,
 ];

@@ -164,4 +164,13 @@ export const POSTGRES_MIGRATIONS: readonly string[] = [
     SELECT e.name AS edge, a.alert, a.severity, a.state, a.key::jsonb AS key, a.since, a.at, a.value
     FROM alerts a JOIN edges e ON e.id = a.edge_id WHERE a.is_latest AND NOT a.retracted;
   `,
+  `
+  CREATE TABLE records (
+    kind text NOT NULL,
+    name text NOT NULL,
+    revision integer NOT NULL,
+    body text NOT NULL,
+    PRIMARY KEY (kind, name)
+  );
+  `,
 ];
