@@ -31,5 +31,7 @@ export interface HubStore {
   edge(name: string): Promise<EdgeDetail | null>;
   /** Whether any edge has sent something of it. */
   knows(what: { readonly stream: string } | { readonly query: string }): Promise<boolean>;
+  /** Whether it can take a batch now. */
+  isReady(): Promise<boolean>;
   close(): Promise<void>;
 }

@@ -1,3 +1,4 @@
+import type { Logger } from "pino";
 import { placeOf } from "../../workers/hub/postgres/connection.ts";
 import { serveNode } from "../api/serve.ts";
 import { createLog } from "../observe/log.ts";
@@ -21,7 +22,7 @@ export interface RunningHub {
 /** Starts a hub: its store first, the door to the outside last. */
 export async function startHub(config: HubConfig): Promise<RunningHub> {
   const log = createLog();
-  const store = await openStore(config);
+  const store = await openStore(config, log);
   const metrics = createHubMetrics(config.limits);
   const configs = new ConfigRegistry(store, () => Date.now() * 1_000);
   const app = createHubApp({ config, store, metrics, log, configs });
@@ -49,11 +50,13 @@ export async function startHub(config: HubConfig): Promise<RunningHub> {
   }
 }
 
-function openStore({ dataDir, store, limits: all }: HubConfig): Promise<HubStore & RecordStore> {
+function openStore({ dataDir, store, limits: all }: HubConfig, log: Logger): Promise<HubStore & RecordStore> {
   const { maxBlockBytes, ...limits } = all;
   if (store.kind === "sqlite") return SqliteHubStore.open(dataDir, { limits, maxBlockBytes });
   const { url, retentionUs } = store;
-  return PostgresHubStore.open({ url, retentionUs, limits, maxBlockBytes });
+  const onFailure = (err: unknown): void =>
+    log.warn({ err }, "the upkeep of the store failed and will be tried again");
+  return PostgresHubStore.open({ url, retentionUs, limits, maxBlockBytes, onFailure });
 }
 
 function placeOfStore({ dataDir, store }: HubConfig): string {

@@ -17,6 +17,8 @@ export interface PostgresStoreOptions extends ReadLimits {
   readonly url: string;
   /** Events older than this, µs, go, a day at a time; null: none do. */
   readonly retentionUs: number | null;
+  /** Told of what is done again at the next round: making partitions ahead, dropping old ones. */
+  readonly onFailure: (cause: unknown) => void;
 }
 
 /** Threads that write, each with a connection: decoding and the server's work overlap. */
@@ -118,6 +120,14 @@ export class PostgresHubStore implements HubStore, RecordStore {
     return run(this.#reads, "writeRecords", writes);
   }
 
+  async isReady(): Promise<boolean> {
+    try {
+      return await this.knows({ stream: "" }).then(() => true);
+    } catch {
+      return false;
+    }
+  }
+
   async close(): Promise<void> {
     clearInterval(this.#keeping);
     await this.#reads.run(null, { name: "close" });
@@ -172,7 +182,7 @@ export class PostgresHubStore implements HubStore, RecordStore {
       eventsBeforeUs: retentionUs === null ? null : nowMs * 1000 - retentionUs,
       batchesBeforeUs: (nowMs - BATCH_KEYS_KEPT_MS) * 1000,
     };
-    await this.#reads.run(task, { name: "keep" });
+    await run(this.#reads, "keep", task).catch(this.#options.onFailure);
   }
 }
 

@@ -100,6 +100,11 @@ export class SqliteHubStore implements HubStore, RecordStore {
     return run(this.#writes, "writeRecords", writes);
   }
 
+  /** Its file was opened and is locked: nothing else is in the way. */
+  isReady(): Promise<boolean> {
+    return Promise.resolve(true);
+  }
+
   async close(): Promise<void> {
     for (const pool of [this.#reads, this.#writes]) {
       await pool.run(null, { name: "close" });
