@@ -110,6 +110,12 @@ function addFleetRoutes(app: HubApp, { store, metrics, configs }: HubAppParts): 
     if (request instanceof Response) return request;
     return pageResponse(context, await store.alerts({ ...request, edge: edgeOf(context) }));
   });
+  app.get("/v1/dlq", limit, async (context) => {
+    const request = readListQuery(context);
+    if (request instanceof Response) return request;
+    const { limit: rows, after } = request;
+    return pageResponse(context, await store.parked({ limit: rows, after, edge: edgeOf(context) }));
+  });
   app.get("/v1/losses", limit, async (context) => {
     const request = readListQuery(context);
     if (request instanceof Response) return request;

@@ -9,6 +9,7 @@ import { createHubApp } from "./hub-app.ts";
 import type { HubConfig } from "./hub-config.ts";
 import { createHubMetrics } from "./hub-metrics.ts";
 import type { HubStore } from "./hub-store.ts";
+import { JetStreamIntake } from "./jetstream-intake.ts";
 import { PostgresHubStore } from "./postgres-hub-store.ts";
 import type { RecordStore } from "./record-store.ts";
 import { SqliteHubStore } from "./sqlite-hub-store.ts";
@@ -29,6 +30,11 @@ export async function startHub(config: HubConfig): Promise<RunningHub> {
   try {
     const { listen } = config;
     const server = await serveNode({ app, listen, maxConnections: config.limits.maxConnections, metrics });
+    const { maxBatchBytes } = config.limits;
+    const intake =
+      config.nats === null
+        ? null
+        : new JetStreamIntake({ config: config.nats, maxBatchBytes, store, metrics, log });
     if (config.tokens === null) {
       const advice = isLoopback(listen.host) || listen.host === "localhost" ? "" : "; set tokens: for others";
       log.warn(`no tokens are set: edges of this machine alone are let in, without one${advice}`);
@@ -38,7 +44,7 @@ export async function startHub(config: HubConfig): Promise<RunningHub> {
     return {
       url: server.url,
       close: async () => {
-        await server.close();
+        await Promise.all([server.close(), intake?.close()]);
         await rollouts.close();
         await store.close();
         log.info("stopped");

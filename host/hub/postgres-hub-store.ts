@@ -1,6 +1,7 @@
 import { Piscina } from "piscina";
 import { MillraceError } from "../../workers/errors.ts";
 import type { Received } from "../../workers/hub/batch-writer.ts";
+import type { ParkedBatch } from "../../workers/hub/parked.ts";
 import type { ReadLimits, ReceivedBatch } from "../../workers/hub/read-batch.ts";
 import type { HubRecord, RecordWrite } from "../../workers/hub/records.ts";
 import type { EdgeDetail, EdgeSummary } from "../../workers/hub/tasks.ts";
@@ -94,6 +95,14 @@ export class PostgresHubStore implements HubStore, RecordStore {
 
   losses(task: Parameters<HubStore["losses"]>[0]): Promise<Page> {
     return run(this.#reads, "losses", task);
+  }
+
+  parked(task: Parameters<HubStore["parked"]>[0]): Promise<Page> {
+    return run(this.#reads, "parked", task);
+  }
+
+  async park(batch: ParkedBatch): Promise<void> {
+    await run(this.#writes, "park", batch);
   }
 
   edges(): Promise<EdgeSummary[]> {

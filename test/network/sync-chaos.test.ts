@@ -4,17 +4,16 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { ChaosProxy, MISHAPS } from "../support/chaos-proxy.ts";
 import { all, assertSame, synced } from "../support/fleet.ts";
 import { HttpClient } from "../support/http-client.ts";
-import { HUB_STORE, startHubDatabase } from "../support/hub-database.ts";
+import { HUB_STORE, startHubDatabase, withoutHubDatabase } from "../support/hub-database.ts";
 import { EventClock, LoadClient } from "../support/load.ts";
 import { NodeProcess } from "../support/node-process.ts";
-import { withoutPostgres } from "../support/postgres.ts";
 import { Random } from "../support/random.ts";
 
 const EDGES = Number(process.env.MILLRACE_EDGES ?? 2);
 const KILLS = Number(process.env.MILLRACE_KILLS ?? 8);
 const MISHAP_SHARE = 0.5;
 const LONGEST_LIFE_MS = 1_500;
-const skip = HUB_STORE === "postgres" && withoutPostgres();
+const skip = withoutHubDatabase();
 
 /** Connections are closed after each request now and then, so that each of many meets its own mishap. */
 const configOf = (edge: number, url: string): string => `
@@ -49,7 +48,7 @@ test(`${EDGES} edges, a bad network, ${KILLS} kills of edges and hub (${HUB_STOR
   await hub.start();
   let isChaos = true;
   const proxy = await ChaosProxy.start(
-    () => hub.url,
+    () => database.front ?? hub.url,
     random,
     context,
     () => (isChaos && random.chance(MISHAP_SHARE) ? random.pick(MISHAPS) : "pass"),
@@ -90,11 +89,13 @@ test(`${EDGES} edges, a bad network, ${KILLS} kills of edges and hub (${HUB_STOR
   for (const { name, node, client, load } of edges) {
     await client.watermark("load", { end: true });
     const state = await synced(node, client);
+    await database.settled();
     const rows = await assertSame(client, atHub, name, lists);
     assert.equal((await all(atHub, `/v1/streams/load/events?edge=${name}`)).length, load.events.length);
     context.diagnostic(`${name}: ${rows} rows the same; ${state.failures} failures since its last start`);
   }
   context.diagnostic(JSON.stringify(Object.fromEntries(proxy.counts)));
+  assert.deepEqual(await all(atHub, "/v1/dlq"), []);
   const { edges: known } = await atHub.json<{ edges: Record<string, unknown>[] }>("/v1/edges");
   for (const { copies, conflicts } of known) assert.deepEqual([copies, conflicts], [0, 0]);
 });
