@@ -2,7 +2,9 @@ import { workerData } from "piscina";
 import { MillraceError } from "./errors.ts";
 import type { Received } from "./hub/batch-writer.ts";
 import { HUB_ALERT_CURSOR, HUB_RESULT_CURSOR } from "./hub/cursor.ts";
+import type { ParkedBatch, ParkedTask } from "./hub/parked.ts";
 import { type GoodBatch, type Known, PostgresBatchWriter } from "./hub/postgres/batch-writer.ts";
+import { cleanText } from "./hub/postgres/clean-text.ts";
 import { PostgresDatabase } from "./hub/postgres/connection.ts";
 import { describeEdge, listEdges } from "./hub/postgres/edge-reader.ts";
 import { EventRows } from "./hub/postgres/event-rows.ts";
@@ -114,6 +116,27 @@ export function alerts(task: WithText<hub.HubAlertsTask>): Promise<Answer<Page>>
 
 export function losses(task: WithText<hub.HubListTask>): Promise<Answer<Page>> {
   return page(task, ID_CURSOR, (reader, after) => reader.losses({ ...task, after }));
+}
+
+export function parked(task: WithText<ParkedTask>): Promise<Answer<Page>> {
+  return page(task, ID_CURSOR, (reader, after) => reader.parked({ ...task, after }));
+}
+
+/** Sets a batch aside. */
+export function park({
+  source,
+  edge: of,
+  key,
+  code,
+  detail,
+  atUs,
+  body,
+}: ParkedBatch): Promise<Answer<null>> {
+  return answer(async () => {
+    const texts = [source, of, key, code, detail].map(cleanText);
+    await (await database()).db.run(WRITES.park, [...texts, atUs, Buffer.from(body).toString("base64")]);
+    return null;
+  });
 }
 
 export function edges(): Promise<Answer<hub.EdgeSummary[]>> {

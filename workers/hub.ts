@@ -4,6 +4,7 @@ import { BatchWriter, type Received } from "./hub/batch-writer.ts";
 import { HUB_ALERT_CURSOR, HUB_RESULT_CURSOR } from "./hub/cursor.ts";
 import { hubFile, openHubForWriting } from "./hub/database.ts";
 import { type HubAlert, type HubLoss, HubReader, type HubResult } from "./hub/hub-reader.ts";
+import { type ParkedBatch, type ParkedTask, parkBatch } from "./hub/parked.ts";
 import { type ReadLimits, type ReceivedBatch, readBatch } from "./hub/read-batch.ts";
 import { type HubRecord, HubRecords, type RecordWrite } from "./hub/records.ts";
 import type * as hub from "./hub/tasks.ts";
@@ -131,6 +132,19 @@ export function losses(task: WithText<hub.HubListTask>): Answer<Page> {
       ({ id }) => id,
     ),
   );
+}
+
+export function parked(task: WithText<ParkedTask>): Answer<Page> {
+  return page(task, ID_CURSOR, (store, after) => store.parked({ ...task, after }));
+}
+
+/** Sets a batch aside, fsynced. */
+export function park(batch: ParkedBatch): Answer<null> {
+  return answer(() => {
+    if (db === null) throw closed();
+    parkBatch(db, batch);
+    return null;
+  });
 }
 
 export function edges(): Answer<hub.EdgeSummary[]> {

@@ -110,6 +110,12 @@ function addFleetRoutes(app: HubApp, { store, metrics, configs }: HubAppParts): 
     if (request instanceof Response) return request;
     return pageResponse(context, await store.alerts({ ...request, edge: edgeOf(context) }));
   });
+  app.get("/v1/dlq", limit, async (context) => {
+    const request = readListQuery(context);
+    if (request instanceof Response) return request;
+    const { limit: rows, after } = request;
+    return pageResponse(context, await store.parked({ limit: rows, after, edge: edgeOf(context) }));
+  });
   app.get("/v1/losses", limit, async (context) => {
     const request = readListQuery(context);
     if (request instanceof Response) return request;
@@ -117,9 +123,12 @@ function addFleetRoutes(app: HubApp, { store, metrics, configs }: HubAppParts): 
   });
 }
 
-function addHubRoutes(app: HubApp, { metrics }: HubAppParts): void {
+function addHubRoutes(app: HubApp, { store, metrics }: HubAppParts): void {
   app.get("/healthz", (context) => context.json({ status: "ok" }));
-  app.get("/readyz", (context) => context.json({ ready: true }));
+  app.get("/readyz", async (context) => {
+    const ready = await store.isReady();
+    return context.json({ ready }, ready ? 200 : 503);
+  });
   app.get("/metrics", async (context) =>
     context.body(await metrics.render(), 200, { "content-type": metrics.contentType }),
   );

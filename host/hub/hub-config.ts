@@ -24,7 +24,17 @@ export interface HubConfig {
   /** Edges that send for others, and for whom; null: for any. */
   readonly relays: ReadonlyMap<string, ReadonlySet<string> | null>;
   readonly store: HubStoreConfig;
+  /** null: batches come over HTTP alone. */
+  readonly nats: HubNatsConfig | null;
   readonly limits: HubLimits;
+}
+
+/** Batches that edges publish to JetStream, and that hubs consume as a group. */
+export interface HubNatsConfig {
+  readonly url: string;
+  readonly stream: string;
+  /** The group's name: each batch goes to one of the hubs that share it. */
+  readonly consumer: string;
 }
 
 export type HubStoreConfig =
@@ -47,6 +57,7 @@ export interface HubLimits extends BatchLimits {
 const DEFAULTS = {
   dataDir: "./millrace-hub-data",
   listen: { host: "127.0.0.1", port: 7080 },
+  nats: { stream: "MILLRACE", consumer: "millrace-hub" },
   limits: {
     maxBatchBytes: 16 * MIB,
     maxContentBytes: 64 * MIB,
@@ -62,6 +73,10 @@ const DEFAULTS = {
 export const DEFAULT_HUB_LIMITS: HubLimits = DEFAULTS.limits;
 
 const TOKEN_MESSAGE = "must have 8 characters at least; write a longer one";
+
+const natsName = z
+  .string("must be a name")
+  .regex(/^[A-Za-z0-9_-]{1,64}$/, "must have 1 to 64 letters, digits, _ or -");
 
 const hubFile = z.strictObject({
   data: z
@@ -87,6 +102,20 @@ const hubFile = z.strictObject({
       retention: duration(DAY_US)
         .optional()
         .describe("How long events are kept, by their time. Default: for ever."),
+    })
+    .nullish(),
+  nats: z
+    .strictObject({
+      url: z
+        .string("must be the address of a server")
+        .regex(/^(nats|tls):\/\/[^\s]+$/, "must be like nats://host:4222")
+        .describe("A NATS server with JetStream."),
+      stream: natsName.optional().describe("Default: MILLRACE. Made where there is none."),
+      consumer: natsName
+        .optional()
+        .describe(
+          "The group of hubs that share the batches. Default: millrace-hub. Made where there is none.",
+        ),
     })
     .nullish(),
   tokens: z
@@ -175,7 +204,7 @@ export function parseHubConfig(
   }
   const parsed = hubFile.safeParse(document.toJS() ?? {}, { reportInput: true });
   if (!parsed.success) return { ok: false, problems: explainIssues(parsed.error.issues, file, places) };
-  const { data, http, store, tokens, relays, limits } = parsed.data;
+  const { data, http, store, nats, tokens, relays, limits } = parsed.data;
   const address =
     overrides.listen === undefined ? (http?.listen ?? DEFAULTS.listen) : parseListen(overrides.listen);
   if (address === null)
@@ -194,6 +223,14 @@ export function parseHubConfig(
         store == null
           ? { kind: "sqlite" }
           : { kind: "postgres", url: store.postgres, retentionUs: store.retention ?? null },
+      nats:
+        nats == null
+          ? null
+          : {
+              url: nats.url,
+              stream: nats.stream ?? DEFAULTS.nats.stream,
+              consumer: nats.consumer ?? DEFAULTS.nats.consumer,
+            },
       tokens: tokens == null ? null : new Map(Object.entries(tokens)),
       adminToken: http?.admin?.token ?? null,
       relays: readRelays(relays),

@@ -99,6 +99,7 @@ const paths = {
     query("revisions", "latest or all"),
   ]),
   "/v1/losses": rows("What edges gave up", [query("stream", "only this stream")]),
+  "/v1/dlq": rows("Batches from JetStream that no hub can take, and why", []),
   "/healthz": read("Alive", json),
   "/readyz": read("Ready to take batches", json),
   "/metrics": read("Prometheus metrics", { "text/plain": { schema: { type: "string" } } }),

@@ -1,4 +1,5 @@
 import type { Received } from "../../workers/hub/batch-writer.ts";
+import type { ParkedBatch, ParkedTask } from "../../workers/hub/parked.ts";
 import type { ReceivedBatch } from "../../workers/hub/read-batch.ts";
 import type {
   EdgeDetail,
@@ -29,7 +30,12 @@ export interface HubStore {
   losses(task: WithText<HubListTask>): Promise<Page>;
   edges(): Promise<readonly EdgeSummary[]>;
   edge(name: string): Promise<EdgeDetail | null>;
+  /** Sets aside a batch that came over a stream and can never be taken; the same source again changes nothing. */
+  park(batch: ParkedBatch): Promise<void>;
+  parked(task: WithText<ParkedTask>): Promise<Page>;
   /** Whether any edge has sent something of it. */
   knows(what: { readonly stream: string } | { readonly query: string }): Promise<boolean>;
+  /** Whether it can take a batch now. */
+  isReady(): Promise<boolean>;
   close(): Promise<void>;
 }

@@ -1,6 +1,7 @@
 import { Piscina } from "piscina";
 import { MillraceError } from "../../workers/errors.ts";
 import type { Received } from "../../workers/hub/batch-writer.ts";
+import type { ParkedBatch } from "../../workers/hub/parked.ts";
 import type { ReadLimits, ReceivedBatch } from "../../workers/hub/read-batch.ts";
 import type { HubRecord, RecordWrite } from "../../workers/hub/records.ts";
 import type { EdgeDetail, EdgeSummary } from "../../workers/hub/tasks.ts";
@@ -17,6 +18,8 @@ export interface PostgresStoreOptions extends ReadLimits {
   readonly url: string;
   /** Events older than this, µs, go, a day at a time; null: none do. */
   readonly retentionUs: number | null;
+  /** Told of what is done again at the next round: making partitions ahead, dropping old ones. */
+  readonly onFailure: (cause: unknown) => void;
 }
 
 /** Threads that write, each with a connection: decoding and the server's work overlap. */
@@ -94,6 +97,14 @@ export class PostgresHubStore implements HubStore, RecordStore {
     return run(this.#reads, "losses", task);
   }
 
+  parked(task: Parameters<HubStore["parked"]>[0]): Promise<Page> {
+    return run(this.#reads, "parked", task);
+  }
+
+  async park(batch: ParkedBatch): Promise<void> {
+    await run(this.#writes, "park", batch);
+  }
+
   edges(): Promise<EdgeSummary[]> {
     return run(this.#reads, "edges", null);
   }
@@ -116,6 +127,14 @@ export class PostgresHubStore implements HubStore, RecordStore {
 
   writeRecords(writes: readonly RecordWrite[]): Promise<boolean> {
     return run(this.#reads, "writeRecords", writes);
+  }
+
+  async isReady(): Promise<boolean> {
+    try {
+      return await this.knows({ stream: "" }).then(() => true);
+    } catch {
+      return false;
+    }
   }
 
   async close(): Promise<void> {
@@ -172,7 +191,7 @@ export class PostgresHubStore implements HubStore, RecordStore {
       eventsBeforeUs: retentionUs === null ? null : nowMs * 1000 - retentionUs,
       batchesBeforeUs: (nowMs - BATCH_KEYS_KEPT_MS) * 1000,
     };
-    await this.#reads.run(task, { name: "keep" });
+    await run(this.#reads, "keep", task).catch(this.#options.onFailure);
   }
 }
 

@@ -1,6 +1,7 @@
 import { Piscina } from "piscina";
 import { MillraceError } from "../../workers/errors.ts";
 import type { Received } from "../../workers/hub/batch-writer.ts";
+import type { ParkedBatch } from "../../workers/hub/parked.ts";
 import type { ReceivedBatch } from "../../workers/hub/read-batch.ts";
 import type { HubRecord, RecordWrite } from "../../workers/hub/records.ts";
 import type { EdgeDetail, EdgeSummary } from "../../workers/hub/tasks.ts";
@@ -76,6 +77,14 @@ export class SqliteHubStore implements HubStore, RecordStore {
     return run(this.#reads, "losses", task);
   }
 
+  parked(task: Parameters<HubStore["parked"]>[0]): Promise<Page> {
+    return run(this.#reads, "parked", task);
+  }
+
+  async park(batch: ParkedBatch): Promise<void> {
+    await run(this.#writes, "park", batch);
+  }
+
   edges(): Promise<EdgeSummary[]> {
     return run(this.#reads, "edges", null);
   }
@@ -98,6 +107,11 @@ export class SqliteHubStore implements HubStore, RecordStore {
 
   writeRecords(writes: readonly RecordWrite[]): Promise<boolean> {
     return run(this.#writes, "writeRecords", writes);
+  }
+
+  /** Its file was opened and is locked: nothing else is in the way. */
+  isReady(): Promise<boolean> {
+    return Promise.resolve(true);
   }
 
   async close(): Promise<void> {

@@ -1,6 +1,7 @@
 import type { Statement } from "better-sqlite3";
 import type { ResultRow, StoredBlock } from "../messages.ts";
 import type { BlockForm, BlockStore } from "../query/events.ts";
+import type { Page } from "../query/tasks.ts";
 import { NO_SEAL } from "../seal/seal.ts";
 import { GOES_ON, type StoredAlert } from "../store/alert-reader.ts";
 import { type BlockRow, storedBlock } from "../store/block-row.ts";
@@ -8,6 +9,7 @@ import type { Connection } from "../store/database.ts";
 import { type BlockRange, KEY_MATCHES, type LossRow } from "../store/reader.ts";
 import { openHubForReading } from "./database.ts";
 import { describeEdge, listEdges } from "./edge-reader.ts";
+import { ParkedReader, type ParkedTask } from "./parked.ts";
 import type { EdgeDetail, EdgeSummary, HubAlertsTask, HubListTask, HubResultsTask } from "./tasks.ts";
 
 interface OfEdge {
@@ -145,6 +147,10 @@ export class HubReader {
 
   knowsQuery(query: string): boolean {
     return this.#prepare("SELECT 1 FROM query_spans WHERE query = ?").get(query) !== undefined;
+  }
+
+  parked(task: ParkedTask): Page<number> {
+    return new ParkedReader(this.#db).read(task);
   }
 
   close(): void {

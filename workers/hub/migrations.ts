@@ -139,4 +139,16 @@ export const HUB_MIGRATIONS: readonly string[] = [
     PRIMARY KEY (kind, name)
   ) WITHOUT ROWID;
   `,
+  `
+  CREATE TABLE parked (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    source TEXT NOT NULL UNIQUE,
+    edge TEXT NOT NULL,
+    key TEXT NOT NULL,
+    code TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    at_us INTEGER NOT NULL,
+    body BLOB NOT NULL
+  );
+  `,
 ];

@@ -173,4 +173,18 @@ export const POSTGRES_MIGRATIONS: readonly string[] = [
     PRIMARY KEY (kind, name)
   );
   `,
+  `
+  CREATE TABLE parked (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    source text NOT NULL UNIQUE,
+    edge text NOT NULL,
+    key text NOT NULL,
+    code text NOT NULL,
+    detail text NOT NULL,
+    at timestamptz NOT NULL,
+    body bytea NOT NULL
+  );
+  `,
+  // `event` is as SQL can read it; `original` is what came, where that differs.
+  "ALTER TABLE event_rows ADD COLUMN original text;",
 ];
