@@ -6,7 +6,7 @@ import { parseExpression } from "./expression/parse.ts";
 import { parseWindowLength, WINDOW_LENGTH } from "./pane-window.ts";
 import { parseSelect } from "./select.ts";
 import { sinksSchema } from "./sink-schema.ts";
-import { parseSizeBytes, SIZE } from "./sizes.ts";
+import { formatSize, parseSizeBytes, SIZE } from "./sizes.ts";
 import { parseBandwidth, parseTimeOfDayRange } from "./sync-parts.ts";
 import { windowProblem } from "./window.ts";
 
@@ -54,7 +54,7 @@ export function duration(minUs: number, maxUs = LONGEST_US) {
 }
 
 export function size(minBytes: number, maxBytes: number) {
-  const range = `must be from ${minBytes} to ${maxBytes} bytes`;
+  const range = `must be from ${formatSize(minBytes)} to ${formatSize(maxBytes)}`;
   return z
     .string(SIZE_MESSAGE)
     .regex(SIZE, SIZE_MESSAGE)
@@ -485,9 +485,11 @@ export const configFile = z.strictObject({
     .nullish(),
   durability: z
     .strictObject({
-      groupCommit: duration(0, 1e6)
+      groupCommit: duration(0, 1e7)
         .optional()
-        .describe("How long a commit may wait for company. Default: 5ms."),
+        .describe(
+          "How long a commit may wait for company; from 50ms on, requests also gather into larger blocks. Default: 5ms.",
+        ),
     })
     .nullish(),
   workers: z

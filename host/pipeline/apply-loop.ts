@@ -190,13 +190,15 @@ export class ApplyLoop {
     this.#lastResults.catch((cause: unknown) => this.#fail(cause));
   }
 
-  /** In front of the results that led to them: who is alerted does not wait for ten thousand rows. */
+  /** In front of all results that wait to be written: who is alerted does not wait for ten thousand rows. */
   #writeAlerts(rows: ApplyResult["alerts"]): void {
     if (rows.length === 0) return;
     const { alerts } = this.#registry;
     const bytes = rows.reduce((sum, { key, value }) => sum + key.length + value.length + ALERT_BYTES, 0);
-    const written = this.#commits.push({ kind: "alerts", rows, webhooks: alerts.webhooks }, bytes);
-    this.#lastResults = Promise.all([this.#lastResults, written]).then(() => alerts.publish(rows));
+    const written = this.#commits
+      .push({ kind: "alerts", rows, webhooks: alerts.webhooks }, bytes)
+      .then(() => alerts.publish(rows));
+    this.#lastResults = Promise.all([this.#lastResults, written]).then(() => undefined);
   }
 
   async #keepLate(

@@ -3,6 +3,7 @@ import { type TestContext, test } from "node:test";
 import { openForWriting } from "../../workers/store/database.ts";
 import { Eviction } from "../../workers/store/eviction.ts";
 import { prepareStatements } from "../../workers/store/statements.ts";
+import { StreamTable } from "../../workers/store/stream-table.ts";
 import { blockSeqs, inDatabase } from "../support/damage.ts";
 import { startFieldNode } from "../support/field-node.ts";
 import type { HttpClient } from "../support/http-client.ts";
@@ -91,7 +92,8 @@ function rotCheckpoints(dir: string): void {
 /** As a full buffer does. @returns how many blocks are left */
 function giveUpUpTo(dir: string, seq: number): number {
   const db = openForWriting(dir);
-  const eviction = new Eviction(db, prepareStatements(db), () => undefined);
+  const sql = prepareStatements(db);
+  const eviction = new Eviction(db, sql, new StreamTable(sql), () => undefined);
   const age = { before: Number.POSITIVE_INFINITY, reason: "given-up", nowUs: Date.now() * 1_000 } as const;
   assert.ok(eviction.dropPending([1], seq, age) > 0);
   db.close();

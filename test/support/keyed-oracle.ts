@@ -3,6 +3,8 @@ export interface KeyedEvent {
   readonly key: string;
   readonly timeUs: number;
   readonly value: number | null;
+  /** It is in no window, but its key's clock moves by it. */
+  readonly isDropped?: true;
 }
 
 export type KeyedWindow =
@@ -83,7 +85,8 @@ export class KeyedOracle {
       const state = this.#stateOf(key);
       const clockUs = Math.max(watermarkUs, state.clockUs);
       const inOrder = events.toSorted((a, b) => a.timeUs - b.timeUs);
-      late.push(...this.#take(state, inOrder, clockUs));
+      const counted = inOrder.filter(({ isDropped }) => isDropped !== true);
+      late.push(...this.#take(state, counted, clockUs));
       const { keyBoundUs } = this.#settings;
       if (keyBoundUs !== null) state.clockUs = Math.max(state.clockUs, inOrder.at(-1)!.timeUs - keyBoundUs);
     }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { all, synced } from "./fleet.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import { all, sinkState, synced } from "./fleet.ts";
 import { HttpClient } from "./http-client.ts";
 import { NodeProcess } from "./node-process.ts";
 import type { Cleanup } from "./temp-dir.ts";
@@ -79,6 +80,19 @@ ${options}`;
     assertEqual("results", sorted(results.map(resultOf)), sorted(here.results.map(resultOf)));
     assertEqual("alerts", sorted(alerts.map(alertOf)), sorted(here.alerts.map(alertOf)));
     return events.length + results.length + alerts.length;
+  }
+
+  /** Waits until an attempt failed. @returns why */
+  async lastError(): Promise<string> {
+    for (;;) {
+      const { lastError } = await sinkState(this.client);
+      if (lastError !== null) return lastError;
+      await sleep(50);
+    }
+  }
+
+  async parked(): Promise<number> {
+    return (await sinkState(this.client)).backlog.parked;
   }
 
   /** Kills it while it sends, again and again, and then lets it end. */

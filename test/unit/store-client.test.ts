@@ -13,6 +13,7 @@ test("everything crosses the thread and back", async (context) => {
     checkpoint: null,
     lastSegment: 0,
     damagedCheckpoints: [],
+    rebuild: { given: [], gone: [] },
     mendedLog: [],
     configs: null,
     streams: [],

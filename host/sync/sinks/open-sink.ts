@@ -73,7 +73,13 @@ async function load({ target, ...shared }: SinkParts): Promise<Sink> {
   switch (target.kind) {
     case "file":
       return new (await import("./file-sink.ts")).FileSink({ ...shared, target });
-    default:
-      throw new Error(target.kind);
+    case "nats":
+      return new (await import("./nats-sink.ts")).NatsSink({ ...shared, target });
+    case "postgres":
+      return new (await import("./postgres-sink.ts")).PostgresSink({ ...shared, target });
+    case "s3":
+      return new (await import("./s3-sink.ts")).S3Sink({ ...shared, target });
+    case "kafka":
+      return new (await import("./kafka-sink.ts")).KafkaSink({ ...shared, target });
   }
 }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Sql, TransactionSql } from "postgres";
 import { MillraceError } from "../../errors.ts";
-import { explainPostgres, isPassing } from "./failure.ts";
+import { isPassing } from "./failure.ts";
 import { POSTGRES_MIGRATIONS } from "./migrations.ts";
 
 const SCHEMA = "millrace";
@@ -144,8 +144,6 @@ export function placeOf(url: string): string {
     "store.postgres is no address of a database; write it like postgres://user:password@host:5432/database",
   );
 }
-
-export { explainPostgres };
 
 function sessionOf(sql: Sql | TransactionSql): Session {
   const query = (text: string, parameters: readonly Value[]) =>
