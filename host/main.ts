@@ -10,6 +10,7 @@ import { loadKeys } from "./encryption/load-keys.ts";
 import { createLog } from "./observe/log.ts";
 import { createMetrics } from "./observe/metrics.ts";
 import { registerRelay } from "./observe/relay-metrics.ts";
+import { registerRemoteConfig } from "./observe/remote-config-metrics.ts";
 import { registerSync } from "./observe/sync-metrics.ts";
 import { BufferWatch } from "./pipeline/buffer-watch.ts";
 import { systemClock } from "./pipeline/clock.ts";
@@ -137,6 +138,7 @@ async function startParts(
     remoteState === null
       ? null
       : startRemoteConfig({ config, record: remoteState, engine, reloader, clock: systemClock, log });
+  if (remote !== null) registerRemoteConfig(metrics.registry, () => remote.status());
   const relayMetrics = relay === null ? null : registerRelay(metrics.registry, relay);
   const app = createApp({
     config,

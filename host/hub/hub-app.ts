@@ -77,9 +77,15 @@ function addFleetRoutes(app: HubApp, { store, metrics, configs }: HubAppParts): 
     describeEdgeConfig(await configs.edge(name), await configs.wanted(name));
   app.get("/v1/edges", limit, async (context) => {
     const edges = await store.edges();
-    const of = await Promise.all(edges.map(({ edge }) => configOf(edge)));
+    const known = await configs.overview(edges.map(({ edge }) => edge));
     return context.json({
-      edges: edges.map((edge, index) => ({ ...describeSummary(edge), config: of[index] ?? null })),
+      edges: edges.map((edge) => {
+        const of = known.get(edge.edge);
+        return {
+          ...describeSummary(edge),
+          config: of === undefined ? null : describeEdgeConfig(of.edge, of.wanted),
+        };
+      }),
     });
   });
   app.get("/v1/edges/:edge", limit, async (context) => {

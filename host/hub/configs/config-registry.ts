@@ -34,6 +34,11 @@ export interface WantedVersion {
   readonly etag: string;
 }
 
+export interface EdgeOverview {
+  readonly edge: EdgeRecord;
+  readonly wanted: WantedVersion | null;
+}
+
 export interface ConfigPut {
   readonly document: string;
   /** null: the hub counts. */
@@ -73,13 +78,21 @@ export class ConfigRegistry {
   /** What an edge is to have: its own, else its group's; null: nothing is held for it. */
   async wanted(edge: string): Promise<WantedVersion | null> {
     const own = await this.scope(`edge:${edge}`);
-    if (own.current !== null) return wantedOf(`edge:${edge}`, own, own.current);
     const { group } = await this.edge(edge);
-    if (group === null) return null;
-    const scope = await this.scope(`group:${group}`);
-    const { rollout } = scope;
-    const isOffered = rollout !== null && rollout.state !== "done" && rollout.offered.includes(edge);
-    return wantedOf(`group:${group}`, scope, isOffered ? rollout.version : scope.current);
+    const ofGroup = group === null ? undefined : await this.scope(`group:${group}`);
+    return wantedBy(edge, own, group, ofGroup);
+  }
+
+  /** As `wanted`, of several at once: every scope and edge is read once. */
+  async overview(names: readonly string[]): Promise<ReadonlyMap<string, EdgeOverview>> {
+    const [scopes, edges] = await Promise.all([this.scopes(), this.edges()]);
+    return new Map(
+      names.map((name) => {
+        const edge = edges.get(name) ?? EMPTY_EDGE;
+        const own = scopes.get(`edge:${name}`) ?? EMPTY_SCOPE;
+        return [name, { edge, wanted: wantedBy(name, own, edge.group, scopes.get(`group:${edge.group}`)) }];
+      }),
+    );
   }
 
   async document(scope: string, version: number): Promise<string | null> {
@@ -261,6 +274,19 @@ export class ConfigRegistry {
     }
     throw new MillraceError("E_STORE_BUSY", "the configuration is being changed by others; try again");
   }
+}
+
+function wantedBy(
+  edge: string,
+  own: ScopeRecord,
+  group: string | null,
+  scope: ScopeRecord | undefined,
+): WantedVersion | null {
+  if (own.current !== null) return wantedOf(`edge:${edge}`, own, own.current);
+  if (group === null || scope === undefined) return null;
+  const { rollout } = scope;
+  const isOffered = rollout !== null && rollout.state !== "done" && rollout.offered.includes(edge);
+  return wantedOf(`group:${group}`, scope, isOffered ? rollout.version : scope.current);
 }
 
 function wantedOf(scope: string, { versions }: ScopeRecord, version: number | null): WantedVersion | null {
