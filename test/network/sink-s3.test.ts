@@ -112,7 +112,7 @@ test("a bucket that is not there and a wrong key park nothing, and are named", a
   const server = await S3Server.start(context);
   for (const [settings, expected] of [
     ["bucket: nowhere, accessKey: S3RVER, secretKey: S3RVER", /NoSuchBucket/],
-    ["bucket: lake, accessKey: S3RVER, secretKey: not-the-key", /SignatureDoesNotMatch/],
+    ["bucket: lake, accessKey: unknown, secretKey: not-the-key", /InvalidAccessKeyId/],
   ] as const) {
     const edge = new SinkEdge(`s3: { endpoint: "${server.url}", ${settings} }`, context);
     await edge.node.start();
