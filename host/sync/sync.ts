@@ -196,7 +196,7 @@ export class Sync {
     const edge = edgeName(config);
     const further = sync.sinks.map(({ name, target, delivery, selection }): Line => {
       const { timeoutMs } = delivery;
-      const sink = openSink({ name, target, edge, timeoutMs, bucket: this.#bucketOf(delivery) });
+      const sink = openSink({ name, target, edge, timeoutMs }, this.#bucketOf(delivery));
       return { sink, config: delivery, selection };
     });
     return this.#hub === null
