@@ -91,7 +91,7 @@ test("the same of two hubs on one PostgreSQL", { skip: withoutPostgres() }, asyn
   const server = await PostgresServer.start(context);
   const url = server.url();
   const stores = await Promise.all(
-    [0, 1].map(() => PostgresHubStore.open({ url, retentionUs: null, ...LIMITS })),
+    [0, 1].map(() => PostgresHubStore.open({ url, retentionUs: null, onFailure: assert.ifError, ...LIMITS })),
   );
   context.after(() => Promise.all(stores.map((store) => store.close())));
   await exercise([stores[0]!, stores[1]!]);
