@@ -247,14 +247,17 @@ export class BufferKeeper {
     }
     this.#unmeasuredBytes = 0;
     if (isForSenders) this.#isFull = true;
+    // What follows from events is written all the same.
+    else this.#keepFilesSmall(this.#space.measure(), bytes);
     return false;
   }
 
   /** There is room in the file, but the files could be larger than the cap while it is used: the log is emptied first. */
   #keepFilesSmall(before: BufferUse, bytes: number): void {
     let use = before;
+    // Near the cap every commit is looked at: what it writes into the log beside its data is not known beforehand.
+    if (this.#space.excess(use, bytes + this.#space.walLimitBytes) > 0) this.#unmeasuredBytes = 0;
     while (this.#space.excess(use, bytes) > 0) {
-      this.#unmeasuredBytes = 0;
       if (use.walBytes === 0 || !this.#space.emptyLog()) {
         if (use.walBytes > 0 || !this.#space.shrink(use)) return;
       }
