@@ -49,7 +49,10 @@ test("what is wrong with a sink is said, and what to do", () => {
   );
   assert.match(problemOf("{ sinks: { a: { file: /a, nats: 'nats://h:1' } } }"), /must say where it is, once/);
   assert.match(problemOf("{ sinks: { hub: { file: /a } } }"), /must not be hub/);
-  assert.match(problemOf("{ sinks: { a: { s3: { bucket: b1x, accessKey: a } } } }"), /`secretKey` is missing; add it/);
+  assert.match(
+    problemOf("{ sinks: { a: { s3: { bucket: b1x, accessKey: a } } } }"),
+    /`secretKey` is missing; add it/,
+  );
   assert.match(problemOf("{ sinks: { a: { kafka: { brokers: [x], topic: t } } } }"), /must be HOST:PORT/);
 });
 
