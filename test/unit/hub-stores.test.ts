@@ -65,6 +65,8 @@ async function assertSameAnswers(a: HubStore, b: HubStore, random: Random): Prom
     startUs - 1e9,
     Date.UTC(2026, 0, 3) * 1000,
   ];
+  const everything = { fromUs: null, toUs: null, key: null, edge: null, limit: 30, stream: "machines" };
+  await both("all events", (store) => pages((task) => store.events(task), everything));
   for (let round = 0; round < 60; round++) {
     const range = {
       fromUs: random.pick(times),

@@ -187,4 +187,17 @@ export const POSTGRES_MIGRATIONS: readonly string[] = [
   `,
   // `event` is as SQL can read it; `original` is what came, where that differs.
   "ALTER TABLE event_rows ADD COLUMN original text;",
+  // A text that PostgreSQL cannot make of one row's JSON must not fail a query of all.
+  `
+  CREATE OR REPLACE VIEW latest_results AS
+    SELECT e.name AS edge, r.query, r.window_start, r.window_end, replace(r.key, '\\u0000', '\\ufffd')::jsonb AS key,
+      replace(r."values"::text, '\\u0000', '\\ufffd')::jsonb AS "values", r.revision, r.kind
+    FROM results r JOIN edges e ON e.id = r.edge_id
+    WHERE NOT r.retracted AND r.revision = (SELECT max(n.revision) FROM results n WHERE n.query = r.query
+      AND n.window_start = r.window_start AND n.key = r.key AND n.window_end = r.window_end AND n.edge_id = r.edge_id);
+  CREATE OR REPLACE VIEW latest_alerts AS
+    SELECT e.name AS edge, a.alert, a.severity, a.state, replace(a.key, '\\u0000', '\\ufffd')::jsonb AS key, a.since, a.at,
+      replace(a.value::text, '\\u0000', '\\ufffd')::json AS value
+    FROM alerts a JOIN edges e ON e.id = a.edge_id WHERE a.is_latest AND NOT a.retracted;
+  `,
 ];
