@@ -91,7 +91,7 @@ function nextSync(current: SyncConfig | null, next: SyncConfig | null): SyncConf
   return isDeepStrictEqual(fixed(current), fixed(next)) ? next : current;
 }
 
-/** The streams, queries, tables and alerts of `next` with all else as it is. */
+/** The streams, queries, tables and alerts of `next`, and its `buffer` where it has one, with all else as it is. */
 function keepFixed(text: string, file: string, current: Config, next: Config): LoadResult {
   const lines = new LineCounter();
   const document = parseDocument(veil(text), { lineCounter: lines });
@@ -109,7 +109,8 @@ function keepFixed(text: string, file: string, current: Config, next: Config): L
   const { tables: _tables, ...kept } = current;
   const { acceptsAnyStream, streams, queries, alerts, writtenWebhooks = new Map(), tables } = next;
   const changed = { acceptsAnyStream, streams, queries, alerts, writtenWebhooks };
-  return { ok: true, config: { ...kept, ...changed, ...(tables === undefined ? {} : { tables }) } };
+  const buffer = document.hasIn(["buffer"]) ? next.buffer : current.buffer;
+  return { ok: true, config: { ...kept, ...changed, buffer, ...(tables === undefined ? {} : { tables }) } };
 }
 
 /** Keys must be known before the data is opened, and no request may name a program to run: they come by the file alone. */
