@@ -1,5 +1,6 @@
 import { alertJson } from "./alert/alert-json.ts";
 import { MillraceError } from "./errors.ts";
+import type { HubAuditSlice, HubAuditTask } from "./hub/audit.ts";
 import { BatchWriter, type Received } from "./hub/batch-writer.ts";
 import { HUB_ALERT_CURSOR, HUB_RESULT_CURSOR } from "./hub/cursor.ts";
 import { hubFile, openHubForWriting } from "./hub/database.ts";
@@ -16,6 +17,7 @@ import type { Page } from "./query.ts";
 import { type DataDirLock, lockDataDir } from "./store/data-dir.ts";
 import type { Connection } from "./store/database.ts";
 import { explainFailure, type StoreFailure } from "./store/failure.ts";
+import { BlockSummer } from "./sync/audit-sums.ts";
 import type { Batch } from "./sync/batch.ts";
 import { type BatchLimits, unpackBatch } from "./sync/batch-format.ts";
 import { portableCodec } from "./zstd.ts";
@@ -39,6 +41,7 @@ type WithText<Task> = Omit<Task, "after"> & { readonly after: string | null };
 
 const codec = await portableCodec();
 const decoder = new BlockDecoder(codec);
+const summer = new BlockSummer(codec);
 const scanner = new BlockScanner(codec);
 let openedDir = "";
 let lock: DataDirLock | null = null;
@@ -140,6 +143,11 @@ export function losses(task: WithText<hub.HubListTask>): Answer<Page> {
       ({ id }) => id,
     ),
   );
+}
+
+/** Sums up events that are held, as many as a short while lets it. */
+export function audit(task: HubAuditTask): Answer<HubAuditSlice> {
+  return answer(() => openedReader().audit(summer, task));
 }
 
 export function edges(): Answer<hub.EdgeSummary[]> {

@@ -5,6 +5,8 @@ import type { MasterKeys } from "./seal/master-key.ts";
 import { databaseFile } from "./store/data-dir.ts";
 import { explainFailure, type StoreFailure } from "./store/failure.ts";
 import type { ParkedBatch, SyncBacklog, SyncClass } from "./store/sync-operations.ts";
+import { type AuditRange, type EdgeAudit, wholeHours } from "./sync/audit-reader.ts";
+import { BlockSummer, type StreamSum, SumTable } from "./sync/audit-sums.ts";
 import type { BatchHeader, BatchItem, StreamForm } from "./sync/batch.ts";
 import { packBatch } from "./sync/batch-format.ts";
 import { SyncReader } from "./sync/sync-reader.ts";
@@ -24,6 +26,8 @@ export interface PackedBatch {
   /** Nothing is left of it when 0. */
   readonly items: number;
   readonly rows: number;
+  /** Of its events. */
+  readonly sums?: readonly StreamSum[];
   readonly body: Uint8Array<ArrayBuffer>;
 }
 
@@ -31,6 +35,7 @@ export interface PackedBatch {
 type Answer<T> = { readonly value: T } | StoreFailure;
 
 const codec = await portableCodec();
+const summer = new BlockSummer(codec);
 let reader: SyncReader | null = null;
 let openedDir = "";
 
@@ -68,9 +73,14 @@ export function pack({ batch, class: kind, header, forms }: PackTask): Answer<Pa
     const whole = { ...header, key, streams, totals: store.totals() };
     const body = packBatch(codec, { header: whole, items });
     const rows = items.reduce((sum, item) => sum + (item.kind === "block" ? item.count : item.rows), 0);
-    return { key, items: items.length, rows, body };
+    return { key, items: items.length, rows, sums: sumsOf(items), body };
   });
   return "failure" in answered ? answered : moveWith(answered, [answered.value.body.buffer]);
+}
+
+/** What a sink has, by this node's books. */
+export function audit(task: AuditRange & { readonly sink: string }): Answer<EdgeAudit> {
+  return answer(() => opened().audit(task.sink, wholeHours(task)));
 }
 
 export function backlog(sink: string): Answer<SyncBacklog> {
@@ -84,6 +94,13 @@ export function parked(limit: number): Answer<ParkedBatch[]> {
 export function close(): void {
   reader?.close();
   reader = null;
+}
+
+function sumsOf(items: readonly BatchItem[]): readonly StreamSum[] {
+  const table = new SumTable();
+  for (const item of items)
+    if (item.kind === "block") table.add(item.stream, item.resolutionUs, summer.sum(item));
+  return table.list();
 }
 
 /** Of what the batch holds: whoever sends the same again, after whatever, sends it under the same key. */

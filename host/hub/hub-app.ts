@@ -18,6 +18,7 @@ import {
 } from "../api/query-parameters.ts";
 import { BodyReader } from "../ingest/body.ts";
 import { fleetPage } from "./fleet-page.ts";
+import { getHubAudit } from "./get-audit.ts";
 import type { HubConfig } from "./hub-config.ts";
 import type { HubMetrics } from "./hub-metrics.ts";
 import { hubOpenApiDocument } from "./hub-openapi.ts";
@@ -76,6 +77,7 @@ function addFleetRoutes(app: HubApp, { store, metrics }: HubAppParts): void {
     const edge = await store.edge(name);
     return edge === null ? unknownEdge(name) : context.json(describeEdge(edge));
   });
+  app.get("/v1/audit", limit, getHubAudit(store));
   app.get("/v1/streams/:stream/events", limit, async (context) => {
     const stream = context.req.param("stream");
     if (!isStreamName(stream)) return problemResponse(badStreamName);

@@ -1,3 +1,4 @@
+import type { HubAuditTask, HubSum } from "../../workers/hub/audit.ts";
 import type { Received } from "../../workers/hub/batch-writer.ts";
 import type {
   EdgeDetail,
@@ -11,6 +12,13 @@ import type { ReceivedBatch } from "../../workers/hub.ts";
 import type { Page } from "../api/reads.ts";
 
 type WithText<Task> = Omit<Task, "after"> & { readonly after: string | null };
+
+/** What is held, by data directory, stream and hour. */
+export interface HubAudit {
+  readonly sums: readonly HubSum[];
+  /** Blocks that could not be read: their events are in no sum. */
+  readonly unreadable: number;
+}
 
 /**
  * Where a hub keeps what edges send. Reads throw a MillraceError: E_CURSOR when `after` is no cursor of that list, E_STORE_…
@@ -27,6 +35,8 @@ export interface HubStore {
   results(task: WithText<HubResultsTask>): Promise<Page>;
   alerts(task: WithText<HubAlertsTask>): Promise<Page>;
   losses(task: WithText<HubListTask>): Promise<Page>;
+  /** Reads the blocks of a range anew and sums up their events. */
+  audit(range: Omit<HubAuditTask, "afterId">): Promise<HubAudit>;
   edges(): Promise<readonly EdgeSummary[]>;
   edge(name: string): Promise<EdgeDetail | null>;
   /** Whether any edge has sent something of it. */

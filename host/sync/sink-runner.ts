@@ -294,7 +294,7 @@ export class SinkRunner {
 
   #succeed(
     { batch }: Trip,
-    { rows, body }: PackedBatch,
+    { rows, sums = [], body }: PackedBatch,
     { isDuplicate }: Delivery & { kind: "delivered" },
   ): void {
     this.#successes++;
@@ -303,7 +303,7 @@ export class SinkRunner {
     if (isDuplicate) this.#counts.duplicates++;
     this.#counts.wireBytes += body.length;
     this.#rows[batch.class] += rows;
-    this.#outcomes.push({ kind: "delivered", batch: batch.id });
+    this.#outcomes.push({ kind: "delivered", batch: batch.id, sums });
   }
 
   #fail(trip: Trip, { reason, retryAfterMs }: Delivery & { kind: "unreachable" }): void {

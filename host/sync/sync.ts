@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import type { Logger } from "pino";
 import type { MasterKeys } from "../../workers/seal/master-key.ts";
 import type { ClaimedBatch, ParkedBatch, SyncBacklog } from "../../workers/store/sync-operations.ts";
+import type { AuditRange, EdgeAudit } from "../../workers/sync/audit-reader.ts";
 import type { StreamForm } from "../../workers/sync/batch.ts";
 import type { PackedBatch } from "../../workers/sync.ts";
 import type { Config, StreamConfig } from "../config/config.ts";
@@ -36,9 +37,11 @@ export interface SyncParts {
   readonly streams: () => readonly StreamConfig[];
 }
 
+const HUB_SINK = "hub";
+
 /** Names of the sinks that a configuration has. */
 export function sinkNames({ sync }: Config): readonly string[] {
-  return sync == null ? [] : ["hub"];
+  return sync == null ? [] : [HUB_SINK];
 }
 
 /** Opens the books of what is sent. Before anything is committed: what is written then is to be sent as well. */
@@ -110,6 +113,11 @@ export class Sync {
       ...runner.status(),
       backlog: this.#reports[index]!.backlog,
     }));
+  }
+
+  /** What the hub has of each hour, by this node's books, and the name that the hub knows it by. */
+  async audit(range: AuditRange): Promise<EdgeAudit & { readonly edge: string }> {
+    return { edge: edgeName(this.#parts.config), ...(await this.#client.audit(HUB_SINK, range)) };
   }
 
   parked(): Promise<readonly ParkedBatch[]> {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { runAudit } from "../support/audit.ts";
 import { ChaosProxy, MISHAPS } from "../support/chaos-proxy.ts";
 import { all, assertSame, synced } from "../support/fleet.ts";
 import { HttpClient } from "../support/http-client.ts";
@@ -86,6 +87,9 @@ test(`${EDGES} edges, a bad network, ${KILLS} kills of edges and hub: the hub ho
     const state = await synced(node, client);
     const rows = await assertSame(client, atHub, name, lists);
     assert.equal((await all(atHub, `/v1/streams/load/events?edge=${name}`)).length, load.events.length);
+    const { exitCode, report } = await runAudit(node.url, hub.url);
+    assert.deepEqual([report.findings, report.others, exitCode], [[], [], 0]);
+    assert.equal(report.equalEvents, load.events.length);
     context.diagnostic(`${name}: ${rows} rows the same; ${state.failures} failures since its last start`);
   }
   context.diagnostic(JSON.stringify(Object.fromEntries(proxy.counts)));
