@@ -19,6 +19,11 @@ import { isWithin } from "./time-windows.ts";
 
 /** How often to look for something new to send, when nothing says that there is. */
 const LOOK_MS = 500;
+/**
+ * After a batch that took all there was, the next of its class is made no sooner: each costs claims, a request and two
+ * commits, which under a steady flow would be for a block or two.
+ */
+const LULL_MS = 250;
 /** Alerts do not wait for company. */
 const URGENT_MS = 0;
 /** After the store failed. */
@@ -86,6 +91,8 @@ export class SinkRunner {
   /** Batches with a place that wait for their next attempt, and those without. */
   readonly #held = new Set<Trip>();
   readonly #aside = new Set<Trip>();
+  /** Monotonic: when the next batch of a class may be made. */
+  readonly #lulls = new Map<SyncClass, number>();
   #outcomes: SyncOutcome[] = [];
   #timer: NodeJS.Timeout | null = null;
   #probeTimer: NodeJS.Timeout | null = null;
@@ -181,7 +188,9 @@ export class SinkRunner {
       }
     }
     if (this.#stop.signal.aborted) return;
-    this.#timer = setTimeout(() => this.wake(), jittered(sleepMs, this.#random));
+    const isLull = [...this.#lulls.values()].some((endMs) => endMs > this.#parts.clock.monotonicMs());
+    const waitMs = isLull ? Math.min(sleepMs, LULL_MS) : sleepMs;
+    this.#timer = setTimeout(() => this.wake(), jittered(waitMs, this.#random));
   }
 
   async #flush(): Promise<void> {
@@ -245,6 +254,10 @@ export class SinkRunner {
 
   async #claim(kind: SyncClass, everyMs: number): Promise<Trip | null> {
     const { sink, claim, clock, config } = this.#parts;
+    if ((this.#lulls.get(kind) ?? 0) > clock.monotonicMs()) {
+      this.#turns.idle(kind);
+      return null;
+    }
     const enough = { rows: config.batch.events, bytes: config.batch.bytes };
     const size = this.#growth[kind].size;
     const olderThanUs = clock.nowUs() - Math.round(everyMs * 1_000);
@@ -254,6 +267,7 @@ export class SinkRunner {
       return null;
     }
     const { batch, isFull } = answer;
+    if (!isFull && everyMs > URGENT_MS) this.#lulls.set(kind, clock.monotonicMs() + LULL_MS);
     this.#growth[kind].claimed(isFull);
     this.#turns.sent(kind, batch.bytes);
     return {
