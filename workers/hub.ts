@@ -56,7 +56,7 @@ export function openWriter(dir: string): Answer<null> {
     lock = lockDataDir(dir);
     try {
       db = openHubForWriting(dir);
-      writer = new BatchWriter(db);
+      writer = new BatchWriter(db, codec);
     } catch (cause) {
       lock.close();
       throw cause;

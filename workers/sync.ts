@@ -9,6 +9,7 @@ import { type AuditRange, type EdgeAudit, wholeHours } from "./sync/audit-reader
 import { BlockSummer, type StreamSum, SumTable } from "./sync/audit-sums.ts";
 import type { BatchHeader, BatchItem, StreamForm } from "./sync/batch.ts";
 import { packBatch } from "./sync/batch-format.ts";
+import { withPlainBlocks } from "./sync/plain-blocks.ts";
 import { SyncReader } from "./sync/sync-reader.ts";
 import { portableCodec } from "./zstd.ts";
 
@@ -66,7 +67,7 @@ export function learnKeys(masters: MasterKeys): Answer<null> {
 export function pack({ batch, class: kind, header, forms }: PackTask): Answer<PackedBatch> {
   const answered = answer(() => {
     const store = opened();
-    const items = store.items(batch, kind);
+    const items = withPlainBlocks(codec, store.items(batch, kind));
     const key = keyOf(header.edge, header.incarnation, items);
     const named = new Set(items.map((item) => (item.kind === "block" ? item.stream : null)));
     const streams = forms.filter(({ stream }) => named.has(stream));
@@ -98,8 +99,15 @@ export function close(): void {
 
 function sumsOf(items: readonly BatchItem[]): readonly StreamSum[] {
   const table = new SumTable();
-  for (const item of items)
-    if (item.kind === "block") table.add(item.stream, item.resolutionUs, summer.sum(item));
+  for (const item of items) {
+    if (item.kind !== "block") continue;
+    try {
+      table.add(item.stream, item.resolutionUs, summer.sum(item));
+    } catch (cause) {
+      // It is damaged: the hub will not take it, and then there is nothing to book.
+      if (!(cause instanceof MillraceError)) throw cause;
+    }
+  }
   return table.list();
 }
 
