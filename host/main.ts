@@ -1,3 +1,5 @@
+import type { Logger } from "pino";
+import type { MasterKeys } from "../workers/seal/master-key.ts";
 import { createApp } from "./api/app.ts";
 import { serveNode } from "./api/serve.ts";
 import type { Config, StreamConfig } from "./config/config.ts";
@@ -11,9 +13,11 @@ import { BufferWatch } from "./pipeline/buffer-watch.ts";
 import { systemClock } from "./pipeline/clock.ts";
 import { Compactor } from "./pipeline/compactor.ts";
 import { configAtStart, Reloader, tablesInForce } from "./pipeline/reloader.ts";
+import { setAsideDamaged } from "./pipeline/set-aside.ts";
 import { startEngine } from "./pipeline/start-engine.ts";
-import { QueryClient } from "./query/query-client.ts";
-import { StorageClient } from "./store/storage-client.ts";
+import { QueryClient, type SkippedBlocks } from "./query/query-client.ts";
+import { isDamage, openStore, salvageStore } from "./store/open-store.ts";
+import type { StorageClient } from "./store/storage-client.ts";
 import { openSync, Sync } from "./sync/sync.ts";
 
 /** A node that takes events. */
@@ -34,7 +38,23 @@ export interface RunningNode {
 export async function main(ofFile: Config, source = new ConfigSource(null, {})): Promise<RunningNode> {
   const log = createLog();
   const masters = ofFile.encryption === undefined ? null : await loadKeys(ofFile.encryption);
-  const storage = await StorageClient.open(ofFile.dataDir, masters);
+  try {
+    return await startParts(ofFile, masters, source, log);
+  } catch (cause) {
+    // Found only where the log was read. Once: a second time, trying on would not help.
+    if (!isDamage(cause)) throw cause;
+    await salvageStore(ofFile.dataDir, masters, log, cause);
+    return startParts(ofFile, masters, source, log);
+  }
+}
+
+async function startParts(
+  ofFile: Config,
+  masters: MasterKeys | null,
+  source: ConfigSource,
+  log: Logger,
+): Promise<RunningNode> {
+  const storage = await openStore(ofFile.dataDir, masters, log);
   const encryption = new Encryption(masters, storage, log);
   const newest = storage.recovered.configs?.newest ?? null;
   const put = await tablesInForce(storage, newest);
@@ -52,8 +72,17 @@ export async function main(ofFile: Config, source = new ConfigSource(null, {})):
     log,
     onFatal,
   });
-  const onSkipped = (blocks: object): void => {
+  const onSkipped = (blocks: SkippedBlocks): void => {
     log.error({ blocks }, "blocks could not be read and were left out; the rest was served");
+    for (const place of ["log", "late"] as const) {
+      const seqs = blocks.filter(({ where }) => where === place).map(({ seq }) => seq);
+      setAsideDamaged(storage, log, place, seqs).catch((cause: unknown) =>
+        log.error(
+          { err: cause, seqs },
+          "damaged blocks could not be set aside; `millrace doctor --repair` does it too",
+        ),
+      );
+    }
   };
   const reads = await QueryClient.open(config.dataDir, onSkipped, masters);
   encryption.addReader(reads);

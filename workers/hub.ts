@@ -5,8 +5,8 @@ import { BatchWriter, type Received } from "./hub/batch-writer.ts";
 import { HUB_ALERT_CURSOR, HUB_RESULT_CURSOR } from "./hub/cursor.ts";
 import { hubFile, openHubForWriting } from "./hub/database.ts";
 import { type HubAlert, type HubLoss, HubReader, type HubResult } from "./hub/hub-reader.ts";
+import { type ReadLimits, type ReceivedBatch, readBatch } from "./hub/read-batch.ts";
 import type * as hub from "./hub/tasks.ts";
-import { verifyBlocks } from "./hub/verify.ts";
 import { BlockDecoder } from "./query/block-decoder.ts";
 import { BlockScanner } from "./query/block-scanner.ts";
 import { type CursorForm, EVENT_CURSOR, ID_CURSOR } from "./query/cursor.ts";
@@ -18,22 +18,10 @@ import { type DataDirLock, lockDataDir } from "./store/data-dir.ts";
 import type { Connection } from "./store/database.ts";
 import { explainFailure, type StoreFailure } from "./store/failure.ts";
 import { BlockSummer } from "./sync/audit-sums.ts";
-import type { Batch } from "./sync/batch.ts";
-import { type BatchLimits, unpackBatch } from "./sync/batch-format.ts";
 import { portableCodec } from "./zstd.ts";
 
-/** A batch as it came. */
-export interface ReceivedBatch {
-  readonly edge: string;
-  readonly key: string;
-  readonly body: ArrayBuffer;
-}
-
-export interface ReceiveTask {
+export interface ReceiveTask extends ReadLimits {
   readonly batches: readonly ReceivedBatch[];
-  readonly limits: BatchLimits;
-  /** Of the blocks of one batch, decompressed. */
-  readonly maxBlockBytes: number;
 }
 
 type Answer<T> = { readonly value: T } | StoreFailure;
@@ -81,8 +69,8 @@ export function receive({ batches, limits, maxBlockBytes }: ReceiveTask): Answer
   return answer(() => {
     if (db === null || writer === null) throw closed();
     const into = writer;
-    const read = batches.map(({ edge, key, body }) =>
-      answer(() => readBatch(new Uint8Array(body), { edge, key }, limits, maxBlockBytes)),
+    const read = batches.map((received) =>
+      answer(() => readBatch(codec, decoder, received, { limits, maxBlockBytes })),
     );
     const nowUs = Date.now() * 1000;
     const store = db;
@@ -174,25 +162,6 @@ export function close(): void {
   writer = null;
   lock?.close();
   lock = null;
-}
-
-function readBatch(
-  body: Uint8Array,
-  sender: Pick<ReceivedBatch, "edge" | "key">,
-  limits: BatchLimits,
-  maxBlockBytes: number,
-): Batch {
-  const batch = unpackBatch(codec, body, limits);
-  const { edge: name, key } = batch.header;
-  if (name !== sender.edge)
-    throw new MillraceError("E_EDGE_NAME", `the batch is of edge ${name}, and was sent as ${sender.edge}`);
-  if (key !== sender.key)
-    throw new MillraceError(
-      "E_IDEMPOTENCY_KEY",
-      `the batch has key ${key}, and was sent under ${sender.key}`,
-    );
-  verifyBlocks(decoder, batch, maxBlockBytes);
-  return batch;
 }
 
 function withEdge(name: string, json: string): string {

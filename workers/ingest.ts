@@ -30,6 +30,7 @@ import type {
   IngestBody,
   IngestResult,
   IngestTask,
+  LateEvents,
   LateTask,
   QueryPartial,
   ReplayTask,
@@ -38,6 +39,7 @@ import type {
   TableData,
 } from "./messages.ts";
 import { moveWith, release, releaseBytes } from "./move.ts";
+import { packLateRows } from "./store/late-rows.ts";
 import { portableCodec } from "./zstd.ts";
 
 /** zstd level of stored blocks: the columns are already small, a higher level buys little. */
@@ -141,11 +143,11 @@ export function replay(task: ReplayTask): AggregatedBlock {
 }
 
 /** The block of those events of a stored block that fell into closed windows. */
-export function extractLate(task: LateTask): StoredBlock | null {
+export function extractLate(task: LateTask): LateEvents | null {
   return withCore(() => extractGroups(task));
 }
 
-function extractGroups(task: LateTask): StoredBlock | null {
+function extractGroups(task: LateTask): LateEvents | null {
   const stream = streamOf(task.stream, task.setup);
   const locals = task.former === null ? stream.locals : formerLocals(task.former);
   const batch = decodeStored(task.block);
@@ -157,7 +159,8 @@ function extractGroups(task: LateTask): StoredBlock | null {
     for (let row = 0; row < mask.length; row++) mask[row] = (mask[row] ?? 0) | (rows[row] ?? 0);
   }
   if (task.former !== null) for (const { local } of locals) local.dispose();
-  return mask.includes(1) ? store(encodeRows(core, batch, task.stream, mask)) : null;
+  if (!mask.includes(1)) return null;
+  return { block: store(encodeRows(core, batch, task.stream, mask)), rows: packLateRows(mask) };
 }
 
 /** For one block alone, with tables of their own. */

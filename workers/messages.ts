@@ -260,12 +260,19 @@ export type CommitOperation =
   | { readonly kind: "config"; readonly body: string; readonly tables?: ConfigTables }
   | { readonly kind: "results"; readonly rows: readonly ResultRow[] }
   /** The same, as `result-rows.ts` packs them. */
-  | { readonly kind: "packed-results"; readonly text: string }
+  | {
+      readonly kind: "packed-results";
+      readonly text: string;
+      /** Left as they are: rows that are stored under the same revision. */
+      readonly onlyNew?: true;
+    }
   | {
       readonly kind: "late";
       readonly stream: string;
       readonly sourceSeq: number;
       readonly block: StoredBlock;
+      /** Which events of the source these are (`late-rows.ts`); left out: all that are to be set aside of it. */
+      readonly rows?: Uint8Array;
       readonly atUs: number;
     }
   /** Windows corrected by late events: new revisions, and the late blocks whose events are all in them. */
@@ -431,6 +438,12 @@ export interface LateTask extends BlockTask {
   /** null: those of the setup. */
   readonly former: FormerQueries | null;
   readonly groups: readonly { readonly queryId: number; readonly lateGroups: Uint8Array<ArrayBuffer> }[];
+}
+
+/** Events of a block that are set aside, and which of its rows they are (`late-rows.ts`). */
+export interface LateEvents {
+  readonly block: StoredBlock;
+  readonly rows: Uint8Array<ArrayBuffer>;
 }
 
 /** How the results of a query become events. */

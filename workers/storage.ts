@@ -11,10 +11,13 @@ import type {
 } from "./store/buffer-operations.ts";
 import type { PiecePlace } from "./store/checkpoint-operations.ts";
 import type { SmallBlocks } from "./store/compaction.ts";
+import type { BlockPlace, SetAsideBlock } from "./store/corrupt-blocks.ts";
 import { databaseFile, databaseSizes } from "./store/data-dir.ts";
-import { explainFailure, type StoreFailure } from "./store/failure.ts";
+import { explainFailure, type StoreFailure, tellsOfDamage } from "./store/failure.ts";
 import { readLog as readLogEntries } from "./store/log-reader.ts";
 import type { PlainLeft } from "./store/plain-data.ts";
+import type { Salvage } from "./store/repair/salvage.ts";
+import { markDamaged } from "./store/repair/salvage-place.ts";
 import { type Recovered, Store } from "./store/store.ts";
 import type {
   ClaimAnswer,
@@ -57,6 +60,17 @@ export function changeKeys(masters: MasterKeys): StoreAnswer<null> {
 /** Seals some of what was stored before there was a key. @returns what is left */
 export function sealSome(): StoreAnswer<PlainLeft> {
   return withStore(({ encryption }) => ({ value: encryption === null ? 0 : encryption.plain.step() }));
+}
+
+/** Makes a new database of what can be read of a damaged one. The store must be closed. */
+export async function salvage({ dir, masters }: OpenTask): Promise<StoreAnswer<Salvage>> {
+  const { salvage: run } = await import("./store/repair/salvage.ts");
+  try {
+    return { value: await run({ dir, masters, nowUs: Date.now() * 1000 }) };
+  } catch (cause) {
+    const { code, message } = explainFailure(cause, databaseFile(dir));
+    return { failure: { code, message } };
+  }
 }
 
 /** One transaction, one fsync: all or none. */
@@ -140,6 +154,24 @@ export function swapDownsampled(swap: DownsamplingSwap): StoreAnswer<boolean> {
   });
 }
 
+/** Sets those of the blocks aside that are damaged. */
+export async function setAside(task: {
+  readonly place: BlockPlace;
+  readonly seqs: readonly number[];
+}): Promise<StoreAnswer<SetAsideBlock[]>> {
+  // Made when needed and then given up: a decoder's memory is much for a thread that never decodes else.
+  const { BlockInspector } = await import("./store/block-inspector.ts");
+  const inspector = await BlockInspector.create();
+  return withStore(({ corruptBlocks }) => ({
+    value: corruptBlocks.setAside(
+      task.place,
+      task.seqs,
+      (block, stream) => inspector.inspect(block, stream),
+      Date.now() * 1000,
+    ),
+  }));
+}
+
 /** Posts to webhooks that are due; beyond `maxWaiting` the oldest were set aside before. */
 export function dueWebhooks(task: {
   readonly nowUs: number;
@@ -200,7 +232,15 @@ function withStore<T>(run: (open: Store) => { value: T }): StoreAnswer<T> {
     const message = "the store is not open: the storage thread was closed or lost; start the node again";
     return { failure: { code: "E_STORE_CLOSED", message } };
   }
-  return answer(databaseFile(open.dir), () => run(open));
+  return answer(databaseFile(open.dir), () => {
+    try {
+      return run(open);
+    } catch (cause) {
+      // What is damaged where a start does not look is not found by it.
+      if (tellsOfDamage(cause)) markDamaged(open.dir);
+      throw cause;
+    }
+  });
 }
 
 /** Runs it and turns what it throws into a value, for errors lose their code on the way between threads. */

@@ -9,8 +9,10 @@ import { type AuditRange, type EdgeAudit, wholeHours } from "./sync/audit-reader
 import { BlockSummer, type StreamSum, SumTable } from "./sync/audit-sums.ts";
 import type { BatchHeader, BatchItem, StreamForm } from "./sync/batch.ts";
 import { packBatch } from "./sync/batch-format.ts";
+import { type OutgoingTable, type Selection, selectItems } from "./sync/outgoing-table.ts";
 import { withPlainBlocks } from "./sync/plain-blocks.ts";
 import { SyncReader } from "./sync/sync-reader.ts";
+import type { TableMaker } from "./sync/tables.ts";
 import { portableCodec } from "./zstd.ts";
 
 export interface PackTask {
@@ -19,9 +21,14 @@ export interface PackTask {
   readonly header: Pick<BatchHeader, "edge" | "createdUs" | "incarnation" | "start">;
   /** Of every stream there is; those of the batch are put into it. */
   readonly forms: readonly StreamForm[];
+  readonly form: PackForm;
+  readonly selection: Selection;
 }
 
-/** A batch as it goes over the wire. */
+/** As hubs take it, or as rows. */
+export type PackForm = "wire" | "ndjson" | "parquet";
+
+/** A batch as its sink takes it: in the form of the wire, or as tables. */
 export interface PackedBatch {
   readonly key: string;
   /** Nothing is left of it when 0. */
@@ -29,7 +36,11 @@ export interface PackedBatch {
   readonly rows: number;
   /** Of its events. */
   readonly sums?: readonly StreamSum[];
+  /** Empty where it goes as tables. */
   readonly body: Uint8Array<ArrayBuffer>;
+  readonly tables: readonly OutgoingTable[];
+  /** Of the data directory. */
+  readonly incarnation: string;
 }
 
 /** What every call answers: what was asked for, or why not. */
@@ -39,6 +50,7 @@ const codec = await portableCodec();
 const summer = new BlockSummer(codec);
 let reader: SyncReader | null = null;
 let openedDir = "";
+let tableMaker: TableMaker | null = null;
 
 /** Opens the database for reading. The storage thread makes it, so it must be there. */
 export function open({
@@ -63,20 +75,49 @@ export function learnKeys(masters: MasterKeys): Answer<null> {
   });
 }
 
-/** Reads a claimed batch and puts it into the form of the wire. */
-export function pack({ batch, class: kind, header, forms }: PackTask): Answer<PackedBatch> {
-  const answered = answer(() => {
-    const store = opened();
-    const items = withPlainBlocks(codec, store.items(batch, kind));
-    const key = keyOf(header.edge, header.incarnation, items);
-    const named = new Set(items.map((item) => (item.kind === "block" ? item.stream : null)));
-    const streams = forms.filter(({ stream }) => named.has(stream));
-    const whole = { ...header, key, streams, totals: store.totals() };
-    const body = packBatch(codec, { header: whole, items });
-    const rows = items.reduce((sum, item) => sum + (item.kind === "block" ? item.count : item.rows), 0);
-    return { key, items: items.length, rows, sums: sumsOf(items), body };
-  });
-  return "failure" in answered ? answered : moveWith(answered, [answered.value.body.buffer]);
+/** Reads a claimed batch and puts it into the form that its sink takes. */
+export async function pack(task: PackTask): Promise<Answer<PackedBatch>> {
+  const answered = task.form === "wire" ? answer(() => packForWire(task)) : await packTables(task, task.form);
+  if ("failure" in answered) return answered;
+  const { body, tables } = answered.value;
+  return moveWith(answered, [body.buffer, ...tables.map((table) => table.body.buffer)]);
+}
+
+function packForWire(task: PackTask): PackedBatch {
+  const { items, header, packed } = selected(task);
+  const whole = { ...header, totals: opened().totals() };
+  return { ...packed, sums: sumsOf(items), body: packBatch(codec, { header: whole, items }) };
+}
+
+async function packTables(task: PackTask, format: "ndjson" | "parquet"): Promise<Answer<PackedBatch>> {
+  try {
+    const { items, header, packed } = selected(task);
+    // Only where there is such a sink: it takes a core and, for Parquet, a writer.
+    tableMaker ??= new (await import("./sync/tables.ts")).TableMaker(codec);
+    return { value: { ...packed, tables: await tableMaker.tables(header, items, format) } };
+  } catch (cause) {
+    return failureOf(cause);
+  }
+}
+
+/** What of the batch its sink gets, and the key of that. */
+function selected({ batch, class: kind, header, forms, form, selection }: PackTask): {
+  items: readonly BatchItem[];
+  header: Omit<BatchHeader, "totals">;
+  packed: PackedBatch;
+} {
+  const read = selectItems(opened().items(batch, kind), selection);
+  const items = form === "wire" ? withPlainBlocks(codec, read) : read;
+  const key = keyOf(header.edge, header.incarnation, items);
+  const named = new Set(items.map((item) => (item.kind === "block" ? item.stream : null)));
+  const streams = forms.filter(({ stream }) => named.has(stream));
+  const rows = items.reduce((sum, item) => sum + (item.kind === "block" ? item.count : item.rows), 0);
+  const packed = { key, items: items.length, rows, body: noBytes(), tables: [] };
+  return {
+    items,
+    header: { ...header, key, streams },
+    packed: { ...packed, incarnation: header.incarnation },
+  };
 }
 
 /** What a sink has, by this node's books. */
@@ -121,6 +162,10 @@ function keyOf(edge: string, incarnation: string, items: readonly BatchItem[]): 
   return hash.digest("hex").slice(0, 40);
 }
 
+function noBytes(): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(0);
+}
+
 function opened(): SyncReader {
   if (reader === null) throw new MillraceError("E_STORE_CLOSED", "the store is not open for sync");
   return reader;
@@ -130,7 +175,11 @@ function answer<T>(run: () => T): Answer<T> {
   try {
     return { value: run() };
   } catch (cause) {
-    const { code, message } = explainFailure(cause, databaseFile(openedDir));
-    return { failure: { code, message } };
+    return failureOf(cause);
   }
+}
+
+function failureOf(cause: unknown): StoreFailure {
+  const { code, message } = explainFailure(cause, databaseFile(openedDir));
+  return { failure: { code, message } };
 }

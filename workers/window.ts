@@ -125,6 +125,14 @@ export function configure(setups: readonly WindowSetup[]): void {
   }
 }
 
+/** Windows that start before a time give no more results. */
+export function closeBefore(queries: readonly { queryId: number; sinceUs: number }[]): void {
+  for (const { queryId, sinceUs } of queries) {
+    for (const stream of streams.values())
+      for (const query of stream.queries) if (query.plan.id === queryId) query.sinceUs = sinceUs;
+  }
+}
+
 /** Where a query's windows begin to be whole; null: they all are. */
 function wholeFrom({ maxEventUs, results }: StreamWindows): number | null {
   if (maxEventUs !== BEFORE_ALL_TIME) return Number(maxEventUs) + 1;

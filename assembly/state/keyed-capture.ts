@@ -6,14 +6,14 @@ import { KeyedWindows } from "../window/keyed/windows";
 import { Step, writeGone } from "./capture";
 import { checksum } from "./checksum";
 import {
+  readFired,
   readGroupOf,
   readQueued,
   skipKnownFields,
-  touchAll,
   writeFields,
-  writeFragment,
+  writeFired,
+  writeGroupOf,
   writeQueued,
-  writeWaiting,
 } from "./keyed-snapshot";
 import { readVarint, varintEnd, writeVarint } from "./varint";
 
@@ -24,7 +24,7 @@ import { readVarint, varintEnd, writeVarint } from "./varint";
  *   head: version u32, checksum u64 of the rest
  *     isWhole u8
  *     fields, then each: families, name length, name
- *     latest clock forgotten i64, repeats, events to be shown (see keyed-snapshot.ts)
+ *     latest clock forgotten i64, repeats, watermark fired under last, events to be shown (see keyed-snapshot.ts)
  *   record: length u32 of the rest
  *     key's length u32, canonical bytes; nothing more where the key is gone, else
  *     clock i64, windows, events that wait (see keyed-snapshot.ts)
@@ -44,6 +44,7 @@ export function beginKeyedCapture(windows: KeyedWindows, isWhole: bool): void {
   writeFields(windows, out);
   out.u64(windows.forgottenUs);
   writeVarint(out, windows.repeats);
+  writeFired(windows, out);
   writeQueued(windows, out);
   store<u64>(out.data, checksum(out.data + HEAD_BYTES, out.length - HEAD_BYTES), 4);
 }
@@ -66,10 +67,7 @@ function writeGroup(windows: KeyedWindows, group: KeyedGroup, key: u32): void {
   out.u32(dictionary.length(key));
   out.append(dictionary.pointer(key), dictionary.length(key));
   if (isHeld) {
-    out.u64(group.clockUs);
-    writeVarint(out, group.count);
-    for (let f: u32 = 0; f < group.count; f++) writeFragment(windows, fragmentAt(group, f), out);
-    writeWaiting(group, out);
+    writeGroupOf(windows, group, out);
   }
   capture.endRecord();
 }
@@ -132,7 +130,7 @@ export function beginKeyedAdopting(windows: KeyedWindows): bool {
   // Not before the records: groups without one begin with it.
   windows.forgottenUs = load<i64>(at);
   windows.repeats = <u32>readVarint(at + 8);
-  readQueued(windows, varintEnd);
+  readQueued(windows, readFired(windows, varintEnd));
   return true;
 }
 
@@ -176,6 +174,6 @@ function adoptGroup(windows: KeyedWindows, name: usize, length: u32, end: usize)
 /** All records are there. */
 export function endKeyedAdopting(windows: KeyedWindows): void {
   windows.reschedule();
-  if (windows.settings.hasClocks) touchAll(windows);
+  if (windows.settings.hasClocks) windows.touchAll();
   if (windows.keys.isMostlyDead()) windows.renumberKeys();
 }

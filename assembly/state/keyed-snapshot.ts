@@ -3,7 +3,7 @@ import { ByteBuffer } from "../memory/bytes";
 import { Dictionary } from "../memory/dictionary";
 import { QueuedEvent, QUEUED_EVENT_BYTES, queuedEnd } from "../window/keyed/events";
 import { addShown, createFragment, Fragment, headOf, recordOf, Shown } from "../window/keyed/fragment";
-import { fragmentAt, HELD, insertFragment, isOpen, KeyedGroup, TOUCHED, waitingOf } from "../window/keyed/group";
+import { EARLY_DUE, fragmentAt, HELD, insertFragment, KeyedGroup, waitingOf } from "../window/keyed/group";
 import { RowKind } from "../window/keyed/results";
 import { Waiting } from "../window/keyed/waiting";
 import { KeyedWindows } from "../window/keyed/windows";
@@ -19,10 +19,10 @@ import { readVarint, varintEnd, writeVarint } from "./varint";
  *
  *   version u32, checksum u64 of the rest
  *   fields, then each: families, name length, name
- *   latest clock forgotten i64, repeats
- *   keys, then each: length, canonical bytes, clock i64
- *     windows, then each: first i64, last i64, late u8, rows, emitted · 2 + dirty,
- *       rows to retract, then each: start i64, end i64, revision; a state for each field
+ *   latest clock forgotten i64, repeats; with early results, the watermark fired under last i64
+ *   keys, then each: length, canonical bytes, clock i64; with early results, whether these are due u8
+ *     windows, then each: first i64, last i64, late u8 + 2 · shown early only, rows, emitted · 2 + dirty,
+ *       rows to retract, then each: start i64, end i64, revision (with early results, early only u8); a state for each field
  *     events that wait, then each: time i64, length, state for each field
  *   events to be shown, then each: key's length, canonical bytes, time i64, revision, kind, length, state for each field
  */
@@ -36,16 +36,14 @@ export function writeKeyedSnapshot(windows: KeyedWindows, out: ByteBuffer): void
   writeFields(windows, out);
   out.u64(windows.forgottenUs);
   writeVarint(out, windows.repeats);
+  writeFired(windows, out);
   const keys = sortKeys(windows);
   writeVarint(out, windows.keys.live);
   for (let i: u32 = 0; i < windows.keys.live; i++) {
     const key = load<u32>(keys + (<usize>i << 2));
     const group = windows.group(key);
     writeKey(windows, key, out);
-    out.u64(group.clockUs);
-    writeVarint(out, group.count);
-    for (let f: u32 = 0; f < group.count; f++) writeFragment(windows, fragmentAt(group, f), out);
-    writeWaiting(group, out);
+    writeGroupOf(windows, group, out);
   }
   heap.free(keys);
   writeQueued(windows, out);
@@ -69,11 +67,33 @@ function writeKey(windows: KeyedWindows, key: u32, out: ByteBuffer): void {
   out.append(dictionary.pointer(key), dictionary.length(key));
 }
 
-export function writeFragment(windows: KeyedWindows, fragment: Fragment, out: ByteBuffer): void {
+/** Only where there are early results, and so too whatever tells of these below. */
+export function writeFired(windows: KeyedWindows, out: ByteBuffer): void {
+  if (windows.plan.earlyUs != 0) out.u64(windows.firedUs);
+}
+
+/** The address behind it. */
+export function readFired(windows: KeyedWindows, at: usize): usize {
+  if (windows.plan.earlyUs == 0) return at;
+  windows.firedUs = load<i64>(at);
+  windows.firingUs = windows.firedUs;
+  return at + 8;
+}
+
+/** A key's clock, windows and waiting events. */
+export function writeGroupOf(windows: KeyedWindows, group: KeyedGroup, out: ByteBuffer): void {
+  out.u64(group.clockUs);
+  if (windows.plan.earlyUs != 0) out.u8(group.flags & EARLY_DUE ? 1 : 0);
+  writeVarint(out, group.count);
+  for (let f: u32 = 0; f < group.count; f++) writeFragment(windows, fragmentAt(group, f), out);
+  writeWaiting(group, out);
+}
+
+function writeFragment(windows: KeyedWindows, fragment: Fragment, out: ByteBuffer): void {
   const head = headOf(fragment);
   out.u64(fragment.firstUs);
   out.u64(fragment.lastUs);
-  out.u8(<u8>fragment.isLate);
+  out.u8(fragment.isLate | (fragment.isEarly << 1));
   writeVarint(out, head.rows);
   writeVarint(out, (<u64>head.emitted << 1) | head.isDirty);
   let shownCount: u32 = 0;
@@ -84,6 +104,7 @@ export function writeFragment(windows: KeyedWindows, fragment: Fragment, out: By
     out.u64(shown.startUs);
     out.u64(shown.endUs);
     writeVarint(out, shown.revision);
+    if (windows.plan.earlyUs != 0) out.u8(<u8>shown.isEarly);
   }
   for (let f: u32 = 0; f < windows.plan.fieldCount; f++) {
     const layout = windows.plan.layout(f);
@@ -155,12 +176,14 @@ export function readKeyedSnapshot(windows: KeyedWindows): bool {
   const before = outsideBytes;
   windows.forgottenUs = load<i64>(at);
   windows.repeats = <u32>readVarint(at + 8);
-  const keys = <u32>readVarint(varintEnd);
+  at = readFired(windows, varintEnd);
+  const keys = <u32>readVarint(at);
   at = varintEnd;
   for (let k: u32 = 0; k < keys; k++) at = readGroup(windows, at);
   readQueued(windows, at);
   windows.reschedule();
-  if (windows.settings.hasClocks) touchAll(windows);
+  // The snapshot may stand between a merge and what it lets fire.
+  if (windows.settings.hasClocks) windows.touchAll();
   windows.extraBytes = outsideBytes - before;
   return true;
 }
@@ -190,7 +213,12 @@ export function readGroupOf(windows: KeyedWindows, key: u32, at: usize): usize {
   const group = windows.groupOf(key);
   touchGroup(windows, group, key);
   group.clockUs = load<i64>(at);
-  const fragments = <u32>readVarint(at + 8);
+  at += 8;
+  if (windows.plan.earlyUs != 0) {
+    group.flags = (group.flags & ~EARLY_DUE) | (load<u8>(at) ? EARLY_DUE : 0);
+    at++;
+  }
+  const fragments = <u32>readVarint(at);
   at = varintEnd;
   for (let f: u32 = 0; f < fragments; f++) at = readFragment(windows, group, key, at);
   windows.fragmentCount += fragments;
@@ -213,7 +241,8 @@ function readFragment(windows: KeyedWindows, group: KeyedGroup, key: u32, at: us
   const plan = windows.plan;
   const fragment = createFragment(plan, load<i64>(at), load<i64>(at, 8), key);
   insertFragment(group, group.count, fragment);
-  fragment.isLate = load<u8>(at, 16);
+  fragment.isLate = load<u8>(at, 16) & 1;
+  fragment.isEarly = load<u8>(at, 16) >> 1;
   const head = headOf(fragment);
   head.rows = readVarint(at + 17);
   const emitted = readVarint(varintEnd);
@@ -223,8 +252,10 @@ function readFragment(windows: KeyedWindows, group: KeyedGroup, key: u32, at: us
   at = varintEnd;
   for (let s: u32 = 0; s < shown; s++) {
     const revision = <u32>readVarint(at + 16);
-    addShown(fragment, load<i64>(at), load<i64>(at, 8), revision);
+    const startUs = load<i64>(at);
+    const endUs = load<i64>(at, 8);
     at = varintEnd;
+    addShown(fragment, startUs, endUs, revision, windows.plan.earlyUs != 0 ? load<u8>(at++) : 0);
   }
   for (let f: u32 = 0; f < plan.fieldCount; f++) at = mergeState(plan.layout(f), recordOf(fragment), at);
   return at;
@@ -254,15 +285,5 @@ export function readQueued(windows: KeyedWindows, at: usize): void {
     event.kind = kind;
     event.stateLength = stateLength;
     at = varintEnd + stateLength;
-  }
-}
-
-/** The snapshot may stand between a merge and what it lets fire. */
-export function touchAll(windows: KeyedWindows): void {
-  for (let key: u32 = 0; key < windows.groupCount; key++) {
-    const group = windows.group(key);
-    if (!isOpen(group)) continue;
-    group.flags |= TOUCHED;
-    windows.touched.u32(key);
   }
 }

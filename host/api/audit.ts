@@ -11,7 +11,7 @@ const noSync: Problem = {
   status: 404,
   code: "E_NO_SYNC",
   title: "Nothing is sent anywhere",
-  detail: "this node has no sync in its configuration, so there is nothing that a hub should have",
+  detail: "this node has no hub (sync.url) in its configuration, so there is nothing that a hub should have",
 };
 
 /** `stream`, `from` and `to` of an audit, or the answer that says which of them is wrong. */
@@ -27,6 +27,8 @@ export function getAudit(sync: Pick<Sync, "audit"> | null): MiddlewareHandler {
     if (sync === null) return problemResponse(noSync);
     const range = readAuditRange(context);
     if (range instanceof Response) return range;
-    return context.body(ndjsonOf(edgeAuditRows(await sync.audit(range))), 200, NDJSON);
+    const audit = await sync.audit(range);
+    if (audit === null) return problemResponse(noSync);
+    return context.body(ndjsonOf(edgeAuditRows(audit)), 200, NDJSON);
   };
 }

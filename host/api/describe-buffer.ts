@@ -6,13 +6,21 @@ import type { BufferAnswer } from "./schemas.ts";
 /** The buffer as `GET /v1/status` shows it; null before the first look at it. */
 export function describeBuffer(report: BufferReport | null): BufferAnswer | null {
   if (report === null) return null;
-  const { level, levels, ledgers, hasMore, wantsDownsampling, wantsCheckpoint, isFull, losses, ...use } =
-    report;
+  const { level, ledgers, isFull, losses, usedBytes, capacityBytes, capBytes, databaseBytes } = report;
+  const { freeBytes, walBytes, reserveBytes, fixedBytes, diskFreeBytes } = report;
   return {
     level,
     percent: percentOf(level),
     refusing: isFull,
-    ...use,
+    usedBytes,
+    capacityBytes,
+    capBytes,
+    databaseBytes,
+    freeBytes,
+    walBytes,
+    reserveBytes,
+    fixedBytes,
+    diskFreeBytes,
     losses,
     imbalance: ledgers.reduce((sum, ledger) => sum + Math.abs(imbalanceOf(ledger)), 0),
     streams: ledgers.map((ledger) => ({ ...ledger })),

@@ -1,22 +1,19 @@
 import type { AlertConfig } from "../config/alert.ts";
 import type { Config, QueryConfig, SelectItem, StreamConfig } from "../config/config.ts";
 import { formatDuration } from "../config/durations.ts";
+import { formatSize as size } from "../config/sizes.ts";
 import type { SyncConfig } from "../config/sync-config.ts";
-import { formatBandwidth, formatTimeOfDayRange } from "../config/sync-parts.ts";
 import { shownAddress } from "../config/webhook-addresses.ts";
 import { describeWindow } from "../config/window.ts";
 import { describeExpressions, describeTables } from "./describe-expressions.ts";
+import { describeDelivery, describeSinks } from "./describe-sinks.ts";
 
 const SECRET_NAME = /token|secret|password|passphrase|credential|authorization|api_?key/i;
+const PASSWORD_IN_QUERY = /([?&][^=&#]*(?:token|secret|password|passphrase)[^=&#]*=)[^&#]*/gi;
 const USER_IN_URL = /^([a-z][a-z0-9+.-]*:\/\/)[^/?#\s]*@/i;
 /** As a call has it without backquotes. */
 const PLAIN_NAME = /^[\p{L}_][\p{L}\p{N}_]*(?:\.[\p{L}_][\p{L}\p{N}_]*)*$/u;
 const REDACTED = "***";
-const SIZES = [
-  ["GiB", 1024 ** 3],
-  ["MiB", 1024 ** 2],
-  ["KiB", 1024],
-] as const;
 
 /** The configuration in force, in the form of its file: what is written there may be read here. */
 export function describeConfig(config: Config): object {
@@ -66,25 +63,12 @@ export function describeConfig(config: Config): object {
 }
 
 function describeSync(sync: SyncConfig): object {
-  const { url, token, batch, largest, bandwidth, concurrency, windows, timeoutMs, retry, breaker } = sync;
-  const time = (ms: number): string => formatDuration(ms * 1_000);
+  const { url, token, sinks } = sync;
   return {
-    url,
+    ...(url === null ? {} : { url }),
     ...(token === null ? {} : { token }),
-    batch: { events: batch.events, bytes: size(batch.bytes), every: time(batch.everyMs) },
-    largest: { events: largest.events, bytes: size(largest.bytes) },
-    ...(bandwidth === null ? {} : { bandwidth: formatBandwidth(bandwidth) }),
-    concurrency,
-    ...(windows.length === 0 ? {} : { windows: windows.map(formatTimeOfDayRange) }),
-    timeout: time(timeoutMs),
-    retry: {
-      first: time(retry.firstMs),
-      longest: time(retry.longestMs),
-      aside: retry.aside,
-      attempts: retry.attempts,
-    },
-    breaker: { failures: breaker.failures, open: time(breaker.openMs) },
-    probe: time(sync.probeEveryMs),
+    ...describeDelivery(sync),
+    ...(sinks.length === 0 ? {} : { sinks: describeSinks(sinks) }),
   };
 }
 
@@ -140,18 +124,13 @@ function call({ fn, field, parameter, bounds = [] }: SelectItem): string {
   return `${fn}(${[name, argument, ...bounds].filter((part) => part !== null).join(", ")})`;
 }
 
-function size(bytes: number): string {
-  for (const [unit, factor] of SIZES)
-    if (bytes > 0 && bytes % factor === 0) return `${bytes / factor}${unit}`;
-  return `${bytes}B`;
-}
-
 /** A copy without secrets: members that are named like one, and users and passwords in addresses. */
 export function redact<T>(value: T): T {
   return JSON.parse(
     JSON.stringify(value, (name, member: unknown) => {
       if (typeof member !== "string") return member;
-      return SECRET_NAME.test(name) ? REDACTED : member.replace(USER_IN_URL, `$1${REDACTED}@`);
+      if (SECRET_NAME.test(name)) return REDACTED;
+      return member.replace(USER_IN_URL, `$1${REDACTED}@`).replace(PASSWORD_IN_QUERY, `$1${REDACTED}`);
     }),
   ) as T;
 }

@@ -214,8 +214,9 @@ const buffer = z.strictObject({
   freeBytes: count.describe("of the file: pages that new data will take"),
   walBytes: count,
   reserveBytes: count.describe("kept so that deleting works on a full disk"),
+  fixedBytes: count.describe("the reserve and the log's index"),
   diskFreeBytes: count,
-  losses: count.describe("rows of the loss ledger"),
+  losses: count.describe("rows of the loss ledger; beyond 10,000 old ones are merged"),
   imbalance: count.describe("accepted events that are in none of the places below; must be 0"),
   streams: z.array(
     z

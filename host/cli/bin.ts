@@ -5,7 +5,7 @@ import { EXIT, finish, warn } from "./output.ts";
 
 /** Commands are imported when they run: `check` needs no server, `send` no SQLite. */
 
-const LATER = ["doctor", "bench"];
+const LATER = ["bench"];
 const EPILOGUE = `
 Without a command, a node is started. Exit codes: 0 done, 1 failed or refused, 2 wrong command line, 3 no node there.`;
 
@@ -61,7 +61,16 @@ function addNodeCommands(program: Command): void {
     .addOption(config())
     .addOption(json())
     .option("--schema", "print the configuration's JSON Schema, for editors")
+    .option("--data <dir>", "look at the store of a stopped node too")
     .action(async (options) => (await import("./check.ts")).check(options));
+  program
+    .command("doctor")
+    .description("look at the store of a stopped node: every page, block, state and count")
+    .option("--data <dir>", "data directory (default: of the configuration, else ./millrace-data)")
+    .addOption(config())
+    .option("--repair", "put right what can be")
+    .addOption(json())
+    .action(async (options) => (await import("./doctor.ts")).doctor(options));
 }
 
 function addHistory(program: Command): void {

@@ -3,15 +3,23 @@ import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "n
 import { MillraceError } from "../../workers/errors.ts";
 import type { QueryPlan, ResultRow, TableData } from "../../workers/messages.ts";
 import { Replay } from "../../workers/query/replay.ts";
+import { ReplayOfResults } from "../../workers/query/replay-of-results.ts";
 import { resultJson } from "../../workers/query/row-pages.ts";
 import { Reader } from "../../workers/store/reader.ts";
 import { formatTime } from "../../workers/time-format.ts";
 import { portableCodec } from "../../workers/zstd.ts";
 import { parseTime } from "../api/times.ts";
 import type { Config } from "../config/config.ts";
-import { automaticQuery, automaticStream, queryPlan } from "../config/plans.ts";
+import { automaticQuery, automaticStream, queryPlan, resultsSetup } from "../config/plans.ts";
+import { fromStored } from "../config/table/stored.ts";
 import { loadKeys } from "../encryption/load-keys.ts";
-import { querySetOf, readQuerySet, type SetQuery, signatureOf } from "../pipeline/query-set.ts";
+import {
+  type QuerySet,
+  querySetOf,
+  readQuerySet,
+  type SetQuery,
+  signatureOf,
+} from "../pipeline/query-set.ts";
 import { CommandError, NodeClient, nodeUrl } from "./client.ts";
 import { dataDirectory, readConfig } from "./data-directory.ts";
 import { Courier } from "./delivery.ts";
@@ -61,16 +69,21 @@ export async function replay(stream: string, options: ReplayOptions): Promise<vo
       dataDirectory(options.data, () => config),
       masters,
     );
-    const plan = findQuery(stream, options, config, reader);
-    const task = { plan, tables: tablesOf(plan, config), fromUs, toUs };
+    const stored = reader.newestConfig();
+    const set = stored === null ? null : readQuerySet(stored);
+    const chain = findQueries(stream, options, config, set);
+    const [lowest] = chain;
+    const plan = chain.at(-1)!;
+    const task = { plan: lowest, tables: tablesOf(lowest, options, config, set, reader), fromUs, toUs };
     const run = new Replay(reader, await portableCodec(), task);
-    const definition = JSON.stringify([signatureOf(plan), options.from ?? null, options.to ?? null]);
+    const signature = chain.length === 1 ? signatureOf(plan) : chain.map(signatureOf);
+    const definition = JSON.stringify([signature, options.from ?? null, options.to ?? null]);
     sink =
       intoStream === undefined
         ? new FileSink(into ?? "-")
         : await StreamSink.open(intoStream, options.url, definition);
     let rows = 0;
-    for (const portion of run.rows()) {
+    for (const portion of rowsOf(chain, run, { fromUs, toUs })) {
       rows += portion.length;
       await sink.take(portion);
       const { blocks, totalBlocks, events } = run.counts;
@@ -95,22 +108,37 @@ export async function replay(stream: string, options: ReplayOptions): Promise<vo
   }
 }
 
-/** The query of the configuration that is given, else of the one in force in the data directory. */
-function findQuery(
+/** The rows of the last query, each of which is over the results of the one before. */
+function rowsOf(
+  chain: readonly QueryPlan[],
+  run: Replay,
+  range: { readonly fromUs: number | null; readonly toUs: number | null },
+): Generator<readonly ResultRow[], void, void> {
+  let rows = run.rows();
+  for (const [at, plan] of chain.entries())
+    if (at > 0)
+      rows = new ReplayOfResults({ plan, results: resultsSetup(chain[at - 1]!), ...range }).rows(rows);
+  return rows;
+}
+
+/**
+ * The query of the configuration that is given, else of the one in force in the data directory; in front of it those whose
+ * results it is over, the first of which is over the stream.
+ */
+function findQueries(
   stream: string,
   { query, config: file }: ReplayOptions,
   config: Config | null,
-  reader: Reader,
-): QueryPlan {
-  const stored = reader.newestConfig();
+  inForce: QuerySet | null,
+): readonly [QueryPlan, ...QueryPlan[]] {
   const ofConfig = config === null ? [] : querySetOf(config, 0, { kind: "file" }).queries;
-  const ofStore = stored === null ? [] : readQuerySet(stored).queries;
+  const ofStore = inForce?.queries ?? [];
   const known = file !== undefined ? ofConfig : ofStore.length > 0 ? ofStore : ofConfig;
-  const set = file !== undefined || stored === null ? null : readQuerySet(stored);
+  const set = file !== undefined ? null : inForce;
   const isAutomatic = set?.acceptsAnyStream === true && !ofStore.some(({ plan }) => plan.stream === stream);
   const automatic = automaticQuery(stream);
   if (isAutomatic && (query === undefined || query === automatic.name))
-    return queryPlan(automatic, automaticStream(stream), 1);
+    return [queryPlan(automatic, automaticStream(stream), 1)];
   const ofStream = known.filter(({ plan, from }) => plan.stream === stream && from === null);
   const found =
     query === undefined
@@ -119,14 +147,19 @@ function findQuery(
         : undefined
       : known.find(({ plan }) => plan.name === query);
   if (found === undefined) throw unknownQuery(stream, query, ofStream);
-  const { plan, from } = found;
-  if (from !== null) {
-    const message = `query ${plan.name} is over the results of ${from}; replay a query over a stream`;
+  const chain: SetQuery[] = [found];
+  for (let from = found.from; from !== null; ) {
+    const below = known.find(({ plan }) => plan.name === from);
+    if (below === undefined) throw unknownQuery(stream, from, ofStream);
+    chain.unshift(below);
+    from = below.from;
+  }
+  const [lowest, ...above] = chain.map(({ plan }, at) => ({ ...plan, id: at + 1 }));
+  if (lowest === undefined || lowest.stream !== stream) {
+    const message = `query ${found.plan.name} is over stream ${lowest?.stream}, not ${stream}`;
     throw new CommandError(EXIT.failed, message);
   }
-  if (plan.stream !== stream)
-    throw new CommandError(EXIT.failed, `query ${plan.name} is over stream ${plan.stream}, not ${stream}`);
-  return { ...plan, id: 1 };
+  return [lowest, ...above];
 }
 
 function unknownQuery(stream: string, query: string | undefined, known: readonly SetQuery[]): CommandError {
@@ -137,11 +170,23 @@ function unknownQuery(stream: string, query: string | undefined, known: readonly
   return new CommandError(EXIT.failed, `${what}; ${there}`);
 }
 
-function tablesOf({ name, expressions }: QueryPlan, config: Config | null): TableData[] {
+/** Their rows are those in force in the data directory; of a configuration that was given, those of its file. */
+function tablesOf(
+  { name, expressions }: QueryPlan,
+  { config: file }: ReplayOptions,
+  config: Config | null,
+  set: QuerySet | null,
+  reader: Reader,
+): TableData[] {
   return (expressions?.tables ?? []).map((table) => {
-    const found = config?.tables?.get(table);
-    if (found !== undefined) return found.data;
-    const message = `query ${name} joins table ${table}; give the configuration that has it with --config`;
+    const given = config?.tables?.get(table);
+    // A table without a file has its rows in the data directory alone.
+    if (file !== undefined && given !== undefined && given.file !== null) return given.data;
+    const digest = set?.tables?.find((each) => each.name === table)?.digest;
+    const stored = digest === undefined ? null : reader.table(digest);
+    if (stored !== null) return fromStored(stored);
+    if (given !== undefined) return given.data;
+    const message = `query ${name} joins table ${table}, whose rows are not in the data directory; give the configuration that has it with --config`;
     throw new CommandError(EXIT.failed, message);
   });
 }

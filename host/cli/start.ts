@@ -25,9 +25,12 @@ export async function start({ config: file, data, listen }: StartOptions): Promi
     for (const problem of loaded.problems) warn(formatProblem(problem));
     return finish(EXIT.failed);
   }
+  let isUp = false;
   const node = startNode(loaded.config, source);
   reloadOnSignal(node);
-  closeOnSignal(node, "node");
+  closeOnSignal(node, "node", () => isUp);
+  await node;
+  isUp = true;
   void (await node).failed.then(() => {
     warn("millrace: the node cannot go on and stops; what was acknowledged is safe, start it again");
     setTimeout(() => process.exit(EXIT.failed), LAST_ANSWERS_MS);
@@ -49,11 +52,19 @@ async function startNode(config: Config, source: ConfigSource): Promise<RunningN
 
 type Closable = Pick<RunningNode, "close">;
 
-/** Signals count from the beginning: one that comes while the node starts stops it once it has. */
-export function closeOnSignal(running: Promise<Closable>, what: "node" | "hub"): void {
+/**
+ * Signals count from the beginning: one that comes while it starts, and `isUp` says no, ends it at once, however long its
+ * replay or its repairs would take. Nothing was acknowledged yet, and the next start begins again.
+ */
+export function closeOnSignal(
+  running: Promise<Closable>,
+  what: "node" | "hub",
+  isUp: () => boolean = () => true,
+): void {
   let stoppedAtMs: number | null = null;
   const stop = (): void => {
     const nowMs = performance.now();
+    if (!isUp()) process.exit(EXIT.ok);
     if (stoppedAtMs === null) {
       stoppedAtMs = nowMs;
       void running.then(

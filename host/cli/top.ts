@@ -38,6 +38,20 @@ interface Status {
     readonly watermark: string | null;
   }[];
   readonly queue: { readonly bytes: number; readonly maxBytes: number; readonly rejected: number };
+  /** null before the first look at it. */
+  readonly buffer: {
+    readonly level: string;
+    readonly refusing: boolean;
+    readonly usedBytes: number;
+    readonly capacityBytes: number;
+    readonly imbalance: number;
+    readonly streams: readonly {
+      readonly downsampled: number;
+      readonly givenUp: number;
+      readonly expired: number;
+      readonly corrupt: number;
+    }[];
+  } | null;
   readonly store: { readonly databaseBytes: number; readonly commits: number };
   readonly state: {
     readonly largestKeys: {
@@ -66,12 +80,14 @@ export async function top({ url, once, json }: TopOptions): Promise<void> {
   } while (isLoop);
 }
 
-function draw({ node, streams, queries, queue, store, state: windows, checkpoint, memory }: Status): string {
+function draw(status: Status): string {
+  const { node, streams, queries, queue, store, state: windows, checkpoint, memory } = status;
   const state = node.ready ? "ready" : "not ready";
   return [
     `${node.id}: ${state} since ${node.startedAt}, memory ${formatBytes(memory.rssBytes)}`,
     `queue ${formatBytes(queue.bytes)} of ${formatBytes(queue.maxBytes)}, ${formatCount(queue.rejected)} requests turned away`,
     `store ${formatBytes(store.databaseBytes)}, ${formatCount(store.commits)} commits, checkpoint ${formatAge(checkpoint.ageMs)} old`,
+    ...drawBuffer(status.buffer),
     "",
     ...alignRows([
       ["STREAM", "EVENTS/S", "ACCEPTED", "LAG", "LATE", "SET ASIDE", "SKEWED", "STORED"],
@@ -101,6 +117,28 @@ function draw({ node, streams, queries, queue, store, state: windows, checkpoint
     ]),
     ...drawLargestKeys(windows),
   ].join("\n");
+}
+
+/** How full the buffer is, and what of the events is not held any more as it came though no hub has it. */
+function drawBuffer(buffer: Status["buffer"]): string[] {
+  if (buffer === null) return [];
+  const { level, refusing, usedBytes, capacityBytes, imbalance, streams } = buffer;
+  const of = (read: (stream: (typeof streams)[number]) => number): number =>
+    streams.reduce((total, stream) => total + read(stream), 0);
+  const losses = [
+    ["downsampled", of(({ downsampled }) => downsampled)],
+    ["given up", of(({ givenUp }) => givenUp)],
+    ["expired", of(({ expired }) => expired)],
+    ["corrupt", of(({ corrupt }) => corrupt)],
+    ["in no place of the ledger", imbalance],
+  ] as const;
+  const lost = losses
+    .filter(([, count]) => count > 0)
+    .map(([what, count]) => `${formatCount(count)} ${what}`);
+  return [
+    `buffer ${formatBytes(usedBytes)} of ${formatBytes(capacityBytes)}, level ${level}${refusing ? ", refusing events" : ""}; ` +
+      (lost.length === 0 ? "nothing lost" : `lost: ${lost.join(", ")}`),
+  ];
 }
 
 /** While window state is over half of its limit. */

@@ -193,7 +193,7 @@ export function checkFields(query: QueryConfig, stream: StreamConfig, refuse: Re
 }
 
 /** By clocks of keys close windows of a fixed length, each of which an event is merged into. */
-function checkKeyClock({ name, from, window, earlyUs }: QueryConfig, refuse: Refuse): void {
+function checkKeyClock({ name, from, window }: QueryConfig, refuse: Refuse): void {
   const why = `streams.${from}.watermark.per is key`;
   if (window.kind === "calendar")
     refuse(["queries", name, "window"], `follows a calendar, while ${why}; write per: stream`);
@@ -203,14 +203,18 @@ function checkKeyClock({ name, from, window, earlyUs }: QueryConfig, refuse: Ref
       `puts each event into more than ${MAX_KEY_OVERLAP} windows, while ${why}; make it longer`,
     );
   }
-  if (earlyUs !== undefined) refuse(["queries", name, "early"], `is not given while ${why}; remove it`);
 }
 
 function checkEarly({ name, window, earlyUs }: QueryConfig, refuse: Refuse): void {
   if (earlyUs === undefined) return;
   const path = ["queries", name, "early"];
-  if (window.kind === "session" || window.kind === "count" || window.kind === "none") {
-    refuse(path, "goes with tumbling and sliding windows; remove it");
+  if (window.kind === "session") return;
+  if (window.kind === "none") {
+    refuse(path, "has no windows that could be filling: each event has its row; remove it");
+    return;
+  }
+  if (window.kind === "count") {
+    refuse(path, "does not go with count: which window an event is in is not known before; remove it");
     return;
   }
   const { sizeUs, overlap } = extentOf(window);

@@ -4,7 +4,8 @@ import { encryption } from "./encryption-schema.ts";
 import { parseExpression } from "./expression/parse.ts";
 import { parseWindowLength, WINDOW_LENGTH } from "./pane-window.ts";
 import { parseSelect } from "./select.ts";
-import { parseSizeBytes, SIZE } from "./sizes.ts";
+import { sinksSchema } from "./sink-schema.ts";
+import { formatSize, parseSizeBytes, SIZE } from "./sizes.ts";
 import { parseBandwidth, parseTimeOfDayRange } from "./sync-parts.ts";
 import { windowProblem } from "./window.ts";
 
@@ -52,7 +53,7 @@ export function duration(minUs: number, maxUs = LONGEST_US) {
 }
 
 export function size(minBytes: number, maxBytes: number) {
-  const range = `must be from ${minBytes} to ${maxBytes} bytes`;
+  const range = `must be from ${formatSize(minBytes)} to ${formatSize(maxBytes)}`;
   return z
     .string(SIZE_MESSAGE)
     .regex(SIZE, SIZE_MESSAGE)
@@ -379,6 +380,14 @@ const sync = z.strictObject({
     .describe("While the breaker is open, how often to look whether the hub is there. Default: 3s."),
 });
 
+const { url: hubUrl, token: _token, ...deliveryOptions } = sync.shape;
+const syncWithSinks = sync
+  .extend({ url: hubUrl.optional(), sinks: sinksSchema(deliveryOptions).nullish() })
+  .refine(
+    ({ url, sinks }) => url !== undefined || Object.keys(sinks ?? {}).length > 0,
+    "must say where to; write url: http://127.0.0.1:7080, or sinks",
+  );
+
 /** A stream whose settings are all left out is written `name:` with nothing behind. */
 const streamOrNothing = stream.nullable().transform((value) => value ?? {});
 
@@ -422,9 +431,11 @@ export const configFile = z.strictObject({
     .nullish(),
   durability: z
     .strictObject({
-      groupCommit: duration(0, 1e6)
+      groupCommit: duration(0, 1e7)
         .optional()
-        .describe("How long a commit may wait for company. Default: 5ms."),
+        .describe(
+          "How long a commit may wait for company; from 50ms on, requests also gather into larger blocks. Default: 5ms.",
+        ),
     })
     .nullish(),
   workers: z
@@ -448,7 +459,7 @@ export const configFile = z.strictObject({
     .nullish()
     .describe("Seals what is stored, AES-256-GCM. Read at the start and at a reload of this file."),
   limits: limits.nullish(),
-  sync: sync.nullish().describe("Where everything is sent. Default: nowhere."),
+  sync: syncWithSinks.nullish().describe("Where everything is sent. Default: nowhere."),
 });
 
 export type ConfigFile = z.output<typeof configFile>;

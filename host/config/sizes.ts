@@ -16,3 +16,14 @@ export function formatBytes(bytes: number): string {
   const value = bytes / 1024 ** power;
   return `${power === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[power]}`;
 }
+
+const WHOLE_UNITS = ["GiB", "MiB", "KiB"] as const;
+
+/** As the configuration has it: `16MiB`. */
+export function formatSize(bytes: number): string {
+  for (const unit of WHOLE_UNITS) {
+    const factor = UNIT_BYTES[unit];
+    if (bytes > 0 && bytes % factor === 0) return `${bytes / factor}${unit}`;
+  }
+  return `${bytes}B`;
+}

@@ -1,11 +1,17 @@
 import type { ConfigFile } from "./schema.ts";
+import { buildSink, type SinkConfig } from "./sink-config.ts";
 import type { TimeOfDayRange } from "./sync-parts.ts";
 
-/** Where everything a node has is sent, and how. Times in ms, sizes in bytes. */
-export interface SyncConfig {
-  /** Of the hub. */
-  readonly url: string;
+/** Where everything a node has is sent, and how: the hub's settings, and the sinks beside it. */
+export interface SyncConfig extends DeliveryConfig {
+  /** Of the hub; null: there is none. */
+  readonly url: string | null;
   readonly token: string | null;
+  readonly sinks: readonly SinkConfig[];
+}
+
+/** How one sink is sent to. Times in ms, sizes in bytes. */
+export interface DeliveryConfig {
   /** A batch is sent when it has so many events (or rows) or bytes, or its oldest is so old. */
   readonly batch: { readonly events: number; readonly bytes: number; readonly everyMs: number };
   /** When there is much to catch up with, batches grow up to this. */
@@ -43,14 +49,41 @@ const SYNC_DEFAULTS = {
   probeEveryMs: 3_000,
 } as const;
 
-export function buildSync(input: NonNullable<ConfigFile["sync"]>): SyncConfig {
+type SyncFile = NonNullable<ConfigFile["sync"]>;
+type Options = Omit<SyncFile, "url" | "token" | "sinks">;
+
+/** What `sync` says of deliveries holds for each sink that says nothing of it, but for the line's share. */
+export function buildSync(input: SyncFile): SyncConfig {
+  const { url = null, token = null, sinks, bandwidth: _bandwidth, ...shared } = input;
+  const named = Object.entries(sinks ?? {});
+  return {
+    url,
+    token,
+    ...buildDelivery(input),
+    sinks: named.map(([name, sink]) => {
+      const { batch, largest, retry, breaker, ...own } = sink;
+      return buildSink(
+        name,
+        sink,
+        buildDelivery({
+          ...shared,
+          ...own,
+          batch: { ...shared.batch, ...batch },
+          largest: { ...shared.largest, ...largest },
+          retry: { ...shared.retry, ...retry },
+          breaker: { ...shared.breaker, ...breaker },
+        }),
+      );
+    }),
+  };
+}
+
+function buildDelivery(input: Options): DeliveryConfig {
   const by = SYNC_DEFAULTS;
   const { batch, largest, retry, breaker } = input;
   const events = batch?.events ?? by.batch.events;
   const bytes = batch?.bytes ?? by.batch.bytes;
   return {
-    url: input.url,
-    token: input.token ?? null,
     batch: { events, bytes, everyMs: toMs(batch?.every) ?? by.batch.everyMs },
     largest: {
       events: Math.max(events, largest?.events ?? by.largest.events),

@@ -6,10 +6,11 @@ import { type Environment, substituteVariables } from "../config/env.ts";
 import { explainIssues } from "../config/explain.ts";
 import { Places } from "../config/places.ts";
 import type { Problem } from "../config/problems.ts";
-import { listen, name, parseListen, size, whole } from "../config/schema.ts";
+import { duration, listen, name, parseListen, size, whole } from "../config/schema.ts";
 import { unveil, veil } from "../config/veil.ts";
 
 const MIB = 1024 ** 2;
+const DAY_US = 86_400e6;
 
 /** A hub's configuration, every default filled in. Sizes in bytes. */
 export interface HubConfig {
@@ -17,8 +18,15 @@ export interface HubConfig {
   readonly listen: { readonly host: string; readonly port: number };
   /** By edge; null: none are set, and edges on this machine are let in. */
   readonly tokens: ReadonlyMap<string, string> | null;
+  readonly store: HubStoreConfig;
   readonly limits: HubLimits;
 }
+
+export type HubStoreConfig =
+  /** In the data directory. */
+  | { readonly kind: "sqlite" }
+  /** `retentionUs`: how long events are kept, µs; null: for ever. */
+  | { readonly kind: "postgres"; readonly url: string; readonly retentionUs: number | null };
 
 /** Every limit has a name, a default and a metric. */
 export interface HubLimits extends BatchLimits {
@@ -55,6 +63,17 @@ const hubFile = z.strictObject({
     .describe("Data directory. Default: ./millrace-hub-data."),
   http: z
     .strictObject({ listen: listen.optional().describe("HOST:PORT. Default: 127.0.0.1:7080.") })
+    .nullish(),
+  store: z
+    .strictObject({
+      postgres: z
+        .string("must be the address of a database")
+        .regex(/^postgres(ql)?:\/\/[^\s]+$/, "must be like postgres://user:password@host:5432/database")
+        .describe("The database, which any number of hubs may share. Default: SQLite in the data directory."),
+      retention: duration(DAY_US)
+        .optional()
+        .describe("How long events are kept, by their time. Default: for ever."),
+    })
     .nullish(),
   tokens: z
     .record(name, z.string("must be a text").min(8, TOKEN_MESSAGE))
@@ -138,7 +157,7 @@ export function parseHubConfig(
   }
   const parsed = hubFile.safeParse(document.toJS() ?? {}, { reportInput: true });
   if (!parsed.success) return { ok: false, problems: explainIssues(parsed.error.issues, file, places) };
-  const { data, http, tokens, limits } = parsed.data;
+  const { data, http, store, tokens, limits } = parsed.data;
   const address =
     overrides.listen === undefined ? (http?.listen ?? DEFAULTS.listen) : parseListen(overrides.listen);
   if (address === null)
@@ -153,6 +172,10 @@ export function parseHubConfig(
     config: {
       dataDir: overrides.dataDir ?? data ?? DEFAULTS.dataDir,
       listen: address,
+      store:
+        store == null
+          ? { kind: "sqlite" }
+          : { kind: "postgres", url: store.postgres, retentionUs: store.retention ?? null },
       tokens: tokens == null ? null : new Map(Object.entries(tokens)),
       limits: {
         maxBatchBytes: limits?.maxBatch ?? byDefault.maxBatchBytes,

@@ -1,5 +1,6 @@
 import type { HubAuditTask, HubSum } from "../../workers/hub/audit.ts";
 import type { Received } from "../../workers/hub/batch-writer.ts";
+import type { ReceivedBatch } from "../../workers/hub/read-batch.ts";
 import type {
   EdgeDetail,
   EdgeSummary,
@@ -8,7 +9,6 @@ import type {
   HubListTask,
   HubResultsTask,
 } from "../../workers/hub/tasks.ts";
-import type { ReceivedBatch } from "../../workers/hub.ts";
 import type { Page } from "../api/reads.ts";
 
 type WithText<Task> = Omit<Task, "after"> & { readonly after: string | null };
@@ -35,8 +35,8 @@ export interface HubStore {
   results(task: WithText<HubResultsTask>): Promise<Page>;
   alerts(task: WithText<HubAlertsTask>): Promise<Page>;
   losses(task: WithText<HubListTask>): Promise<Page>;
-  /** Reads the blocks of a range anew and sums up their events. */
-  audit(range: Omit<HubAuditTask, "afterId">): Promise<HubAudit>;
+  /** Reads the blocks of a range anew and sums up their events; null where events are not kept as they came. */
+  readonly audit: ((range: Omit<HubAuditTask, "afterId">) => Promise<HubAudit>) | null;
   edges(): Promise<readonly EdgeSummary[]>;
   edge(name: string): Promise<EdgeDetail | null>;
   /** Whether any edge has sent something of it. */

@@ -1,9 +1,12 @@
+import { placeOf } from "../../workers/hub/postgres/connection.ts";
 import { serveNode } from "../api/serve.ts";
 import { createLog } from "../observe/log.ts";
 import { isLoopback } from "./edge-guard.ts";
 import { createHubApp } from "./hub-app.ts";
 import type { HubConfig } from "./hub-config.ts";
 import { createHubMetrics } from "./hub-metrics.ts";
+import type { HubStore } from "./hub-store.ts";
+import { PostgresHubStore } from "./postgres-hub-store.ts";
 import { SqliteHubStore } from "./sqlite-hub-store.ts";
 
 export interface RunningHub {
@@ -15,8 +18,7 @@ export interface RunningHub {
 /** Starts a hub: its store first, the door to the outside last. */
 export async function startHub(config: HubConfig): Promise<RunningHub> {
   const log = createLog();
-  const { maxBlockBytes, ...limits } = config.limits;
-  const store = await SqliteHubStore.open(config.dataDir, { limits, maxBlockBytes });
+  const store = await openStore(config);
   const metrics = createHubMetrics(config.limits);
   const app = createHubApp({ config, store, metrics, log });
   try {
@@ -26,7 +28,7 @@ export async function startHub(config: HubConfig): Promise<RunningHub> {
       const advice = isLoopback(listen.host) || listen.host === "localhost" ? "" : "; set tokens: for others";
       log.warn(`no tokens are set: edges of this machine alone are let in, without one${advice}`);
     }
-    log.info({ url: server.url, data: config.dataDir }, "listening");
+    log.info({ url: server.url, store: placeOfStore(config) }, "listening");
     return {
       url: server.url,
       close: async () => {
@@ -39,4 +41,15 @@ export async function startHub(config: HubConfig): Promise<RunningHub> {
     await store.close();
     throw cause;
   }
+}
+
+function openStore({ dataDir, store, limits: all }: HubConfig): Promise<HubStore> {
+  const { maxBlockBytes, ...limits } = all;
+  if (store.kind === "sqlite") return SqliteHubStore.open(dataDir, { limits, maxBlockBytes });
+  const { url, retentionUs } = store;
+  return PostgresHubStore.open({ url, retentionUs, limits, maxBlockBytes });
+}
+
+function placeOfStore({ dataDir, store }: HubConfig): string {
+  return store.kind === "sqlite" ? dataDir : `PostgreSQL at ${placeOf(store.url)}`;
 }

@@ -1,9 +1,10 @@
 import { Piscina } from "piscina";
 import { MillraceError } from "../../workers/errors.ts";
-import type { HubAuditSlice, HubSum } from "../../workers/hub/audit.ts";
+import type { HubAuditSlice, HubAuditTask, HubSum } from "../../workers/hub/audit.ts";
 import type { Received } from "../../workers/hub/batch-writer.ts";
+import type { ReceivedBatch } from "../../workers/hub/read-batch.ts";
 import type { EdgeDetail, EdgeSummary } from "../../workers/hub/tasks.ts";
-import type { ReceivedBatch, ReceiveTask } from "../../workers/hub.ts";
+import type { ReceiveTask } from "../../workers/hub.ts";
 import type { StoreFailure } from "../../workers/store/failure.ts";
 import type { Page } from "../api/reads.ts";
 import { workerFile } from "../pipeline/worker-file.ts";
@@ -76,7 +77,7 @@ export class SqliteHubStore implements HubStore {
   }
 
   /** Slice by slice, so that other reads come in between. */
-  async audit(range: Parameters<HubStore["audit"]>[0]): Promise<HubAudit> {
+  async audit(range: Omit<HubAuditTask, "afterId">): Promise<HubAudit> {
     let sums: readonly HubSum[] = [];
     let unreadable = 0;
     for (let afterId: number | null = 0; afterId !== null; ) {

@@ -47,7 +47,11 @@ export function registerBuffer(registers: Registry[], buffer: BufferSource | und
   gauge("millrace_buffer_free_bytes", "Free pages in the database file", (report) => report.freeBytes);
   gauge("millrace_disk_free_bytes", "Free on the file system of the data", (report) => report.diskFreeBytes);
   gauge("millrace_buffer_refusing", "1 when events are answered 507", ({ isFull }) => Number(isFull));
-  gauge("millrace_ledger_rows", "Rows of the loss ledger", (report) => report.losses);
+  gauge(
+    "millrace_ledger_rows",
+    "Rows of the loss ledger; beyond 10,000 old ones are merged",
+    (report) => report.losses,
+  );
   gauge(
     "millrace_ledger_imbalance",
     "Accepted events that are in no place of the ledger; must be 0",

@@ -56,6 +56,8 @@ export class ApplyLoop {
   #waiters: Waiter[] = [];
   #lastResults: Promise<void> = Promise.resolve();
   #unwrittenChars = 0;
+  /** Windows are made anew of blocks that were merged or thinned out meanwhile: what is stored stays as it is. */
+  isRebuilding = false;
   pushedSeq = 0;
   durableSeq = 0;
   /** Told when fewer bytes wait, so that requests that wait for that go on. */
@@ -176,7 +178,8 @@ export class ApplyLoop {
 
   #write({ rows, fired }: ApplyResult): void {
     for (const text of splitResults(rows, RESULT_CHARS)) {
-      const written = this.#commits.push({ kind: "packed-results", text }, text.length);
+      const own = this.isRebuilding ? ({ onlyNew: true } as const) : {};
+      const written = this.#commits.push({ kind: "packed-results", text, ...own }, text.length);
       const previous = this.#lastResults;
       this.#unwrittenChars += text.length;
       this.#lastResults = Promise.all([previous, written]).then(() => {
@@ -187,13 +190,15 @@ export class ApplyLoop {
     this.#lastResults.catch((cause: unknown) => this.#fail(cause));
   }
 
-  /** In front of the results that led to them: who is alerted does not wait for ten thousand rows. */
+  /** In front of all results that wait to be written: who is alerted does not wait for ten thousand rows. */
   #writeAlerts(rows: ApplyResult["alerts"]): void {
     if (rows.length === 0) return;
     const { alerts } = this.#registry;
     const bytes = rows.reduce((sum, { key, value }) => sum + key.length + value.length + ALERT_BYTES, 0);
-    const written = this.#commits.push({ kind: "alerts", rows, webhooks: alerts.webhooks }, bytes);
-    this.#lastResults = Promise.all([this.#lastResults, written]).then(() => alerts.publish(rows));
+    const written = this.#commits
+      .push({ kind: "alerts", rows, webhooks: alerts.webhooks }, bytes)
+      .then(() => alerts.publish(rows));
+    this.#lastResults = Promise.all([this.#lastResults, written]).then(() => undefined);
   }
 
   async #keepLate(
@@ -204,10 +209,11 @@ export class ApplyLoop {
     const stream = this.#registry.stream(late.stream);
     const lane = this.#lanes.reduce((least, next) => (next.busy < least.busy ? next : least));
     if (source?.block == null || stream === undefined) return [];
-    const block = await lane.extractLate(stream, source.block, late.groups, formerOf(stream, source, late));
-    if (block === null) return [];
+    const found = await lane.extractLate(stream, source.block, late.groups, formerOf(stream, source, late));
+    if (found === null) return [];
+    const { block, rows } = found;
     const atUs = source.arrivalUs;
-    const operation = { kind: "late", stream: late.stream, sourceSeq: late.seq, block, atUs } as const;
+    const operation = { kind: "late", stream: late.stream, sourceSeq: late.seq, block, rows, atUs } as const;
     const written = this.#commits.push(operation, block.data.length).then((outcome) => {
       if (outcome.kind === "committed") stream.counts.late += block.count;
     });

@@ -26,8 +26,8 @@ export interface BackfillParts {
   readonly commits: CommitQueue;
   readonly tables: () => readonly TableData[];
   readonly log: Logger;
-  /** The greatest seq that is committed. */
-  readonly lastSeq: () => number;
+  /** Of the entry up to which all is applied, and what came of it durable. */
+  readonly durableSeq: () => number;
   /** What the query's events are results of; null: it is from a stream. */
   readonly below: (query: RunningQuery) => QueryBelow | null;
   /** The stream's watermark as it is applied; null: none yet. */
@@ -65,7 +65,7 @@ export class Backfills {
   start(query: RunningQuery, backfill: Backfill): void {
     this.#enqueue(query, backfill, async (run) => {
       await run.read();
-      await run.readLog(() => this.#parts.lastSeq() + 1);
+      await run.readLog(() => this.#parts.durableSeq() + 1);
       if (run.isCancelled()) return;
       // Called in front of the entry that takes over: all before it is settled, and nothing behind it begins.
       await this.#parts.takeOver(query, (seq) => run.finish(seq, this.#parts.settled()));
@@ -201,9 +201,10 @@ class Run {
   /** `settled`: once what came before `seq` has given its results. */
   async finish(seq: number, settled: Promise<void>): Promise<BackfilledState> {
     try {
+      // Before that, a block's late events that live queries found may not be stored, and would be set aside twice.
+      await settled;
       if (this.#below === null) await this.#steps("byLog", () => seq, "last");
       else {
-        await settled;
         await this.#lookBelow();
         await this.#steps("byTime", () => this.#finalUs, "last");
       }
@@ -252,9 +253,9 @@ class Run {
     const stream = this.#query.plan.stream;
     for (const text of splitResults(rows, RESULT_CHARS))
       await commits.push({ kind: "packed-results", text }, text.length);
-    for (const { seq, arrivalUs, block } of late) {
+    for (const { seq, arrivalUs, block, rows: lateRows } of late) {
       const outcome = await commits.push(
-        { kind: "late", stream, sourceSeq: seq, block, atUs: arrivalUs },
+        { kind: "late", stream, sourceSeq: seq, block, rows: lateRows, atUs: arrivalUs },
         block.data.length,
       );
       if (outcome.kind === "committed") this.#query.stream.counts.late += block.count;

@@ -9,6 +9,7 @@ import type { QueryClient } from "../query/query-client.ts";
 import type { StorageClient } from "../store/storage-client.ts";
 import type { Clock } from "./clock.ts";
 import type { Engine } from "./engine.ts";
+import { setAsideDamaged } from "./set-aside.ts";
 
 /** Between two looks while there is room, and while there is work to be done. */
 const CALM_MS = 1_000;
@@ -101,10 +102,12 @@ export class BufferWatch {
     const keyFields = engine.stream(stream)?.config.key.fields ?? [];
     const into = await reads
       .downsample({ stream, keyFields, blocks, resolutionUs: RESOLUTION_US })
-      .catch((cause: unknown) => {
+      .catch(async (cause: unknown) => {
+        if ((await setAsideDamaged(storage, log, "log", seqs)).length > 0) return "set-aside";
         log.error({ err: cause, stream, seqs }, "blocks could not be downsampled and are left as they are");
         return null;
       });
+    if (into === "set-aside") return true;
     if (engine.status().backfills > 0) return false;
     const isSwapped = await storage.swapDownsampled({ stream, seqs, into, nowUs: clock.nowUs() });
     if (into !== null) releaseBytes(into.data);
@@ -148,7 +151,8 @@ export class BufferWatch {
         isFull ? "events find no room and are refused" : "events find room again",
       );
     this.#isFull = isFull;
-    this.#tellOfLosses(report.losses);
+    this.#parts.engine.forgetBlocks(report.removed);
+    this.#tellOfLosses(report.lastLoss);
     const imbalanced = report.ledgers.filter((ledger) => imbalanceOf(ledger) !== 0);
     if (imbalanced.length > 0 && !this.#isOutOfBalance)
       log.error({ ledgers: imbalanced }, "the ledger does not balance; run millrace doctor");

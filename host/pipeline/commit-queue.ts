@@ -25,16 +25,17 @@ interface Waiting {
  * fsync for all. Under light load a commit starts at once; under load commits start at least `intervalMs`
  * apart, or when 256 KiB have gathered.
  *
- * There are two queues, each in order: an operation is durable no later than those behind it in its queue. Blocks and
- * watermarks, whose senders wait, go first; what is derived from them (results, late events, checkpoints) follows in
- * small parts, so that ten thousand results of one window hold up nobody's acknowledgement. After a commit that failed the two
- * are committed apart: what is derived and cannot be written refuses nobody's events.
+ * There are three queues, each in order: an operation is durable no later than those behind it in its queue. Blocks and
+ * watermarks, whose senders wait, go first, then alerts; what else is derived from them (results, late events, checkpoints)
+ * follows in small parts, so that ten thousand results of one window hold up nobody's acknowledgement and no alert. After a commit
+ * that failed, senders' operations are committed apart: what is derived and cannot be written refuses nobody's events.
  */
 export class CommitQueue {
   readonly #sink: CommitSink;
   readonly #intervalMs: number;
   readonly #onStall: (cause: unknown) => void;
   #senders: Waiting[] = [];
+  #alerts: Waiting[] = [];
   #derived: Waiting[] = [];
   #waitingBytes = 0;
   #isCommitting = false;
@@ -56,7 +57,11 @@ export class CommitQueue {
   }
 
   get depth(): number {
-    return this.#senders.length + this.#derived.length;
+    return this.#senders.length + this.#derivedDepth;
+  }
+
+  get #derivedDepth(): number {
+    return this.#alerts.length + this.#derived.length;
   }
 
   /** Nothing waits, and nothing is being written. */
@@ -67,16 +72,20 @@ export class CommitQueue {
   /** Resolves once the operation is fsynced. Rejects only blocks, watermarks and ticks, whose sender can be told. */
   push(operation: CommitOperation, bytes: number): Promise<CommitOutcome> {
     return new Promise((settle, fail) => {
-      const queue = isSendersOwn(operation) ? this.#senders : this.#derived;
-      queue.push({ operation, bytes, settle, fail });
+      this.#queueOf(operation).push({ operation, bytes, settle, fail });
       this.#waitingBytes += bytes;
       this.#schedule();
     });
   }
 
+  #queueOf(operation: CommitOperation): Waiting[] {
+    if (isSendersOwn(operation)) return this.#senders;
+    return operation.kind === "alerts" ? this.#alerts : this.#derived;
+  }
+
   #schedule(): void {
     if (this.#isCommitting || this.isStalled) return;
-    if (this.#senders.length === 0 && (this.#derived.length === 0 || this.#isDerivedHeld)) return;
+    if (this.#senders.length === 0 && (this.#derivedDepth === 0 || this.#isDerivedHeld)) return;
     const dueMs = this.#lastStartMs + this.#intervalMs - performance.now();
     if (dueMs > 0 && this.#waitingBytes < FULL_COMMIT_BYTES) {
       this.#timer ??= setTimeout(() => {
@@ -96,7 +105,9 @@ export class CommitQueue {
     this.#lastStartMs = started;
     const senders = this.#take(this.#senders, MAX_COMMIT_BYTES);
     const most = senders.length > 0 ? MAX_DERIVED_BYTES : MAX_COMMIT_BYTES;
-    const derived = this.#isDerivedHeld ? [] : this.#take(this.#derived, most);
+    const derived = this.#isDerivedHeld
+      ? []
+      : [...this.#take(this.#alerts, most), ...this.#take(this.#derived, most)];
     const groups = this.#isApart ? [senders, derived] : [[...senders, ...derived]];
     for (const group of groups) {
       const cause = await this.#write(group);
@@ -158,7 +169,7 @@ export class CommitQueue {
       this.#schedule();
     }, RETRY_MS);
     if (!this.isStalled) this.#onStall(cause);
-    this.#derived.unshift(...group);
+    for (const waiting of group.toReversed()) this.#queueOf(waiting.operation).unshift(waiting);
     for (const { bytes } of group) this.#waitingBytes += bytes;
   }
 }

@@ -1,8 +1,10 @@
 import type { Logger } from "pino";
+import type { StoredBlock } from "../../workers/messages.ts";
 import { release } from "../../workers/move.ts";
 import type { QueryClient } from "../query/query-client.ts";
 import type { StorageClient } from "../store/storage-client.ts";
 import type { Engine } from "./engine.ts";
+import { setAsideDamaged } from "./set-aside.ts";
 
 /** How often small blocks are looked for. */
 const INTERVAL_MS = 10_000;
@@ -49,8 +51,8 @@ export class Compactor {
     for (const { stream, seqs, blocks } of groups ?? []) {
       if (this.#isClosed) return false;
       const isDone = await this.#attempt(async () => {
-        const keyFields = this.#engine.stream(stream)?.config.key.fields ?? [];
-        const into = await this.#reads.merge(blocks, stream, keyFields);
+        const into = await this.#merge(stream, seqs, blocks);
+        if (into === null) return true;
         // A backfill that began meanwhile goes through blocks by their place in time, which a merged one would not have.
         const isSwapped =
           this.#engine.status().backfills === 0 && (await this.#storage.swap({ removeSeqs: seqs, into }));
@@ -60,6 +62,21 @@ export class Compactor {
       hasMerged ||= isDone === true;
     }
     return hasMerged;
+  }
+
+  /** null when damaged blocks among them were set aside: the others are merged next time. */
+  async #merge(
+    stream: string,
+    seqs: readonly number[],
+    blocks: readonly StoredBlock[],
+  ): Promise<StoredBlock | null> {
+    try {
+      const keyFields = this.#engine.stream(stream)?.config.key.fields ?? [];
+      return await this.#reads.merge(blocks, stream, keyFields);
+    } catch (cause) {
+      if ((await setAsideDamaged(this.#storage, this.#log, "log", seqs)).length === 0) throw cause;
+      return null;
+    }
   }
 
   async #attempt<T>(step: () => Promise<T>): Promise<T | null> {

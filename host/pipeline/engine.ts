@@ -9,6 +9,7 @@ import type {
   TableData,
 } from "../../workers/messages.ts";
 import type { Closing } from "../../workers/query/corrected-query.ts";
+import type { RemovedBlocks } from "../../workers/store/stream-table.ts";
 import type { ClockReport } from "../../workers/window.ts";
 import type { AlertCounts, AlertListener } from "../alert/running-alerts.ts";
 import type { WebhookStatus } from "../alert/webhook-sender.ts";
@@ -196,6 +197,8 @@ export interface Engine {
   knowsQuery(name: string): boolean;
   /** Calls `listener` for each durable result row of the query; returns the way to stop. */
   subscribe(query: string, listener: (rows: readonly ResultRow[]) => void): () => void;
+  /** Blocks that the store has deleted since the start: streams are shown without them. */
+  forgetBlocks(removed: readonly RemovedBlocks[]): void;
   /** Writes a checkpoint now, so that blocks before it are not needed for a replay any more. */
   checkpoint(): Promise<void>;
   /** Waits until everything acknowledged so far is applied to windows and its results are durable. */

@@ -8,6 +8,9 @@ import type { RunningStream } from "./stream-registry.ts";
 /** Uncompressed bodies without an idempotency key that are parsed into one block: at most so many bytes and requests. */
 const COALESCE_BYTES = 512 * 1024;
 const COALESCE_REQUESTS = 512;
+/** Where requests wait for others: the block that comes of it is so large that it is never merged, and so written once. */
+const GATHERED_BYTES = 2 * 1024 * 1024;
+const GATHERED_REQUESTS = 4_096;
 
 /** A request that waits for its turn. */
 interface Queued {
@@ -45,8 +48,14 @@ export class Intake {
   readonly #clock: Clock;
   readonly #deliver: (job: ParsedJob) => Promise<void>;
   readonly #mayDispatch: () => boolean;
+  /** How long requests wait for others; 0: they do not. */
+  readonly #gatherMs: number;
   readonly #queue: Queued[] = [];
   #head = 0;
+  #queuedBytes = 0;
+  /** Those that wait go on waiting for others. */
+  #isGathering = false;
+  #timer: NodeJS.Timeout | null = null;
   /** Bytes of bodies from their admission until their request is answered. */
   heldBytes = 0;
   heldRequests = 0;
@@ -62,7 +71,9 @@ export class Intake {
     clock: Clock,
     deliver: (job: ParsedJob) => Promise<void>,
     mayDispatch: () => boolean,
+    gatherMs = 0,
   ) {
+    this.#gatherMs = gatherMs;
     this.#lanes = lanes;
     this.#limits = limits;
     this.#clock = clock;
@@ -102,6 +113,8 @@ export class Intake {
     this.heldRequests++;
     return new Promise<IngestOutcome>((settle, fail) => {
       this.#queue.push({ stream, request, bytes, settle, fail });
+      this.#queuedBytes += bytes;
+      this.#gather();
       this.dispatch();
     }).finally(() => {
       this.heldBytes -= bytes;
@@ -112,15 +125,67 @@ export class Intake {
 
   /** Gives waiting requests to free lanes. Called whenever one may have become free. */
   dispatch(): void {
-    while (this.#head < this.#queue.length && this.#mayDispatch()) {
+    while (this.#head < this.#queue.length && !this.#isGathering && this.#mayDispatch()) {
       const lane = this.#lanes.reduce((least, next) => (next.busy < least.busy ? next : least));
       if (!lane.isFree) return;
       void this.#parse(lane, this.#take());
     }
   }
 
+  /** Whether what waits goes on waiting for more. Those that may not share a block wait too: they share a commit. */
+  #gather(): void {
+    if (this.#gatherMs === 0) return;
+    const waiting = this.#queue.length - this.#head;
+    // What came before and found no free lane need not wait again.
+    if (waiting === 1) this.#isGathering = true;
+    const isFull = waiting >= GATHERED_REQUESTS || this.#queuedBytes >= GATHERED_BYTES;
+    if (isFull) this.#endGathering();
+    else if (this.#isGathering) {
+      this.#timer ??= setTimeout(() => {
+        this.#endGathering();
+        this.dispatch();
+      }, this.#gatherMs);
+    }
+  }
+
+  #endGathering(): void {
+    this.#isGathering = false;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+
   /** The next request, and those behind it that may share its block. */
   #take(): Queued[] {
+    const job = this.#gatherMs > 0 ? this.#takeGathered() : this.#takeNext();
+    for (const { bytes } of job) this.#queuedBytes -= bytes;
+    return job;
+  }
+
+  /** Requests of one stream, whatever came between them. */
+  #takeGathered(): Queued[] {
+    const waiting = this.#queue.slice(this.#head);
+    const first = waiting[0]!;
+    const job: Queued[] = [];
+    const left: Queued[] = [];
+    let bytes = 0;
+    let isOpen = true;
+    for (const next of waiting) {
+      const isOfStream = next.stream === first.stream;
+      const fits = mayShare(next) && bytes + next.bytes <= GATHERED_BYTES && job.length < GATHERED_REQUESTS;
+      // Requests of a stream keep their order.
+      if (isOfStream && job.length > 0 && !(fits && mayShare(first))) isOpen = false;
+      if (isOfStream && isOpen) {
+        job.push(next);
+        bytes += next.bytes;
+      } else left.push(next);
+    }
+    this.#queue.length = 0;
+    this.#queue.push(...left);
+    this.#head = 0;
+    return job;
+  }
+
+  #takeNext(): Queued[] {
     const first = this.#queue[this.#head++]!;
     const job = [first];
     let bytes = first.bytes;

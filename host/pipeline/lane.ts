@@ -6,6 +6,7 @@ import type {
   IngestBody,
   IngestResult,
   IngestTask,
+  LateEvents,
   LateTask,
   ReplayTask,
   StoredBlock,
@@ -73,7 +74,7 @@ export class Lane {
     block: StoredBlock,
     groups: LateTask["groups"],
     former: FormerQueries | null,
-  ): Promise<StoredBlock | null> {
+  ): Promise<LateEvents | null> {
     const setup = this.#setupFor(stream);
     const task: LateTask = { stream: stream.config.name, setup, block, groups, former };
     return this.#run({ name: "extractLate", task }, []);

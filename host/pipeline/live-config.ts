@@ -69,7 +69,7 @@ export class LiveConfig {
     this.#config = parts.config;
     const { configs } = parts.storage.recovered;
     this.#stored = configs === null ? new Set() : digestsOf(readQuerySet(configs.newest));
-    const { storage, commits, log, logEnd } = parts;
+    const { storage, commits, log } = parts;
     this.backfills = new Backfills({
       dir: this.#config.dataDir,
       masters: parts.masters,
@@ -77,7 +77,7 @@ export class LiveConfig {
       commits,
       tables: () => parts.registry.tables,
       log,
-      lastSeq: () => logEnd.seq,
+      durableSeq: () => parts.apply.durableSeq,
       below: (query) => parts.registry.below(query),
       watermarkUs: parts.watermarkUs,
       settled: () => parts.apply.settled(),

@@ -1,8 +1,11 @@
 import type { Logger } from "pino";
 import type { ApplyEntry, LogEntry } from "../../workers/messages.ts";
+import { formatTime } from "../../workers/time-format.ts";
 import type { StorageClient } from "../store/storage-client.ts";
 import type { ApplyLoop, CommittedEntry } from "./apply-loop.ts";
+import { closedBefore } from "./closed-before.ts";
 import type { Lane } from "./lane.ts";
+import { replayBlock } from "./replay-block.ts";
 import { restoreCheckpoint } from "./restore-checkpoint.ts";
 import type { RunningStream, StreamRegistry } from "./stream-registry.ts";
 import type { WindowWorker } from "./window-worker.ts";
@@ -24,7 +27,8 @@ export interface RecoveryParts {
 
 /**
  * Recovery: load the last checkpoint, then replay the log after it through the same code as live events.
- * Results that were already stored are written again under the same revision, so nothing counts twice.
+ * Results that were already stored are written again under the same revision, so nothing counts twice. Without a checkpoint
+ * that can be used all blocks that are held are replayed; some may be merged, and some gone, so what is stored stays.
  */
 export async function recover(parts: RecoveryParts): Promise<{ lastSeq: number; checkpointSeq: number }> {
   const { storage, registry, windows, apply, log } = parts;
@@ -38,6 +42,12 @@ export async function recover(parts: RecoveryParts): Promise<{ lastSeq: number; 
   }
   for (const stream of registry.streams()) await parts.configure(stream);
   const checkpoint = opened.checkpoint;
+  for (const seq of opened.damagedCheckpoints) {
+    log.error(
+      { seq, instead: checkpoint?.seq ?? null },
+      "a checkpoint is damaged; windows are recovered from its spare and the log after that",
+    );
+  }
   if (checkpoint !== null) {
     const restoringMs = performance.now();
     const changed = await restoreCheckpoint(storage, windows, checkpoint);
@@ -48,9 +58,24 @@ export async function recover(parts: RecoveryParts): Promise<{ lastSeq: number; 
     }
     apply.startFrom(checkpoint.seq);
   }
+  const { rebuild } = opened;
+  if (rebuild !== null) {
+    const closed = closedBefore(registry.streams(), rebuild);
+    await windows.closeBefore(closed);
+    for (const { queryId, sinceUs } of closed) {
+      const query = registry.queryById(queryId)?.config.name;
+      const since = formatTime(sinceUs);
+      log.warn(
+        { query, since },
+        "windows that begin before this stay as they were given: events of theirs are gone",
+      );
+    }
+  }
+  apply.isRebuilding = rebuild !== null;
   const checkpointSeq = checkpoint?.seq ?? 0;
   const startedMs = performance.now();
   const events = await replayLog(parts, checkpointSeq);
+  apply.isRebuilding = false;
   apply.remember(await windows.describe());
   const seconds = (performance.now() - startedMs) / 1_000;
   if (events > 0) {
@@ -96,7 +121,9 @@ async function prepare(parts: RecoveryParts, entry: LogEntry, index: number): Pr
   const { inForce } = stream;
   const lane = parts.lanes[index % parts.lanes.length]!;
   const { seq, arrivalUs } = entry;
-  const { partials, maxEventUs, sources } = await lane.replay(stream, entry.block, arrivalUs);
+  const replayed = await replayBlock({ ...parts, lane }, stream, entry);
+  if (replayed === null) return null;
+  const { partials, maxEventUs, sources } = replayed;
   const head = { kind: "block", seq, stream: entry.stream, arrivalUs } as const;
   const applied: ApplyEntry = { ...head, partials, maxEventUs, sources };
   return { entry: applied, block: entry.block, arrivalUs, inForce };

@@ -5,6 +5,7 @@ import type { MasterKeys } from "../../workers/seal/master-key.ts";
 import type { AlertListener } from "../alert/running-alerts.ts";
 import { WebhookSender } from "../alert/webhook-sender.ts";
 import type { Config } from "../config/config.ts";
+import { isStoreLost } from "../store/open-store.ts";
 import type { StorageClient } from "../store/storage-client.ts";
 import { ApplyLoop } from "./apply-loop.ts";
 import { Checkpointer } from "./checkpointer.ts";
@@ -36,6 +37,8 @@ import { WindowWorker } from "./window-worker.ts";
 
 /** Partial aggregates that may wait for the window thread before the lanes pause. */
 const MAX_PENDING_PARTIAL_BYTES = 64 * 1024 * 1024;
+/** From here on senders are said to have patience. */
+const LONG_COMMIT_MS = 50;
 /** Requests under way at shutdown are waited for; a thread that hangs must not keep the node from stopping. */
 const DRAIN_LIMIT_MS = 30_000;
 /** A checkpoint is skipped when nothing was applied since the last. */
@@ -54,11 +57,24 @@ export interface EngineParts {
   readonly onFatal: (cause: unknown) => void;
 }
 
+/**
+ * Of a long `groupCommit`, half is spent on waiting for requests to parse into one block, and half on blocks to commit
+ * together: small blocks fill pages badly, and compress less.
+ */
+function gatherMs({ groupCommitMs }: Config): number {
+  return groupCommitMs >= LONG_COMMIT_MS ? groupCommitMs / 2 : 0;
+}
+
 /** Opens the store, recovers the windows, and starts the pipeline. Resolves when events can be taken. */
 export async function startEngine(parts: EngineParts): Promise<Engine> {
   const pipeline = new Pipeline(parts);
-  await pipeline.open();
-  return pipeline;
+  try {
+    await pipeline.open();
+    return pipeline;
+  } catch (cause) {
+    await pipeline.abandon();
+    throw cause;
+  }
 }
 
 class Pipeline implements Engine {
@@ -102,7 +118,15 @@ class Pipeline implements Engine {
     this.#log = log;
     this.#registry = new StreamRegistry(config);
     this.#lanes = Array.from({ length: config.ingestWorkers }, () => new Lane());
-    this.#commits = new CommitQueue(storage, config.groupCommitMs, (cause) => {
+    this.#commits = new CommitQueue(storage, config.groupCommitMs - gatherMs(config), (cause) => {
+      if (isStoreLost(cause)) {
+        this.#hasFailed = true;
+        log.fatal(
+          { err: cause },
+          "the store is lost to this process; a restart repairs it and replays the log",
+        );
+        return onFatal(cause);
+      }
       log.error(
         { err: cause },
         "a commit failed; its senders are told to send again, results are tried again",
@@ -166,6 +190,7 @@ class Pipeline implements Engine {
       clock,
       (job) => this.#jobs.commit(job),
       () => this.#apply.pendingBytes < MAX_PENDING_PARTIAL_BYTES,
+      gatherMs(config),
     );
     const dispatch = (): void => this.#intake.dispatch();
     for (const lane of this.#lanes) lane.onFree = dispatch;
@@ -388,6 +413,13 @@ class Pipeline implements Engine {
     return this.#registry.alerts.subscribe(listener);
   }
 
+  forgetBlocks(removed: Parameters<Engine["forgetBlocks"]>[0]): void {
+    for (const { stream, ...counts } of removed) {
+      const known = this.#registry.stream(stream);
+      if (known !== undefined) known.removed = counts;
+    }
+  }
+
   checkpoint(): Promise<void> {
     return this.#checkpoint();
   }
@@ -421,6 +453,13 @@ class Pipeline implements Engine {
     while (!isEmpty() && this.#clock.monotonicMs() < giveUpMs) {
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
+  }
+
+  /** Ends the threads of a pipeline that did not start, and lets the data directory go. */
+  async abandon(): Promise<void> {
+    if (this.#checkpointTimer !== null) clearInterval(this.#checkpointTimer);
+    await Promise.all([...this.#lanes.map((lane) => lane.close()), this.#windows.close()]);
+    await this.#storage.close();
   }
 
   #watchStreams(): void {

@@ -100,6 +100,8 @@ export class RunningStream {
     blocks: 0,
     storedBytes: 0,
   };
+  /** Of the blocks counted, those that are gone again. */
+  removed: Pick<StreamCounts, "blocks" | "storedBytes"> = { blocks: 0, storedBytes: 0 };
   readonly rate = new RateMeter();
   /** False for a stream that is stored but no longer configured: readable, not writable. */
   isWritable: boolean;
@@ -170,6 +172,8 @@ export class RunningStream {
       skewedDevices: this.skewedDevices,
       timeSources: this.timeSources,
       ...this.counts,
+      blocks: Math.max(0, this.counts.blocks - this.removed.blocks),
+      storedBytes: Math.max(0, this.counts.storedBytes - this.removed.storedBytes),
       duplicates: this.duplicates,
       rate: this.rate.perSecond(nowMs),
     };

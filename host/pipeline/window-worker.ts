@@ -6,6 +6,7 @@ import type { KeySizes } from "../../workers/core/key-sizes.ts";
 import type { AlertStats, ApplyEntry, ApplyResult, WindowSetup } from "../../workers/messages.ts";
 import type { Closing } from "../../workers/query/corrected-query.ts";
 import type { ClockReport } from "../../workers/window.ts";
+import type { ClosedBefore } from "./closed-before.ts";
 import { workerFile } from "./worker-file.ts";
 
 /** The window thread: the only place that knows of watermarks, firing and revisions. */
@@ -52,6 +53,11 @@ export class WindowWorker {
 
   endRestore(seq: number): Promise<void> {
     return this.#pool.run(seq, { name: "endRestore" });
+  }
+
+  /** Windows that start before a time give no more results. */
+  closeBefore(queries: readonly ClosedBefore[]): Promise<void> {
+    return this.#pool.run(queries, { name: "closeBefore" });
   }
 
   /** @returns the queries whose definition changed since: their windows start empty. */

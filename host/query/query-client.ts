@@ -18,7 +18,7 @@ import type { HistoryReads } from "../api/reads.ts";
 import { workerFile } from "../pipeline/worker-file.ts";
 
 type EventsTask = Omit<ScanTask, "dir" | "masters">;
-type SkippedBlocks = Page["skippedBlocks"];
+export type SkippedBlocks = Page["skippedBlocks"];
 
 /** The thread that goes through events is given up when nobody has read any for so long. */
 const SCAN_IDLE_MS = 60_000;
@@ -162,7 +162,12 @@ export class QueryClient implements HistoryReads {
     transferList: ArrayBuffer[] = [],
     pool = this.#pool,
   ): Promise<T> {
-    const answer = (await pool.run(task, { name, transferList })) as T | QueryFailure;
+    let answer = (await pool.run(task, { name, transferList })) as T | QueryFailure;
+    // The thread was lost and another took its place, which has not opened the store yet.
+    if (isFailure(answer) && answer.failure.code === "E_STORE_CLOSED" && transferList.length === 0) {
+      await pool.run(this.#dir, { name: "open" });
+      answer = (await pool.run(task, { name })) as T | QueryFailure;
+    }
     if (isFailure(answer)) throw new MillraceError(answer.failure.code, answer.failure.message);
     return answer;
   }

@@ -11,7 +11,9 @@ import type {
 } from "../../workers/store/buffer-operations.ts";
 import type { PiecePlace } from "../../workers/store/checkpoint-operations.ts";
 import type { SmallBlocks } from "../../workers/store/compaction.ts";
+import type { BlockPlace, SetAsideBlock } from "../../workers/store/corrupt-blocks.ts";
 import type { PlainLeft } from "../../workers/store/plain-data.ts";
+import type { Salvage } from "../../workers/store/repair/salvage.ts";
 import type { Recovered } from "../../workers/store/store.ts";
 import type {
   ClaimAnswer,
@@ -45,21 +47,25 @@ export class StorageClient {
    * E_KEY_WRONG, E_KEY_DAMAGED when it is encrypted and these keys do not open it: then nothing was changed
    */
   static async open(dir: string, masters: MasterKeys | null = null): Promise<StorageClient> {
-    const pool = new Piscina({
-      filename: workerFile("storage"),
-      minThreads: 1,
-      maxThreads: 1,
-      concurrentTasksPerWorker: 1,
-      // Without it piscina puts a task that finds the thread busy behind those that came after it.
-      stricterFIFO: true,
-      idleTimeout: Number.POSITIVE_INFINITY,
-      recordTiming: false,
-    });
+    const pool = storageThread();
     try {
       return new StorageClient(pool, await run<Recovered>(pool, "open", { dir, masters }));
     } catch (cause) {
       await pool.destroy();
       throw cause;
+    }
+  }
+
+  /**
+   * Makes a new database of what can be read of a damaged one, which is kept beside it. Nobody may have it open.
+   * @throws MillraceError E_DATA_DIR_LOCKED, E_DISK_FULL; then everything is as before
+   */
+  static async salvage(dir: string, masters: MasterKeys | null = null): Promise<Salvage> {
+    const pool = storageThread();
+    try {
+      return await run<Salvage>(pool, "salvage", { dir, masters });
+    } finally {
+      await pool.destroy();
     }
   }
 
@@ -94,6 +100,14 @@ export class StorageClient {
   /** The rows of reference tables with these digests, as far as they are there. */
   readTables(digests: readonly string[]): Promise<readonly StoredTable[]> {
     return run(this.#pool, "readTables", digests);
+  }
+
+  /** Sets those of the blocks aside that are damaged indeed, with a row each in the loss ledger. */
+  setAside(task: {
+    readonly place: BlockPlace;
+    readonly seqs: readonly number[];
+  }): Promise<readonly SetAsideBlock[]> {
+    return run(this.#pool, "setAside", task);
   }
 
   /** Posts to webhooks that are due, `perUrl` of each address at most. Those beyond `maxWaiting` are set aside. */
@@ -164,8 +178,26 @@ export class StorageClient {
   }
 }
 
+function storageThread(): Piscina {
+  return new Piscina({
+    filename: workerFile("storage"),
+    minThreads: 1,
+    maxThreads: 1,
+    concurrentTasksPerWorker: 1,
+    // Without it piscina puts a task that finds the thread busy behind those that came after it.
+    stricterFIFO: true,
+    idleTimeout: Number.POSITIVE_INFINITY,
+    recordTiming: false,
+  });
+}
+
 async function run<T>(pool: Piscina, name: string, task: unknown): Promise<T> {
-  const answer = (await pool.run(task, { name })) as StoreAnswer<T>;
+  const answer = await (pool.run(task, { name }) as Promise<StoreAnswer<T>>).catch((cause: unknown) => {
+    // What the thread throws comes as a value: this is the thread itself.
+    const detail = cause instanceof Error ? cause.message : String(cause);
+    const message = `the storage thread was lost (${detail}); start the node again: what was acknowledged is safe`;
+    throw new MillraceError("E_STORE_CLOSED", message, { cause });
+  });
   if ("failure" in answer) throw new MillraceError(answer.failure.code, answer.failure.message);
   return answer.value;
 }

@@ -2,6 +2,8 @@ import * as http from "node:http";
 import * as https from "node:https";
 import { MillraceError } from "../../workers/errors.ts";
 import type { ByteBucket } from "./byte-bucket.ts";
+import { failureText } from "./failure-text.ts";
+import { retryAfterMs } from "./retry-after.ts";
 import type { Delivery, OutgoingBatch, Sink } from "./sink.ts";
 
 export interface HubSinkParts {
@@ -24,7 +26,6 @@ const CONTENT_TYPE = "application/vnd.millrace.batch";
 /** Of a refusal, as much as tells why. */
 const MAX_ANSWER_BYTES = 64 * 1024;
 const MAX_REASON_CHARACTERS = 500;
-const LONGEST_RETRY_AFTER_MS = 3_600_000;
 /** What a request's head takes, about: it is on the wire too. */
 const HEAD_BYTES = 400;
 /** The batch itself is at fault. Others (401, 404, 429, 5xx …) say something of the hub, or of how it is reached. */
@@ -33,6 +34,7 @@ const REJECTED: ReadonlySet<number> = new Set([413, 422]);
 /** A hub over HTTP. Bytes are written as the bandwidth's cap lets them, not all at once into the socket. */
 export class HubSink implements Sink {
   readonly name = "hub";
+  readonly form = "wire";
   readonly #parts: HubSinkParts;
   readonly #agent: http.Agent;
   readonly #isSecure: boolean;
@@ -56,7 +58,7 @@ export class HubSink implements Sink {
     try {
       return judge(await this.#request("POST", "/v1/sync", headers, body, signal));
     } catch (cause) {
-      return { kind: "unreachable", reason: describe(cause), retryAfterMs: 0 };
+      return { kind: "unreachable", reason: failureText(cause), retryAfterMs: 0 };
     }
   }
 
@@ -161,13 +163,6 @@ function detailOf(text: string): string {
   return text.slice(0, MAX_REASON_CHARACTERS);
 }
 
-/** Seconds or a date, RFC 9110 §10.2.3. */
-function retryAfterMs(text: string | undefined): number {
-  if (text === undefined) return 0;
-  const ms = /^\d{1,9}$/.test(text) ? Number(text) * 1_000 : Date.parse(text) - Date.now();
-  return Number.isNaN(ms) ? 0 : Math.max(0, Math.min(LONGEST_RETRY_AFTER_MS, ms));
-}
-
 function drained(request: http.ClientRequest): Promise<void> {
   return new Promise((resolve) => {
     const finish = (): void => {
@@ -176,12 +171,6 @@ function drained(request: http.ClientRequest): Promise<void> {
     };
     request.on("drain", finish).on("close", finish).on("error", finish);
   });
-}
-
-function describe(cause: unknown): string {
-  if (!(cause instanceof Error)) return String(cause);
-  const code = "code" in cause ? String(cause.code) : "";
-  return code === "" || cause.message.includes(code) ? cause.message : `${code}: ${cause.message}`;
 }
 
 function asError(cause: unknown): Error {

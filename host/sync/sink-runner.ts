@@ -8,7 +8,7 @@ import type {
   SyncOutcome,
 } from "../../workers/store/sync-operations.ts";
 import type { PackedBatch } from "../../workers/sync.ts";
-import type { SyncConfig } from "../config/sync-config.ts";
+import type { DeliveryConfig } from "../config/sync-config.ts";
 import type { Clock } from "../pipeline/clock.ts";
 import { BatchGrowth } from "./batch-growth.ts";
 import { type BreakerState, CircuitBreaker } from "./circuit-breaker.ts";
@@ -31,7 +31,7 @@ const STORE_RETRY_MS = 2_000;
 
 export interface SinkRunnerParts {
   readonly sink: Sink;
-  readonly config: SyncConfig;
+  readonly config: DeliveryConfig;
   readonly claim: (task: ClaimTask) => Promise<ClaimAnswer>;
   readonly settle: (outcomes: readonly SyncOutcome[]) => Promise<readonly ClaimedBatch[]>;
   readonly pack: (batch: ClaimedBatch) => Promise<PackedBatch>;
@@ -259,7 +259,9 @@ export class SinkRunner {
       return null;
     }
     const enough = { rows: config.batch.events, bytes: config.batch.bytes };
-    const size = this.#growth[kind].size;
+    const grown = this.#growth[kind].size;
+    const most = sink.largestBytes?.() ?? grown.bytes;
+    const size = { rows: grown.rows, bytes: Math.min(grown.bytes, most) };
     const olderThanUs = clock.nowUs() - Math.round(everyMs * 1_000);
     const answer = await claim({ sink: sink.name, class: kind, size, enough, olderThanUs });
     if (answer.kind !== "claimed") {
@@ -308,14 +310,14 @@ export class SinkRunner {
 
   #succeed(
     { batch }: Trip,
-    { rows, sums = [], body }: PackedBatch,
+    { rows, sums = [], body, tables }: PackedBatch,
     { isDuplicate }: Delivery & { kind: "delivered" },
   ): void {
     this.#successes++;
     this.#lastSuccessUs = this.#parts.clock.nowUs();
     this.#counts.batches++;
     if (isDuplicate) this.#counts.duplicates++;
-    this.#counts.wireBytes += body.length;
+    this.#counts.wireBytes += tables.reduce((sum, table) => sum + table.body.length, body.length);
     this.#rows[batch.class] += rows;
     this.#outcomes.push({ kind: "delivered", batch: batch.id, sums });
   }

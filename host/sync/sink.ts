@@ -1,5 +1,5 @@
 import type { ClaimedBatch } from "../../workers/store/sync-operations.ts";
-import type { PackedBatch } from "../../workers/sync.ts";
+import type { PackedBatch, PackForm } from "../../workers/sync.ts";
 
 /** A batch that is to be delivered: what is known of it, and its bytes. */
 export interface OutgoingBatch extends PackedBatch {
@@ -17,6 +17,10 @@ export type Delivery =
 /** Where batches go. Each has its own place in what is stored, and waits for no other. */
 export interface Sink {
   readonly name: string;
+  /** What it takes batches as. */
+  readonly form: PackForm;
+  /** Of a batch, as stored, what it takes at most, where it is known. */
+  largestBytes?(): number | null;
   /** Never rejects: an aborted attempt is `unreachable`. */
   deliver(batch: OutgoingBatch, signal: AbortSignal): Promise<Delivery>;
   /** Whether the sink is there, asked while it was found not to be. Never rejects. */

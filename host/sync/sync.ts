@@ -4,16 +4,18 @@ import type { MasterKeys } from "../../workers/seal/master-key.ts";
 import type { ClaimedBatch, ParkedBatch, SyncBacklog } from "../../workers/store/sync-operations.ts";
 import type { AuditRange, EdgeAudit } from "../../workers/sync/audit-reader.ts";
 import type { StreamForm } from "../../workers/sync/batch.ts";
-import type { PackedBatch } from "../../workers/sync.ts";
+import { EVERYTHING, type Selection } from "../../workers/sync/outgoing-table.ts";
+import type { PackedBatch, PackForm } from "../../workers/sync.ts";
 import type { Config, StreamConfig } from "../config/config.ts";
 import { DEFAULTS } from "../config/defaults.ts";
-import type { SyncConfig } from "../config/sync-config.ts";
+import type { DeliveryConfig, SyncConfig } from "../config/sync-config.ts";
 import type { Clock } from "../pipeline/clock.ts";
 import type { StorageClient } from "../store/storage-client.ts";
 import { ByteBucket } from "./byte-bucket.ts";
 import { HubSink } from "./hub-sink.ts";
 import type { Sink } from "./sink.ts";
 import { SinkRunner, type SinkStatus } from "./sink-runner.ts";
+import { openSink } from "./sinks/open-sink.ts";
 import { SyncClient } from "./sync-client.ts";
 
 /** What a sink has not got costs a look at every block that waits: it may take this share of the sync thread's time. */
@@ -39,9 +41,17 @@ export interface SyncParts {
 
 const HUB_SINK = "hub";
 
+/** A sink, and what goes there how. */
+interface Line {
+  readonly sink: Sink;
+  readonly config: DeliveryConfig;
+  readonly selection: Selection;
+}
+
 /** Names of the sinks that a configuration has. */
 export function sinkNames({ sync }: Config): readonly string[] {
-  return sync == null ? [] : [HUB_SINK];
+  if (sync == null) return [];
+  return [...(sync.url === null ? [] : [HUB_SINK]), ...sync.sinks.map(({ name }) => name)];
 }
 
 /** Opens the books of what is sent. Before anything is committed: what is written then is to be sent as well. */
@@ -69,15 +79,15 @@ export class Sync {
     this.#client = client;
     this.#incarnation = opened.incarnation;
     this.#start = { number: opened.startNumber, id: randomBytes(8).toString("hex") };
-    const { storage, clock, log, sync: config } = parts;
+    const { storage, clock, log } = parts;
     this.#runners = this.#makeSinks().map(
-      (sink) =>
+      ({ sink, config, selection }) =>
         new SinkRunner({
           sink,
           config,
           claim: (task) => storage.claimBatch(task),
           settle: (outcomes) => storage.settleBatches(outcomes),
-          pack: (batch) => this.#pack(batch),
+          pack: (batch) => this.#pack(batch, sink.form, selection),
           unsettled: opened.unsettled.filter((batch) => batch.sink === sink.name),
           clock,
           log,
@@ -115,8 +125,9 @@ export class Sync {
     }));
   }
 
-  /** What the hub has of each hour, by this node's books, and the name that the hub knows it by. */
-  async audit(range: AuditRange): Promise<EdgeAudit & { readonly edge: string }> {
+  /** What the hub has of each hour, by this node's books, and the name that the hub knows it by; null: there is no hub. */
+  async audit(range: AuditRange): Promise<(EdgeAudit & { readonly edge: string }) | null> {
+    if (this.#parts.sync.url === null) return null;
     return { edge: edgeName(this.#parts.config), ...(await this.#client.audit(HUB_SINK, range)) };
   }
 
@@ -151,14 +162,28 @@ export class Sync {
     return this.#reports;
   }
 
-  #makeSinks(): readonly Sink[] {
+  #makeSinks(): readonly Line[] {
     const { config, sync, clock } = this.#parts;
-    const { url, token, timeoutMs, concurrency, bandwidth } = sync;
-    const bucket = bandwidth === null ? null : new ByteBucket(bandwidth, () => clock.monotonicMs());
-    return [new HubSink({ url, token, timeoutMs, concurrency, bucket, edge: edgeName(config) })];
+    const { url, token, timeoutMs, concurrency } = sync;
+    const edge = edgeName(config);
+    const bucketOf = ({ bandwidth }: DeliveryConfig): ByteBucket | null =>
+      bandwidth === null ? null : new ByteBucket(bandwidth, () => clock.monotonicMs());
+    const further = sync.sinks.map(({ name, target, delivery, selection }): Line => {
+      const sink = openSink({
+        name,
+        target,
+        edge,
+        timeoutMs: delivery.timeoutMs,
+        bucket: bucketOf(delivery),
+      });
+      return { sink, config: delivery, selection };
+    });
+    if (url === null) return further;
+    const hub = new HubSink({ url, token, timeoutMs, concurrency, bucket: bucketOf(sync), edge });
+    return [{ sink: hub, config: sync, selection: EVERYTHING }, ...further];
   }
 
-  #pack(batch: ClaimedBatch): Promise<PackedBatch> {
+  #pack(batch: ClaimedBatch, form: PackForm, selection: Selection): Promise<PackedBatch> {
     const { config, clock } = this.#parts;
     return this.#client.pack({
       batch: batch.id,
@@ -170,6 +195,8 @@ export class Sync {
         start: this.#start,
       },
       forms: this.#parts.streams().map(formOf),
+      form,
+      selection,
     });
   }
 }

@@ -114,8 +114,18 @@ function showSkewed(streams) {
   line.textContent = "Devices with skewed clocks: " + devices.slice(0, 8).map(name).join(", ") + (devices.length > 8 ? " …" : "");
   line.title = devices.map((device) => device.stream + ": " + name(device) + ", " + device.events + " events set aside").join("\n");
 }
+function bufferRows(buffer) {
+  if (buffer === null) return [];
+  const sum = (name) => buffer.streams.reduce((total, stream) => total + stream[name], 0);
+  const places = [["downsampled", "downsampled"], ["givenUp", "given up"], ["expired", "expired"], ["corrupt", "corrupt"]];
+  const lost = places.filter(([name]) => sum(name) > 0).map(([name, text]) => short(sum(name)) + " " + text);
+  return [
+    ["buffer", bytes(buffer.usedBytes) + " of " + bytes(buffer.capacityBytes) + ", " + (buffer.refusing ? "refusing" : buffer.level)],
+    ["losses", lost.length === 0 ? "none" : lost.join(", ")],
+  ];
+}
 function showNode(status) {
-  const { node, queue, store, checkpoint, memory } = status;
+  const { node, queue, store, checkpoint, memory, buffer } = status;
   byId("node").textContent = node.id;
   const state = byId("state");
   state.textContent = !node.ready ? "not ready" : !status.settled ? "windows lag" : "ready";
@@ -128,6 +138,7 @@ function showNode(status) {
     ["refused", short(queue.rejected)],
     ["database", bytes(store.databaseBytes)],
     ["write-ahead log", bytes(store.walBytes)],
+    ...bufferRows(buffer),
     ["checkpoint", checkpoint.ageMs === null ? "none yet" : span(checkpoint.ageMs) + " ago"],
     ["memory", bytes(memory.rssBytes)],
   ];

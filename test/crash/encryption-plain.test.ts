@@ -3,7 +3,9 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import Database from "better-sqlite3";
+import { blockSeqs, flipBlockBit, inDatabase, overwritePage } from "../support/damage.ts";
 import { HttpClient } from "../support/http-client.ts";
+import { millrace } from "../support/millrace.ts";
 import { NodeProcess } from "../support/node-process.ts";
 import {
   findSecrets,
@@ -84,6 +86,41 @@ for (const [encryption, found] of [
     assert.deepEqual([...new Set([...killed, ...stopped])].sort(), [...found].sort());
   });
 }
+
+test("what is kept of damage tells nothing either: blocks set aside, and a database that was made anew", async (context) => {
+  const node = new NodeProcess({ config: secretConfig(ENCRYPTION) }, context);
+  writeSecretTable(node.configFile);
+  await node.start();
+  const client = (): HttpClient => {
+    const made = new HttpClient(() => node.url);
+    context.after(() => made.close());
+    return made;
+  };
+  await run(client(), FIRST_SECOND);
+  await putSecretDocument(client());
+  await node.kill("SIGKILL");
+  flipBlockBit(node.dataDir, blockSeqs(node.dataDir)[1]!);
+  await node.start();
+  const before = await client().events("plant");
+  await node.stop();
+  overwritePage(node.dataDir, 1);
+  const doctor = async (...parameters: string[]): Promise<number> =>
+    (await millrace("doctor", "--data", node.dataDir, ...parameters)).code;
+  assert.equal(await doctor("-c", node.configFile), 1);
+  await node.start();
+  assert.ok(node.lines.some((line) => line.includes("the database was made anew")));
+  assert.deepEqual(await client().events("plant"), before);
+  await run(client(), FIRST_SECOND + 1_000);
+  await node.stop();
+  assert.equal(await doctor("-c", node.configFile), 0);
+  assert.equal(await doctor(), 2, "it wants the key");
+  assert.ok(readdirSync(node.dataDir).some((file) => file.includes(".damaged-")));
+  assert.equal(
+    inDatabase(node.dataDir, (db) => db.prepare("SELECT count(*) FROM corrupt_blocks").pluck().get()),
+    1,
+  );
+  assert.deepEqual(findSecrets(node.dataDir), []);
+});
 
 test("a block that was tampered with is set aside with a word in the log, and the rest is served", async (context) => {
   const node = new NodeProcess({ config: secretConfig(ENCRYPTION) }, context);

@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
 import Database from "better-sqlite3";
+import { balanceOf, blockSeqs, flipBlockBit } from "../support/damage.ts";
+import { startFieldNode } from "../support/field-node.ts";
 import { all, synced } from "../support/fleet.ts";
 import { freePort } from "../support/free-port.ts";
 import { HttpClient } from "../support/http-client.ts";
@@ -41,4 +43,33 @@ sync: { url: "http://127.0.0.1:${port}", batch: { events: 1000, every: 1s }, ret
     named.map(({ code, rows, stream }) => [code, rows, stream]),
     [["E_SYNC_REJECTED", 1, "machines"]],
   );
+});
+
+test("reader-stuck: a block that cannot be decoded is skipped, put into the ledger, and everything behind it is read and merged", async (context) => {
+  const { node, client } = await startFieldNode("checkpoint: { every: 100ms }", context);
+  for (let n = 0; n < 30; n++) await client.send("s", [{ ts: Date.UTC(2026, 0, 1) + n, n }]);
+  await node.stop();
+  // Behind the checkpoint, where a start does not look: it is met by who reads.
+  flipBlockBit(node.dataDir, blockSeqs(node.dataDir)[4]!);
+  await node.start();
+  const numbers = Array.from({ length: 30 }, (_, n) => n).filter((n) => n !== 4);
+  assert.deepEqual(
+    (await client.events("s")).map(({ n }) => n),
+    numbers,
+  );
+  const losses = async (): Promise<unknown[]> =>
+    (await client.request("GET", "/v1/losses")).text
+      .split("\n")
+      .filter(Boolean)
+      .map((line) => (JSON.parse(line) as { reason: string }).reason);
+  // It is set aside behind the answer, by the one who writes: which the next write waits for.
+  await client.send("s", [{ ts: Date.UTC(2026, 0, 1) + 30, n: 30 }]);
+  assert.deepEqual(await losses(), ["corrupt"]);
+  assert.equal(node.lines.filter((line) => line.includes("a damaged block was set aside")).length, 1);
+  assert.deepEqual(
+    (await client.events("s")).map(({ n }) => n),
+    [...numbers, 30],
+  );
+  await node.stop();
+  assert.deepEqual(balanceOf(node.dataDir, "s"), { accepted: 31, held: 30, corrupt: 1 });
 });

@@ -26,10 +26,12 @@ test("thundering-second: no second has much more than its share of a fleet's att
   const clock = { nowUs: () => nowMs * 1_000, monotonicMs: () => nowMs };
   const random = Random.fromEnvironment();
   context.diagnostic(`MILLRACE_SEED=${random.seed}`);
+  const packed = { key: "0", items: 1, rows: 1, tables: [], incarnation: "0" };
   const runners = Array.from({ length: NODES }, () => {
     let id = 0;
     const sink: Sink = {
       name: "hub",
+      form: "wire",
       deliver: async () => {
         attempts.push(nowMs);
         return { kind: "unreachable", reason: "down", retryAfterMs: 0 };
@@ -51,7 +53,7 @@ test("thundering-second: no second has much more than its share of a fleet's att
         return { kind: "claimed", batch, isFull: true };
       },
       settle: async () => [],
-      pack: async () => ({ key: "0", items: 1, rows: 1, body: new Uint8Array(1) }),
+      pack: async () => ({ ...packed, body: new Uint8Array(1) }),
       unsettled: [],
       log: pino({ level: "silent" }),
       random: () => random.next(),

@@ -14,7 +14,10 @@ import { fireInPortions } from "../support/portions.ts";
 import { Random } from "../support/random.ts";
 import { aggregateExactly } from "./window-model.ts";
 
+const RUNS = 400;
 const core = instantiateCore();
+/** So far, in all runs. */
+let earlyRows = 0;
 const BEFORE_ALL = -(2n ** 63n);
 const KEYS = ["a", "b", "a key of more than sixteen bytes"];
 
@@ -31,6 +34,8 @@ interface Scenario {
   readonly latenessUs: number;
   readonly boundUs: number;
   readonly isPerKey: boolean;
+  /** null: no early results. */
+  readonly earlyUs: number | null;
   readonly steps: readonly Step[];
 }
 
@@ -91,6 +96,7 @@ function scenario(window: fc.Arbitrary<KeyedWindow>): fc.Arbitrary<Scenario> {
     latenessUs: fc.integer({ min: 0, max: 60 }),
     boundUs: fc.integer({ min: 0, max: 60 }),
     isPerKey: fc.boolean(),
+    earlyUs: fc.option(fc.integer({ min: 1, max: 30 })),
     steps,
   });
 }
@@ -117,8 +123,14 @@ const KINDS: Readonly<Record<string, fc.Arbitrary<KeyedWindow>>> = {
   aligned,
 };
 
-function planOf({ window, latenessUs, boundUs, isPerKey }: Scenario): QueryPlan {
+function earlyOf({ window, earlyUs }: Scenario): { readonly earlyUs?: number } {
+  return earlyUs === null || window.kind === "count" || window.kind === "none" ? {} : { earlyUs };
+}
+
+function planOf(given: Scenario): QueryPlan {
+  const { window, latenessUs, boundUs, isPerKey } = given;
   return {
+    ...earlyOf(given),
     id: 0,
     name: "q",
     stream: "s",
@@ -184,7 +196,12 @@ function run(
   let windows = open();
   const random = new Random(given.steps.length * 64 + given.latenessUs);
   let captures = new Captures(windows, open, random);
-  const oracle = new KeyedOracle({ ...given, keyBoundUs: isPerKey ? boundUs : null });
+  const oracle = new KeyedOracle({
+    window: given.window,
+    latenessUs: given.latenessUs,
+    keyBoundUs: isPerKey ? boundUs : null,
+    ...earlyOf(given),
+  });
   const rows: string[] = [];
   let watermark = BEFORE_ALL;
   let greatest = -Infinity;
@@ -233,6 +250,7 @@ function run(
     captures.turn();
     if (check && plan.window.kind !== "none") assert.equal(windows.stats().groups, oracle.openWindows);
     rows.push(...fired);
+    earlyRows += fired.filter((row) => row.includes('"early"')).length;
   }
   const snapshot = windows.snapshot();
   for (const local of locals) local.dispose();
@@ -248,8 +266,9 @@ for (const [kind, window] of Object.entries(KINDS)) {
         const scene = kind === "aligned" ? { ...given, isPerKey: true } : given;
         run(planOf(scene), scene, true);
       }),
-      { numRuns: 400 },
+      { numRuns: RUNS },
     );
+    if (kind === "session" || kind === "aligned") assert.ok(earlyRows > RUNS, `${earlyRows} early results`);
   });
 
   // The revisions of equal times tell the order of arrival.

@@ -3,6 +3,8 @@ export interface KeyedEvent {
   readonly key: string;
   readonly timeUs: number;
   readonly value: number | null;
+  /** It is in no window, but its key's clock moves by it. */
+  readonly isDropped?: true;
 }
 
 export type KeyedWindow =
@@ -22,6 +24,8 @@ export interface KeyedSettings {
   readonly latenessUs: number;
   /** Each key's clock is its greatest event time less this; null: keys have no clocks. */
   readonly keyBoundUs: number | null;
+  /** Windows that are still filling give results when a key's clock passes a multiple of it; left out: never. */
+  readonly earlyUs?: number;
 }
 
 /** A row with all its events. */
@@ -30,7 +34,7 @@ export interface KeyedRow {
   readonly startUs: number;
   readonly endUs: number;
   readonly revision: number;
-  readonly kind: "on-time" | "late";
+  readonly kind: "early" | "on-time" | "late";
   readonly isRetracted: boolean;
   readonly events: readonly KeyedEvent[];
 }
@@ -42,12 +46,16 @@ interface OpenWindow {
   emitted: number;
   isDirty: boolean;
   isLate: boolean;
+  /** All its rows so far were early ones. */
+  isEarly: boolean;
   /** Rows of windows that this one has taken the place of. */
-  outgrown: { startUs: number; endUs: number; revision: number }[];
+  outgrown: { startUs: number; endUs: number; revision: number; kind: "early" | "late" }[];
 }
 
 interface KeyState {
   clockUs: number;
+  /** The key's own clock when its rows were asked for last. */
+  firedUs: number;
   windows: OpenWindow[];
   waiting: KeyedEvent[];
   filling: KeyedEvent[];
@@ -64,6 +72,7 @@ export class KeyedOracle {
   readonly #keys = new Map<string, KeyState>();
   #ready: KeyedRow[] = [];
   #repeats = 0;
+  #firedUs = -Infinity;
 
   constructor(settings: KeyedSettings) {
     this.#settings = settings;
@@ -76,7 +85,8 @@ export class KeyedOracle {
       const state = this.#stateOf(key);
       const clockUs = Math.max(watermarkUs, state.clockUs);
       const inOrder = events.toSorted((a, b) => a.timeUs - b.timeUs);
-      late.push(...this.#take(state, inOrder, clockUs));
+      const counted = inOrder.filter(({ isDropped }) => isDropped !== true);
+      late.push(...this.#take(state, counted, clockUs));
       const { keyBoundUs } = this.#settings;
       if (keyBoundUs !== null) state.clockUs = Math.max(state.clockUs, inOrder.at(-1)!.timeUs - keyBoundUs);
     }
@@ -92,7 +102,9 @@ export class KeyedOracle {
       state.times = state.times.filter((timeUs) => timeUs >= clockUs);
       if (this.#settings.window.kind === "count") rows.push(...this.#fill(key, state, clockUs));
       else rows.push(...this.#close(key, state, clockUs));
+      state.firedUs = state.clockUs;
     }
+    this.#firedUs = Math.max(this.#firedUs, watermarkUs);
     return rows;
   }
 
@@ -107,7 +119,14 @@ export class KeyedOracle {
   #stateOf(key: string): KeyState {
     const known = this.#keys.get(key);
     if (known !== undefined) return known;
-    const state = { clockUs: -Infinity, windows: [], waiting: [], filling: [], times: [] };
+    const state = {
+      clockUs: -Infinity,
+      firedUs: -Infinity,
+      windows: [],
+      waiting: [],
+      filling: [],
+      times: [],
+    };
     this.#keys.set(key, state);
     return state;
   }
@@ -148,11 +167,19 @@ export class KeyedOracle {
       emitted: same?.emitted ?? 0,
       isDirty: true,
       isLate: endUs <= clockUs,
+      isEarly: same?.isEarly ?? false,
       outgrown: near.flatMap((session) => [
         ...session.outgrown,
         ...(session === same || session.emitted === 0
           ? []
-          : [{ startUs: session.startUs, endUs: session.endUs, revision: session.emitted }]),
+          : [
+              {
+                startUs: session.startUs,
+                endUs: session.endUs,
+                revision: session.emitted,
+                kind: session.isEarly ? "early" : "late",
+              } as const,
+            ]),
       ]),
     });
     return true;
@@ -171,7 +198,16 @@ export class KeyedOracle {
       isTaken = true;
       let open = state.windows.find((candidate) => candidate.startUs === startUs);
       if (open === undefined) {
-        open = { startUs, endUs, events: [], emitted: 0, isDirty: true, isLate: false, outgrown: [] };
+        open = {
+          startUs,
+          endUs,
+          events: [],
+          emitted: 0,
+          isDirty: true,
+          isLate: false,
+          isEarly: false,
+          outgrown: [],
+        };
         state.windows.push(open);
       }
       open.events.push(event);
@@ -219,12 +255,18 @@ export class KeyedOracle {
   }
 
   #close(key: string, state: KeyState, clockUs: number): KeyedRow[] {
+    const { earlyUs } = this.#settings;
+    const beforeUs = Math.max(this.#firedUs, state.firedUs);
+    const isEarlyDue =
+      earlyUs !== undefined && Math.floor(clockUs / earlyUs) > Math.floor(beforeUs / earlyUs);
     const rows: KeyedRow[] = [];
     for (const window of state.windows) {
       const { startUs, endUs, isLate, outgrown, events } = window;
-      if (endUs > clockUs || !window.isDirty) continue;
-      for (const old of outgrown) rows.push({ key, ...old, kind: "late", isRetracted: true, events: [] });
-      const kind = isLate ? "late" : "on-time";
+      const isFilling = endUs > clockUs;
+      if (isFilling ? !isEarlyDue || !window.isDirty : !window.isDirty && !window.isEarly) continue;
+      for (const old of outgrown) rows.push({ key, ...old, isRetracted: true, events: [] });
+      const kind = isFilling ? "early" : isLate ? "late" : "on-time";
+      window.isEarly = isFilling;
       rows.push({
         key,
         startUs,

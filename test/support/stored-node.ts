@@ -186,7 +186,16 @@ export class StoredNode {
       const found = extractLate({ stream: this.#stream, setup: null, block, groups, former: null });
       if (found !== null)
         this.#store.writer.commit(
-          [{ kind: "late", stream: this.#stream, sourceSeq: seq, block: copyOf(found), atUs: 0 }],
+          [
+            {
+              kind: "late",
+              stream: this.#stream,
+              sourceSeq: seq,
+              block: copyOf(found.block),
+              rows: found.rows,
+              atUs: 0,
+            },
+          ],
           0,
         );
     }

@@ -48,6 +48,8 @@ export class MemoryEngine implements Engine {
     );
   }
 
+  forgetBlocks(): void {}
+
   checkpoint(): Promise<void> {
     return Promise.resolve();
   }

@@ -155,6 +155,17 @@ test("top prints once where there is no terminal", async (context) => {
     ],
     queries: [{ query: "s_1m", keys: 4, openGroups: 5, results: 6, stateBytes: 1024, watermark: null }],
     queue: { bytes: 0, maxBytes: 67_108_864, rejected: 0 },
+    buffer: {
+      level: "give-up",
+      refusing: true,
+      usedBytes: 1024 ** 2,
+      capacityBytes: 2 * 1024 ** 2,
+      imbalance: 0,
+      streams: [
+        { downsampled: 1200, givenUp: 0, expired: 0, corrupt: 3 },
+        { downsampled: 34, givenUp: 0, expired: 0, corrupt: 0 },
+      ],
+    },
     store: { databaseBytes: 4096, commits: 9 },
     checkpoint: { ageMs: null },
     state: { largestKeys: { query: "s_1m", keys: [{ key: '{"device":"press-9"}', bytes: 2048 }] } },
@@ -164,6 +175,10 @@ test("top prints once where there is no terminal", async (context) => {
   const text = await millrace(["top", "--url", standIn.url]);
   assert.equal(text.code, 0, text.stderr);
   assert.match(text.stdout, /^hall: ready/);
+  assert.match(
+    text.stdout,
+    /^buffer 1\.0 MiB of 2\.0 MiB, level give-up, refusing events; lost: 1,234 downsampled, 3 corrupt$/m,
+  );
   assert.match(text.stdout, /^s +12 +1,234 +5 s +1 +2 +3 +2\.0 KiB$/m);
   assert.match(text.stdout, /^s: press-9 +12 min +3$/m);
   assert.match(text.stdout, /^s_1m: \{"device":"press-9"\} +2\.0 KiB$/m);

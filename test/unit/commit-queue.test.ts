@@ -123,3 +123,24 @@ test("what is derived and cannot be written refuses nobody's events, and stays i
     "committed",
   ]);
 });
+
+test("alerts go in front of results that wait, in their own order, also after a commit that failed", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const sink = new ManualSink();
+  const queue = new CommitQueue(sink, 0, () => {});
+  const alerts = (id: string): CommitOperation => ({ kind: "alerts", rows: [], webhooks: [{ id }] as never });
+  const opener = queue.push(watermark(0), 1);
+  const pushed = [results, alerts("a"), results, alerts("b")].map((operation) => queue.push(operation, 300_000));
+  sink.end("ok");
+  await opener;
+  await turn();
+  assert.deepEqual(sink.groups[1], [alerts("a"), alerts("b"), results, results]);
+  sink.end("fail");
+  await turn();
+  const third = queue.push(alerts("c"), 1);
+  context.mock.timers.tick(60_000);
+  await turn();
+  assert.deepEqual(sink.groups[2], [alerts("a"), alerts("b"), alerts("c"), results, results]);
+  sink.end("ok");
+  await Promise.all([...pushed, third]);
+});

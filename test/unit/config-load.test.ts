@@ -189,11 +189,16 @@ limits: { maxKeyClocks: 5 }
     perKey("window: { sliding: 1h, every: 1s }"),
     /every: puts each event into more than 1000 windows, while/,
   );
-  assert.match(perKey("window: { tumbling: 1m }, early: 1s"), /q\.early: is not given while/);
-  assert.match(
-    problem("{ session: 1m }, early: 1s"),
-    /q\.early: goes with tumbling and sliding windows; remove it/,
-  );
+  for (const window of ["{ tumbling: 1m }", "{ session: 1m }"])
+    assert.ok(
+      parseConfig(
+        `streams: { s: { watermark: { per: key } } }\nqueries: { q: { from: s, select: { n: count() }, window: ${window}, early: 1s } }`,
+        "f.yaml",
+      ).ok,
+    );
+  assert.match(perKey("window: { tumbling: 1m }, early: 1m"), /q\.early: is not shorter than the windows/);
+  assert.match(problem("{ count: 10 }, early: 1s"), /q\.early: does not go with count: .*; remove it/);
+  assert.match(problem("none, early: 1s"), /q\.early: has no windows that could be filling: .*; remove it/);
   assert.match(problem("never"), /window: must be a kind of window; write it like/);
 });
 

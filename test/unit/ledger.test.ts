@@ -59,9 +59,9 @@ test("data beyond the retention expires or is evicted, and says up to which time
   const db = new Database(databaseFile(fixture.dir));
   context.after(() => db.close());
   db.exec("UPDATE blocks SET state = 'synced' WHERE seq = 2");
-  const soon = fixture.store.buffer.maintain({ settings, nowUs: NOW_US + 60e6, budgetMs: 20 });
+  const soon = fixture.store.buffer.maintain({ settings, nowUs: NOW_US + 60e6, budgetMs: 1_000 });
   assert.equal(soon.losses, 0, "nothing is older than the retention yet");
-  const later = fixture.store.buffer.maintain({ settings, nowUs: NOW_US + 61e6, budgetMs: 20 });
+  const later = fixture.store.buffer.maintain({ settings, nowUs: NOW_US + 61e6, budgetMs: 1_000 });
   assert.deepEqual(
     later.ledgers.map(({ stream, held, evicted, expired }) => ({ stream, held, evicted, expired })),
     [
@@ -89,10 +89,10 @@ test("without a retention that was set, what nobody has stays whatever its age; 
   fixture.commit(makeBlockOperation(), { kind: "results", rows: [makeResult()] });
   fixture.commit({ kind: "checkpoint", seq: 1, state: new Uint8Array(1) });
   const nowUs = NOW_US + 3_600e6;
-  const kept = fixture.store.buffer.maintain({ settings, nowUs, budgetMs: 20 });
+  const kept = fixture.store.buffer.maintain({ settings, nowUs, budgetMs: 1_000 });
   assert.equal(kept.ledgers[0]?.held, 10);
   assert.equal(kept.losses, 0);
-  fixture.store.buffer.maintain({ settings: { ...settings, expiresUnsynced: true }, nowUs, budgetMs: 20 });
+  fixture.store.buffer.maintain({ settings: { ...settings, expiresUnsynced: true }, nowUs, budgetMs: 1_000 });
   const reader = new Reader(fixture.dir);
   context.after(() => reader.close());
   assert.deepEqual(
@@ -102,4 +102,29 @@ test("without a retention that was set, what nobody has stays whatever its age; 
       { stream: null, subject: "temp_1m", kind: "results", count: 1 },
     ],
   );
+});
+
+test("blocks that came while the clock was ahead keep nothing from expiring, and go with those that came after", (context) => {
+  const fixture = new StoreFixture(context);
+  const settings = {
+    capBytes: null,
+    retentionUs: 60e6,
+    expiresUnsynced: true,
+    priorities: [],
+    defaultPriority: 5,
+  };
+  const ahead = NOW_US + 365 * 86_400e6;
+  const events = { minUs: ahead, maxUs: ahead };
+  for (let n = 0; n < 150; n++)
+    fixture.commit(makeBlockOperation({ block: makeBlock(events), arrivalUs: ahead + n }));
+  for (let n = 0; n < 5; n++) fixture.commit(makeBlockOperation({ block: makeBlock() }));
+  fixture.commit({ kind: "checkpoint", seq: 155, state: new Uint8Array(1) });
+  const { buffer } = fixture.store;
+  const held = (nowUs: number): number | undefined =>
+    buffer.maintain({ settings, nowUs, budgetMs: 1_000 }).ledgers[0]?.held;
+  assert.equal(held(NOW_US + 59e6), 1_550, "none is older than the retention");
+  assert.equal(held(NOW_US + 61e6), 0);
+  const db = new Database(databaseFile(fixture.dir));
+  context.after(() => db.close());
+  assert.deepEqual(checkBalance(db), []);
 });

@@ -13,7 +13,9 @@ const core = instantiateCore();
 
 const WORDS = ["pump", "press", "valve", "southern", "hall", "stands", "still", "since", "noon", "again"];
 const sentence = (row: number): string =>
-  Array.from({ length: 8 }, (_, n) => WORDS[(row * 7 + n * n * 3 + ((row * n) >> 1)) % WORDS.length]).join(" ");
+  Array.from({ length: 8 }, (_, n) => WORDS[(row * 7 + n * n * 3 + ((row * n) >> 1)) % WORDS.length]).join(
+    " ",
+  );
 
 function blockOf(id: number, rows: number): BlockItem {
   const builder = buildBatch(core);
@@ -21,7 +23,8 @@ function blockOf(id: number, rows: number): BlockItem {
   for (let row = 0; row < rows; row++) {
     const at = builder.addRow(BigInt(id * 1_000_000 + row), 0);
     builder.setText(device, at, sentence(row));
-    builder.setInt(level, at, BigInt(row % 5));
+    // Of a large block, what does not pack into a few bytes.
+    builder.setInt(level, at, BigInt(rows > 1_000 ? (row * 7_919 * id) % 65_537 : row % 5));
   }
   const encoded = encodeBatch(core, builder.batch, { stream: "s" });
   const data = codec.compress(encoded, 1);

@@ -12,6 +12,9 @@ test("everything crosses the thread and back", async (context) => {
     lastSeq: 0,
     checkpoint: null,
     lastSegment: 0,
+    damagedCheckpoints: [],
+    rebuild: { given: [], gone: [] },
+    mendedLog: [],
     configs: null,
     streams: [],
   });

@@ -106,7 +106,7 @@ test("what is no database is refused with what to do, and left alone", (context)
   const dir = makeTempDir(context);
   const text = "this is a text file, not a database\n".repeat(1_000);
   writeFileSync(databaseFile(dir), text);
-  assert.throws(() => Store.open(dir), hasCode("E_STORE_UNREADABLE", /restore a backup/));
+  assert.throws(() => Store.open(dir), hasCode("E_STORE_UNREADABLE", /millrace start/));
   assert.equal(readFileSync(databaseFile(dir), "utf8"), text);
 });
 
@@ -133,7 +133,7 @@ test("damage in the pages that a start reads is a typed error, wherever it is", 
   assert.deepEqual(new Set(refused), new Set(["E_STORE_UNREADABLE"]));
   const dir = makeTempDir(context);
   writeFileSync(databaseFile(dir), bytes.subarray(0, 8192 * 3));
-  await assert.rejects(StorageClient.open(dir), hasCode("E_STORE_UNREADABLE", /backup/));
+  await assert.rejects(StorageClient.open(dir), hasCode("E_STORE_UNREADABLE", /millrace start/));
 });
 
 test("a data directory that can not be is told apart from one in use", (context) => {
@@ -143,7 +143,7 @@ test("a data directory that can not be is told apart from one in use", (context)
   assert.throws(() => Store.open(file), hasCode("E_DATA_DIR_ACCESS", /writable/));
   assert.throws(() => Store.open(join(file, "below")), hasCode("E_DATA_DIR_ACCESS", /writable/));
   writeFileSync(join(dir, "millrace.lock"), "rubbish".repeat(2_000));
-  assert.throws(() => Store.open(dir), hasCode("E_STORE_UNREADABLE", /millrace\.lock/));
+  Store.open(dir).close();
   assert.throws(() => openForReading(makeTempDir(context)), hasCode("E_DATA_DIR_ACCESS", /millrace\.db/));
 });
 

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import fc from "fast-check";
 import type { CommitOperation, SchemaField } from "../../workers/messages.ts";
 import { packResults } from "../../workers/result-rows.ts";
+import { coversRows, packLateRows, withoutRows } from "../../workers/store/late-rows.ts";
 import { readLog } from "../../workers/store/log-reader.ts";
 import { Reader } from "../../workers/store/reader.ts";
 import { DEFAULT_LIMITS } from "../../workers/store/writer.ts";
@@ -212,6 +214,44 @@ test("late events of a source are kept and counted once, beside those with a ske
   ]);
   const { counts } = fixture.reopen().recovered.streams[0]!;
   assert.deepEqual([counts.late, counts.clockSkewed], [4, 2]);
+});
+
+test("further late events of a source are set aside beside the first ones; what is there already is not", (context) => {
+  const fixture = new StoreFixture(context);
+  fixture.commit(makeBlockOperation());
+  const late = (...mask: number[]) =>
+    ({
+      kind: "late",
+      stream: "machines",
+      sourceSeq: 1,
+      block: makeBlock({ count: mask.filter((bit) => bit === 1).length }),
+      rows: packLateRows(Uint8Array.from(mask)),
+      atUs: 9,
+    }) as const;
+  const kinds = [
+    late(1, 0, 0, 1),
+    late(0, 1, 0, 0),
+    late(1, 0, 0, 1),
+    late(1, 1, 0, 0),
+    late(0, 0, 1, 1),
+  ].map((operation) => fixture.commit(operation)[0]!.kind);
+  assert.deepEqual(kinds, ["committed", "committed", "duplicate", "duplicate", "committed"]);
+  assert.equal(fixture.reopen().recovered.streams[0]!.counts.late, 5);
+});
+
+test("sets of rows: packed, compared and taken from each other as plain sets", () => {
+  const masks = fc.integer({ min: 1, max: 400 }).chain((rows) => {
+    const mask = fc.uint8Array({ minLength: rows, maxLength: rows, max: 1 });
+    return fc.tuple(fc.array(mask, { maxLength: 3 }), mask);
+  });
+  fc.assert(
+    fc.property(masks, ([others, mask]) => {
+      const left = mask.map((bit, row) => (others.some((other) => other[row] === 1) ? 0 : bit));
+      const packed = others.map(packLateRows);
+      assert.deepEqual(withoutRows(mask, packed), left);
+      assert.equal(coversRows(packed, packLateRows(mask)), !left.includes(1));
+    }),
+  );
 });
 
 test("dead letters beyond the limit are given up oldest first, with a row in the ledger", (context) => {

@@ -14,6 +14,7 @@ import { Tables } from "../core/tables.ts";
 import { createLocal, createWindows, type LocalAggregator, type Windows } from "../core/window.ts";
 import { MillraceError } from "../errors.ts";
 import type { KeyClock, StoredBlock } from "../messages.ts";
+import { packLateRows, withoutRows } from "../store/late-rows.ts";
 import { type BlockRange, Reader } from "../store/reader.ts";
 import type { Codec } from "../zstd.ts";
 import { KeyClocks } from "./key-clocks.ts";
@@ -144,7 +145,7 @@ export class EventBackfill {
         this.#output.events += count;
         if (this.#read(seq)) {
           const { lateGroups } = this.#windows.merge(this.#local.aggregate(this.#batch), this.#watermarkUs);
-          if (lateGroups !== null) this.#output.addLate({ seq, arrivalUs, block: this.#extract(lateGroups) });
+          if (lateGroups !== null) this.#setAside(seq, arrivalUs, lateGroups);
           if (this.#clocks === null) yield* this.#fireSingle();
           else yield* this.#portions(BEFORE_ALL);
         } else this.#output.unreadable += count;
@@ -231,8 +232,14 @@ export class EventBackfill {
     return true;
   }
 
-  #extract(lateGroups: Uint8Array): StoredBlock {
-    const mask = this.#local.maskLate(this.#batch, lateGroups);
+  /** Late events, but those that live queries, or a run before, have set aside. */
+  #setAside(seq: number, arrivalUs: number, lateGroups: Uint8Array): void {
+    const mask = withoutRows(this.#local.maskLate(this.#batch, lateGroups), this.#reader.lateRows(seq));
+    if (!mask.includes(1)) return;
+    this.#output.addLate({ seq, arrivalUs, block: this.#extract(mask), rows: packLateRows(mask) });
+  }
+
+  #extract(mask: Uint8Array): StoredBlock {
     const encoded = encodeRows(this.#core, this.#batch, this.#task.plan.stream, mask);
     const { count, minUs, maxUs, schema } = readHeader(encoded);
     const data = new Uint8Array(this.#codec.compress(encoded, BLOCK_ZSTD_LEVEL));

@@ -19,6 +19,7 @@ export interface LatePart {
   readonly seq: number;
   readonly arrivalUs: number;
   readonly block: StoredBlock;
+  readonly rows: Uint8Array;
 }
 
 /** Events in a slice: about 50 ms. */

@@ -5,7 +5,8 @@ import type { WriteValues } from "./window-results.ts";
 /** Kinds by the numbers of `assembly/window/keyed/results.ts`. */
 const RETRACTED = 2;
 const CLOSED = 3;
-const KINDS = ["on-time", "late", "late"] as const;
+const RETRACTED_EARLY = 5;
+const KINDS = ["on-time", "late", "late", "late", "early", "early"] as const;
 /** Bytes before the rows, and words of 8 bytes of a row before its values: start, end, key and revision, kind. */
 const HEAD_BYTES = 8;
 const ROW_WORDS = 4;
@@ -37,7 +38,7 @@ export function readKeyedRows(
       closed.push({ startUs, endUs, key: keyText(heads[word * 2 + 4]!) });
       continue;
     }
-    const isRetracted = kind === RETRACTED;
+    const isRetracted = kind === RETRACTED || kind === RETRACTED_EARLY;
     const shown = {
       query,
       startUs: numbers[word]!,

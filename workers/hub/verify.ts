@@ -30,7 +30,7 @@ export function blockOf(item: Omit<BlockItem, "kind" | "id" | "stream" | "arriva
  * Reads every block to its end before anything is stored: what the hub has taken the edge deletes.
  * @throws BadItemError, BatchError E_BATCH_TOO_LARGE when the blocks hold more than `maxBytes`
  */
-export function verifyBlocks(decoder: BlockDecoder, { items }: Batch, maxBytes: number): void {
+export function verifyBlocks(decoder: Pick<BlockDecoder, "open">, { items }: Batch, maxBytes: number): void {
   const blocks = items.filter((item) => item.kind === "block");
   const bytes = blocks.reduce((sum, { encodedBytes }) => sum + encodedBytes, 0);
   if (bytes > maxBytes) throw new BatchError("E_BATCH_TOO_LARGE", `its blocks hold ${bytes} bytes`);

@@ -10,6 +10,7 @@ import type { QueryPlan, ResultRow, StoredBlock, TableData } from "../messages.t
 import { releaseBytes } from "../move.ts";
 import type { BlockRange, Reader } from "../store/reader.ts";
 import type { Codec } from "../zstd.ts";
+import { OrderedRows } from "./ordered-rows.ts";
 
 export interface ReplayTask {
   readonly plan: QueryPlan;
@@ -52,12 +53,12 @@ export class Replay {
   readonly #batch: BatchHandle = newBatch(this.#core);
   readonly #local: LocalAggregator;
   readonly #windows: Windows;
+  readonly #rows: OrderedRows;
   #watermarkUs = BEFORE_ALL;
-  /** Rows of windows that end at the watermark: more of them may come. */
-  #held: ResultRow[] = [];
 
   constructor(reader: Reader, codec: Codec, task: ReplayTask) {
     this.#task = task;
+    this.#rows = new OrderedRows(task.fromUs, task.toUs);
     this.#reader = reader;
     this.#codec = codec;
     // Early results and clocks of keys are about what is not known yet; here all is.
@@ -88,30 +89,15 @@ export class Replay {
     const last = this.#windows.lastEndUs() ?? BEFORE_ALL;
     const behind = BigInt(wanted.reduce((most, { maxUs }) => Math.max(most, maxUs), 0)) + 1n;
     yield* this.#fire(last > behind ? last : behind);
-    yield this.#within(this.#held.sort(compareRows));
-    this.#held = [];
+    yield this.#rows.rest();
   }
 
   *#fire(watermarkUs: bigint): Generator<readonly ResultRow[], void, void> {
     if (watermarkUs <= this.#watermarkUs) return;
     this.#watermarkUs = watermarkUs;
-    for (const portion of this.#windows.portions(watermarkUs))
-      for (const row of portion) this.#held.push(row);
-    if (this.#held.length === 0) return;
-    const last = Number(watermarkUs);
-    const rows = this.#held.filter(({ endUs }) => endUs < last);
-    if (rows.length === 0) return;
-    this.#held = this.#held.filter(({ endUs }) => endUs >= last);
-    yield this.#within(rows.sort(compareRows));
-  }
-
-  /** Windows all of whose events were looked at. */
-  #within(rows: readonly ResultRow[]): readonly ResultRow[] {
-    const { fromUs, toUs } = this.#task;
-    if (fromUs === null && toUs === null) return rows;
-    return rows.filter(
-      ({ startUs, endUs }) => (fromUs === null || startUs >= fromUs) && (toUs === null || endUs <= toUs),
-    );
+    for (const portion of this.#windows.portions(watermarkUs)) this.#rows.add(portion);
+    const rows = this.#rows.before(Number(watermarkUs));
+    if (rows.length > 0) yield rows;
   }
 
   /** A block where it is now: compaction may have put it into one of a lesser seq, in the order of seqs. */
@@ -157,8 +143,4 @@ export class Replay {
     }
     setSkewed(this.#core, this.#batch, flags);
   }
-}
-
-function compareRows(a: ResultRow, b: ResultRow): number {
-  return a.endUs - b.endUs || a.startUs - b.startUs || (a.key < b.key ? -1 : a.key > b.key ? 1 : 0);
 }

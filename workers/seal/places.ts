@@ -14,6 +14,11 @@ export function latePlace(streamId: number, sourceSeq: number, reason: string): 
   return `late/${streamId}/${sourceSeq}/${reason}`;
 }
 
+/** Of a damaged block that was not sealed when it was set aside; `id` as the row of `corrupt_blocks` has it. */
+export function corruptPlace(place: string, id: number): string {
+  return `corrupt_blocks/${place}/${id}`;
+}
+
 /** `key` as the column has it. Names of queries have no slash. */
 export function resultPlace(
   row: Pick<ResultRow, "query" | "startUs" | "endUs" | "revision" | "kind">,

@@ -14,13 +14,12 @@ import { Downsampling } from "./downsampling.ts";
 import { type Age, Eviction } from "./eviction.ts";
 import { isDiskFull } from "./failure.ts";
 import { readLedgers } from "./ledger.ts";
+import { LedgerTrim } from "./ledger-trim.ts";
 import { type DiskProbe, Space } from "./space.ts";
 import type { Statements } from "./statements.ts";
 import type { StreamTable } from "./stream-table.ts";
 import type { Writer } from "./writer.ts";
 
-/** Free pages given back to the disk in one transaction. */
-const PAGES_AT_ONCE = 64;
 /** Commits may write so much before the use is measured again, or half of the room where that is less. */
 const UNMEASURED_BYTES = 1024 * 1024;
 const UNMEASURED_SHARE = 1 / 100;
@@ -70,6 +69,7 @@ export class BufferKeeper {
   readonly #space: Space;
   readonly #eviction: Eviction;
   readonly #alert: BufferAlert;
+  readonly #trim: LedgerTrim;
   /** null until the configuration is known: no cap holds before. */
   #settings: BufferSettings | null = null;
   #level: BufferLevel = "normal";
@@ -91,8 +91,9 @@ export class BufferKeeper {
     this.#streams = streams;
     this.#writer = writer;
     this.#space = new Space(db, dir, probe);
-    this.#eviction = new Eviction(db, sql, (count) => writer.forgetDeadLetters(count));
+    this.#eviction = new Eviction(db, sql, streams, (count) => writer.forgetDeadLetters(count));
     this.#alert = new BufferAlert(db, writer.alerts);
+    this.#trim = new LedgerTrim(db);
     this.downsampling = new Downsampling(db, sql, streams);
   }
 
@@ -138,6 +139,7 @@ export class BufferKeeper {
     let hasMore = false;
     try {
       this.#space.keepReserve(use);
+      this.#trim.run();
       hasMore = true;
       while (performance.now() < endMs && hasMore) {
         hasMore = this.#workOff(use, nowUs);
@@ -153,13 +155,16 @@ export class BufferKeeper {
       reaches(this.#level, "downsample") && this.downsampling.hasCandidates(this.#floor());
     const levels = this.#levels;
     this.#levels = [];
+    const { rows: losses, lastId: lastLoss } = this.#trim.look();
     return {
       ...use,
       level: this.#level,
       levels,
       isFull: this.#isFull,
       ledgers: readLedgers(this.#db),
-      losses: (this.#sql.lastLoss.get() as { id: number }).id,
+      removed: this.#streams.removed(),
+      losses,
+      lastLoss,
       hasMore,
       wantsDownsampling,
       wantsCheckpoint: this.#wantsCheckpoint(wantsDownsampling),
@@ -179,7 +184,7 @@ export class BufferKeeper {
       return true;
     if (this.#expire(nowUs)) return true;
     if (level === "give-up" && this.#giveUp(nowUs)) return true;
-    return this.#space.shrink(use, PAGES_AT_ONCE);
+    return this.#space.shrink(use);
   }
 
   #measure(nowUs: number): BufferUse {
@@ -235,6 +240,7 @@ export class BufferKeeper {
       if (room >= 0) {
         if (isForSenders) this.#isFull = false;
         this.#unmeasuredBytes = Math.min(UNMEASURED_BYTES, this.#space.capBytes * UNMEASURED_SHARE, room / 2);
+        this.#keepFilesSmall(use, bytes);
         return true;
       }
       if (!this.#freeSome(nowUs)) break;
@@ -242,6 +248,18 @@ export class BufferKeeper {
     this.#unmeasuredBytes = 0;
     if (isForSenders) this.#isFull = true;
     return false;
+  }
+
+  /** There is room in the file, but the files could be larger than the cap while it is used: the log is emptied first. */
+  #keepFilesSmall(before: BufferUse, bytes: number): void {
+    let use = before;
+    while (this.#space.excess(use, bytes) > 0) {
+      this.#unmeasuredBytes = 0;
+      if (use.walBytes === 0 || !this.#space.emptyLog()) {
+        if (use.walBytes > 0 || !this.#space.shrink(use)) return;
+      }
+      use = this.#space.measure();
+    }
   }
 
   #freeSome(nowUs: number): boolean {
@@ -326,7 +344,7 @@ export class BufferKeeper {
         if (!this.#freeSome(nowUs)) break;
         this.#space.emptyLog();
       }
-      for (let use = this.#space.measure(); this.#space.shrink(use, PAGES_AT_ONCE); ) {
+      for (let use = this.#space.measure(); this.#space.shrink(use); ) {
         this.#space.emptyLog();
         use = this.#space.measure();
       }

@@ -1,6 +1,7 @@
 import type { StoredBlock } from "../messages.ts";
 import type { BufferLevel } from "./buffer-level.ts";
 import type { StreamLedger } from "./ledger.ts";
+import type { RemovedBlocks } from "./stream-table.ts";
 
 /** What the store must know of the configuration to keep its size. */
 export interface BufferSettings {
@@ -38,6 +39,8 @@ export interface BufferUse {
   readonly walBytes: number;
   /** Kept so that deleting works on a full disk. */
   readonly reserveBytes: number;
+  /** The reserve and the log's index. */
+  readonly fixedBytes: number;
   /** Of its file system, for this user. */
   readonly diskFreeBytes: number;
 }
@@ -49,8 +52,12 @@ export interface BufferReport extends BufferUse {
   /** Events are refused: nothing more may be given up. */
   readonly isFull: boolean;
   readonly ledgers: readonly StreamLedger[];
+  /** Since the start. */
+  readonly removed: readonly RemovedBlocks[];
   /** Rows of the loss ledger. */
   readonly losses: number;
+  /** Number of its newest row: grows by one with each that is written. */
+  readonly lastLoss: number;
   /** There is more of this work to be done at once. */
   readonly hasMore: boolean;
   /** Blocks are to be downsampled. */

@@ -36,6 +36,8 @@ const UNNAMED =
 /** Writes, reads and drops checkpoints. */
 export class CheckpointStore {
   readonly #sql;
+  /** Checkpoints that `read` found damaged. They are gone, so that what is kept beside the newest is a spare. */
+  readonly damagedSeqs: number[] = [];
 
   readonly #seal: Seal;
 
@@ -50,6 +52,7 @@ export class CheckpointStore {
       drop: prepare(
         "DELETE FROM checkpoints WHERE seq NOT IN (SELECT seq FROM checkpoints ORDER BY seq DESC LIMIT ?)",
       ),
+      dropOne: prepare("DELETE FROM checkpoints WHERE seq = ?"),
       sweep: prepare(
         "DELETE FROM checkpoint_pieces WHERE (segment, number) IN (SELECT segment, number FROM checkpoint_pieces p" +
           ` WHERE p.segment < ? AND ${UNNAMED} LIMIT ?)`,
@@ -97,8 +100,19 @@ export class CheckpointStore {
       }
       const segments = { first, last, pieces };
       if (this.#isWhole(segments)) return { seq, state: null, segments };
+      this.damagedSeqs.push(seq);
+      this.#sql.dropOne.run(seq);
     }
     return null;
+  }
+
+  /** Seqs of checkpoints of which a piece is missing or damaged. Changes nothing. */
+  findDamaged(): number[] {
+    return (this.#sql.list.all() as CheckpointRow[]).flatMap(({ seq, first, last, pieces }) =>
+      first === null || last === null || pieces === null || this.#isWhole({ first, last, pieces })
+        ? []
+        : [seq],
+    );
   }
 
   #isWhole({ first, last, pieces }: Segments): boolean {

@@ -57,7 +57,14 @@ export class Compaction {
    * events.
    */
   swap(seqs: readonly number[], into: StoredBlock): boolean {
-    type Row = { streamId: number; arrivalUs: number; count: number; state: string; resolutionUs: number };
+    type Row = {
+      streamId: number;
+      arrivalUs: number;
+      count: number;
+      bytes: number;
+      state: string;
+      resolutionUs: number;
+    };
     const ordered = [...new Set(seqs)].sort((a, b) => a - b);
     const rows = ordered.map((seq) => this.#sql.describeBlock.get(seq) as Row | undefined);
     const first = rows[0];
@@ -82,6 +89,8 @@ export class Compaction {
       if (first.state !== "pending" || first.resolutionUs !== 0)
         this.#sql.markMerged.run(first.state, first.resolutionUs, ordered[0]!);
     })();
+    const bytes = rows.reduce((sum, row) => sum + (row?.bytes ?? 0), 0);
+    this.#streams.countRemoved(first.streamId, rows.length - 1, bytes - into.data.length);
     return true;
   }
 

@@ -1,4 +1,13 @@
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, rmSync, statSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  rmSync,
+  statSync,
+  truncateSync,
+} from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import Database from "better-sqlite3";
 import { MillraceError } from "../errors.ts";
@@ -24,6 +33,17 @@ export function databaseFile(dir: string): string {
  */
 export function lockDataDir(dir: string): DataDirLock {
   const file = join(dir, LOCK_FILE);
+  try {
+    return takeLock(dir, file);
+  } catch (cause) {
+    if (!(cause instanceof MillraceError && cause.code === "E_STORE_UNREADABLE")) throw cause;
+    // The file holds nothing. Whoever held it would have found it whole, so damage means that nobody does.
+    truncateSync(file, 0);
+    return takeLock(dir, file);
+  }
+}
+
+function takeLock(dir: string, file: string): DataDirLock {
   let lock: Database.Database | null = null;
   try {
     makeDurableDir(dir);

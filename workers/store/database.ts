@@ -27,11 +27,11 @@ const WAL_LIMIT_BYTES = 64 * 1024 * 1024;
 const BUSY_TIMEOUT_MS = 5_000;
 
 /**
- * Opens the database for writing and brings it to this release's schema.
+ * Opens the database for writing and brings it to this release's schema, or to that of an older `version`.
  * @throws MillraceError E_STORE_NEWER when a later release wrote it, E_STORE_UNREADABLE when it is no database or
  * damaged where it was looked at, or as `explainFailure`
  */
-export function openForWriting(dir: string): Connection {
+export function openForWriting(dir: string, version = MIGRATIONS.length): Connection {
   const file = databaseFile(dir);
   let db: Connection | null = null;
   try {
@@ -46,7 +46,7 @@ export function openForWriting(dir: string): Connection {
     db.pragma("foreign_keys = ON");
     db.pragma(`wal_autocheckpoint = ${WAL_CHECKPOINT_PAGES}`);
     db.pragma(`journal_size_limit = ${WAL_LIMIT_BYTES}`);
-    migrate(db, file);
+    migrate(db, file, version);
     return db;
   } catch (cause) {
     db?.close();
@@ -64,7 +64,7 @@ export function openForReading(dir: string): Connection {
   }
 }
 
-function migrate(db: Connection, file: string): void {
+function migrate(db: Connection, file: string, upTo: number): void {
   const version = db.pragma("user_version", { simple: true }) as number;
   if (version > MIGRATIONS.length) {
     throw new MillraceError(
@@ -73,7 +73,7 @@ function migrate(db: Connection, file: string): void {
         "start that release, or give this one its own directory with --data",
     );
   }
-  for (let next = version; next < MIGRATIONS.length; next++) {
+  for (let next = version; next < upTo; next++) {
     db.transaction(() => {
       db.exec(MIGRATIONS[next]!);
       db.pragma(`user_version = ${next + 1}`);

@@ -84,6 +84,7 @@ export class Downsampling {
         atUs: nowUs,
       });
     })();
+    this.#streams.countRemoved(id, rows.length - 1, bytes - into.data.length);
     return true;
   }
 

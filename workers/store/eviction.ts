@@ -3,6 +3,7 @@ import type { Connection } from "./database.ts";
 import { type Loss, recordEviction, recordLoss } from "./ledger.ts";
 import { type OldBlock, OldestBlocks } from "./oldest-blocks.ts";
 import type { Statements } from "./statements.ts";
+import type { StreamTable } from "./stream-table.ts";
 
 /** Deleted in one transaction at most, so that no commit waits long: blocks and their bytes, rows of anything else. */
 const BLOCKS_AT_ONCE = 64;
@@ -35,6 +36,8 @@ const SQL = {
     " (SELECT query, start_us, key, end_us, revision FROM results WHERE query = ? AND start_us < ? AND end_us < ?" +
     " ORDER BY start_us LIMIT ?)" +
     " RETURNING start_us AS fromUs, end_us AS toUs, 1 AS count, octet_length(key) + octet_length(value) AS bytes",
+  plausibleArrival:
+    "SELECT arrival_us FROM (SELECT arrival_us FROM blocks WHERE seq > ? ORDER BY seq LIMIT 20000) WHERE arrival_us <= ? LIMIT 1",
   oldestAlert: `SELECT since_us AS atUs FROM alerts a WHERE NOT EXISTS (${EPISODE_IS_OPEN}) ORDER BY since_us LIMIT 1`,
   takeAlerts:
     "DELETE FROM alerts WHERE (since_us, alert, key, id, revision) IN" +
@@ -64,11 +67,18 @@ export class Eviction {
   readonly #statements: Statements;
   readonly #sql: Readonly<Record<keyof typeof SQL, Statement<unknown[]>>>;
   readonly #oldest: OldestBlocks;
+  readonly #streams: StreamTable;
   /** Hears how many dead letters went: the writer counts them too. */
   readonly #onDeadLetters: (count: number) => void;
 
-  constructor(db: Connection, statements: Statements, onDeadLetters: (count: number) => void) {
+  constructor(
+    db: Connection,
+    statements: Statements,
+    streams: StreamTable,
+    onDeadLetters: (count: number) => void,
+  ) {
     this.#db = db;
+    this.#streams = streams;
     this.#statements = statements;
     this.#onDeadLetters = onDeadLetters;
     this.#oldest = new OldestBlocks(db);
@@ -78,7 +88,7 @@ export class Eviction {
 
   /** Deletes blocks that the hub has, of every stream, the oldest first. @returns how many */
   evictSynced(streamIds: readonly number[], upToSeq: number, age: Age): number {
-    const blocks = take(this.#oldest.of("synced", streamIds, upToSeq, BLOCKS_AT_ONCE), age);
+    const blocks = take(this.#dated("synced", streamIds, upToSeq, age), age);
     return this.#delete(blocks, ({ resolutionUs, streamId, count, maxUs }) => {
       // Aggregates: their events left the balance when they were downsampled.
       if (resolutionUs === 0) recordEviction(this.#statements, streamId, count, Math.min(maxUs, age.nowUs));
@@ -87,7 +97,7 @@ export class Eviction {
 
   /** Deletes the oldest blocks of some streams that nobody else has. @returns how many */
   dropPending(streamIds: readonly number[], upToSeq: number, age: Age): number {
-    const blocks = take(this.#oldest.of("pending", streamIds, upToSeq, BLOCKS_AT_ONCE), age);
+    const blocks = take(this.#dated("pending", streamIds, upToSeq, age), age);
     const groups = new Map<string, OldBlock[]>();
     for (const block of blocks) {
       const name = `${block.streamId} ${block.resolutionUs}`;
@@ -176,6 +186,31 @@ export class Eviction {
     })();
   }
 
+  /**
+   * The oldest blocks. One that came while the clock was ahead, and says that it arrives in the future, is at least as old
+   * as those that came after it: or it would keep them from expiring until then.
+   */
+  #dated(
+    state: "pending" | "synced",
+    streamIds: readonly number[],
+    upToSeq: number,
+    { before, nowUs }: Age,
+  ): readonly OldBlock[] {
+    const blocks = this.#oldest.of(state, streamIds, upToSeq, BLOCKS_AT_ONCE);
+    if (before === Number.POSITIVE_INFINITY || blocks.every(({ arrivalUs }) => arrivalUs <= nowUs))
+      return blocks;
+    const [later] = this.#sql.plausibleArrival.all(blocks.at(-1)!.seq, nowUs) as { arrival_us: number }[];
+    let latestUs = later?.arrival_us ?? Number.POSITIVE_INFINITY;
+    return blocks
+      .toReversed()
+      .map((block) => {
+        const arrivalUs = block.arrivalUs > nowUs ? Math.min(block.arrivalUs, latestUs) : block.arrivalUs;
+        latestUs = Math.min(latestUs, arrivalUs);
+        return { ...block, arrivalUs };
+      })
+      .toReversed();
+  }
+
   #delete(
     blocks: readonly OldBlock[],
     each: (block: OldBlock) => void,
@@ -189,6 +224,7 @@ export class Eviction {
       }
       all();
     })();
+    for (const { streamId, bytes } of blocks) this.#streams.countRemoved(streamId, 1, bytes);
     return blocks.length;
   }
 

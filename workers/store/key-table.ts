@@ -7,10 +7,11 @@ import { NO_SEAL, type Seal } from "../seal/seal.ts";
 import { databaseFile } from "./data-dir.ts";
 import type { Connection } from "./database.ts";
 
-const ALL_KEYS = "SELECT id, purpose, master, wrapped, uses FROM seal_keys ORDER BY id";
+/** The second is the spare: each change goes into both. */
+const TABLES = ["seal_keys", "seal_keys_spare"] as const;
 /** When only the file is yet to be rewritten, all rows are sealed. */
 const HAS_PLAIN = "SELECT 1 FROM seal_progress WHERE kind <> 'rewrite'";
-const HAS_TABLE = "SELECT count(*) AS n FROM sqlite_master WHERE type = 'table' AND name = 'seal_keys'";
+const HAS_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?";
 
 /** The wrapped keys in the database itself, so that a copy of it is whole. */
 class KeyTable implements KeyShelf {
@@ -21,21 +22,27 @@ class KeyTable implements KeyShelf {
   }
 
   keys(): readonly WrappedKey[] {
-    return storedKeys(this.#db);
+    const keys = keysOf(this.#db, "seal_keys");
+    const spares = keysOf(this.#db, "seal_keys_spare");
+    // Where they differ, whoever has the master key takes the one that opens.
+    return [...keys, ...spares.filter((spare) => !keys.some((key) => isSame(key, spare)))];
   }
 
   add({ id, purpose, master, wrapped, uses }: WrappedKey): void {
-    this.#db
-      .prepare("INSERT INTO seal_keys (id, purpose, master, wrapped, uses) VALUES (?, ?, ?, ?, ?)")
-      .run(id, purpose, master, wrapped, uses);
+    for (const table of TABLES) {
+      this.#db
+        .prepare(`INSERT INTO ${table} (id, purpose, master, wrapped, uses) VALUES (?, ?, ?, ?, ?)`)
+        .run(id, purpose, master, wrapped, uses);
+    }
   }
 
   rewrap(id: number, master: string, wrapped: Uint8Array): void {
-    this.#db.prepare("UPDATE seal_keys SET master = ?, wrapped = ? WHERE id = ?").run(master, wrapped, id);
+    for (const table of TABLES)
+      this.#db.prepare(`UPDATE ${table} SET master = ?, wrapped = ? WHERE id = ?`).run(master, wrapped, id);
   }
 
   countUses(id: number, uses: number): void {
-    this.#db.prepare("UPDATE seal_keys SET uses = ? WHERE id = ?").run(uses, id);
+    for (const table of TABLES) this.#db.prepare(`UPDATE ${table} SET uses = ? WHERE id = ?`).run(uses, id);
   }
 
   hasPlain(): boolean {
@@ -47,22 +54,69 @@ class KeyTable implements KeyShelf {
   }
 }
 
-function storedKeys(db: Connection): WrappedKey[] {
-  const { n } = db.prepare(HAS_TABLE).get() as { n: number };
-  return n === 0 ? [] : (db.prepare(ALL_KEYS).all() as WrappedKey[]);
+function keysOf(db: Connection, table: (typeof TABLES)[number]): WrappedKey[] {
+  if (db.prepare(HAS_TABLE).get(table) === undefined) return [];
+  return db
+    .prepare(`SELECT id, purpose, master, wrapped, uses FROM ${table} ORDER BY id`)
+    .all() as WrappedKey[];
 }
 
-/** The keys of an open database. @throws MillraceError E_KEY_MISSING, E_KEY_WRONG, E_KEY_DAMAGED */
+/** Each key as it opens, if it does: the spare's where the row is lost or damaged. */
+function storedKeys(db: Connection, masters: MasterKeys | null): WrappedKey[] {
+  const keys = new Map(keysOf(db, "seal_keys").map((key) => [key.id, key]));
+  for (const spare of keysOf(db, "seal_keys_spare")) {
+    const key = keys.get(spare.id);
+    if (key === undefined || (!opens(key, masters) && opens(spare, masters))) keys.set(spare.id, spare);
+  }
+  return [...keys.values()].sort((a, b) => a.id - b.id);
+}
+
+function opens(key: WrappedKey, masters: MasterKeys | null): boolean {
+  return masters !== null && unwrap(masterOf(masters, key.master), key) !== null;
+}
+
+/** The keys of which a row is lost or damaged, as they open. */
+export function damagedKeys(db: Connection, masters: MasterKeys | null): WrappedKey[] {
+  const rows = TABLES.map((table) => keysOf(db, table));
+  return storedKeys(db, masters).filter((key) =>
+    rows.some((table) => !table.some((row) => row.id === key.id && isSame(row, key))),
+  );
+}
+
+/** Puts damaged or lost rows of keys right from the others. @returns the keys' ids */
+export function mendKeys(db: Connection, masters: MasterKeys | null): number[] {
+  const differing = damagedKeys(db, masters);
+  if (differing.length === 0) return [];
+  db.transaction(() => {
+    for (const { id, purpose, master, wrapped, uses } of differing) {
+      for (const table of TABLES) {
+        db.prepare(
+          `INSERT OR REPLACE INTO ${table} (id, purpose, master, wrapped, uses) VALUES (?, ?, ?, ?, ?)`,
+        ).run(id, purpose, master, wrapped, uses);
+      }
+    }
+  }).immediate();
+  return differing.map(({ id }) => id);
+}
+
+/** Uses may differ by a portion: what counts is what opens. */
+function isSame(a: WrappedKey, b: WrappedKey): boolean {
+  return a.purpose === b.purpose && a.master === b.master && Buffer.compare(a.wrapped, b.wrapped) === 0;
+}
+
+/** The keys of a database that is open for writing. @throws MillraceError E_KEY_MISSING, E_KEY_WRONG, E_KEY_DAMAGED */
 export function openKeyRing(db: Connection, masters: MasterKeys): KeyRing {
-  checkKeys(storedKeys(db), masters, db.name);
+  checkKeys(storedKeys(db, masters), masters, db.name);
+  mendKeys(db, masters);
   return new KeyRing(masters, new KeyTable(db));
 }
 
 /** What a connection that only reads opens values with. @throws as `openKeyRing` */
 export function openReadingSeal(db: Connection, masters: MasterKeys | null): Seal | KeyRing {
-  if (masters !== null) return openKeyRing(db, masters);
-  checkKeys(storedKeys(db), null, db.name);
-  return NO_SEAL;
+  const keys = storedKeys(db, masters);
+  checkKeys(keys, masters, db.name);
+  // A key may be configured before the first start with it: then nothing is sealed yet.
+  return masters === null || keys.length === 0 ? NO_SEAL : new KeyRing(masters, new KeyTable(db));
 }
 
 /**
@@ -78,7 +132,7 @@ export function refuseWrongKeys(dir: string, masters: MasterKeys | null): void {
   try {
     const db = new Database(file, { readonly: true });
     try {
-      keys = storedKeys(db);
+      keys = storedKeys(db, masters);
     } finally {
       db.close();
     }

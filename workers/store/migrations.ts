@@ -295,6 +295,65 @@ export const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (sink, class, id)
   ) WITHOUT ROWID;
   `,
+  // Blocks that could not be read, kept for a look at them.
+  `
+  CREATE TABLE corrupt_blocks (
+    place TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    stream_id INTEGER NOT NULL,
+    arrival_us INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    min_us INTEGER NOT NULL,
+    max_us INTEGER NOT NULL,
+    codec TEXT NOT NULL,
+    encoded_bytes INTEGER NOT NULL,
+    stored_bytes INTEGER NOT NULL,
+    data BLOB NOT NULL,
+    code TEXT NOT NULL,
+    message TEXT NOT NULL,
+    at_us INTEGER NOT NULL,
+    PRIMARY KEY (place, seq)
+  );
+  `,
+  // The wrapped keys once more, in another page: without them nothing that is sealed can be read.
+  `
+  CREATE TABLE seal_keys_spare (
+    id INTEGER PRIMARY KEY,
+    purpose TEXT NOT NULL,
+    master TEXT NOT NULL,
+    wrapped BLOB NOT NULL,
+    uses INTEGER NOT NULL
+  );
+  INSERT INTO seal_keys_spare SELECT id, purpose, master, wrapped, uses FROM seal_keys;
+  `,
+  // A block's late events may come in several sets: a query that is backfilled finds others than the live ones did.
+  `
+  ALTER TABLE late RENAME TO late_once;
+  CREATE TABLE late (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    source_seq INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    stream_id INTEGER NOT NULL REFERENCES streams(id),
+    at_us INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    min_us INTEGER,
+    max_us INTEGER,
+    codec TEXT NOT NULL,
+    encoded_bytes INTEGER NOT NULL,
+    data BLOB NOT NULL,
+    applied_us INTEGER,
+    source_rows BLOB
+  );
+  INSERT INTO late (id, source_seq, reason, stream_id, at_us, count, min_us, max_us, codec, encoded_bytes, data, applied_us)
+    SELECT id, source_seq, reason, stream_id, at_us, count, min_us, max_us, codec, encoded_bytes, data, applied_us
+    FROM late_once ORDER BY id;
+  DELETE FROM sqlite_sequence WHERE name = 'late';
+  INSERT INTO sqlite_sequence (name, seq) SELECT 'late', seq FROM sqlite_sequence WHERE name = 'late_once';
+  DROP TABLE late_once;
+  CREATE INDEX late_by_stream ON late (stream_id, id);
+  CREATE INDEX late_unapplied ON late (stream_id, id) WHERE applied_us IS NULL;
+  CREATE INDEX late_by_source ON late (source_seq, reason);
+  `,
   // What sinks have of each hour of event time, to be held against what they say they have.
   `
   CREATE TABLE audit_sums (

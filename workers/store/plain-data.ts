@@ -3,8 +3,10 @@ import { dirname, resolve } from "node:path";
 import { isEnvelope } from "../seal/envelope.ts";
 import type { KeyRing } from "../seal/key-ring.ts";
 import { blockPlace, deadLetterPlace, latePlace } from "../seal/places.ts";
+import { sealCorruptBlocks } from "./corrupt-blocks.ts";
 import type { Connection } from "./database.ts";
 import { sealLookups } from "./plain-lookups.ts";
+import { forgetKeptFiles } from "./repair/kept-files.ts";
 
 /** Of one step: so much keeps the storage thread for a few ms. */
 const STEP_ROWS = 64;
@@ -80,6 +82,7 @@ export class PlainData {
           this.#keys.prepare();
         })
         .immediate();
+      if (!this.#progress().some(({ kind }) => kind === REWRITE)) forgetKeptFiles(this.#db.name);
     }
   }
 
@@ -87,6 +90,8 @@ export class PlainData {
   sealLookups(): void {
     if (!this.#progress().some(({ kind }) => kind === LOOKUPS)) return;
     sealLookups(this.#db, this.#keys);
+    this.#keys.prepare();
+    this.#db.transaction(() => sealCorruptBlocks(this.#db, this.#keys)).immediate();
     this.#finish(LOOKUPS);
   }
 
@@ -120,6 +125,8 @@ export class PlainData {
     this.#db.exec("VACUUM");
     // What stood in the log before goes with it.
     this.#db.pragma("wal_checkpoint(TRUNCATE)");
+    // Damaged files that were kept are as they were found: in the plain.
+    forgetKeptFiles(this.#db.name);
     this.#finish(REWRITE);
   }
 

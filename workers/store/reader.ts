@@ -4,7 +4,15 @@ import { MillraceError } from "../errors.ts";
 import type { FieldType, ResultRow, SchemaField, StoredBlock } from "../messages.ts";
 import type { KeyRing } from "../seal/key-ring.ts";
 import type { MasterKeys } from "../seal/master-key.ts";
-import { blockPlace, keyFieldsPlace, keyFilterPlace, latePlace, schemaPlace } from "../seal/places.ts";
+import {
+  blockPlace,
+  configPlace,
+  keyFieldsPlace,
+  keyFilterPlace,
+  latePlace,
+  schemaPlace,
+  tablePlace,
+} from "../seal/places.ts";
 import type { Seal, Stored } from "../seal/seal.ts";
 import { type AlertFilter, alertParameters, alertsSql, type StoredAlert } from "./alert-reader.ts";
 import { type BlockRow, storedBlock } from "./block-row.ts";
@@ -12,6 +20,7 @@ import { type Connection, openForReading } from "./database.ts";
 import { openReadingSeal } from "./key-table.ts";
 import { IS_LATEST, KEY_VALUE_TEXT, STARTS_NEAR } from "./result-conditions.ts";
 import { SealedRows } from "./sealed-rows.ts";
+import type { StoredTable } from "./table-store.ts";
 
 /** Where a block stands in time, without its data. Times in µs. */
 export interface BlockRange {
@@ -257,7 +266,16 @@ export class Reader {
   /** The body of the newest entry `config` of the log: the queries in force; null when there is none. */
   newestConfig(): { readonly seq: number; readonly body: string } | null {
     const row = this.#prepare("SELECT seq, body FROM configs ORDER BY seq DESC LIMIT 1").get();
-    return (row as { seq: number; body: string } | undefined) ?? null;
+    if (row === undefined) return null;
+    const { seq, body } = row as { readonly seq: number; readonly body: Stored };
+    return { seq, body: this.#seal.openText(configPlace(seq), body) };
+  }
+
+  /** The rows of a reference table by their digest; null: they are not there any more. */
+  table(digest: string): StoredTable | null {
+    const body = this.#prepare("SELECT body FROM reference_tables WHERE digest = ?").pluck().get(digest);
+    if (body === undefined) return null;
+    return { digest, body: this.#seal.openText(tablePlace(digest), body as Stored) };
   }
 
   /** The newest event time of what is not held any more as it came (µs); null: everything is. */
@@ -391,6 +409,15 @@ export class Reader {
 
   close(): void {
     this.#db.close();
+  }
+
+  /** Which rows of a block are in the late side output: a set each time some were set aside (`late-rows.ts`). */
+  lateRows(sourceSeq: number): Uint8Array[] {
+    return this.#prepare(
+      "SELECT source_rows AS rows FROM late WHERE source_seq = ? AND reason = 'late' AND source_rows IS NOT NULL",
+    )
+      .all(sourceSeq)
+      .map((row) => (row as { rows: Uint8Array }).rows);
   }
 
   #lateBlocks(condition: string, parameters: Readonly<Record<string, unknown>>): LateBlock[] {

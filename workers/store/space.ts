@@ -13,6 +13,14 @@ const DEFAULT_CAP_SHARE = 0.8;
 /** Of the cap, each within its limits: what the write-ahead log may take, what is kept for deleting, a commit's room. */
 const WAL_SHARE = 1 / 16;
 const WAL_LIMITS = [512 * KIB, 16 * MIB] as const;
+/** Of a log shorter than the most: from here on it is moved, since the commit that passes this still has to fit. */
+const MOVED_SHARE = 3 / 4;
+/** Pages moved to the front of the file in one transaction: each stands in the log, as may its predecessor. */
+const MOST_PAGES_MOVED = 64;
+const LEAST_PAGES_MOVED = 4;
+const MOVED_LOG_SHARE = 1 / 8;
+/** What a commit writes into the log beside its data: pages of tables and indexes that it touches. */
+const COMMIT_LOG_BYTES = 256 * KIB;
 const RESERVE_SHARE = 1 / 64;
 const RESERVE_LIMITS = [256 * KIB, 4 * MIB] as const;
 const HEADROOM_SHARE = 1 / 64;
@@ -57,7 +65,9 @@ export class Space {
   /** @param bytes null: the default */
   limitTo(bytes: number | null): void {
     this.#capBytes = bytes ?? this.#defaultCap();
-    this.#db.pragma(`wal_autocheckpoint = ${Math.floor(this.walLimitBytes / this.#pageBytes)}`);
+    const isFull = this.walLimitBytes === WAL_LIMITS[1];
+    const movedBytes = isFull ? this.walLimitBytes : this.walLimitBytes * MOVED_SHARE;
+    this.#db.pragma(`wal_autocheckpoint = ${Math.floor(movedBytes / this.#pageBytes)}`);
     this.#db.pragma(`journal_size_limit = ${this.walLimitBytes}`);
   }
 
@@ -99,8 +109,19 @@ export class Space {
       freeBytes,
       walBytes,
       reserveBytes,
+      fixedBytes,
       diskFreeBytes,
     };
+  }
+
+  /**
+   * What the files would take beyond the cap at the most while a commit of so many bytes is made and moved out of the
+   * log: it stands in the log as a whole before it takes free pages, or new ones. 0: they stay within it.
+   */
+  excess(use: BufferUse, bytes: number): number {
+    const growth = Math.max(0, bytes - use.freeBytes);
+    const log = Math.max(this.walLimitBytes, use.walBytes + bytes + COMMIT_LOG_BYTES);
+    return Math.max(0, use.databaseBytes + growth + log + use.fixedBytes - use.capBytes);
   }
 
   /** Fills the reserve where the disk has room for it several times over. */
@@ -115,13 +136,13 @@ export class Space {
   }
 
   /**
-   * Gives up to `pages` free pages at the file's end back to the disk: those beyond what is kept, or as many as the
-   * log needs to grow to its limit within the cap and on the disk. @returns whether any were
+   * Gives some free pages at the file's end back to the disk: those beyond what is kept, or as many as the log needs
+   * to grow to its limit within the cap and on the disk. @returns whether any were
    */
-  shrink(use: BufferUse, pages: number): boolean {
+  shrink(use: BufferUse): boolean {
     if (!this.#canShrink || use.freeBytes === 0) return false;
     const growth = Math.max(0, this.walLimitBytes - use.walBytes);
-    const grownBytes = use.databaseBytes + use.walBytes + use.reserveBytes + growth;
+    const grownBytes = use.databaseBytes + use.walBytes + use.fixedBytes + growth;
     const missing = Math.max(
       grownBytes - use.capBytes,
       growth + this.headroomBytes / 2 - use.diskFreeBytes,
@@ -129,6 +150,8 @@ export class Space {
     );
     const wanted = Math.ceil(Math.min(missing, use.freeBytes) / this.#pageBytes);
     if (wanted <= 0) return false;
+    const most = Math.floor((this.walLimitBytes * MOVED_LOG_SHARE) / (2 * this.#pageBytes));
+    const pages = Math.min(MOST_PAGES_MOVED, Math.max(LEAST_PAGES_MOVED, most));
     this.#db.pragma(`incremental_vacuum(${Math.min(wanted, pages)})`);
     return true;
   }

@@ -77,6 +77,8 @@ const SQL = {
     "INSERT INTO losses (stream_id, from_us, to_us, count, bytes, reason, at_us, kind, subject)" +
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
 
+  hasResult:
+    "SELECT 1 FROM results WHERE query = ? AND start_us = ? AND key = ? AND end_us = ? AND revision = ?",
   upsertResult: upsertResults(1),
   upsertResults: upsertResults(RESULTS_PER_INSERT),
   querySpans: "SELECT query, longest_us AS longestUs FROM query_spans",
@@ -84,8 +86,9 @@ const SQL = {
     "INSERT INTO query_spans (query, longest_us) VALUES (?, ?) ON CONFLICT DO UPDATE SET longest_us = max(longest_us, excluded.longest_us)",
 
   insertLate:
-    "INSERT INTO late (source_seq, reason, stream_id, at_us, count, min_us, max_us, codec, encoded_bytes, data)" +
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+    "INSERT INTO late (source_seq, reason, stream_id, at_us, count, min_us, max_us, codec, encoded_bytes, data, source_rows)" +
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+  lateRows: "SELECT source_rows AS rows FROM late WHERE source_seq = ? AND reason = ?",
   markApplied: "UPDATE late SET applied_us = ? WHERE id = ? AND applied_us IS NULL",
 
   // A replay starts at the oldest checkpoint kept at the earliest, so older marks are never read again.
@@ -115,13 +118,13 @@ const SQL = {
     " WHERE stream_id = ? AND seq <= ? AND stored_bytes < ? AND state IN ('pending', 'synced') ORDER BY seq",
   readBlock: `SELECT ${BLOCK_COLUMNS} FROM blocks WHERE seq = ?`,
   describeBlock:
-    "SELECT stream_id AS streamId, arrival_us AS arrivalUs, count, state, resolution_us AS resolutionUs FROM blocks WHERE seq = ?",
+    "SELECT stream_id AS streamId, arrival_us AS arrivalUs, count, stored_bytes AS bytes, state, resolution_us AS resolutionUs" +
+    " FROM blocks WHERE seq = ?",
   markMerged: "UPDATE blocks SET state = ?, resolution_us = ? WHERE seq = ?",
   deleteBlock: "DELETE FROM blocks WHERE seq = ?",
   heldBack:
     "SELECT 1 FROM blocks WHERE state = 'pending' AND resolution_us = 0 AND stream_id = ? AND seq > ? LIMIT 1",
   newestArrival: "SELECT arrival_us AS arrivalUs FROM blocks ORDER BY seq DESC LIMIT 1",
-  lastLoss: "SELECT coalesce(max(id), 0) AS id FROM losses",
   markDownsampled: "UPDATE blocks SET resolution_us = ? WHERE seq = ?",
   newestCheckpoint: "SELECT coalesce(max(seq), 0) AS seq FROM checkpoints",
 } as const;

@@ -3,12 +3,16 @@ import type { MasterKeys } from "../seal/master-key.ts";
 import { BufferKeeper } from "./buffer-keeper.ts";
 import type { Checkpoint } from "./checkpoint-store.ts";
 import { Compaction } from "./compaction.ts";
+import { CorruptBlocks } from "./corrupt-blocks.ts";
 import { type DataDirLock, databaseFile, lockDataDir } from "./data-dir.ts";
 import { type Connection, openForWriting } from "./database.ts";
-import { explainFailure } from "./failure.ts";
+import { explainFailure, foundDamaged } from "./failure.ts";
 import { openKeyRing, refuseWrongKeys } from "./key-table.ts";
 import { readConfigs } from "./log-reader.ts";
 import { PlainData } from "./plain-data.ts";
+import { type Rebuild, readRebuild } from "./rebuild.ts";
+import { mendLog } from "./repair/mend-log.ts";
+import { finishSalvage, isMarkedDamaged } from "./repair/salvage-place.ts";
 import { prepareStatements, type Statements } from "./statements.ts";
 import { type StoredStream, StreamTable } from "./stream-table.ts";
 import { SyncStore } from "./sync-store.ts";
@@ -20,6 +24,12 @@ export interface Recovered {
   readonly checkpoint: Checkpoint | null;
   /** The greatest number that a checkpoint's segment has had. */
   readonly lastSegment: number;
+  /** Seqs of checkpoints that were damaged; they are gone. */
+  readonly damagedCheckpoints: readonly number[];
+  /** Where there is no checkpoint that can be used. */
+  readonly rebuild: Rebuild | null;
+  /** What was put right in the write-ahead log, in words. */
+  readonly mendedLog: readonly string[];
   readonly streams: readonly StoredStream[];
   /** The sets of queries in force at the checkpoint and now; null when none was ever written. */
   readonly configs: ReturnType<typeof readConfigs>;
@@ -33,6 +43,7 @@ export class Store {
   readonly compaction: Compaction;
   readonly buffer: BufferKeeper;
   readonly sync: SyncStore;
+  readonly corruptBlocks: CorruptBlocks;
   readonly recovered: Recovered;
   readonly #lock: DataDirLock;
   readonly #db: Connection;
@@ -46,6 +57,7 @@ export class Store {
     db: Connection,
     limits: StoreLimits,
     masters: MasterKeys | null,
+    mendedLog: readonly string[],
   ) {
     this.dir = dir;
     this.#lock = lock;
@@ -59,12 +71,16 @@ export class Store {
     const lastSegment = checkpoints.lastSegment();
     checkpoints.sweepAll();
     const checkpoint = checkpoints.read();
+    this.corruptBlocks = new CorruptBlocks(db, this.sql, streams);
     this.buffer = new BufferKeeper({ db, sql: this.sql, dir, streams, writer: this.writer });
     this.sync = new SyncStore(db, streams, this.writer.outbox);
     this.recovered = {
       lastSeq: this.writer.lastSeq,
       checkpoint,
       lastSegment,
+      damagedCheckpoints: checkpoints.damagedSeqs,
+      rebuild: checkpoint === null ? readRebuild(db) : null,
+      mendedLog,
       configs: readConfigs(this.sql, checkpoint?.seq ?? 0),
       streams: streams.describe(),
     };
@@ -78,9 +94,14 @@ export class Store {
     const lock = lockDataDir(dir);
     let db: Connection | null = null;
     try {
+      finishSalvage(dir);
       refuseWrongKeys(dir, masters);
+      if (isMarkedDamaged(dir)) throw foundDamaged(databaseFile(dir));
+      const mended = mendLog(databaseFile(dir), Date.now() * 1000);
+      // What was hidden behind the damage may have been the keys.
+      if (mended.length > 0) refuseWrongKeys(dir, masters);
       db = openForWriting(dir);
-      return new Store(dir, lock, db, limits, masters);
+      return new Store(dir, lock, db, limits, masters, mended);
     } catch (cause) {
       db?.close();
       lock.close();

@@ -31,6 +31,13 @@ export interface StreamEntry {
   timeSources: readonly (string | null)[];
 }
 
+/** Blocks of a stream that were deleted since the start, less those that took their place. */
+export interface RemovedBlocks {
+  readonly stream: string;
+  readonly blocks: number;
+  readonly storedBytes: number;
+}
+
 interface SchemaRow {
   readonly id: number;
   readonly schemaVersion: number;
@@ -42,6 +49,7 @@ interface SchemaRow {
 export class StreamTable {
   readonly #sql: Statements;
   readonly #byName = new Map<string, StreamEntry>();
+  readonly #removed = new Map<number, { blocks: number; storedBytes: number }>();
 
   constructor(sql: Statements) {
     this.#sql = sql;
@@ -92,6 +100,23 @@ export class StreamTable {
     entry.timeSources = [...entry.timeSources, ...fresh];
     const text = this.#sql.seal.text(timeSourcesPlace(entry.id), JSON.stringify(entry.timeSources));
     this.#sql.updateTimeSources.run(text, entry.id);
+  }
+
+  /** Blocks are gone for good: to be told once their transaction is committed. */
+  countRemoved(streamId: number, blocks: number, storedBytes: number): void {
+    const before = this.#removed.get(streamId) ?? { blocks: 0, storedBytes: 0 };
+    this.#removed.set(streamId, {
+      blocks: before.blocks + blocks,
+      storedBytes: before.storedBytes + storedBytes,
+    });
+  }
+
+  /** Of the streams of which any blocks were. */
+  removed(): RemovedBlocks[] {
+    return [...this.#byName.values()].flatMap(({ id, name }) => {
+      const counts = this.#removed.get(id);
+      return counts === undefined ? [] : [{ stream: name, ...counts }];
+    });
   }
 
   #open({ id, schemaVersion, schema, timeSources }: SchemaRow): Pick<StreamEntry, "schema" | "timeSources"> {

@@ -1,11 +1,12 @@
 import type { CommitOperation, CommitOutcome, DeadLetter, ResultRow, StoredBlock } from "../messages.ts";
 import { unpackResults } from "../result-rows.ts";
 import { configPlace, deadLetterPlace, latePlace } from "../seal/places.ts";
-import { sealResult, sortByName } from "../seal/result-seal.ts";
+import { resultKeyName, sealResult, sortByName } from "../seal/result-seal.ts";
 import { AlertStore } from "./alert-store.ts";
 import { insertBlock } from "./block-row.ts";
 import { CheckpointStore } from "./checkpoint-store.ts";
 import type { Connection } from "./database.ts";
+import { coversRows } from "./late-rows.ts";
 import { recordLoss } from "./ledger.ts";
 import { Outbox } from "./outbox.ts";
 import { RESULTS_PER_INSERT, type Statements } from "./statements.ts";
@@ -141,11 +142,12 @@ export class Writer {
         this.outbox.addResults(operation.rows, nowUs);
         return this.#writeResults(operation.rows);
       case "packed-results":
+        if (operation.onlyNew) return this.#writeNewResults(unpackResults(operation.text), nowUs);
         this.outbox.addPacked(operation.text, nowUs);
         return this.#writeResults(unpackResults(operation.text));
       case "late": {
-        const { stream, sourceSeq, block, atUs } = operation;
-        return this.#writeLate(this.#streams.entry(stream), sourceSeq, "late", block, atUs);
+        const { stream, sourceSeq, block, atUs, rows = null } = operation;
+        return this.#writeLate(this.#streams.entry(stream), sourceSeq, "late", block, atUs, rows);
       }
       case "correction":
         for (const id of operation.lateIds) this.#sql.markApplied.run(operation.atUs, id);
@@ -205,7 +207,7 @@ export class Writer {
     this.#counters.deadLetters += deadLetters.length;
     const { deadLetters: most, deadLetterSlack: slack } = this.#limits;
     if (this.#counters.deadLetters > most + slack) this.#giveUpDeadLetters(nowUs);
-    if (skewed !== null) this.#writeLate(stream, seq, "clock-skew", skewed, arrivalUs);
+    if (skewed !== null) this.#writeLate(stream, seq, "clock-skew", skewed, arrivalUs, null);
     this.#sql.countBlock.run(accepted, deadLettered, block?.count ?? 0, stream.id);
     return { kind: "committed", seq };
   }
@@ -255,6 +257,16 @@ export class Writer {
     return { kind: "committed", seq: this.lastSeq };
   }
 
+  #writeNewResults(all: readonly ResultRow[], nowUs: number): CommitOutcome {
+    const { seal, hasResult } = this.#sql;
+    const rows = all.filter(
+      ({ query, startUs, endUs, key, revision }) =>
+        hasResult.get(query, startUs, resultKeyName(seal, query, key), endUs, revision) === undefined,
+    );
+    if (rows.length > 0) this.outbox.addResults(rows, nowUs);
+    return this.#writeResults(rows);
+  }
+
   #pushResult(values: unknown[], row: ResultRow): void {
     const { query, startUs, endUs, key, revision, kind, values: value, retracted } = row;
     const spanUs = endUs - startUs;
@@ -267,16 +279,19 @@ export class Writer {
     else values.push(...sealResult(this.#sql.seal, row));
   }
 
-  /** Writing the same source again, as a replay does, changes and counts nothing. */
+  /** Writing the same events of a source again, as a replay does, changes and counts nothing. `rows`: null for all there are. */
   #writeLate(
     stream: StreamEntry,
     sourceSeq: number,
     reason: LateReason,
     block: StoredBlock,
     atUs: number,
+    rows: Uint8Array | null,
   ): CommitOutcome {
     const { count, minUs, maxUs, codec, encodedBytes, data } = block;
-    const written = this.#sql.insertLate.run(
+    if (this.#isSetAside(sourceSeq, reason, rows))
+      return { kind: "duplicate", accepted: count, deadLettered: 0 };
+    this.#sql.insertLate.run(
       sourceSeq,
       reason,
       stream.id,
@@ -287,11 +302,19 @@ export class Writer {
       codec,
       encodedBytes,
       this.#sql.seal.bytes(latePlace(stream.id, sourceSeq, reason), data),
+      rows,
     );
-    if (written.changes === 0) return { kind: "duplicate", accepted: count, deadLettered: 0 };
     const counting = reason === "late" ? this.#sql.countLate : this.#sql.countSkewed;
     counting.run(count, stream.id);
     return { kind: "committed", seq: sourceSeq };
+  }
+
+  #isSetAside(sourceSeq: number, reason: LateReason, rows: Uint8Array | null): boolean {
+    const before = this.#sql.lateRows.all(sourceSeq, reason) as { rows: Uint8Array | null }[];
+    if (before.length === 0) return false;
+    const known = before.map((row) => row.rows).filter((one) => one !== null);
+    // Of what an earlier release wrote it is not known which rows they were.
+    return rows === null || known.length < before.length || coversRows(known, rows);
   }
 
   #writeCheckpoint(operation: Operation<"checkpoint">, nowUs: number): CommitOutcome {

@@ -1,6 +1,6 @@
 import { touchGroup } from "../../state/keyed-capture";
 import { NOT_INTERNED } from "../../memory/dictionary";
-import { BEFORE_ALL, CLOCKED, HELD, KeyedGroup, OPEN, TOUCHED } from "./group";
+import { BEFORE_ALL, CLOCKED, HELD, KeyedGroup, OPEN } from "./group";
 import { KeyedWindows } from "./windows";
 
 /**
@@ -83,11 +83,8 @@ export function advanceClock(windows: KeyedWindows, name: usize, length: u32, cl
   const group = windows.groupOf(key);
   if (clockUs > group.clockUs) {
     touchGroup(windows, group, key);
-    group.clockUs = clockUs;
-    if (group.flags & OPEN && !(group.flags & TOUCHED)) {
-      group.flags |= TOUCHED;
-      windows.touched.u32(key);
-    }
+    windows.advance(group, clockUs);
+    if (group.flags & OPEN) windows.touchKey(group, key);
   }
   windows.refresh(group, key);
 }

@@ -12,6 +12,8 @@ export class Shown {
   /** The retraction's revision. */
   revision: u32;
   next: usize;
+  /** 1 when all rows of it were early ones. */
+  isEarly: u32;
 }
 
 export const SHOWN_BYTES: u32 = offsetof<Shown>();
@@ -26,7 +28,9 @@ export class Fragment {
   /** What is to be retracted with the next row: the first `Shown`, or 0. */
   shown: usize;
   /** 1 when the clock had passed the window's end before its last change. */
-  isLate: u32;
+  isLate: u8;
+  /** 1 when all its rows so far were early ones: it is to be shown on time, changed or not. */
+  isEarly: u8;
 }
 
 /** A multiple of 8. */
@@ -48,6 +52,7 @@ export function createFragment(plan: Plan, firstUs: i64, lastUs: i64, key: u32):
   self.lastUs = lastUs;
   self.shown = 0;
   self.isLate = 0;
+  self.isEarly = 0;
   const head = headOf(self);
   head.rows = 0;
   head.key = key;
@@ -74,11 +79,12 @@ export function disposeFragment(plan: Plan, fragment: Fragment): void {
 }
 
 /** Adds a window that is to be retracted, in the order of time. */
-export function addShown(fragment: Fragment, startUs: i64, endUs: i64, revision: u32): void {
+export function addShown(fragment: Fragment, startUs: i64, endUs: i64, revision: u32, isEarly: u32): void {
   const added = changetype<Shown>(heap.alloc(SHOWN_BYTES));
   added.startUs = startUs;
   added.endUs = endUs;
   added.revision = revision;
+  added.isEarly = isEarly;
   insertShown(fragment, added);
 }
 

@@ -34,6 +34,8 @@ export const TOUCHED: u32 = 2;
 export const CLOCKED: u32 = 4;
 /** It has a window or an event that waits. */
 export const OPEN: u32 = 8;
+/** Its clock has passed a multiple of `early`: what has changed is to be shown early. */
+export const EARLY_DUE: u32 = 16;
 
 @inline
 export function fragmentAt(group: KeyedGroup, index: u32): Fragment {

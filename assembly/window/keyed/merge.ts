@@ -2,7 +2,7 @@ import { touchGroup } from "../../state/keyed-capture";
 import { mergeAligned } from "./aligned";
 import { waitForClock } from "./count";
 import { showEvent } from "./events";
-import { fragmentAt, isOpen, KeyedGroup, TOUCHED, waitingOf } from "./group";
+import { fragmentAt, isOpen, KeyedGroup, waitingOf } from "./group";
 import { FRAGMENT_ENTRY_BYTES, FragmentEntry, GROUP_HEAD_BYTES, KEYED_PARTIAL_VERSION } from "./partial";
 import { mergeSession } from "./session";
 import { KeyedKind } from "./settings";
@@ -133,10 +133,8 @@ function settle(windows: KeyedWindows, group: KeyedGroup, from: u32): void {
 /** A key's clock moves once all of a block is merged. */
 function moveClock(windows: KeyedWindows, group: KeyedGroup, key: u32, greatestUs: i64): void {
   const settings = windows.settings;
-  if (!settings.hasClocks) return;
-  group.clockUs = max(group.clockUs, greatestUs - settings.boundUs);
-  if (isOpen(group) && !(group.flags & TOUCHED)) {
-    group.flags |= TOUCHED;
-    windows.touched.u32(key);
-  }
+  const everyUs = windows.plan.earlyUs;
+  if (!settings.hasClocks && everyUs == 0) return;
+  if (settings.hasClocks) windows.advance(group, greatestUs - settings.boundUs);
+  if (isOpen(group)) windows.touchKey(group, key);
 }

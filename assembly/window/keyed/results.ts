@@ -15,6 +15,10 @@ export const enum RowKind {
   Retracted = 2,
   /** No row: the window was shown, and will not be revised or retracted any more. */
   Closed = 3,
+  /** Of a window that is still filling. */
+  Early = 4,
+  /** Takes back a row of a window that was shown early only. */
+  RetractedEarly = 5,
 }
 
 /** Rows are handed over in portions of about this many. */
@@ -36,7 +40,8 @@ export function fireKeyed(windows: KeyedWindows, watermarkUs: i64): bool {
   out.u64(0);
   showQueued(windows);
   const touched = windows.touched;
-  while (touched.length != 0 && rowsOf(windows) < ROWS_AT_ONCE) {
+  const looksAtTouched = windows.beginFiring(watermarkUs);
+  while (looksAtTouched && touched.length != 0 && rowsOf(windows) < ROWS_AT_ONCE) {
     touched.length -= 4;
     const key = load<u32>(touched.data + touched.length);
     windows.group(key).flags &= ~TOUCHED;
@@ -61,19 +66,19 @@ function rowsOf(windows: KeyedWindows): u32 {
 }
 
 /** The row of a session or an aligned window, after the retractions of what it has outgrown. */
-export function showFragment(windows: KeyedWindows, fragment: Fragment, key: u32, endUs: i64): void {
+export function showFragment(windows: KeyedWindows, fragment: Fragment, key: u32, endUs: i64, kind: RowKind): void {
   const head = headOf(fragment);
   for (let at = fragment.shown; at != 0; ) {
     const shown = changetype<Shown>(at);
-    showRow(windows, shown.startUs, shown.endUs, key, shown.revision, RowKind.Retracted, 0);
+    showRow(windows, shown.startUs, shown.endUs, key, shown.revision, shown.isEarly ? RowKind.RetractedEarly : RowKind.Retracted, 0);
     at = shown.next;
     heap.free(changetype<usize>(shown));
   }
   fragment.shown = 0;
-  const kind = fragment.isLate ? RowKind.Late : RowKind.OnTime;
   showRow(windows, fragment.firstUs, endUs, key, head.emitted, kind, recordOf(fragment));
   head.emitted++;
   head.isDirty = 0;
+  fragment.isEarly = kind == RowKind.Early ? 1 : 0;
 }
 
 /** Rows of events that wait for no clock. */

@@ -77,8 +77,9 @@ function firstNear(group: KeyedGroup, timeUs: i64, gapUs: i64): u32 {
 function outgrow(windows: KeyedWindows, session: Fragment, heir: Fragment): void {
   const head = headOf(session);
   if (head.emitted == 0) return;
-  addShown(heir, session.firstUs, windows.endOf(session), head.emitted);
+  addShown(heir, session.firstUs, windows.endOf(session), head.emitted, session.isEarly);
   head.emitted = 0;
+  session.isEarly = 0;
 }
 
 /** Adds a session to another, and frees it. */

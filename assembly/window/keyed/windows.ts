@@ -3,6 +3,7 @@ import { ByteBuffer } from "../../memory/bytes";
 import { Capture, NEW_MARK } from "../../state/capture";
 import { mergeState } from "../../state/field-state";
 import { noteLost, touchGroup } from "../../state/keyed-capture";
+import { floorDivide } from "../axis";
 import { KeyTable } from "../key-table";
 import { Plan } from "../plan";
 import { forgetClocks } from "./clocks";
@@ -12,6 +13,7 @@ import { disposeFragment, Fragment, fragmentBytes, headOf } from "./fragment";
 import {
   BEFORE_ALL,
   CLOCKED,
+  EARLY_DUE,
   fragmentAt,
   freeFragments,
   GROUP_BYTES,
@@ -33,7 +35,8 @@ import { addTime, KeyedKind, KeyedSettings } from "./settings";
  * The window stage of a query whose windows belong to their key: each key has a sorted list of its own. A partial is
  * merged under the clock of the last `fire`.
  *
- * Invariants: a group's fragments are sorted by start and by end; one whose end the clock has not passed is dirty; a group
+ * Invariants: a group's fragments are sorted by start and by end; one whose end the clock has not passed is dirty or has been shown early;
+ * a group
  * with something to do by the stream's clock stands in `dueTimes` under its `dueUs`. An entry there under another time, or
  * one that finds nothing to do, is out of date and harmless.
  */
@@ -46,7 +49,11 @@ export class KeyedWindows {
   dueTimes: Schedule;
   /** Open keys by their clock; an entry may have an earlier one. Only while keys have clocks. */
   clocks: Schedule;
+  /** Keys to be looked at: their clocks have moved, or they have changed since early results were due. */
   touched: ByteBuffer; // u32: keys
+  /** The stream's clocks of the firing before, and of the one at hand. Only for early results. */
+  firedUs: i64;
+  firingUs: i64;
   fragmentCount: u32;
   openKeys: u32;
   /** Every clock forgotten was at most here: an unknown key starts with it. */
@@ -78,6 +85,8 @@ export class KeyedWindows {
     self.dueTimes = Schedule.create();
     self.clocks = Schedule.create();
     self.touched = ByteBuffer.create(256);
+    self.firedUs = BEFORE_ALL;
+    self.firingUs = BEFORE_ALL;
     self.fragmentCount = 0;
     self.openKeys = 0;
     self.forgottenUs = BEFORE_ALL;
@@ -134,6 +143,8 @@ export class KeyedWindows {
     this.fragmentCount = 0;
     this.openKeys = 0;
     this.forgottenUs = BEFORE_ALL;
+    this.firedUs = BEFORE_ALL;
+    this.firingUs = BEFORE_ALL;
     this.repeats = 0;
     this.extraBytes = 0;
   }
@@ -192,6 +203,41 @@ export class KeyedWindows {
     }
   }
 
+  /** Moves a key's clock, never back. */
+  advance(group: KeyedGroup, clockUs: i64): void {
+    if (clockUs <= group.clockUs) return;
+    const beforeUs = max(this.firedUs, group.clockUs);
+    if (isOpen(group) && isEarlyPassed(this.plan.earlyUs, beforeUs, max(this.firedUs, clockUs)))
+      group.flags |= EARLY_DUE;
+    group.clockUs = clockUs;
+  }
+
+  /** Has the key looked at with the next firing or, where keys have no clocks, when early results are due. */
+  @inline touchKey(group: KeyedGroup, key: u32): void {
+    if (group.flags & TOUCHED) return;
+    group.flags |= TOUCHED;
+    this.touched.u32(key);
+  }
+
+  /** The same for all keys with windows. */
+  touchAll(): void {
+    for (let key: u32 = 0; key < this.groupCount; key++) {
+      const group = this.group(key);
+      if (isOpen(group)) this.touchKey(group, key);
+    }
+  }
+
+  /** To be called before rows are asked for. Whether touched keys are to be looked at. */
+  beginFiring(watermarkUs: i64): bool {
+    const everyUs = this.plan.earlyUs;
+    if (everyUs == 0) return this.settings.hasClocks != 0;
+    if (watermarkUs > this.firingUs) {
+      this.firingUs = watermarkUs;
+      if (this.settings.hasClocks && isEarlyPassed(everyUs, this.firedUs, watermarkUs)) this.touchAll();
+    }
+    return this.settings.hasClocks != 0 || isEarlyPassed(everyUs, this.firedUs, this.firingUs);
+  }
+
   /** Has the key looked at once the stream's clock is there. */
   @inline remind(group: KeyedGroup, key: u32, timeUs: i64): void {
     if (timeUs >= group.dueUs) return;
@@ -226,7 +272,16 @@ export class KeyedWindows {
     if (kind == KeyedKind.Count) fillWindows(this, group, key, clockUs);
     else if (kind == KeyedKind.Each) dropPassed(group, clockUs);
     else this.lookAtWindows(group, key, clockUs);
+    group.flags &= ~EARLY_DUE;
     this.refresh(group, key);
+  }
+
+  /** Shows windows that are still filling, from number `from` on, where they have changed since their last row. */
+  private lookEarly(group: KeyedGroup, key: u32, from: u32): void {
+    for (let i = from; i < group.count; i++) {
+      const fragment = fragmentAt(group, i);
+      if (headOf(fragment).isDirty) showFragment(this, fragment, key, this.endOf(fragment), RowKind.Early);
+    }
   }
 
   private lookAtWindows(group: KeyedGroup, key: u32, clockUs: i64): void {
@@ -237,9 +292,13 @@ export class KeyedWindows {
       const endUs = this.endOf(fragment);
       if (endUs > clockUs) {
         nextUs = min(nextUs, endUs);
+        const everyUs = this.plan.earlyUs;
+        const beforeUs = max(this.firedUs, group.clockUs);
+        if (group.flags & EARLY_DUE || isEarlyPassed(everyUs, beforeUs, clockUs)) this.lookEarly(group, key, i);
         break;
       }
-      if (headOf(fragment).isDirty) showFragment(this, fragment, key, endUs);
+      if (headOf(fragment).isDirty || fragment.isEarly)
+        showFragment(this, fragment, key, endUs, fragment.isLate ? RowKind.Late : RowKind.OnTime);
       const closingUs = addTime(endUs, this.plan.latenessUs);
       if (closingUs <= clockUs) {
         closed++;
@@ -254,6 +313,7 @@ export class KeyedWindows {
 
   /** Forgets clocks beyond the limit, and the numbers of keys that are not in use. */
   tidy(): void {
+    this.firedUs = this.firingUs;
     if (this.settings.hasClocks) forgetClocks(this);
     // A capture finds its keys by their numbers.
     if (this.keys.isMostlyDead() && !this.capture.isOn) this.renumberKeys();
@@ -290,11 +350,13 @@ export class KeyedWindows {
       if (this.settings.kind == KeyedKind.Session || this.settings.kind == KeyedKind.Aligned) {
         for (let i: u32 = 0; i < group.count; i++) {
           const fragment = fragmentAt(group, i);
-          this.remind(group, key, headOf(fragment).isDirty ? this.endOf(fragment) : this.closingOf(fragment));
+          const isDue = headOf(fragment).isDirty || fragment.isEarly;
+          this.remind(group, key, isDue ? this.endOf(fragment) : this.closingOf(fragment));
         }
       }
       this.refresh(group, key);
     }
+    if (this.plan.earlyUs != 0) this.touchAll();
   }
 
   /** The greatest time that a clock must reach for all that is open to be shown, or the least i64. */
@@ -319,4 +381,10 @@ export class KeyedWindows {
     const fragments = <f64>this.fragmentCount * <f64>fragmentBytes(this.plan);
     return this.keys.bytes() + <f64>this.extraBytes + this.capture.bytes() + lists + fragments;
   }
+}
+
+/** Whether a clock that goes from `beforeUs` to `nowUs` passes a multiple of `everyUs`; 0: there are no early results. */
+function isEarlyPassed(everyUs: i64, beforeUs: i64, nowUs: i64): bool {
+  if (everyUs == 0 || nowUs <= beforeUs) return false;
+  return floorDivide(nowUs, everyUs) > floorDivide(beforeUs, everyUs);
 }

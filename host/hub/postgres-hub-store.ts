@@ -1,0 +1,197 @@
+import { Piscina } from "piscina";
+import { MillraceError } from "../../workers/errors.ts";
+import type { Received } from "../../workers/hub/batch-writer.ts";
+import type { ReadLimits, ReceivedBatch } from "../../workers/hub/read-batch.ts";
+import type { EdgeDetail, EdgeSummary } from "../../workers/hub/tasks.ts";
+import type { KeepTask, PostgresWorkerData, ReceiveTask } from "../../workers/hub-postgres.ts";
+import type { StoreFailure } from "../../workers/store/failure.ts";
+import type { Page } from "../api/reads.ts";
+import { workerFile } from "../pipeline/worker-file.ts";
+import type { HubStore } from "./hub-store.ts";
+
+type Answer<T> = { readonly value: T } | StoreFailure;
+
+export interface PostgresStoreOptions extends ReadLimits {
+  readonly url: string;
+  /** Events older than this, µs, go, a day at a time; null: none do. */
+  readonly retentionUs: number | null;
+}
+
+/** Threads that write, each with a connection: decoding and the server's work overlap. */
+const WRITERS = 2;
+/** Connections that read, of one thread. */
+const READERS = 8;
+/** Bytes of batches in one transaction, beyond the first. */
+const MAX_GROUP_BYTES = 16 * 1024 * 1024;
+const KEEP_EVERY_MS = 3_600_000;
+/** An edge settles a batch within its longest backoff of the answer; a week is far beyond. */
+const BATCH_KEYS_KEPT_MS = 7 * 86_400_000;
+
+interface Waiting {
+  readonly batch: ReceivedBatch;
+  readonly settle: (received: Received) => void;
+  readonly fail: (cause: unknown) => void;
+}
+
+/**
+ * A hub's store in PostgreSQL. Any number of hubs may share one database: this holds nothing that is not in it. Batches that
+ * come while others are written share the next transaction; those of one edge are written one after the other.
+ */
+export class PostgresHubStore implements HubStore {
+  /** Events are rows of JSON here: what they hash to as columns is not known. */
+  readonly audit = null;
+  readonly #writes: Piscina;
+  readonly #reads: Piscina;
+  readonly #options: PostgresStoreOptions;
+  readonly #keeping: NodeJS.Timeout;
+  readonly #busyEdges = new Set<string>();
+  #waiting: Waiting[] = [];
+  #writing = 0;
+
+  private constructor(writes: Piscina, reads: Piscina, options: PostgresStoreOptions) {
+    this.#writes = writes;
+    this.#reads = reads;
+    this.#options = options;
+    this.#keeping = setInterval(() => void this.#keep(), KEEP_EVERY_MS).unref();
+  }
+
+  /** @throws MillraceError E_STORE_UNAVAILABLE, E_STORE_ACCESS, E_STORE_NEWER, E_STORE_VERSION, E_DATABASE_URL */
+  static async open(options: PostgresStoreOptions): Promise<PostgresHubStore> {
+    const { url } = options;
+    const writes = makePool({ url, connections: 1 }, WRITERS, 1);
+    const reads = makePool({ url, connections: READERS }, 1, READERS);
+    try {
+      await run(reads, "migrate", null);
+      const store = new PostgresHubStore(writes, reads, options);
+      await store.#keep();
+      return store;
+    } catch (cause) {
+      await Promise.all([writes.destroy(), reads.destroy()]);
+      throw cause;
+    }
+  }
+
+  receive(batch: ReceivedBatch): Promise<Received> {
+    return new Promise((settle, fail) => {
+      this.#waiting.push({ batch, settle, fail });
+      if (this.#writing < WRITERS) void this.#write();
+    });
+  }
+
+  events(task: Parameters<HubStore["events"]>[0]): Promise<Page> {
+    return run(this.#reads, "events", task);
+  }
+
+  results(task: Parameters<HubStore["results"]>[0]): Promise<Page> {
+    return run(this.#reads, "results", task);
+  }
+
+  alerts(task: Parameters<HubStore["alerts"]>[0]): Promise<Page> {
+    return run(this.#reads, "alerts", task);
+  }
+
+  losses(task: Parameters<HubStore["losses"]>[0]): Promise<Page> {
+    return run(this.#reads, "losses", task);
+  }
+
+  edges(): Promise<EdgeSummary[]> {
+    return run(this.#reads, "edges", null);
+  }
+
+  edge(name: string): Promise<EdgeDetail | null> {
+    return run(this.#reads, "edge", name);
+  }
+
+  knows(what: Parameters<HubStore["knows"]>[0]): Promise<boolean> {
+    return run(this.#reads, "knows", what);
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#keeping);
+    await this.#reads.run(null, { name: "close" });
+    await Promise.all([this.#reads.destroy(), this.#writes.destroy()]);
+  }
+
+  async #write(): Promise<void> {
+    this.#writing++;
+    for (let group = this.#takeGroup(); group.length > 0; group = this.#takeGroup()) {
+      const batches = group.map(({ batch }) => batch);
+      for (const { edge } of batches) this.#busyEdges.add(edge);
+      try {
+        const { limits, maxBlockBytes } = this.#options;
+        const task: ReceiveTask = { batches, limits, maxBlockBytes };
+        const transferList = batches.map(({ body }) => body);
+        const answers = await run<Answer<Received>[]>(this.#writes, "receive", task, transferList);
+        group.forEach(({ settle, fail }, index) => {
+          const answer = answers[index];
+          if (answer !== undefined && "value" in answer) settle(answer.value);
+          else fail(failureOf(answer));
+        });
+      } catch (cause) {
+        for (const { fail } of group) fail(cause);
+      }
+      for (const { edge } of batches) this.#busyEdges.delete(edge);
+    }
+    this.#writing--;
+  }
+
+  /** Of edges that no other thread writes for now. */
+  #takeGroup(): Waiting[] {
+    const group: Waiting[] = [];
+    const left: Waiting[] = [];
+    let bytes = 0;
+    for (const waiting of this.#waiting) {
+      const size = waiting.batch.body.byteLength;
+      const isTaken =
+        !this.#busyEdges.has(waiting.batch.edge) && (group.length === 0 || bytes + size <= MAX_GROUP_BYTES);
+      if (isTaken) bytes += size;
+      (isTaken ? group : left).push(waiting);
+    }
+    this.#waiting = left;
+    return group;
+  }
+
+  /** A failure passes: the next round does it, and what is needed at once is made when it is. */
+  async #keep(): Promise<void> {
+    const nowMs = Date.now();
+    const { retentionUs } = this.#options;
+    const task: KeepTask = {
+      nowUs: nowMs * 1000,
+      eventsBeforeUs: retentionUs === null ? null : nowMs * 1000 - retentionUs,
+      batchesBeforeUs: (nowMs - BATCH_KEYS_KEPT_MS) * 1000,
+    };
+    await this.#reads.run(task, { name: "keep" });
+  }
+}
+
+function makePool(
+  workerData: PostgresWorkerData,
+  threads: number,
+  concurrentTasksPerWorker: number,
+): Piscina {
+  return new Piscina({
+    filename: workerFile("hub-postgres"),
+    workerData,
+    minThreads: threads,
+    maxThreads: threads,
+    concurrentTasksPerWorker,
+    idleTimeout: Number.POSITIVE_INFINITY,
+    recordTiming: false,
+  });
+}
+
+function failureOf(answer: StoreFailure | undefined): MillraceError {
+  const { code, message } = answer?.failure ?? { code: "E_STORE", message: "the batch was not answered" };
+  return new MillraceError(code, message);
+}
+
+async function run<T>(
+  pool: Piscina,
+  name: string,
+  task: unknown,
+  transferList: ArrayBuffer[] = [],
+): Promise<T> {
+  const answer = (await pool.run(task, { name, transferList })) as Answer<T>;
+  if ("failure" in answer) throw new MillraceError(answer.failure.code, answer.failure.message);
+  return answer.value;
+}

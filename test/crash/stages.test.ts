@@ -1,0 +1,82 @@
+import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { diagnose } from "../../workers/store/repair/doctor.ts";
+import { HttpClient } from "../support/http-client.ts";
+import { EventClock, LoadClient } from "../support/load.ts";
+import { NodeProcess } from "../support/node-process.ts";
+import { Random } from "../support/random.ts";
+import { loadConfig, verifyLoad } from "../support/verify-load.ts";
+
+const KILLS = Number(process.env.MILLRACE_KILLS ?? 8);
+const CLIENTS = 3;
+/** Between these a start with a replay, its end, and the first seconds of load. */
+const SHORTEST_LIFE_MS = 300;
+const LONGEST_LIFE_MS = 3_000;
+
+const CONFIG = loadConfig("30ms");
+/** Another set of queries; `per_client` is the same in both. */
+const OTHER = `${CONFIG}
+  other:
+    from: load
+    window: { tumbling: 5s }
+    select: { n: count() }
+`;
+
+test(`${KILLS} times kill -9 while it starts, replays, checkpoints and reloads: the books balance each time`, async (context) => {
+  const random = Random.fromEnvironment();
+  context.diagnostic(`MILLRACE_SEED=${random.seed}`);
+  const node = new NodeProcess({ config: CONFIG }, context);
+  const client = new HttpClient(() => node.url);
+  context.after(() => client.close());
+  const clock = new EventClock(Date.UTC(2026, 0, 1), 5);
+  const clients = Array.from({ length: CLIENTS }, (_, index) => {
+    const options = { stream: "load", name: `client-${index}`, eventsPerBatch: 40 };
+    return new LoadClient({ ...options, client, clock, random: new Random(random.integer(0, 2 ** 31)) });
+  });
+  context.after(() => {
+    for (const each of clients) each.stop();
+  });
+  let failure: unknown = null;
+  const load = Promise.all(clients.map((each) => each.run())).catch((cause: unknown) => {
+    failure = cause;
+    for (const each of clients) each.stop();
+  });
+  // The first start makes the database: without one there is nothing to look at.
+  await node.start();
+  for (let kill = 0; kill < KILLS && failure === null; kill++) {
+    const endMs = performance.now() + random.integer(SHORTEST_LIFE_MS, LONGEST_LIFE_MS);
+    while (performance.now() < endMs) {
+      await sleep(random.integer(20, 200));
+      writeFileSync(node.configFile, random.pick([CONFIG, OTHER]));
+      // Before it listens, the signal would end a node that has no ears for it yet.
+      if (node.lines.length > 0 && isListening(node)) process.kill(node.pid, "SIGHUP");
+    }
+    await node.kill("SIGKILL");
+    const { findings } = await diagnose({
+      dir: node.dataDir,
+      masters: null,
+      mode: "look",
+      nowUs: Date.now() * 1000,
+    });
+    assert.deepEqual(findings, [], `after kill ${kill}`);
+    node.launch();
+  }
+  await node.waitUntilReady();
+  for (const each of clients) each.stop();
+  await load;
+  if (failure !== null) throw failure;
+  const sent = clients.flatMap((each) => each.events);
+  context.diagnostic(`${sent.length} events`);
+  await verifyLoad(client, sent);
+  await node.stop();
+});
+
+function isListening(node: NodeProcess): boolean {
+  try {
+    return node.url !== "";
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,146 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { HubStore } from "../../host/hub/hub-store.ts";
+import { PostgresHubStore } from "../../host/hub/postgres-hub-store.ts";
+import { SqliteHubStore } from "../../host/hub/sqlite-hub-store.ts";
+import { MillraceError } from "../../workers/errors.ts";
+import type { EdgeDetail, EdgeSummary } from "../../workers/hub/tasks.ts";
+import { DEFAULT_BATCH_LIMITS } from "../../workers/sync/batch-format.ts";
+import { PostgresServer, withoutPostgres } from "../support/postgres.ts";
+import { Random } from "../support/random.ts";
+import { doorEvents, machineEvents, type RecordedBatch, recordBatches } from "../support/recorded-batches.ts";
+import { makeTempDir } from "../support/temp-dir.ts";
+
+const skip = withoutPostgres();
+const LIMITS = { limits: DEFAULT_BATCH_LIMITS, maxBlockBytes: 512 * 1024 * 1024 };
+
+async function receive(store: HubStore, { edge, key, body }: RecordedBatch) {
+  try {
+    return await store.receive({ edge, key, body: new Uint8Array(body).buffer });
+  } catch (cause) {
+    assert.ok(cause instanceof MillraceError);
+    return cause.code;
+  }
+}
+
+type PageOf<Task> = (task: Task) => Promise<{ readonly ndjson: Uint8Array; readonly next: string | null }>;
+
+/** All pages of a list, each as text. */
+async function pages<Task>(read: PageOf<Task & { after: string | null }>, task: Task): Promise<string[]> {
+  const texts: string[] = [];
+  let after: string | null = null;
+  do {
+    const { ndjson, next } = await read({ ...task, after });
+    texts.push(new TextDecoder().decode(ndjson));
+    after = next;
+  } while (after !== null);
+  return texts;
+}
+
+/** Without what the clock makes. */
+function timeless<Edge extends EdgeSummary | EdgeDetail | null>(edge: Edge): unknown {
+  return JSON.parse(
+    JSON.stringify(edge, (name, value: unknown) => (/SeenUs$/.test(name) ? undefined : value)),
+  ) as unknown;
+}
+
+async function assertSameAnswers(a: HubStore, b: HubStore, random: Random): Promise<number> {
+  let count = 0;
+  const both = async (what: string, read: (store: HubStore) => Promise<unknown>): Promise<void> => {
+    const [first, second] = [await read(a), await read(b)];
+    assert.deepEqual(second, first, what);
+    count += Array.isArray(first) ? first.length : 1;
+  };
+  await both("edges", async (store) => (await store.edges()).map(timeless));
+  for (const edge of ["edge-a", "edge-b", "none", "\0"])
+    await both(edge, async (store) => timeless(await store.edge(edge)));
+  for (const what of [{ stream: "machines" }, { stream: "x" }, { query: "all" }, { query: "hot" }])
+    await both(JSON.stringify(what), (store) => store.knows(what));
+  const startUs = Date.UTC(2026, 0, 1, 23, 59) * 1000;
+  const times = [
+    null,
+    startUs,
+    startUs + 61_000_000,
+    startUs + 30_000_007,
+    startUs - 1e9,
+    Date.UTC(2026, 0, 3) * 1000,
+  ];
+  for (let round = 0; round < 60; round++) {
+    const range = {
+      fromUs: random.pick(times),
+      toUs: random.pick(times),
+      key: random.pick([null, null, "m3", "3", "0.125", "s2", "none", "\0", '{ "device" : "m3" }']),
+      edge: random.pick([null, null, "edge-a", "edge-b", "none"]),
+      limit: random.pick([1, 7, 500, 100_000]),
+    };
+    const limit = range.limit === 1 && range.fromUs === null ? 100 : range.limit;
+    const stream = random.pick(["machines", "doors"]);
+    await both(`events ${stream} ${JSON.stringify(range)}`, (store) =>
+      pages((task) => store.events(task), { ...range, limit: Math.max(limit, 7), stream }),
+    );
+    const query = random.pick(["per_device", "all", "none"]);
+    const revisions = random.pick(["latest", "all"] as const);
+    const kind = random.pick([null, null, "late", "on-time"]);
+    await both(`results ${query} ${JSON.stringify(range)}`, (store) =>
+      pages((task) => store.results(task), { ...range, limit, query, revisions, kind }),
+    );
+    const alert = random.pick([null, "hot", "cold"]);
+    const state = random.pick([null, "firing", "resolved"]);
+    await both(`alerts ${JSON.stringify(range)}`, (store) =>
+      pages((task) => store.alerts(task), { ...range, limit, alert, state, revisions }),
+    );
+    await both("losses", (store) =>
+      pages((task) => store.losses(task), {
+        stream: random.pick([null, "machines"]),
+        edge: range.edge,
+        limit,
+      }),
+    );
+  }
+  return count;
+}
+
+test("PostgreSQL and SQLite answer the same, byte by byte, of the same batches", {
+  skip,
+}, async (context) => {
+  const random = Random.fromEnvironment();
+  context.diagnostic(`MILLRACE_SEED=${random.seed}`);
+  const server = await PostgresServer.start(context);
+  const batches = (
+    await Promise.all([
+      recordBatches(
+        "edge-a",
+        [
+          ...Array.from({ length: 10 }, (_, at) => ({
+            stream: "machines" as const,
+            events: machineEvents(at * 300, 300),
+          })),
+          { stream: "doors", events: doorEvents(200) },
+          { stream: "machines", events: machineEvents(2_500, 100) },
+        ],
+        context,
+      ),
+      recordBatches("edge-b", [{ stream: "machines", events: machineEvents(1_000, 700) }], context),
+    ])
+  ).flat();
+  const sqlite = await SqliteHubStore.open(makeTempDir(context), LIMITS);
+  context.after(() => sqlite.close());
+  const postgres = await PostgresHubStore.open({ url: server.url(), retentionUs: null, ...LIMITS });
+  context.after(() => postgres.close());
+  for (const batch of batches) {
+    const damaged = { ...batch, body: Buffer.from(batch.body) };
+    damaged.body[damaged.body.length >> 1]! ^= 0x10;
+    const others = random.pick([
+      [],
+      [batch],
+      [random.pick(batches)],
+      [damaged],
+      [{ ...batch, edge: "edge-c" }],
+    ]);
+    for (const each of [...others, batch])
+      assert.deepEqual(await receive(postgres, each), await receive(sqlite, each));
+  }
+  const rows = await assertSameAnswers(sqlite, postgres, random);
+  assert.ok(rows > 300, `${rows} pages were compared`);
+  context.diagnostic(`${batches.length} batches, ${rows} pages the same`);
+});
