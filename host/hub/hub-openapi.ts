@@ -109,7 +109,11 @@ const paths = {
         query("from", "ISO 8601 or epoch µs: that hour on"),
         query("to", "hours before it"),
       ],
-      responses: { 200: ok("one JSON object a line", ndjson), 400: problem("a query parameter is wrong"), 501: problem("on PostgreSQL") },
+      responses: {
+        200: ok("one JSON object a line", ndjson),
+        400: problem("a query parameter is wrong"),
+        501: problem("on PostgreSQL"),
+      },
     },
   },
   "/healthz": read("Alive", json),

@@ -113,7 +113,8 @@ export class BatchWriter {
       this.#sql.noticeConflict.run(incarnationId);
     // Rows of aggregates are no events.
     const events = item.resolutionUs === 0 ? count : 0;
-    this.#sql.countEvents.run(edgeId, streamId, events, data.length);
+    // As they came, so that every kind of store says the same.
+    this.#sql.countEvents.run(edgeId, streamId, events, item.data.length);
     return count;
   }
 

@@ -145,7 +145,6 @@ export function placeOf(url: string): string {
   );
 }
 
-
 function sessionOf(sql: Sql | TransactionSql): Session {
   const query = (text: string, parameters: readonly Value[]) =>
     sql.unsafe(text, [...parameters], { prepare: true });
