@@ -3,6 +3,7 @@ import { zstdCompressSync } from "node:zlib";
 import { sinkState } from "../test/support/fleet.ts";
 import { freePort } from "../test/support/free-port.ts";
 import { HttpClient } from "../test/support/http-client.ts";
+import { startHubDatabase } from "../test/support/hub-database.ts";
 import { NodeProcess } from "../test/support/node-process.ts";
 import type { Cleanup } from "../test/support/temp-dir.ts";
 import type { BenchOptions, BenchReport } from "./report.ts";
@@ -49,7 +50,11 @@ async function measure({ settings }: BenchOptions, cleanup: Cleanup): Promise<Be
   );
   await edge.stop();
   await edge.start();
-  const hub = new NodeProcess({ config: null, command: "hub", listen: `127.0.0.1:${port}` }, cleanup);
+  const database = await startHubDatabase(cleanup, settings.get("store") ?? "sqlite");
+  const hub = new NodeProcess(
+    { config: database.config, command: "hub", listen: `127.0.0.1:${port}` },
+    cleanup,
+  );
   await hub.start();
   const atHub = new HttpClient(() => hub.url);
   cleanup.after(() => atHub.close());
@@ -93,7 +98,7 @@ async function measure({ settings }: BenchOptions, cleanup: Cleanup): Promise<Be
     ],
     notes: [
       AIM,
-      "edge, hub and its SQLite on one machine, loopback, no cap; 10,000 devices, blocks of 4,000 events; bytes are those of all batches, results among them",
+      "edge, hub and its store (--store sqlite or postgres) on one machine, loopback, no cap; 10,000 devices, blocks of 4,000 events; bytes are those of all batches, results among them",
     ],
     failures,
   };

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
 import type { MasterKeys } from "../workers/seal/master-key.ts";
 import { createApp } from "./api/app.ts";
@@ -8,14 +9,21 @@ import { Encryption } from "./encryption/encryption.ts";
 import { loadKeys } from "./encryption/load-keys.ts";
 import { createLog } from "./observe/log.ts";
 import { createMetrics } from "./observe/metrics.ts";
+import { registerRelay } from "./observe/relay-metrics.ts";
+import { registerRemoteConfig } from "./observe/remote-config-metrics.ts";
 import { registerSync } from "./observe/sync-metrics.ts";
 import { BufferWatch } from "./pipeline/buffer-watch.ts";
 import { systemClock } from "./pipeline/clock.ts";
 import { Compactor } from "./pipeline/compactor.ts";
+import { readQuerySet } from "./pipeline/query-set.ts";
 import { configAtStart, Reloader, tablesInForce } from "./pipeline/reloader.ts";
 import { setAsideDamaged } from "./pipeline/set-aside.ts";
 import { startEngine } from "./pipeline/start-engine.ts";
 import { QueryClient, type SkippedBlocks } from "./query/query-client.ts";
+import { Relay } from "./relay/relay.ts";
+import { addRelayRoutes } from "./relay/relay-routes.ts";
+import { beginLife } from "./remote/begin-life.ts";
+import { openRemoteState, startRemoteConfig } from "./remote/start-remote-config.ts";
 import { isDamage, openStore, salvageStore } from "./store/open-store.ts";
 import type { StorageClient } from "./store/storage-client.ts";
 import { openSync, Sync } from "./sync/sync.ts";
@@ -58,9 +66,13 @@ async function startParts(
   const encryption = new Encryption(masters, storage, log);
   const newest = storage.recovered.configs?.newest ?? null;
   const put = await tablesInForce(storage, newest);
-  const { config, origin } = await closeOnFailure(storage, () =>
-    configAtStart(source, ofFile, newest, put, log),
-  );
+  const { config, origin, remoteState } = await closeOnFailure(storage, async () => {
+    const remoteState = await openRemoteState(ofFile, storage);
+    const stored = newest === null ? null : readQuerySet(newest).origin;
+    const instead =
+      remoteState === null ? null : await beginLife(remoteState, stored, systemClock.nowUs(), log);
+    return { ...configAtStart(source, ofFile, newest, put, log, instead), remoteState };
+  });
   const books = await openSync(storage, config);
   const { promise: failed, resolve: onFatal } = Promise.withResolvers<unknown>();
   const engine = await startEngine({
@@ -95,14 +107,53 @@ async function startParts(
           books,
         );
   if (sync !== null) encryption.addReader(sync);
+  let inUse = config.sync;
+  const relay =
+    sync === null || config.relay == null || config.sync == null
+      ? null
+      : await Relay.start({
+          config,
+          relay: config.relay,
+          storage,
+          sync,
+          settings: () => inUse ?? config.sync!,
+          clock: systemClock,
+          log,
+        });
   engine.subscribeAlerts(() => sync?.wake());
   encryption.start();
   const buffer = await BufferWatch.start({ storage, reads, engine, clock: systemClock, log });
   const compactor = new Compactor(storage, reads, engine, log);
-  const reloader = new Reloader(source, engine, log, encryption);
+  const reloader = new Reloader(source, engine, log, encryption, origin);
+  reloader.onChanged = ({ sync: next }) => {
+    const isOther = next != null && !isDeepStrictEqual(next, inUse);
+    inUse = next;
+    if (!isOther) return;
+    sync?.reconfigure(next);
+    relay?.reconfigure();
+  };
   const metrics = createMetrics({ config, engine, reloader, buffer, encryption });
   if (sync !== null) registerSync(metrics.registry, sync);
-  const app = createApp({ config, engine, reads, log, metrics, reloader, buffer, encryption, sync });
+  const remote =
+    remoteState === null
+      ? null
+      : startRemoteConfig({ config, record: remoteState, engine, reloader, clock: systemClock, log });
+  if (remote !== null) registerRemoteConfig(metrics.registry, () => remote.status());
+  const relayMetrics = relay === null ? null : registerRelay(metrics.registry, relay);
+  const app = createApp({
+    config,
+    engine,
+    reads,
+    log,
+    metrics,
+    reloader,
+    buffer,
+    encryption,
+    sync,
+    relay,
+    remote: () => remote?.status() ?? null,
+  });
+  if (relay !== null && relayMetrics !== null) addRelayRoutes(app, relay, relayMetrics, log);
   const server = await serveNode({
     app,
     listen: config.listen,
@@ -117,9 +168,11 @@ async function startParts(
       await reloader.fromFile().catch(() => undefined);
     },
     close: async () => {
+      await remote?.close();
       await server.close();
       await compactor.close();
       await buffer.close();
+      await relay?.close();
       await sync?.close();
       await encryption.close();
       await reads.close();
@@ -129,9 +182,9 @@ async function startParts(
   };
 }
 
-async function closeOnFailure<T>(storage: StorageClient, work: () => T): Promise<T> {
+async function closeOnFailure<T>(storage: StorageClient, work: () => Promise<T>): Promise<T> {
   try {
-    return work();
+    return await work();
   } catch (cause) {
     await storage.close();
     throw cause;

@@ -2,15 +2,19 @@ import { workerData } from "piscina";
 import { MillraceError } from "./errors.ts";
 import type { Received } from "./hub/batch-writer.ts";
 import { HUB_ALERT_CURSOR, HUB_RESULT_CURSOR } from "./hub/cursor.ts";
+import type { ParkedBatch, ParkedTask } from "./hub/parked.ts";
 import { type GoodBatch, type Known, PostgresBatchWriter } from "./hub/postgres/batch-writer.ts";
+import { cleanText } from "./hub/postgres/clean-text.ts";
 import { PostgresDatabase } from "./hub/postgres/connection.ts";
 import { describeEdge, listEdges } from "./hub/postgres/edge-reader.ts";
 import { EventRows } from "./hub/postgres/event-rows.ts";
 import { explainPostgres, isOfData } from "./hub/postgres/failure.ts";
 import { addDays, Partitions } from "./hub/postgres/partitions.ts";
 import { PostgresReader } from "./hub/postgres/reader.ts";
+import { PostgresRecords } from "./hub/postgres/records.ts";
 import { WRITES } from "./hub/postgres/statements.ts";
 import { type ReadLimits, type ReceivedBatch, readBatch } from "./hub/read-batch.ts";
+import type { HubRecord, RecordWrite } from "./hub/records.ts";
 import type * as hub from "./hub/tasks.ts";
 import { BlockDecoder, type OpenedBlock } from "./query/block-decoder.ts";
 import { type CursorForm, EVENT_CURSOR, ID_CURSOR } from "./query/cursor.ts";
@@ -114,6 +118,27 @@ export function losses(task: WithText<hub.HubListTask>): Promise<Answer<Page>> {
   return page(task, ID_CURSOR, (reader, after) => reader.losses({ ...task, after }));
 }
 
+export function parked(task: WithText<ParkedTask>): Promise<Answer<Page>> {
+  return page(task, ID_CURSOR, (reader, after) => reader.parked({ ...task, after }));
+}
+
+/** Sets a batch aside. */
+export function park({
+  source,
+  edge: of,
+  key,
+  code,
+  detail,
+  atUs,
+  body,
+}: ParkedBatch): Promise<Answer<null>> {
+  return answer(async () => {
+    const texts = [source, of, key, code, detail].map(cleanText);
+    await (await database()).db.run(WRITES.park, [...texts, atUs, Buffer.from(body).toString("base64")]);
+    return null;
+  });
+}
+
 export function edges(): Promise<Answer<hub.EdgeSummary[]>> {
   return answer(async () => listEdges((await database()).db));
 }
@@ -124,6 +149,21 @@ export function edge(name: string): Promise<Answer<hub.EdgeDetail | null>> {
 
 export function knows(task: { readonly stream?: string; readonly query?: string }): Promise<Answer<boolean>> {
   return answer(async () => new PostgresReader((await database()).db).knows(task));
+}
+
+export function readRecord({
+  kind,
+  name,
+}: Pick<HubRecord, "kind" | "name">): Promise<Answer<HubRecord | null>> {
+  return answer(async () => new PostgresRecords((await database()).db).read(kind, name));
+}
+
+export function listRecords(kind: string): Promise<Answer<HubRecord[]>> {
+  return answer(async () => new PostgresRecords((await database()).db).list(kind));
+}
+
+export function writeRecords(writes: readonly RecordWrite[]): Promise<Answer<boolean>> {
+  return answer(async () => new PostgresRecords((await database()).db).write(writes));
 }
 
 export async function close(): Promise<void> {

@@ -5,7 +5,9 @@ import { BatchWriter, type Received } from "./hub/batch-writer.ts";
 import { HUB_ALERT_CURSOR, HUB_RESULT_CURSOR } from "./hub/cursor.ts";
 import { hubFile, openHubForWriting } from "./hub/database.ts";
 import { type HubAlert, type HubLoss, HubReader, type HubResult } from "./hub/hub-reader.ts";
+import { type ParkedBatch, type ParkedTask, parkBatch } from "./hub/parked.ts";
 import { type ReadLimits, type ReceivedBatch, readBatch } from "./hub/read-batch.ts";
+import { type HubRecord, HubRecords, type RecordWrite } from "./hub/records.ts";
 import type * as hub from "./hub/tasks.ts";
 import { BlockDecoder } from "./query/block-decoder.ts";
 import { BlockScanner } from "./query/block-scanner.ts";
@@ -36,6 +38,7 @@ let lock: DataDirLock | null = null;
 let db: Connection | null = null;
 let writer: BatchWriter | null = null;
 let reader: HubReader | null = null;
+let records: HubRecords | null = null;
 
 /** Opens and locks the data directory; this thread is the only one that writes. */
 export function openWriter(dir: string): Answer<null> {
@@ -45,6 +48,7 @@ export function openWriter(dir: string): Answer<null> {
     try {
       db = openHubForWriting(dir);
       writer = new BatchWriter(db, codec);
+      records = new HubRecords(db);
     } catch (cause) {
       lock.close();
       throw cause;
@@ -138,6 +142,19 @@ export function audit(task: HubAuditTask): Answer<HubAuditSlice> {
   return answer(() => openedReader().audit(summer, task));
 }
 
+export function parked(task: WithText<ParkedTask>): Answer<Page> {
+  return page(task, ID_CURSOR, (store, after) => store.parked({ ...task, after }));
+}
+
+/** Sets a batch aside, fsynced. */
+export function park(batch: ParkedBatch): Answer<null> {
+  return answer(() => {
+    if (db === null) throw closed();
+    parkBatch(db, batch);
+    return null;
+  });
+}
+
 export function edges(): Answer<hub.EdgeSummary[]> {
   return answer(() => openedReader().edges());
 }
@@ -154,7 +171,34 @@ export function knows(task: { readonly stream?: string; readonly query?: string 
   });
 }
 
+export function readRecord({ kind, name }: Pick<HubRecord, "kind" | "name">): Answer<HubRecord | null> {
+  return answer(() => openedRecords().read(kind, name));
+}
+
+export function listRecords(kind: string): Answer<HubRecord[]> {
+  return answer(() => openedRecords().list(kind));
+}
+
+/** False, with nothing done, when a record was written by another meanwhile. */
+export function writeRecords(writes: readonly RecordWrite[]): Answer<boolean> {
+  return answer(() => {
+    if (db === null) throw closed();
+    const into = openedRecords();
+    const overtaken = new Error("written by another");
+    try {
+      db.transaction(() => {
+        if (!into.write(writes)) throw overtaken;
+      })();
+      return true;
+    } catch (cause) {
+      if (cause === overtaken) return false;
+      throw cause;
+    }
+  });
+}
+
 export function close(): void {
+  records = null;
   reader?.close();
   reader = null;
   db?.close();
@@ -179,6 +223,11 @@ function page<Cursor>(
     const { ndjson, next, skippedBlocks } = read(store, after === null ? null : form.decode(after));
     return { ndjson, next: next === null ? null : form.encode(next), skippedBlocks };
   });
+}
+
+function openedRecords(): HubRecords {
+  if (records === null) throw closed();
+  return records;
 }
 
 function openedReader(): HubReader {

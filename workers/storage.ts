@@ -13,9 +13,18 @@ import type { PiecePlace } from "./store/checkpoint-operations.ts";
 import type { SmallBlocks } from "./store/compaction.ts";
 import type { BlockPlace, SetAsideBlock } from "./store/corrupt-blocks.ts";
 import { databaseFile, databaseSizes } from "./store/data-dir.ts";
+import type { NodeDocument } from "./store/document-store.ts";
 import { explainFailure, type StoreFailure, tellsOfDamage } from "./store/failure.ts";
 import { readLog as readLogEntries } from "./store/log-reader.ts";
 import type { PlainLeft } from "./store/plain-data.ts";
+import type {
+  NextRelayedTask,
+  RelayedEdge,
+  RelayedOutcome,
+  SettleRelayedTask,
+  StoreRelayedTask,
+  WaitingBatch,
+} from "./store/relay-operations.ts";
 import type { Salvage } from "./store/repair/salvage.ts";
 import { markDamaged } from "./store/repair/salvage-place.ts";
 import { type Recovered, Store } from "./store/store.ts";
@@ -210,6 +219,61 @@ export function settleBatches(outcomes: readonly SyncOutcome[]): StoreAnswer<Cla
 
 export function unparkBatches(): StoreAnswer<ClaimedBatch[]> {
   return withStore(({ sync }) => ({ value: sync.unpark() }));
+}
+
+export function openRelay(): StoreAnswer<null> {
+  return withStore(({ relay }) => {
+    relay.open();
+    return { value: null };
+  });
+}
+
+export function storeRelayed(task: StoreRelayedTask): StoreAnswer<RelayedOutcome[]> {
+  return withStore(({ relay }) => ({ value: relay.store(task) }));
+}
+
+export function nextRelayed(task: NextRelayedTask): StoreAnswer<WaitingBatch | null> {
+  return withStore(({ relay }) => ({ value: relay.next(task) }));
+}
+
+export function settleRelayed(outcomes: readonly SettleRelayedTask[]): StoreAnswer<null> {
+  return withStore(({ relay }) => {
+    relay.settle(outcomes);
+    return { value: null };
+  });
+}
+
+export function unparkRelayed(): StoreAnswer<number> {
+  return withStore(({ relay }) => ({ value: relay.unpark() }));
+}
+
+export function relayedEdges(): StoreAnswer<RelayedEdge[]> {
+  return withStore(({ relay }) => ({ value: relay.edges() }));
+}
+
+export function readDocument({
+  kind,
+  name,
+}: Pick<NodeDocument, "kind" | "name">): StoreAnswer<NodeDocument | null> {
+  return withStore(({ documents }) => ({ value: documents.read(kind, name) }));
+}
+
+export function listDocuments(kind: NodeDocument["kind"]): StoreAnswer<NodeDocument[]> {
+  return withStore(({ documents }) => ({ value: documents.list(kind) }));
+}
+
+export function putDocument(document: Omit<NodeDocument, "version">): StoreAnswer<null> {
+  return withStore(({ documents }) => {
+    documents.put(document);
+    return { value: null };
+  });
+}
+
+export function dropDocument(document: Omit<NodeDocument, "body">): StoreAnswer<null> {
+  return withStore(({ documents }) => {
+    documents.drop(document);
+    return { value: null };
+  });
 }
 
 export function sizes(): StoreAnswer<{ databaseBytes: number; walBytes: number }> {

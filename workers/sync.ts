@@ -1,6 +1,8 @@
 import { createHash } from "node:crypto";
 import { MillraceError } from "./errors.ts";
+import { type ReadLimits, type ReceivedBatch, readBatch } from "./hub/read-batch.ts";
 import { moveWith } from "./move.ts";
+import { BlockDecoder } from "./query/block-decoder.ts";
 import type { MasterKeys } from "./seal/master-key.ts";
 import { databaseFile } from "./store/data-dir.ts";
 import { explainFailure, type StoreFailure } from "./store/failure.ts";
@@ -48,6 +50,7 @@ type Answer<T> = { readonly value: T } | StoreFailure;
 
 const codec = await portableCodec();
 const summer = new BlockSummer(codec);
+const blocks = new BlockDecoder(codec);
 let reader: SyncReader | null = null;
 let openedDir = "";
 let tableMaker: TableMaker | null = null;
@@ -124,6 +127,28 @@ function selected({ batch, class: kind, header, forms, form, selection }: PackTa
 export function audit(task: AuditRange & { readonly sink: string }): Answer<EdgeAudit> {
   return answer(() => opened().audit(task.sink, wholeHours(task)));
 }
+
+/**
+ * Reads a batch of another edge to its end, as a hub does: what is taken here the edge deletes.
+ * @returns the most urgent class of what it holds, and its rows
+ */
+export function inspect(task: InspectTask): Answer<Inspected> {
+  return answer(() => {
+    const batch = readBatch(codec, blocks, task, task);
+    const kinds = new Set(batch.items.map(({ kind }) => (kind === "block" ? "events" : kind)));
+    const rows = batch.items.reduce((sum, item) => sum + (item.kind === "block" ? item.count : item.rows), 0);
+    return { class: URGENCY.find((kind) => kinds.has(kind)) ?? "events", rows };
+  });
+}
+
+export interface InspectTask extends ReceivedBatch, ReadLimits {}
+
+export interface Inspected {
+  readonly class: SyncClass;
+  readonly rows: number;
+}
+
+const URGENCY: readonly SyncClass[] = ["alerts", "losses", "results", "events"];
 
 export function backlog(sink: string): Answer<SyncBacklog> {
   return answer(() => opened().backlog(sink));

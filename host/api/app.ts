@@ -11,6 +11,8 @@ import type { BufferSource } from "../observe/buffer-metrics.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { Engine, StreamState } from "../pipeline/engine.ts";
 import type { Reloader } from "../pipeline/reloader.ts";
+import type { Relay } from "../relay/relay.ts";
+import type { RemoteConfigStatus } from "../remote/remote-config.ts";
 import type { Sync } from "../sync/sync.ts";
 import { dashboardPage } from "../web/dashboard-page.ts";
 import { docsPage } from "../web/docs-page.ts";
@@ -18,6 +20,7 @@ import type { Page as WebPage } from "../web/page.ts";
 import { getAudit } from "./audit.ts";
 import { describeClocks, describeNode, describeQuery, describeStream, timeFieldOf } from "./describe.ts";
 import { describeConfig } from "./describe-config.ts";
+import { describeRelay, describeRemoteConfig } from "./describe-relay.ts";
 import { describeSync } from "./describe-sync.ts";
 import { addSafetyHeaders, limitReads, refuseOtherSites } from "./guards.ts";
 import { lateApply } from "./late-apply.ts";
@@ -53,6 +56,10 @@ export interface AppParts {
   /** null: nothing is sent anywhere. */
   readonly sync?: Pick<Sync, "reports" | "parked" | "replayParked" | "audit"> | null;
   readonly encryption?: Pick<Encryption, "status">;
+  /** null: no other edge sends through this one. */
+  readonly relay?: Pick<Relay, "status" | "replayParked"> | null;
+  /** null: the configuration is the node's own. */
+  readonly remote?: () => RemoteConfigStatus | null;
 }
 
 export type App = Hono<{ Bindings: HttpBindings }>;
@@ -102,7 +109,7 @@ function addInputRoutes(app: App, { config, engine, reads, metrics }: AppParts):
 
 /** What the pipeline knows by itself. It answers even when windows stand still: that is when one looks. */
 function addStateRoutes(app: App, parts: AppParts): void {
-  const { config, engine, metrics, reloader, buffer, encryption, sync = null } = parts;
+  const { config, engine, metrics, reloader, buffer, encryption, sync = null, relay = null } = parts;
   app.get("/v1/streams", async (context) => {
     await settleInTime(engine, STATE_SETTLE_MS);
     return context.json({ streams: engine.streams().map(describeStream) });
@@ -146,7 +153,13 @@ function addStateRoutes(app: App, parts: AppParts): void {
   app.get("/v1/status", async (context) => {
     const isSettled = await settleInTime(engine, STATE_SETTLE_MS);
     const status = describeNode(config, engine, isSettled, buffer?.report ?? null, encryption);
-    return context.json(sync === null ? status : { ...status, sync: describeSync(await sync.reports()) });
+    const remote = parts.remote?.() ?? null;
+    return context.json({
+      ...status,
+      ...(sync === null ? {} : { sync: describeSync(await sync.reports()) }),
+      ...(relay === null ? {} : { relay: describeRelay(await relay.status()) }),
+      ...(remote === null ? {} : { remoteConfig: describeRemoteConfig(remote) }),
+    });
   });
   app.get("/v1/tables", (context) => context.json(listTables(engine)));
   app.get("/v1/tables/:table", (context) => readTableRows(context, engine));
@@ -167,7 +180,7 @@ function addChangeRoutes(
 }
 
 /** What the store holds: pages of NDJSON. */
-function addHistoryRoutes(app: App, { engine, reads, metrics, sync = null }: AppParts): void {
+function addHistoryRoutes(app: App, { engine, reads, metrics, sync = null, relay = null }: AppParts): void {
   const limit = limitReads(metrics);
   app.get("/v1/streams/:stream/events", limit, async (context) => {
     if (!(await settleInTime(engine))) return notSettled();
@@ -202,7 +215,7 @@ function addHistoryRoutes(app: App, { engine, reads, metrics, sync = null }: App
   });
   const deadLetters = async (request: ListRequest): Promise<Page> =>
     withParked(await reads.deadLetters(request), sync, request.stream);
-  app.post("/v1/dlq/replay", replayParked(sync));
+  app.post("/v1/dlq/replay", replayParked(sync, relay));
   app.get("/v1/audit", limit, getAudit(sync));
   for (const [path, list] of [
     ["/v1/dlq", deadLetters],

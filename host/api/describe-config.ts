@@ -1,6 +1,7 @@
 import type { AlertConfig } from "../config/alert.ts";
 import type { Config, QueryConfig, SelectItem, StreamConfig } from "../config/config.ts";
 import { formatDuration } from "../config/durations.ts";
+import type { RemoteConfigSettings } from "../config/remote-config.ts";
 import { formatSize as size } from "../config/sizes.ts";
 import type { SyncConfig } from "../config/sync-config.ts";
 import { shownAddress } from "../config/webhook-addresses.ts";
@@ -58,7 +59,7 @@ export function describeConfig(config: Config): object {
     [...config.queries].map(([name, query]) => [name, describeQuery(query)]),
   );
   const alerts = Object.fromEntries([...config.alerts].map(([name, alert]) => [name, describeAlert(alert)]));
-  // Nothing of encryption: it cannot be put, so that what is read here may be put back.
+  // Nothing of encryption and of the relay: they cannot be put, so that what is read here may be put back.
   return { ...node, streams, ...describeTables(config.tables), queries, alerts };
 }
 
@@ -68,7 +69,20 @@ function describeSync(sync: SyncConfig): object {
     ...(url === null ? {} : { url }),
     ...(token === null ? {} : { token }),
     ...describeDelivery(sync),
+    ...(sync.remote === null ? {} : { config: describeRemote(sync.remote) }),
     ...(sinks.length === 0 ? {} : { sinks: describeSinks(sinks) }),
+  };
+}
+
+function describeRemote(remote: RemoteConfigSettings): object {
+  const { everyMs, publicKey, group, watchMs, reachMs, maxBadShare } = remote;
+  return {
+    every: formatDuration(everyMs * 1_000),
+    ...(publicKey === null ? {} : { publicKey }),
+    ...(group === null ? {} : { group }),
+    watch: formatDuration(watchMs * 1_000),
+    reach: formatDuration(reachMs * 1_000),
+    maxBad: Math.round(maxBadShare * 100),
   };
 }
 

@@ -1,6 +1,7 @@
 import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 import { formatTime } from "../../workers/time-format.ts";
+import type { Relay } from "../relay/relay.ts";
 import type { Sync } from "../sync/sync.ts";
 import type { Page } from "./reads.ts";
 
@@ -32,6 +33,10 @@ export async function withParked(
 /** `POST /v1/dlq/replay`: what sinks would not have is offered to them again. */
 export function replayParked(
   sync: ParkedSource | null,
+  relay: Pick<Relay, "replayParked"> | null = null,
 ): (context: Context<{ Bindings: HttpBindings }>) => Promise<Response> {
-  return async (context) => context.json({ batches: (await sync?.replayParked()) ?? 0 });
+  return async (context) => {
+    const own = (await sync?.replayParked()) ?? 0;
+    return context.json({ batches: own + ((await relay?.replayParked()) ?? 0) });
+  };
 }

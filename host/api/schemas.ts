@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { relayStatus, remoteConfigStatus } from "./relay-schemas.ts";
 
 /** The forms of all bodies, in one place: types, the OpenAPI document and the tests come from here. */
 
@@ -332,6 +333,10 @@ const status = z.strictObject({
     .strictObject({ sinks: z.array(sink) })
     .optional()
     .describe("where everything is sent; left out where it is not"),
+  relay: relayStatus.optional().describe("what other edges send through this one; left out where none may"),
+  remoteConfig: remoteConfigStatus
+    .optional()
+    .describe("the hub's configuration; left out where it is the node's own"),
 });
 
 const lateApplyAnswer = z.strictObject({

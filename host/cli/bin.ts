@@ -64,6 +64,14 @@ function addNodeCommands(program: Command): void {
     .option("--data <dir>", "look at the store of a stopped node too")
     .action(async (options) => (await import("./check.ts")).check(options));
   program
+    .command("sign-config [file]")
+    .description("sign a configuration that edges take from their hub, offline; or make a key for it")
+    .option("--key <file>", "the private key (Ed25519, PEM)")
+    .option("--for <scope>", "edge:NAME or group:NAME")
+    .addOption(new Option("--number <n>", "its version: greater than all before").argParser(positive))
+    .option("--new-key <file>", "make a private key, and print the public one for sync.config.publicKey")
+    .action(async (file, options) => (await import("./sign-config.ts")).signConfig(file, options));
+  program
     .command("doctor")
     .description("look at the store of a stopped node: every page, block, state and count")
     .option("--data <dir>", "data directory (default: of the configuration, else ./millrace-data)")

@@ -12,6 +12,7 @@ import type { Path } from "./places.ts";
 import { splitFix } from "./problems.ts";
 import { compileExpressions } from "./query-expressions.ts";
 import { QuerySources } from "./query-sources.ts";
+import { buildRelay } from "./relay-config.ts";
 import type { ConfigFile } from "./schema.ts";
 import { nearest } from "./suggest.ts";
 import { buildSync } from "./sync-config.ts";
@@ -72,6 +73,7 @@ export function buildConfig(input: ConfigFile, report: Report, tables: Tables): 
     checkpointEveryMs: toMs(input.checkpoint?.every) ?? DEFAULTS.checkpointEveryMs,
     groupCommitMs: toMs(input.durability?.groupCommit) ?? DEFAULTS.groupCommitMs,
     sync: input.sync == null ? null : buildSync(input.sync),
+    relay: buildRelay(input.relay, input.sync?.url !== undefined, refuse),
   };
 }
 

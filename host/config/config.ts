@@ -10,6 +10,7 @@ import type { AlertConfig } from "./alert.ts";
 import type { EncryptionConfig } from "./encryption-schema.ts";
 import type { Kind } from "./expression/kinds.ts";
 import type { Expression } from "./expression/parse.ts";
+import type { RelayConfig } from "./relay-config.ts";
 import type { SyncConfig } from "./sync-config.ts";
 
 /** A validated configuration, every default filled in. Times in µs (`…Us`) or ms (`…Ms`), sizes in bytes. */
@@ -37,6 +38,8 @@ export interface Config {
   readonly groupCommitMs: number;
   /** null: nothing is sent anywhere. */
   readonly sync?: SyncConfig | null;
+  /** null: the node sends for itself alone. */
+  readonly relay?: RelayConfig | null;
 }
 
 /** How much is kept, and for how long. */

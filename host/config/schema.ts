@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { isPublicKey } from "./config-signature.ts";
 import { DURATION, formatDuration, LONGEST_US, parseDurationUs } from "./durations.ts";
 import { encryption } from "./encryption-schema.ts";
 import { parseExpression } from "./expression/parse.ts";
@@ -314,12 +315,65 @@ const BANDWIDTH_MESSAGE = "must be a bandwidth; write it like 500kbps or 10Mbps"
 const TIMES_MESSAGE = "must be a part of the day; write it like 22:00-06:00";
 const MIN_BANDWIDTH = 1_000;
 
+const remoteConfig = z.union(
+  [
+    z.boolean(),
+    z.strictObject({
+      every: duration(100_000, DAY_US).optional().describe("How often to ask the hub. Default: 30s."),
+      publicKey: z
+        .string("must be a public key")
+        .refine(
+          isPublicKey,
+          "must be a public key of Ed25519; make one with millrace sign-config --new-key FILE",
+        )
+        .optional()
+        .describe("Whose signature configurations must have. Default: none is needed."),
+      group: name.optional().describe("The only group whose configuration is taken. Default: any."),
+      watch: duration(100_000, DAY_US)
+        .optional()
+        .describe("How long a new one is watched before it counts as good. Default: 60s."),
+      reach: duration(100_000, DAY_US)
+        .optional()
+        .describe("How long the hub may be out of reach behind a change. Default: 10m."),
+      maxBad: whole(0, 100)
+        .optional()
+        .describe("Per cent of the events behind a change that may be bad. Default: 10."),
+    }),
+  ],
+  "must be true, false, or settings; write true",
+);
+
+const token = z.string("must be a text").min(8, "must have 8 characters at least; write a longer one");
+const relay = z.union(
+  [
+    z.boolean(),
+    z.strictObject({
+      tokens: z
+        .record(name, token)
+        .nullish()
+        .describe("What each edge must bring. Default: none, and edges on this machine alone are let in."),
+      relays: z
+        .record(name, z.union([z.literal("any"), z.array(name)], "must be a list of edges, or any"))
+        .nullish()
+        .describe("Edges that are relays themselves, and for which edges. Default: none."),
+      cap: size(1024 * 1024, 1024 ** 5)
+        .optional()
+        .describe("Of batches that wait for the hub. Default: 1GiB."),
+      maxHops: whole(1, 16).optional().describe("Relays on the way to the hub. Default: 4."),
+    }),
+  ],
+  "must be true, false, or settings; write true",
+);
+
 const sync = z.strictObject({
   url: z
     .string(SYNC_URL_MESSAGE)
     .refine((text) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol), SYNC_URL_MESSAGE)
     .describe("The hub's address."),
   token: z.string("must be a text").min(1, "must be a text").optional().describe("This edge's at the hub."),
+  config: remoteConfig
+    .nullish()
+    .describe("Whether streams, queries, tables and alerts come from the hub. Default: false."),
   batch: z
     .strictObject({
       events: whole(1, 1e6).optional().describe("Events or rows that make a batch. Default: 1000."),
@@ -380,7 +434,7 @@ const sync = z.strictObject({
     .describe("While the breaker is open, how often to look whether the hub is there. Default: 3s."),
 });
 
-const { url: hubUrl, token: _token, ...deliveryOptions } = sync.shape;
+const { url: hubUrl, token: _token, config: _config, ...deliveryOptions } = sync.shape;
 const syncWithSinks = sync
   .extend({ url: hubUrl.optional(), sinks: sinksSchema(deliveryOptions).nullish() })
   .refine(
@@ -460,6 +514,7 @@ export const configFile = z.strictObject({
     .describe("Seals what is stored, AES-256-GCM. Read at the start and at a reload of this file."),
   limits: limits.nullish(),
   sync: syncWithSinks.nullish().describe("Where everything is sent. Default: nowhere."),
+  relay: relay.nullish().describe("Whether other edges may send through this one. Default: false."),
 });
 
 export type ConfigFile = z.output<typeof configFile>;

@@ -6,6 +6,7 @@ import type { Config } from "./config.ts";
 import { DEFAULT_FILE, type LoadResult, loadConfig, type Overrides, parseConfig } from "./load.ts";
 import { Places } from "./places.ts";
 import type { Problem } from "./problems.ts";
+import type { SyncConfig } from "./sync-config.ts";
 import { veil } from "./veil.ts";
 
 /** What a node reads once, as it starts; by the path of the setting. */
@@ -21,7 +22,12 @@ const FIXED: readonly (readonly [
   [["checkpoint", "every"], ({ checkpointEveryMs }) => checkpointEveryMs, "it is read at the start"],
   [["durability", "groupCommit"], ({ groupCommitMs }) => groupCommitMs, "it is read at the start"],
   [["workers", "ingest"], ({ ingestWorkers }) => ingestWorkers, "threads are made at the start"],
-  [["sync"], ({ sync }) => sync, "it is read at the start"],
+  [
+    ["sync"],
+    ({ sync }) => sync,
+    "where data goes is changed in the node's file; sync.config, sync.sinks, and whether there is a hub, at a start",
+  ],
+  [["relay"], ({ relay }) => relay, "it is read at the start"],
   [["limits"], ({ limits }) => limits, "memory is planned at the start"],
 ];
 /** What stands for a secret where a configuration is shown: it says that it is as it is. */
@@ -52,7 +58,8 @@ export class ConfigSource {
     const loaded = loadConfig(this.#path, this.#overrides, current.tables);
     if (!loaded.ok) return loaded;
     const text = file === null ? "" : readFileSync(file, "utf8");
-    const kept = keepFixed(text, file ?? "", current, loaded.config);
+    const sync = nextSync(current.sync ?? null, loaded.config.sync ?? null);
+    const kept = keepFixed(text, file ?? "", { ...current, sync }, loaded.config);
     if (!kept.ok) return kept;
     const { encryption: before, ...config } = kept.config;
     const { encryption = before } = loaded.config;
@@ -75,6 +82,13 @@ export class ConfigSource {
     const text = file === null || !existsSync(file) ? "" : readFileSync(file, "utf8");
     return createHash("sha256").update(text).digest("hex");
   }
+}
+
+/** Where it goes, and how, may change; whether it goes anywhere, and who is in charge, may not. */
+function nextSync(current: SyncConfig | null, next: SyncConfig | null): SyncConfig | null {
+  if (current === null || next === null) return current;
+  const fixed = ({ url, sinks, remote }: SyncConfig): unknown => [url === null, sinks, remote];
+  return isDeepStrictEqual(fixed(current), fixed(next)) ? next : current;
 }
 
 /** The streams, queries, tables and alerts of `next` with all else as it is. */

@@ -1,3 +1,4 @@
+import { buildRemoteConfig, type RemoteConfigSettings } from "./remote-config.ts";
 import type { ConfigFile } from "./schema.ts";
 import { buildSink, type SinkConfig } from "./sink-config.ts";
 import type { TimeOfDayRange } from "./sync-parts.ts";
@@ -8,6 +9,8 @@ export interface SyncConfig extends DeliveryConfig {
   readonly url: string | null;
   readonly token: string | null;
   readonly sinks: readonly SinkConfig[];
+  /** null: the configuration is the node's own. */
+  readonly remote: RemoteConfigSettings | null;
 }
 
 /** How one sink is sent to. Times in ms, sizes in bytes. */
@@ -50,15 +53,16 @@ const SYNC_DEFAULTS = {
 } as const;
 
 type SyncFile = NonNullable<ConfigFile["sync"]>;
-type Options = Omit<SyncFile, "url" | "token" | "sinks">;
+type Options = Omit<SyncFile, "url" | "token" | "sinks" | "config">;
 
 /** What `sync` says of deliveries holds for each sink that says nothing of it, but for the line's share. */
 export function buildSync(input: SyncFile): SyncConfig {
-  const { url = null, token = null, sinks, bandwidth: _bandwidth, ...shared } = input;
+  const { url = null, token = null, sinks, config, bandwidth: _bandwidth, ...shared } = input;
   const named = Object.entries(sinks ?? {});
   return {
     url,
     token,
+    remote: url === null ? null : buildRemoteConfig(config),
     ...buildDelivery(input),
     sinks: named.map(([name, sink]) => {
       const { batch, largest, retry, breaker, ...own } = sink;

@@ -14,8 +14,10 @@ const body = `<header>
 </header>
 <main>
 <h2>Edges</h2>
-<table><thead><tr><th>edge</th><th>last heard of</th><th>events</th><th>not here yet</th><th>open alerts</th><th>batches</th><th></th></tr></thead><tbody id="edges"></tbody></table>
+<table><thead><tr><th>edge</th><th>last heard of</th><th>events</th><th>not here yet</th><th>open alerts</th><th>batches</th><th>configuration</th><th></th></tr></thead><tbody id="edges"></tbody></table>
 <p id="empty" hidden>No edge has sent anything yet. Give one <code>sync: { url: … }</code> with this address.</p>
+<h2 id="rollout-title" hidden>Rollouts</h2>
+<section id="rollouts" class="alerts" aria-live="polite"></section>
 <h2>Open alerts</h2>
 <section id="alerts" class="alerts" aria-live="polite"></section>
 </main>`;
@@ -31,6 +33,30 @@ function cell(text, className) {
   return td;
 }
 const span = (ms) => ms < 12e4 ? Math.max(0, Math.round(ms / 1e3)) + " s ago" : ms < 72e5 ? Math.round(ms / 6e4) + " min ago" : Math.round(ms / 36e5) + " h ago";
+function configCell(config) {
+  if (!config || !config.wanted) return cell("");
+  const { wanted, report, isInForce } = config;
+  const td = cell(wanted.of + " " + wanted.version + (isInForce ? "" : " · " + (report && report.version === wanted.version ? report.state : "not yet")), isInForce ? "" : "warn");
+  if (report && report.reason) td.title = report.version + ": " + report.reason;
+  if (report && (report.state === "refused" || report.state === "rolled-back")) td.className = "bad";
+  return td;
+}
+function rolloutLine({ group, rollout }) {
+  const line = document.createElement("div");
+  line.className = "alert " + (rollout.state === "halted" ? "critical" : "");
+  const name = document.createElement("b");
+  name.textContent = group + " " + rollout.version;
+  const rest = document.createElement("span");
+  rest.textContent = [rollout.state, "step " + rollout.step + " of " + rollout.steps.length, rollout.edges.length + " edges", rollout.reason].filter(Boolean).join(" · ");
+  line.append(name, rest);
+  if (rollout.state === "halted" || rollout.state === "running") for (const action of rollout.state === "halted" ? ["resume", "abort"] : ["abort"]) {
+    const button = document.createElement("button");
+    button.textContent = action;
+    button.onclick = () => fetch("/v1/config-groups/" + encodeURIComponent(group) + "/rollout/" + action, { method: "POST" });
+    line.append(button);
+  }
+  return line;
+}
 function row(edge) {
   const tr = document.createElement("tr");
   const age = Date.now() - Date.parse(edge.lastSeen);
@@ -40,7 +66,7 @@ function row(edge) {
   tr.append(
     cell(edge.edge), cell(span(age), age > 6e5 ? "warn" : ""), cell(edge.events.toLocaleString()),
     cell(Math.max(0, edge.accepted - edge.events).toLocaleString()), cell(edge.openAlerts, edge.openAlerts > 0 ? "bad" : ""),
-    cell(edge.batches.toLocaleString()), cell(notes.join(", "), "warn"),
+    cell(edge.batches.toLocaleString()), configCell(edge.config), cell(notes.join(", "), "warn"),
   );
   return tr;
 }
@@ -61,6 +87,10 @@ async function poll() {
     byId("empty").hidden = edges.length > 0;
     const text = await (await fetch("/v1/alerts?state=firing&limit=50")).text();
     byId("alerts").replaceChildren(...text.split("\n").filter(Boolean).map((line) => alertLine(JSON.parse(line))));
+    const groups = await fetch("/v1/config-groups");
+    const rollouts = groups.ok ? (await groups.json()).groups.filter(({ rollout }) => rollout && rollout.state !== "done") : [];
+    byId("rollouts").replaceChildren(...rollouts.map(rolloutLine));
+    byId("rollout-title").hidden = rollouts.length === 0;
     byId("state").textContent = edges.length + (edges.length === 1 ? " edge" : " edges");
     byId("state").className = "badge good";
   } catch {

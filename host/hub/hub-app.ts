@@ -17,6 +17,9 @@ import {
   readTimeRange,
 } from "../api/query-parameters.ts";
 import { BodyReader } from "../ingest/body.ts";
+import type { ConfigRegistry } from "./configs/config-registry.ts";
+import { addConfigRoutes } from "./configs/config-routes.ts";
+import { describeEdgeConfig } from "./configs/describe-configs.ts";
 import { fleetPage } from "./fleet-page.ts";
 import { getHubAudit } from "./get-audit.ts";
 import type { HubConfig } from "./hub-config.ts";
@@ -30,6 +33,7 @@ export interface HubAppParts {
   readonly store: HubStore;
   readonly metrics: HubMetrics;
   readonly log: Logger;
+  readonly configs: ConfigRegistry;
 }
 
 export type HubApp = Hono<{ Bindings: HttpBindings }>;
@@ -47,6 +51,7 @@ export function createHubApp(parts: HubAppParts): HubApp {
   app.use(refuseOtherSites);
   const bodies = new BodyReader({ maxHeldBytes: config.limits.maxQueuedBytes });
   app.post("/v1/sync", postSync({ ...parts, bodies }));
+  addConfigRoutes(app, { config, registry: parts.configs });
   addFleetRoutes(app, parts);
   addHubRoutes(app, parts);
   app.notFound(answerNotFound(app, config.limits.maxBatchBytes));
@@ -66,16 +71,31 @@ export function createHubApp(parts: HubAppParts): HubApp {
 }
 
 /** What the edges sent: pages of a node's own forms, with `edge` added. */
-function addFleetRoutes(app: HubApp, { store, metrics }: HubAppParts): void {
+function addFleetRoutes(app: HubApp, { store, metrics, configs }: HubAppParts): void {
   const limit = limitReads(metrics);
   const edgeOf = (context: Context): string | null => context.req.query("edge") ?? null;
-  app.get("/v1/edges", limit, async (context) =>
-    context.json({ edges: (await store.edges()).map(describeSummary) }),
-  );
+  const configOf = async (name: string) =>
+    describeEdgeConfig(await configs.edge(name), await configs.wanted(name));
+  app.get("/v1/edges", limit, async (context) => {
+    const edges = await store.edges();
+    const known = await configs.overview(edges.map(({ edge }) => edge));
+    return context.json({
+      edges: edges.map((edge) => {
+        const of = known.get(edge.edge);
+        return {
+          ...describeSummary(edge),
+          config: of === undefined ? null : describeEdgeConfig(of.edge, of.wanted),
+        };
+      }),
+    });
+  });
   app.get("/v1/edges/:edge", limit, async (context) => {
     const name = context.req.param("edge");
     const edge = await store.edge(name);
-    return edge === null ? unknownEdge(name) : context.json(describeEdge(edge));
+    const config = await configOf(name);
+    // Known by what it was given, before it has sent anything.
+    if (edge === null) return config === null ? unknownEdge(name) : context.json({ edge: name, config });
+    return context.json({ ...describeEdge(edge), config });
   });
   app.get("/v1/audit", limit, getHubAudit(store));
   app.get("/v1/streams/:stream/events", limit, async (context) => {
@@ -98,6 +118,12 @@ function addFleetRoutes(app: HubApp, { store, metrics }: HubAppParts): void {
     if (request instanceof Response) return request;
     return pageResponse(context, await store.alerts({ ...request, edge: edgeOf(context) }));
   });
+  app.get("/v1/dlq", limit, async (context) => {
+    const request = readListQuery(context);
+    if (request instanceof Response) return request;
+    const { limit: rows, after } = request;
+    return pageResponse(context, await store.parked({ limit: rows, after, edge: edgeOf(context) }));
+  });
   app.get("/v1/losses", limit, async (context) => {
     const request = readListQuery(context);
     if (request instanceof Response) return request;
@@ -105,9 +131,12 @@ function addFleetRoutes(app: HubApp, { store, metrics }: HubAppParts): void {
   });
 }
 
-function addHubRoutes(app: HubApp, { metrics }: HubAppParts): void {
+function addHubRoutes(app: HubApp, { store, metrics }: HubAppParts): void {
   app.get("/healthz", (context) => context.json({ status: "ok" }));
-  app.get("/readyz", (context) => context.json({ ready: true }));
+  app.get("/readyz", async (context) => {
+    const ready = await store.isReady();
+    return context.json({ ready }, ready ? 200 : 503);
+  });
   app.get("/metrics", async (context) =>
     context.body(await metrics.render(), 200, { "content-type": metrics.contentType }),
   );

@@ -6,6 +6,7 @@ import { type Environment, substituteVariables } from "../config/env.ts";
 import { explainIssues } from "../config/explain.ts";
 import { Places } from "../config/places.ts";
 import type { Problem } from "../config/problems.ts";
+import { readRelays } from "../config/relay-config.ts";
 import { duration, listen, name, parseListen, size, whole } from "../config/schema.ts";
 import { unveil, veil } from "../config/veil.ts";
 
@@ -18,8 +19,22 @@ export interface HubConfig {
   readonly listen: { readonly host: string; readonly port: number };
   /** By edge; null: none are set, and edges on this machine are let in. */
   readonly tokens: ReadonlyMap<string, string> | null;
+  /** What changes of configurations must bring; null: they are taken from this machine alone. */
+  readonly adminToken: string | null;
+  /** Edges that send for others, and for whom; null: for any. */
+  readonly relays: ReadonlyMap<string, ReadonlySet<string> | null>;
   readonly store: HubStoreConfig;
+  /** null: batches come over HTTP alone. */
+  readonly nats: HubNatsConfig | null;
   readonly limits: HubLimits;
+}
+
+/** Batches that edges publish to JetStream, and that hubs consume as a group. */
+export interface HubNatsConfig {
+  readonly url: string;
+  readonly stream: string;
+  /** The group's name: each batch goes to one of the hubs that share it. */
+  readonly consumer: string;
 }
 
 export type HubStoreConfig =
@@ -42,6 +57,7 @@ export interface HubLimits extends BatchLimits {
 const DEFAULTS = {
   dataDir: "./millrace-hub-data",
   listen: { host: "127.0.0.1", port: 7080 },
+  nats: { stream: "MILLRACE", consumer: "millrace-hub" },
   limits: {
     maxBatchBytes: 16 * MIB,
     maxContentBytes: 64 * MIB,
@@ -53,7 +69,14 @@ const DEFAULTS = {
   },
 } as const;
 
+/** Of a node that receives for others, too. */
+export const DEFAULT_HUB_LIMITS: HubLimits = DEFAULTS.limits;
+
 const TOKEN_MESSAGE = "must have 8 characters at least; write a longer one";
+
+const natsName = z
+  .string("must be a name")
+  .regex(/^[A-Za-z0-9_-]{1,64}$/, "must have 1 to 64 letters, digits, _ or -");
 
 const hubFile = z.strictObject({
   data: z
@@ -62,7 +85,13 @@ const hubFile = z.strictObject({
     .optional()
     .describe("Data directory. Default: ./millrace-hub-data."),
   http: z
-    .strictObject({ listen: listen.optional().describe("HOST:PORT. Default: 127.0.0.1:7080.") })
+    .strictObject({
+      listen: listen.optional().describe("HOST:PORT. Default: 127.0.0.1:7080."),
+      admin: z
+        .strictObject({ token: z.string("must be a text").min(8, TOKEN_MESSAGE) })
+        .nullish()
+        .describe("Who may change configurations. Default: this machine alone."),
+    })
     .nullish(),
   store: z
     .strictObject({
@@ -75,10 +104,28 @@ const hubFile = z.strictObject({
         .describe("How long events are kept, by their time. Default: for ever."),
     })
     .nullish(),
+  nats: z
+    .strictObject({
+      url: z
+        .string("must be the address of a server")
+        .regex(/^(nats|tls):\/\/[^\s]+$/, "must be like nats://host:4222")
+        .describe("A NATS server with JetStream."),
+      stream: natsName.optional().describe("Default: MILLRACE. Made where there is none."),
+      consumer: natsName
+        .optional()
+        .describe(
+          "The group of hubs that share the batches. Default: millrace-hub. Made where there is none.",
+        ),
+    })
+    .nullish(),
   tokens: z
     .record(name, z.string("must be a text").min(8, TOKEN_MESSAGE))
     .nullish()
     .describe("What each edge must bring. Default: none, and edges on this machine alone are let in."),
+  relays: z
+    .record(name, z.union([z.literal("any"), z.array(name)], "must be a list of edges, or any"))
+    .nullish()
+    .describe("Edges that send for others, and for which. Default: none."),
   limits: z
     .strictObject({
       maxBatch: size(64 * 1024, 256 * MIB)
@@ -157,7 +204,7 @@ export function parseHubConfig(
   }
   const parsed = hubFile.safeParse(document.toJS() ?? {}, { reportInput: true });
   if (!parsed.success) return { ok: false, problems: explainIssues(parsed.error.issues, file, places) };
-  const { data, http, store, tokens, limits } = parsed.data;
+  const { data, http, store, nats, tokens, relays, limits } = parsed.data;
   const address =
     overrides.listen === undefined ? (http?.listen ?? DEFAULTS.listen) : parseListen(overrides.listen);
   if (address === null)
@@ -176,7 +223,17 @@ export function parseHubConfig(
         store == null
           ? { kind: "sqlite" }
           : { kind: "postgres", url: store.postgres, retentionUs: store.retention ?? null },
+      nats:
+        nats == null
+          ? null
+          : {
+              url: nats.url,
+              stream: nats.stream ?? DEFAULTS.nats.stream,
+              consumer: nats.consumer ?? DEFAULTS.nats.consumer,
+            },
       tokens: tokens == null ? null : new Map(Object.entries(tokens)),
+      adminToken: http?.admin?.token ?? null,
+      relays: readRelays(relays),
       limits: {
         maxBatchBytes: limits?.maxBatch ?? byDefault.maxBatchBytes,
         maxContentBytes: limits?.maxContent ?? byDefault.maxContentBytes,

@@ -1,3 +1,5 @@
+import { configPaths } from "./configs/config-openapi.ts";
+
 /** What a hub's calls take and answer. Rows of lists are a node's own, with the member `edge` added. */
 
 type Parameter = object;
@@ -116,6 +118,8 @@ const paths = {
       },
     },
   },
+  "/v1/dlq": rows("Batches from JetStream that no hub can take, and why", []),
+  ...configPaths,
   "/healthz": read("Alive", json),
   "/readyz": read("Ready to take batches", json),
   "/metrics": read("Prometheus metrics", { "text/plain": { schema: { type: "string" } } }),

@@ -1,5 +1,6 @@
 import type { HubAuditTask, HubSum } from "../../workers/hub/audit.ts";
 import type { Received } from "../../workers/hub/batch-writer.ts";
+import type { ParkedBatch, ParkedTask } from "../../workers/hub/parked.ts";
 import type { ReceivedBatch } from "../../workers/hub/read-batch.ts";
 import type {
   EdgeDetail,
@@ -39,7 +40,12 @@ export interface HubStore {
   readonly audit: ((range: Omit<HubAuditTask, "afterId">) => Promise<HubAudit>) | null;
   edges(): Promise<readonly EdgeSummary[]>;
   edge(name: string): Promise<EdgeDetail | null>;
+  /** Sets aside a batch that came over a stream and can never be taken; the same source again changes nothing. */
+  park(batch: ParkedBatch): Promise<void>;
+  parked(task: WithText<ParkedTask>): Promise<Page>;
   /** Whether any edge has sent something of it. */
   knows(what: { readonly stream: string } | { readonly query: string }): Promise<boolean>;
+  /** Whether it can take a batch now. */
+  isReady(): Promise<boolean>;
   close(): Promise<void>;
 }

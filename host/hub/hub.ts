@@ -1,12 +1,17 @@
+import type { Logger } from "pino";
 import { placeOf } from "../../workers/hub/postgres/connection.ts";
 import { serveNode } from "../api/serve.ts";
 import { createLog } from "../observe/log.ts";
+import { ConfigRegistry } from "./configs/config-registry.ts";
+import { RolloutTimer } from "./configs/rollout-timer.ts";
 import { isLoopback } from "./edge-guard.ts";
 import { createHubApp } from "./hub-app.ts";
 import type { HubConfig } from "./hub-config.ts";
 import { createHubMetrics } from "./hub-metrics.ts";
 import type { HubStore } from "./hub-store.ts";
+import { JetStreamIntake } from "./jetstream-intake.ts";
 import { PostgresHubStore } from "./postgres-hub-store.ts";
+import type { RecordStore } from "./record-store.ts";
 import { SqliteHubStore } from "./sqlite-hub-store.ts";
 
 export interface RunningHub {
@@ -18,21 +23,29 @@ export interface RunningHub {
 /** Starts a hub: its store first, the door to the outside last. */
 export async function startHub(config: HubConfig): Promise<RunningHub> {
   const log = createLog();
-  const store = await openStore(config);
+  const store = await openStore(config, log);
   const metrics = createHubMetrics(config.limits);
-  const app = createHubApp({ config, store, metrics, log });
+  const configs = new ConfigRegistry(store, () => Date.now() * 1_000);
+  const app = createHubApp({ config, store, metrics, log, configs });
   try {
     const { listen } = config;
     const server = await serveNode({ app, listen, maxConnections: config.limits.maxConnections, metrics });
+    const { maxBatchBytes } = config.limits;
+    const intake =
+      config.nats === null
+        ? null
+        : new JetStreamIntake({ config: config.nats, maxBatchBytes, store, metrics, log });
     if (config.tokens === null) {
       const advice = isLoopback(listen.host) || listen.host === "localhost" ? "" : "; set tokens: for others";
       log.warn(`no tokens are set: edges of this machine alone are let in, without one${advice}`);
     }
+    const rollouts = new RolloutTimer(configs, log);
     log.info({ url: server.url, store: placeOfStore(config) }, "listening");
     return {
       url: server.url,
       close: async () => {
-        await server.close();
+        await Promise.all([server.close(), intake?.close()]);
+        await rollouts.close();
         await store.close();
         log.info("stopped");
       },
@@ -43,11 +56,13 @@ export async function startHub(config: HubConfig): Promise<RunningHub> {
   }
 }
 
-function openStore({ dataDir, store, limits: all }: HubConfig): Promise<HubStore> {
+function openStore({ dataDir, store, limits: all }: HubConfig, log: Logger): Promise<HubStore & RecordStore> {
   const { maxBlockBytes, ...limits } = all;
   if (store.kind === "sqlite") return SqliteHubStore.open(dataDir, { limits, maxBlockBytes });
   const { url, retentionUs } = store;
-  return PostgresHubStore.open({ url, retentionUs, limits, maxBlockBytes });
+  const onFailure = (err: unknown): void =>
+    log.warn({ err }, "the upkeep of the store failed and will be tried again");
+  return PostgresHubStore.open({ url, retentionUs, limits, maxBlockBytes, onFailure });
 }
 
 function placeOfStore({ dataDir, store }: HubConfig): string {

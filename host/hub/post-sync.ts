@@ -2,20 +2,26 @@ import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 import type { Logger } from "pino";
 import { MillraceError } from "../../workers/errors.ts";
+import type { ReceivedBatch } from "../../workers/hub/read-batch.ts";
 import type { Problem } from "../api/problem.ts";
 import type { BodyReader } from "../ingest/body.ts";
 import { announcedBytes } from "../ingest/body.ts";
 import { refuseUnread } from "../ingest/refuse-unread.ts";
-import { checkEdge } from "./edge-guard.ts";
+import { callerOf, checkEdge, hopsOf } from "./edge-guard.ts";
 import type { HubConfig } from "./hub-config.ts";
 import type { HubMetrics } from "./hub-metrics.ts";
-import type { HubStore } from "./hub-store.ts";
 
 export interface PostSyncParts {
-  readonly config: HubConfig;
-  readonly store: HubStore;
+  readonly config: Pick<HubConfig, "tokens" | "relays" | "limits">;
+  readonly store: {
+    receive(
+      batch: ReceivedBatch & { readonly hops: readonly string[] },
+    ): Promise<{ readonly stored: number; readonly isDuplicate: boolean }>;
+  };
   readonly bodies: BodyReader;
-  readonly metrics: HubMetrics;
+  readonly metrics: Pick<HubMetrics, "batches" | "stored" | "wireBytes" | "watchQueue">;
+  /** Why a batch that came over these relays is not taken; null: it is. */
+  readonly refuseWay?: (edge: string, hops: readonly string[]) => Problem | null;
   readonly log: Logger;
 }
 
@@ -51,14 +57,13 @@ export function postSync(
       metrics.batches.inc({ outcome: problem.code });
       return refuseUnread(incoming, problem, maxBatchBytes);
     };
-    const { headers, socket } = incoming;
-    const edge = headers["millrace-edge"];
-    const checked = checkEdge(config.tokens, {
-      edge: Array.isArray(edge) ? undefined : edge,
-      authorization: headers.authorization,
-      remoteAddress: socket.remoteAddress,
-    });
+    const { headers } = incoming;
+    const caller = callerOf(incoming);
+    const checked = checkEdge(config, caller);
     if (!checked.ok) return refuse(checked.problem);
+    const hops = hopsOf(caller.via);
+    const wrongWay = parts.refuseWay?.(checked.edge, hops) ?? null;
+    if (wrongWay !== null) return refuse(wrongWay);
     const key = headers["idempotency-key"];
     if (typeof key !== "string" || !KEY.test(key)) return refuse(badKey);
     if ((announcedBytes(incoming) ?? 0) > maxBatchBytes) return refuse(tooLarge(maxBatchBytes));
@@ -78,7 +83,7 @@ export function postSync(
     const bytes = read.body.byteLength;
     queuedBytes += bytes;
     try {
-      const { stored, isDuplicate } = await store.receive({ edge: checked.edge, key, body: read.body });
+      const { stored, isDuplicate } = await store.receive({ edge: checked.edge, key, body: read.body, hops });
       metrics.batches.inc({ outcome: isDuplicate ? "duplicate" : "stored" });
       metrics.stored.inc(stored);
       metrics.wireBytes.inc(bytes);

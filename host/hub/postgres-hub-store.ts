@@ -1,13 +1,16 @@
 import { Piscina } from "piscina";
 import { MillraceError } from "../../workers/errors.ts";
 import type { Received } from "../../workers/hub/batch-writer.ts";
+import type { ParkedBatch } from "../../workers/hub/parked.ts";
 import type { ReadLimits, ReceivedBatch } from "../../workers/hub/read-batch.ts";
+import type { HubRecord, RecordWrite } from "../../workers/hub/records.ts";
 import type { EdgeDetail, EdgeSummary } from "../../workers/hub/tasks.ts";
 import type { KeepTask, PostgresWorkerData, ReceiveTask } from "../../workers/hub-postgres.ts";
 import type { StoreFailure } from "../../workers/store/failure.ts";
 import type { Page } from "../api/reads.ts";
 import { workerFile } from "../pipeline/worker-file.ts";
 import type { HubStore } from "./hub-store.ts";
+import type { RecordStore } from "./record-store.ts";
 
 type Answer<T> = { readonly value: T } | StoreFailure;
 
@@ -15,6 +18,8 @@ export interface PostgresStoreOptions extends ReadLimits {
   readonly url: string;
   /** Events older than this, µs, go, a day at a time; null: none do. */
   readonly retentionUs: number | null;
+  /** Told of what is done again at the next round: making partitions ahead, dropping old ones. */
+  readonly onFailure: (cause: unknown) => void;
 }
 
 /** Threads that write, each with a connection: decoding and the server's work overlap. */
@@ -37,7 +42,7 @@ interface Waiting {
  * A hub's store in PostgreSQL. Any number of hubs may share one database: this holds nothing that is not in it. Batches that
  * come while others are written share the next transaction; those of one edge are written one after the other.
  */
-export class PostgresHubStore implements HubStore {
+export class PostgresHubStore implements HubStore, RecordStore {
   /** Events are rows of JSON here: what they hash to as columns is not known. */
   readonly audit = null;
   readonly #writes: Piscina;
@@ -94,6 +99,14 @@ export class PostgresHubStore implements HubStore {
     return run(this.#reads, "losses", task);
   }
 
+  parked(task: Parameters<HubStore["parked"]>[0]): Promise<Page> {
+    return run(this.#reads, "parked", task);
+  }
+
+  async park(batch: ParkedBatch): Promise<void> {
+    await run(this.#writes, "park", batch);
+  }
+
   edges(): Promise<EdgeSummary[]> {
     return run(this.#reads, "edges", null);
   }
@@ -104,6 +117,26 @@ export class PostgresHubStore implements HubStore {
 
   knows(what: Parameters<HubStore["knows"]>[0]): Promise<boolean> {
     return run(this.#reads, "knows", what);
+  }
+
+  readRecord(kind: string, name: string): Promise<HubRecord | null> {
+    return run(this.#reads, "readRecord", { kind, name });
+  }
+
+  listRecords(kind: string): Promise<readonly HubRecord[]> {
+    return run(this.#reads, "listRecords", kind);
+  }
+
+  writeRecords(writes: readonly RecordWrite[]): Promise<boolean> {
+    return run(this.#reads, "writeRecords", writes);
+  }
+
+  async isReady(): Promise<boolean> {
+    try {
+      return await this.knows({ stream: "" }).then(() => true);
+    } catch {
+      return false;
+    }
   }
 
   async close(): Promise<void> {
@@ -160,7 +193,7 @@ export class PostgresHubStore implements HubStore {
       eventsBeforeUs: retentionUs === null ? null : nowMs * 1000 - retentionUs,
       batchesBeforeUs: (nowMs - BATCH_KEYS_KEPT_MS) * 1000,
     };
-    await this.#reads.run(task, { name: "keep" });
+    await run(this.#reads, "keep", task).catch(this.#options.onFailure);
   }
 }
 

@@ -2,7 +2,9 @@ import { Piscina } from "piscina";
 import { MillraceError } from "../../workers/errors.ts";
 import type { HubAuditSlice, HubAuditTask, HubSum } from "../../workers/hub/audit.ts";
 import type { Received } from "../../workers/hub/batch-writer.ts";
+import type { ParkedBatch } from "../../workers/hub/parked.ts";
 import type { ReceivedBatch } from "../../workers/hub/read-batch.ts";
+import type { HubRecord, RecordWrite } from "../../workers/hub/records.ts";
 import type { EdgeDetail, EdgeSummary } from "../../workers/hub/tasks.ts";
 import type { ReceiveTask } from "../../workers/hub.ts";
 import type { StoreFailure } from "../../workers/store/failure.ts";
@@ -10,6 +12,7 @@ import type { Page } from "../api/reads.ts";
 import { workerFile } from "../pipeline/worker-file.ts";
 import { addSums } from "./add-sums.ts";
 import type { HubAudit, HubStore } from "./hub-store.ts";
+import type { RecordStore } from "./record-store.ts";
 
 type Answer<T> = { readonly value: T } | StoreFailure;
 type Limits = Omit<ReceiveTask, "batches">;
@@ -27,7 +30,7 @@ interface Waiting {
  * A hub's store in SQLite: a thread that writes and one that reads. Batches that come while others are written share the next
  * transaction and its fsync.
  */
-export class SqliteHubStore implements HubStore {
+export class SqliteHubStore implements HubStore, RecordStore {
   readonly #writes: Piscina;
   readonly #reads: Piscina;
   readonly #limits: Limits;
@@ -89,6 +92,14 @@ export class SqliteHubStore implements HubStore {
     return { sums, unreadable };
   }
 
+  parked(task: Parameters<HubStore["parked"]>[0]): Promise<Page> {
+    return run(this.#reads, "parked", task);
+  }
+
+  async park(batch: ParkedBatch): Promise<void> {
+    await run(this.#writes, "park", batch);
+  }
+
   edges(): Promise<EdgeSummary[]> {
     return run(this.#reads, "edges", null);
   }
@@ -99,6 +110,23 @@ export class SqliteHubStore implements HubStore {
 
   knows(what: Parameters<HubStore["knows"]>[0]): Promise<boolean> {
     return run(this.#reads, "knows", what);
+  }
+
+  readRecord(kind: string, name: string): Promise<HubRecord | null> {
+    return run(this.#writes, "readRecord", { kind, name });
+  }
+
+  listRecords(kind: string): Promise<readonly HubRecord[]> {
+    return run(this.#writes, "listRecords", kind);
+  }
+
+  writeRecords(writes: readonly RecordWrite[]): Promise<boolean> {
+    return run(this.#writes, "writeRecords", writes);
+  }
+
+  /** Its file was opened and is locked: nothing else is in the way. */
+  isReady(): Promise<boolean> {
+    return Promise.resolve(true);
   }
 
   async close(): Promise<void> {

@@ -8,7 +8,21 @@ import { digestOf } from "../config/table/stored.ts";
 /** Where a configuration came from. One that was put names the file's text it was put over, by its digest. */
 export type ConfigOrigin =
   | { readonly kind: "file" }
-  | { readonly kind: "put"; readonly document: string; readonly fileDigest: string };
+  | {
+      readonly kind: "put";
+      readonly document: string;
+      readonly fileDigest: string;
+      /** Where a hub gave it: then it holds whatever the file says. */
+      readonly remote?: RemoteVersion;
+    };
+
+/** Names a configuration of a hub, and its text. */
+export interface RemoteVersion {
+  /** `edge:NAME` or `group:NAME`. */
+  readonly scope: string;
+  readonly version: number;
+  readonly etag: string;
+}
 
 /** Which stored events a query is to be given before it goes on live. */
 export interface Backfill {

@@ -4,6 +4,7 @@ import type { TableData } from "../../workers/messages.ts";
 import type { StoredConfig } from "../../workers/store/log-reader.ts";
 import type { Config, TableConfig } from "../config/config.ts";
 import { formatProblem, type Problem } from "../config/problems.ts";
+import { localSettings } from "../config/remote-document.ts";
 import type { ConfigSource } from "../config/source.ts";
 import { replaceTables, withPutRows } from "../config/table/replace.ts";
 import { readTable, TableError, type TableFormat } from "../config/table/rows.ts";
@@ -12,7 +13,7 @@ import { revealAddresses } from "../config/webhook-addresses.ts";
 import type { Encryption } from "../encryption/encryption.ts";
 import type { StorageClient } from "../store/storage-client.ts";
 import type { Engine, ReloadOutcome } from "./engine.ts";
-import { type ConfigOrigin, readQuerySet } from "./query-set.ts";
+import { type ConfigOrigin, type RemoteVersion, readQuerySet } from "./query-set.ts";
 
 export type ReloadAnswer =
   | { readonly ok: true; readonly outcome: ReloadOutcome }
@@ -25,6 +26,9 @@ export type TableAnswer =
   | { readonly kind: "file"; readonly file: string }
   | { readonly kind: "refused"; readonly problems: readonly Problem[] };
 
+/** As the log names it. */
+const FILE = "its file";
+
 /** Changes the configuration of a running node: whole, or not at all. */
 export class Reloader {
   readonly #source: ConfigSource;
@@ -32,6 +36,9 @@ export class Reloader {
   readonly #log: Logger;
   readonly #encryption: Pick<Encryption, "change"> | null;
   #turn: Promise<unknown> = Promise.resolve();
+  #origin: ConfigOrigin;
+  /** Hears of each configuration that is in force. */
+  onChanged: (config: Config) => void = () => undefined;
   /** Changes that were put in force, and those refused. */
   applied = 0;
   refused = 0;
@@ -41,16 +48,34 @@ export class Reloader {
     engine: Engine,
     log: Logger,
     encryption: Pick<Encryption, "change"> | null = null,
+    origin: ConfigOrigin = { kind: "file" },
   ) {
+    this.#origin = origin;
     this.#encryption = encryption;
     this.#source = source;
     this.#engine = engine;
     this.#log = log;
   }
 
+  /** Of what is in force. */
+  get origin(): ConfigOrigin {
+    return this.#origin;
+  }
+
   /** Reads the node's file again. What was put before gives way to it. */
   fromFile(): Promise<ReloadAnswer> {
-    return this.#inTurn("its file", () => [this.#source.reload(this.#engine.config()), { kind: "file" }]);
+    return this.#inTurn(FILE, () => {
+      const current = this.#engine.config();
+      const loaded = this.#source.reload(current);
+      if (!loaded.ok || heldByHub(this.#origin, current) === null) return [loaded, { kind: "file" }];
+      // What the hub holds stays: of the file only what no hub may set.
+      const { sync, encryption } = loaded.config;
+      const { encryption: _, ...config } = { ...current, ...(sync === undefined ? {} : { sync }) };
+      return [
+        { ok: true, config: encryption === undefined ? config : { ...config, encryption } },
+        this.#origin,
+      ];
+    });
   }
 
   /** Puts rows in the place of those of a table that has no file. Durable, and in force for what comes, when it resolves. */
@@ -84,10 +109,34 @@ export class Reloader {
   put(document: string): Promise<ReloadAnswer> {
     return this.#inTurn("PUT /v1/config", () => {
       const current = this.#engine.config();
+      const held = heldByHub(this.#origin, current);
+      if (held !== null) return [held, this.#origin];
       // Kept with what was hidden: a start must find it there.
       const whole = revealAddresses(document, current);
       const origin = { kind: "put", document: whole, fileDigest: this.#source.digest() } as const;
       return [this.#source.parse(whole, current), origin];
+    });
+  }
+
+  /** Puts a document of the hub in force. It holds at later starts until the hub gives another. */
+  putRemote(document: string, version: RemoteVersion): Promise<ReloadAnswer> {
+    return this.#inTurn("the hub", () => {
+      const current = this.#engine.config();
+      const [kind, name = ""] = version.scope.split(":", 2);
+      const target = kind === "group" ? { group: name } : { edge: name };
+      const problems = localSettings(document, target, `version ${version.version}`);
+      const fileDigest = this.#source.digest();
+      const origin = { kind: "put", document, fileDigest, remote: version } as const;
+      return [problems.length > 0 ? { ok: false, problems } : this.#source.parse(document, current), origin];
+    });
+  }
+
+  /** Goes back to what was in force. */
+  restore(origin: ConfigOrigin): Promise<ReloadAnswer> {
+    return this.#inTurn("what was in force before", () => {
+      const current = this.#engine.config();
+      if (origin.kind === "file") return [this.#source.reload(current), origin];
+      return [this.#source.parse(origin.document, current), origin];
     });
   }
 
@@ -113,9 +162,11 @@ export class Reloader {
         return loaded;
       }
       // First: a key that cannot be had leaves all as it was.
-      if (origin.kind === "file") await this.#encryption?.change(loaded.config.encryption);
+      if (from === FILE) await this.#encryption?.change(loaded.config.encryption);
       const outcome = await this.#engine.reload(loaded.config, origin);
       this.applied++;
+      this.#origin = origin;
+      this.onChanged(loaded.config);
       this.#log.info({ from, ...outcome }, "configuration changed");
       return { ok: true, outcome };
     } catch (cause) {
@@ -124,6 +175,18 @@ export class Reloader {
       throw cause;
     }
   }
+}
+
+/** Why a document cannot be put beside the hub's; null: it can. */
+function heldByHub(
+  origin: ConfigOrigin,
+  { sync }: Config,
+): { readonly ok: false; readonly problems: readonly Problem[] } | null {
+  if (origin.kind !== "put" || origin.remote === undefined || sync?.remote == null) return null;
+  const { scope, version } = origin.remote;
+  const message = `the hub holds this node's configuration (${scope}, version ${version})`;
+  const fix = "put it there; or set sync.config to false in the node's file and start it again";
+  return { ok: false, problems: [{ file: "configuration", line: 1, column: 1, path: "", message, fix }] };
 }
 
 /** Nothing at all empties the table; else as its file would be read. */
@@ -165,6 +228,8 @@ export function configAtStart(
   newest: StoredConfig | null,
   put: ReadonlyMap<string, TableConfig>,
   log: Logger,
+  /** In the place of what is in force; null: nothing is. */
+  instead: ConfigOrigin | null = null,
 ): { readonly config: Config; readonly origin: ConfigOrigin } {
   const file = source.file ?? "the defaults";
   const filled = withPutRows(ofFile, put);
@@ -177,9 +242,17 @@ export function configAtStart(
   }
   const fromFile = { config: filled.config, origin: { kind: "file" } } as const;
   if (newest === null) return fromFile;
-  const { origin, version } = readQuerySet(newest);
+  const { origin: stored, version } = readQuerySet(newest);
+  const origin = instead ?? stored;
   if (origin.kind === "file") return fromFile;
-  if (origin.fileDigest !== source.digest()) {
+  if (origin.remote !== undefined && ofFile.sync?.remote == null) {
+    log.warn(
+      { file, version },
+      "sync.config is not set any more, so the file holds and the hub's is dropped",
+    );
+    return fromFile;
+  }
+  if (origin.remote === undefined && origin.fileDigest !== source.digest()) {
     log.warn(
       { file, version },
       "the file was changed after PUT /v1/config, so the file holds and what was put is dropped",
@@ -187,6 +260,10 @@ export function configAtStart(
     return fromFile;
   }
   const parsed = source.parse(origin.document, { ...ofFile, tables: put });
+  if (parsed.ok && origin.remote !== undefined) {
+    log.info({ of: origin.remote.scope, version: origin.remote.version }, "the configuration is the hub's");
+    return { config: parsed.config, origin };
+  }
   if (parsed.ok) {
     log.info(
       { file, version },

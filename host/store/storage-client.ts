@@ -12,7 +12,16 @@ import type {
 import type { PiecePlace } from "../../workers/store/checkpoint-operations.ts";
 import type { SmallBlocks } from "../../workers/store/compaction.ts";
 import type { BlockPlace, SetAsideBlock } from "../../workers/store/corrupt-blocks.ts";
+import type { NodeDocument } from "../../workers/store/document-store.ts";
 import type { PlainLeft } from "../../workers/store/plain-data.ts";
+import type {
+  NextRelayedTask,
+  RelayedEdge,
+  RelayedOutcome,
+  SettleRelayedTask,
+  StoreRelayedTask,
+  WaitingBatch,
+} from "../../workers/store/relay-operations.ts";
 import type { Salvage } from "../../workers/store/repair/salvage.ts";
 import type { Recovered } from "../../workers/store/store.ts";
 import type {
@@ -162,6 +171,50 @@ export class StorageClient {
   /** Parked batches, which are to be sent again. */
   unparkBatches(): Promise<readonly ClaimedBatch[]> {
     return run(this.#pool, "unparkBatches", null);
+  }
+
+  /** Batches of other edges are to come, or may wait. */
+  openRelay(): Promise<null> {
+    return run(this.#pool, "openRelay", null);
+  }
+
+  /** Durable when it resolves. */
+  storeRelayed(task: StoreRelayedTask): Promise<readonly RelayedOutcome[]> {
+    return run(this.#pool, "storeRelayed", task);
+  }
+
+  nextRelayed(task: NextRelayedTask): Promise<WaitingBatch | null> {
+    return run(this.#pool, "nextRelayed", task);
+  }
+
+  settleRelayed(outcomes: readonly SettleRelayedTask[]): Promise<null> {
+    return run(this.#pool, "settleRelayed", outcomes);
+  }
+
+  unparkRelayed(): Promise<number> {
+    return run(this.#pool, "unparkRelayed", null);
+  }
+
+  relayedEdges(): Promise<readonly RelayedEdge[]> {
+    return run(this.#pool, "relayedEdges", null);
+  }
+
+  readDocument(kind: NodeDocument["kind"], name: string): Promise<NodeDocument | null> {
+    return run(this.#pool, "readDocument", { kind, name });
+  }
+
+  listDocuments(kind: NodeDocument["kind"]): Promise<readonly NodeDocument[]> {
+    return run(this.#pool, "listDocuments", kind);
+  }
+
+  /** Durable when it resolves. */
+  putDocument(document: Omit<NodeDocument, "version">): Promise<null> {
+    return run(this.#pool, "putDocument", document);
+  }
+
+  /** Unless there is another version by now. */
+  dropDocument(document: Omit<NodeDocument, "body">): Promise<null> {
+    return run(this.#pool, "dropDocument", document);
   }
 
   sizes(): Promise<{ databaseBytes: number; walBytes: number }> {

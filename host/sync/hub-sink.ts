@@ -16,6 +16,15 @@ export interface HubSinkParts {
   readonly bucket: ByteBucket | null;
 }
 
+/** A batch of another edge, as it came. */
+export interface ForwardedBatch {
+  readonly edge: string;
+  readonly key: string;
+  /** Relays that it came through, the first one first. */
+  readonly hops: readonly string[];
+  readonly body: Uint8Array;
+}
+
 interface Answer {
   readonly status: number;
   readonly headers: http.IncomingHttpHeaders;
@@ -35,20 +44,46 @@ const REJECTED: ReadonlySet<number> = new Set([413, 422]);
 export class HubSink implements Sink {
   readonly name = "hub";
   readonly form = "wire";
-  readonly #parts: HubSinkParts;
-  readonly #agent: http.Agent;
-  readonly #isSecure: boolean;
+  #parts: HubSinkParts;
+  #agent: http.Agent;
+  #isSecure: boolean;
 
   constructor(parts: HubSinkParts) {
     this.#parts = parts;
-    this.#isSecure = new URL(parts.url).protocol === "https:";
-    const options = { keepAlive: true, maxSockets: parts.concurrency + 1 };
-    this.#agent = this.#isSecure ? new https.Agent(options) : new http.Agent(options);
+    this.#isSecure = isSecure(parts);
+    this.#agent = agentFor(parts);
   }
 
-  async deliver({ key, body }: OutgoingBatch, signal: AbortSignal): Promise<Delivery> {
-    const { edge, token } = this.#parts;
+  /** Sends by other settings from here on. What is under way ends as it began. */
+  use(parts: HubSinkParts): void {
+    const before = this.#agent;
+    this.#parts = parts;
+    this.#isSecure = isSecure(parts);
+    this.#agent = agentFor(parts);
+    // Its connections in use stay until they are free.
+    for (const sockets of Object.values(before.freeSockets))
+      for (const socket of sockets ?? []) socket.destroy();
+  }
+
+  deliver({ key, body }: OutgoingBatch, signal: AbortSignal): Promise<Delivery> {
+    return this.#deliver(this.#parts.edge, key, body, {}, signal);
+  }
+
+  /** As `deliver`, for another edge: under its name, by this node's token. */
+  forward({ edge, key, hops, body }: ForwardedBatch, signal: AbortSignal): Promise<Delivery> {
+    return this.#deliver(edge, key, body, { "millrace-via": [...hops, this.#parts.edge].join(", ") }, signal);
+  }
+
+  async #deliver(
+    edge: string,
+    key: string,
+    body: Uint8Array,
+    more: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<Delivery> {
+    const { token } = this.#parts;
     const headers = {
+      ...more,
       "content-type": CONTENT_TYPE,
       "content-length": String(body.length),
       "idempotency-key": key,
@@ -126,6 +161,15 @@ export class HubSink implements Sink {
     }
     request.end();
   }
+}
+
+function isSecure({ url }: HubSinkParts): boolean {
+  return new URL(url).protocol === "https:";
+}
+
+function agentFor(parts: HubSinkParts): http.Agent {
+  const options = { keepAlive: true, maxSockets: parts.concurrency + 1 };
+  return isSecure(parts) ? new https.Agent(options) : new http.Agent(options);
 }
 
 function judge({ status, headers, text }: Answer): Delivery {

@@ -83,8 +83,9 @@ export interface SinkStatus {
 export class SinkRunner {
   readonly #parts: SinkRunnerParts;
   readonly #random: () => number;
-  readonly #breaker: CircuitBreaker;
-  readonly #growth: Readonly<Record<SyncClass, BatchGrowth>>;
+  #config: DeliveryConfig;
+  #breaker: CircuitBreaker;
+  #growth: Readonly<Record<SyncClass, BatchGrowth>>;
   readonly #turns = new ClassTurns();
   readonly #stop = new AbortController();
   readonly #underWay = new Map<number, Promise<void>>();
@@ -109,16 +110,21 @@ export class SinkRunner {
   constructor(parts: SinkRunnerParts) {
     this.#parts = parts;
     this.#random = parts.random ?? Math.random;
-    const { batch, largest, bandwidth, breaker } = parts.config;
-    this.#breaker = new CircuitBreaker(breaker.failures, breaker.openMs, () => parts.clock.monotonicMs());
-    const growth = (): BatchGrowth =>
-      new BatchGrowth({
-        first: { rows: batch.events, bytes: batch.bytes },
-        largest: { rows: largest.events, bytes: largest.bytes },
-        bandwidth,
-      });
-    this.#growth = { alerts: growth(), losses: growth(), results: growth(), events: growth() };
+    this.#config = parts.config;
+    this.#breaker = this.#makeBreaker();
+    this.#growth = growthOf(parts.config);
     for (const unsettled of parts.unsettled) this.resume(unsettled);
+  }
+
+  /** Goes on by other settings. Batches under way end as they began; those that wait are tried at once. */
+  reconfigure(config: DeliveryConfig): void {
+    const opened = this.#breaker.opened;
+    this.#config = config;
+    this.#breaker = this.#makeBreaker();
+    this.#breaker.opened = opened;
+    this.#growth = growthOf(config);
+    for (const trip of [...this.#held, ...this.#aside]) trip.dueMs = Number.NEGATIVE_INFINITY;
+    this.wake();
   }
 
   /** Takes up a batch that was claimed before. */
@@ -174,6 +180,11 @@ export class SinkRunner {
     await this.#parts.sink.close();
   }
 
+  #makeBreaker(): CircuitBreaker {
+    const { breaker } = this.#config;
+    return new CircuitBreaker(breaker.failures, breaker.openMs, () => this.#parts.clock.monotonicMs());
+  }
+
   async #run(): Promise<void> {
     let sleepMs = LOOK_MS;
     while (this.#isStale && !this.#stop.signal.aborted) {
@@ -207,7 +218,7 @@ export class SinkRunner {
 
   /** Begins as many attempts as there is room for. */
   async #start(): Promise<void> {
-    const { concurrency } = this.#parts.config;
+    const { concurrency } = this.#config;
     for (;;) {
       if (this.#stop.signal.aborted) return;
       const room = this.#breaker.room(concurrency) - this.#underWay.size;
@@ -226,7 +237,7 @@ export class SinkRunner {
   }
 
   async #next(): Promise<Trip | null> {
-    const { config, clock } = this.#parts;
+    const [{ clock }, config] = [this.#parts, this.#config];
     const nowMs = clock.monotonicMs();
     const isOpen = isWithin(config.windows, new Date(clock.nowUs() / 1_000));
     this.#isPaused = !isOpen;
@@ -253,7 +264,7 @@ export class SinkRunner {
   }
 
   async #claim(kind: SyncClass, everyMs: number): Promise<Trip | null> {
-    const { sink, claim, clock, config } = this.#parts;
+    const [{ sink, claim, clock }, config] = [this.#parts, this.#config];
     if ((this.#lulls.get(kind) ?? 0) > clock.monotonicMs()) {
       this.#turns.idle(kind);
       return null;
@@ -323,7 +334,7 @@ export class SinkRunner {
   }
 
   #fail(trip: Trip, { reason, retryAfterMs }: Delivery & { kind: "unreachable" }): void {
-    const { config, clock, log } = this.#parts;
+    const [{ clock, log }, config] = [this.#parts, this.#config];
     const { batch } = trip;
     this.#remember(reason);
     trip.failures++;
@@ -373,7 +384,7 @@ export class SinkRunner {
   /** While the breaker is open, somebody looks whether the sink is back, so that nothing waits longer than it must. */
   #probeSoon(): void {
     if (this.#stop.signal.aborted || this.#probeTimer !== null) return;
-    const { config, sink } = this.#parts;
+    const [{ sink }, config] = [this.#parts, this.#config];
     this.#probeTimer = setTimeout(
       () => {
         void sink.probe(this.#stop.signal).then((isThere) => {
@@ -389,6 +400,16 @@ export class SinkRunner {
       jittered(config.probeEveryMs, this.#random),
     );
   }
+}
+
+function growthOf({ batch, largest, bandwidth }: DeliveryConfig): Readonly<Record<SyncClass, BatchGrowth>> {
+  const growth = (): BatchGrowth =>
+    new BatchGrowth({
+      first: { rows: batch.events, bytes: batch.bytes },
+      largest: { rows: largest.events, bytes: largest.bytes },
+      bandwidth,
+    });
+  return { alerts: growth(), losses: growth(), results: growth(), events: growth() };
 }
 
 /** The most important of them; among equals, the one claimed first. */

@@ -4,7 +4,7 @@ import type { MasterKeys } from "../../workers/seal/master-key.ts";
 import type { StoreFailure } from "../../workers/store/failure.ts";
 import type { ParkedBatch, SyncBacklog } from "../../workers/store/sync-operations.ts";
 import type { AuditRange, EdgeAudit } from "../../workers/sync/audit-reader.ts";
-import type { PackedBatch, PackTask } from "../../workers/sync.ts";
+import type { Inspected, InspectTask, PackedBatch, PackTask } from "../../workers/sync.ts";
 import { workerFile } from "../pipeline/worker-file.ts";
 
 type Answer<T> = { readonly value: T } | StoreFailure;
@@ -40,6 +40,11 @@ export class SyncClient {
   /** @throws MillraceError when an item of the batch cannot be read */
   pack(task: PackTask): Promise<PackedBatch> {
     return this.#run("pack", task);
+  }
+
+  /** @throws MillraceError as a hub refuses it */
+  inspect(task: InspectTask): Promise<Inspected> {
+    return this.#run("inspect", task);
   }
 
   learnKeys(masters: MasterKeys): Promise<void> {

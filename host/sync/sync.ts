@@ -5,14 +5,15 @@ import type { ClaimedBatch, ParkedBatch, SyncBacklog } from "../../workers/store
 import type { AuditRange, EdgeAudit } from "../../workers/sync/audit-reader.ts";
 import type { StreamForm } from "../../workers/sync/batch.ts";
 import { EVERYTHING, type Selection } from "../../workers/sync/outgoing-table.ts";
-import type { PackedBatch, PackForm } from "../../workers/sync.ts";
+import type { Inspected, InspectTask, PackedBatch, PackForm } from "../../workers/sync.ts";
 import type { Config, StreamConfig } from "../config/config.ts";
 import { DEFAULTS } from "../config/defaults.ts";
 import type { DeliveryConfig, SyncConfig } from "../config/sync-config.ts";
 import type { Clock } from "../pipeline/clock.ts";
 import type { StorageClient } from "../store/storage-client.ts";
 import { ByteBucket } from "./byte-bucket.ts";
-import { HubSink } from "./hub-sink.ts";
+import { edgeName } from "./edge-name.ts";
+import { HubSink, type HubSinkParts } from "./hub-sink.ts";
 import type { Sink } from "./sink.ts";
 import { SinkRunner, type SinkStatus } from "./sink-runner.ts";
 import { openSink } from "./sinks/open-sink.ts";
@@ -68,6 +69,7 @@ export class Sync {
   readonly #parts: SyncParts;
   readonly #client: SyncClient;
   readonly #runners: readonly SinkRunner[];
+  readonly #hub: HubSink | null;
   readonly #start: { readonly number: number; readonly id: string };
   readonly #incarnation: string;
   #reports: readonly SinkReport[] = [];
@@ -79,7 +81,9 @@ export class Sync {
     this.#client = client;
     this.#incarnation = opened.incarnation;
     this.#start = { number: opened.startNumber, id: randomBytes(8).toString("hex") };
-    const { storage, clock, log } = parts;
+    const { storage, clock, log, sync: settings } = parts;
+    const { url } = settings;
+    this.#hub = url === null ? null : new HubSink(this.#hubParts(settings, url));
     this.#runners = this.#makeSinks().map(
       ({ sink, config, selection }) =>
         new SinkRunner({
@@ -109,6 +113,23 @@ export class Sync {
   /** There may be something to send at once. */
   wake(): void {
     for (const runner of this.#runners) runner.wake();
+  }
+
+  /** Sends by other settings from here on. What is claimed stays so: nothing is lost, nothing sent twice for it. */
+  reconfigure(config: SyncConfig): void {
+    if (this.#hub === null || config.url === null) return;
+    this.#hub.use(this.#hubParts(config, config.url));
+    this.#runners[0]?.reconfigure(config);
+  }
+
+  /** Where batches of other edges go; null: there is no hub. */
+  get hub(): Pick<HubSink, "forward" | "probe"> | null {
+    return this.#hub;
+  }
+
+  /** Reads a batch of another edge to its end. Rejects, when it is not good, with the code that a hub would. */
+  inspect(task: InspectTask): Promise<Inspected> {
+    return this.#client.inspect(task);
   }
 
   /** How each sink stands, and what it has not got: as it was a moment ago, for the latter takes a look at the store. */
@@ -162,25 +183,34 @@ export class Sync {
     return this.#reports;
   }
 
+  #bucketOf({ bandwidth }: DeliveryConfig): ByteBucket | null {
+    const { clock } = this.#parts;
+    return bandwidth === null ? null : new ByteBucket(bandwidth, () => clock.monotonicMs());
+  }
+
+  #hubParts(sync: SyncConfig, url: string): HubSinkParts {
+    const { token, timeoutMs, concurrency } = sync;
+    return {
+      url,
+      token,
+      timeoutMs,
+      concurrency,
+      bucket: this.#bucketOf(sync),
+      edge: edgeName(this.#parts.config),
+    };
+  }
+
   #makeSinks(): readonly Line[] {
-    const { config, sync, clock } = this.#parts;
-    const { url, token, timeoutMs, concurrency } = sync;
+    const { config, sync } = this.#parts;
     const edge = edgeName(config);
-    const bucketOf = ({ bandwidth }: DeliveryConfig): ByteBucket | null =>
-      bandwidth === null ? null : new ByteBucket(bandwidth, () => clock.monotonicMs());
     const further = sync.sinks.map(({ name, target, delivery, selection }): Line => {
-      const sink = openSink({
-        name,
-        target,
-        edge,
-        timeoutMs: delivery.timeoutMs,
-        bucket: bucketOf(delivery),
-      });
+      const { timeoutMs } = delivery;
+      const sink = openSink({ name, target, edge, timeoutMs }, this.#bucketOf(delivery));
       return { sink, config: delivery, selection };
     });
-    if (url === null) return further;
-    const hub = new HubSink({ url, token, timeoutMs, concurrency, bucket: bucketOf(sync), edge });
-    return [{ sink: hub, config: sync, selection: EVERYTHING }, ...further];
+    return this.#hub === null
+      ? further
+      : [{ sink: this.#hub, config: sync, selection: EVERYTHING }, ...further];
   }
 
   #pack(batch: ClaimedBatch, form: PackForm, selection: Selection): Promise<PackedBatch> {
@@ -199,11 +229,6 @@ export class Sync {
       selection,
     });
   }
-}
-
-/** A host's name may have letters that no edge's has. */
-function edgeName({ node }: Config): string {
-  return node.id.replaceAll(/[^A-Za-z0-9_.-]/g, "-").slice(0, 128);
 }
 
 function formOf({ name, time, key }: StreamConfig): StreamForm {

@@ -48,11 +48,17 @@ test("the README's edge and hub: events sent to the one are read at the other, a
 
 test("the configurations of docs/sync.md and docs/hub.md are valid", () => {
   for (const text of blocks("docs/sync.md", "yaml")) assert.ok(parseConfig(text, "sync.yaml").ok, text);
-  const environment = { PRESS_HALL_3_TOKEN: "longenough", PRESS_HALL_4_TOKEN: "longenough" };
+  const environment = {
+    DATABASE_URL: "postgres://hub:secret@db:5432/fleet",
+    PRESS_HALL_3_TOKEN: "longenough",
+    PRESS_HALL_4_TOKEN: "longenough",
+  };
   for (const text of blocks("docs/hub.md", "yaml")) {
     const loaded = parseHubConfig(text, "hub.yaml", {}, environment);
     assert.ok(loaded.ok);
-    assert.equal(loaded.config.tokens?.get("press-hall-3"), "longenough");
+    if (text.includes("tokens:")) assert.equal(loaded.config.tokens?.get("press-hall-3"), "longenough");
+    assert.equal(loaded.config.store.kind === "postgres", text.includes("store:"));
+    assert.equal(loaded.config.nats !== null, text.includes("nats:"));
   }
   const short = parseHubConfig("tokens: { a: short }\n", "hub.yaml");
   assert.ok(!short.ok);

@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -66,7 +67,10 @@ export async function recordBatches(
   await node.start();
   const client = new HttpClient(() => node.url);
   cleanup.after(() => client.close());
-  for (const { stream, events } of sent) await client.send(stream, events);
+  for (const { stream, events } of sent) {
+    const { accepted } = await client.send(stream, events);
+    assert.equal(accepted, events.length);
+  }
   await client.watermark("machines", { end: true });
   await synced(node, client);
   await node.stop();
@@ -80,7 +84,7 @@ export function machineEvents(from: number, count: number): object[] {
     const n = from + index;
     const odd: Record<string, unknown> =
       n % 50 === 0
-        ? { note: 'a\u0000b\ud800 "é" \\ 😀', big: 2 ** 53 + 2, deep: { a: { b: [1, null, "x"] } } }
+        ? { note: 'a\u0000b\u2028 "é" \\ 😀', big: 2 ** 53 + 2, deep: { a: { b: [1, null, "x"] } } }
         : {};
     return { ts: start + n * 20 - (n % 13) * 70, device: `m${n % 7}`, temp: 50 + ((n * 37) % 30), n, ...odd };
   });

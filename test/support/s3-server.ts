@@ -10,7 +10,7 @@ interface Server {
 }
 type ServerClass = new (options: Readonly<Record<string, unknown>>) => Server;
 
-/** An S3-compatible server on 127.0.0.1 (s3rver), with one bucket. It checks signatures of version 4. */
+/** An S3-compatible server on 127.0.0.1 (s3rver), with one bucket. It knows one access key, and does not check signatures. */
 export class S3Server {
   readonly bucket = "lake";
   readonly accessKey = "S3RVER";

@@ -60,7 +60,11 @@ ${options}`;
           ...odd,
         };
       });
-      await this.client.send("machines", events);
+      try {
+        await this.client.send("machines", events);
+      } catch (cause) {
+        throw new Error(`the edge took no events:\n${this.node.tail()}`, { cause });
+      }
     }
   }
 

@@ -130,7 +130,9 @@ test("alerts go in front of results that wait, in their own order, also after a 
   const queue = new CommitQueue(sink, 0, () => {});
   const alerts = (id: string): CommitOperation => ({ kind: "alerts", rows: [], webhooks: [{ id }] as never });
   const opener = queue.push(watermark(0), 1);
-  const pushed = [results, alerts("a"), results, alerts("b")].map((operation) => queue.push(operation, 300_000));
+  const pushed = [results, alerts("a"), results, alerts("b")].map((operation) =>
+    queue.push(operation, 300_000),
+  );
   sink.end("ok");
   await opener;
   await turn();

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { bufferSettings } from "../../host/config/buffer.ts";
 import type { Config } from "../../host/config/config.ts";
 import { configJsonSchema } from "../../host/config/json-schema.ts";
 import { parseConfig } from "../../host/config/load.ts";
@@ -260,7 +261,7 @@ test("wrong values are shown where they stand, with the right form", () => {
     ["http: { listen: 7070 }", /^test\.yaml:1: http\.listen: must be HOST:PORT/],
     ["http: { listen: 127.0.0.1:99999 }", /must be HOST:PORT/],
     ["limits: { maxBody: 5 }", /limits\.maxBody: must be a size; write it like 64KiB/],
-    ["limits:\n  maxBody: 1B", /^test\.yaml:2: .*from 1024 to/],
+    ["limits:\n  maxBody: 1B", /^test\.yaml:2: .*from 1KiB to 1GiB/],
     ["checkpoint:\n  every: 30", /^test\.yaml:2: checkpoint\.every: must be a duration/],
     ["checkpoint: { every: 90d }", /must be from 10ms to 1d/],
     ["workers: { ingest: 0 }", /a whole number from 1 to 64/],
@@ -388,4 +389,20 @@ test("the JSON Schema has every setting and allows variables", () => {
   }
   assert.ok(schema.includes("2020-12"));
   assert.ok(schema.includes(String.raw`\\$\\{[A-Za-z_]\\w*\\}`));
+});
+
+test("what nobody has expires where a retention was set and nothing is synced, and never with a hub or another sink", (context) => {
+  const dir = makeTempDir(context);
+  const url = "{ url: http://127.0.0.1:7080 }";
+  const file = `{ sinks: { copy: { file: ${JSON.stringify(dir)} } } }`;
+  for (const [text, expires] of [
+    ["", false],
+    ["buffer: { cap: 1GiB }", false],
+    ["buffer: { retention: 1h }", true],
+    [`sync: ${url}`, false],
+    [`buffer: { retention: 1h }\nsync: ${url}`, false],
+    [`buffer: { retention: 1h }\nsync: ${file}`, false],
+  ] as const) {
+    assert.equal(bufferSettings(load(text)).expiresUnsynced, expires, text);
+  }
 });

@@ -125,7 +125,12 @@ test("PostgreSQL and SQLite answer the same, byte by byte, of the same batches",
   ).flat();
   const sqlite = await SqliteHubStore.open(makeTempDir(context), LIMITS);
   context.after(() => sqlite.close());
-  const postgres = await PostgresHubStore.open({ url: server.url(), retentionUs: null, ...LIMITS });
+  const postgres = await PostgresHubStore.open({
+    url: server.url(),
+    retentionUs: null,
+    onFailure: (cause) => assert.fail(String(cause)),
+    ...LIMITS,
+  });
   context.after(() => postgres.close());
   for (const batch of batches) {
     const damaged = { ...batch, body: Buffer.from(batch.body) };

@@ -1,6 +1,7 @@
 import type { Statement } from "better-sqlite3";
 import type { ResultRow, StoredBlock } from "../messages.ts";
 import type { BlockForm, BlockStore } from "../query/events.ts";
+import type { Page } from "../query/tasks.ts";
 import { NO_SEAL } from "../seal/seal.ts";
 import { GOES_ON, type StoredAlert } from "../store/alert-reader.ts";
 import { type BlockRow, storedBlock } from "../store/block-row.ts";
@@ -10,6 +11,7 @@ import type { BlockSummer } from "../sync/audit-sums.ts";
 import { auditSlice, type HubAuditSlice, type HubAuditTask } from "./audit.ts";
 import { openHubForReading } from "./database.ts";
 import { describeEdge, listEdges } from "./edge-reader.ts";
+import { ParkedReader, type ParkedTask } from "./parked.ts";
 import type { EdgeDetail, EdgeSummary, HubAlertsTask, HubListTask, HubResultsTask } from "./tasks.ts";
 
 interface OfEdge {
@@ -151,6 +153,10 @@ export class HubReader {
 
   knowsQuery(query: string): boolean {
     return this.#prepare("SELECT 1 FROM query_spans WHERE query = ?").get(query) !== undefined;
+  }
+
+  parked(task: ParkedTask): Page<number> {
+    return new ParkedReader(this.#db).read(task);
   }
 
   close(): void {

@@ -130,4 +130,25 @@ export const HUB_MIGRATIONS: readonly string[] = [
     UNIQUE (incarnation_id, loss_id, at_us)
   );
   `,
+  `
+  CREATE TABLE records (
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (kind, name)
+  ) WITHOUT ROWID;
+  `,
+  `
+  CREATE TABLE parked (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    source TEXT NOT NULL UNIQUE,
+    edge TEXT NOT NULL,
+    key TEXT NOT NULL,
+    code TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    at_us INTEGER NOT NULL,
+    body BLOB NOT NULL
+  );
+  `,
 ];

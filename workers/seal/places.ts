@@ -63,6 +63,14 @@ export function outboxPlace(kind: "results" | "alerts", id: number): string {
   return `outbox/${kind}/${id}`;
 }
 
+export function relayPlace({ id, edge, key }: { id: number; edge: string; key: string }): string {
+  return `relayed/${id}/${edge}/${key}`;
+}
+
+export function documentPlace(kind: string, name: string): string {
+  return `node_documents/${kind}/${name}`;
+}
+
 export function keyFieldsPlace(seq: number): string {
   return `block_keys/${seq}/fields`;
 }

@@ -354,6 +354,46 @@ export const MIGRATIONS: readonly string[] = [
   CREATE INDEX late_unapplied ON late (stream_id, id) WHERE applied_us IS NULL;
   CREATE INDEX late_by_source ON late (source_seq, reason);
   `,
+  // Batches of other edges on their way to the hub, and documents beside the log.
+  `
+  CREATE TABLE relayed (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    edge TEXT NOT NULL,
+    key TEXT NOT NULL,
+    class TEXT NOT NULL,
+    hops TEXT NOT NULL,
+    rows INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    at_us INTEGER NOT NULL,
+    reason TEXT,
+    is_sealed INTEGER NOT NULL,
+    body BLOB NOT NULL
+  );
+  CREATE INDEX relayed_by_class ON relayed (class, id) WHERE reason IS NULL;
+  CREATE INDEX relayed_by_edge ON relayed (edge, reason, bytes, at_us);
+  CREATE TABLE relayed_keys (
+    edge TEXT NOT NULL,
+    key TEXT NOT NULL,
+    at_us INTEGER NOT NULL,
+    PRIMARY KEY (edge, key)
+  ) WITHOUT ROWID;
+  CREATE INDEX relayed_keys_by_age ON relayed_keys (at_us);
+  CREATE TABLE relayed_edges (
+    edge TEXT PRIMARY KEY,
+    received INTEGER NOT NULL DEFAULT 0,
+    received_rows INTEGER NOT NULL DEFAULT 0,
+    forwarded INTEGER NOT NULL DEFAULT 0,
+    forwarded_rows INTEGER NOT NULL DEFAULT 0,
+    duplicates INTEGER NOT NULL DEFAULT 0
+  ) WITHOUT ROWID;
+  CREATE TABLE node_documents (
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    PRIMARY KEY (kind, name)
+  ) WITHOUT ROWID;
+  `,
   // What sinks have of each hour of event time, to be held against what they say they have.
   `
   CREATE TABLE audit_sums (

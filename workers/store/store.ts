@@ -1,16 +1,19 @@
 import type { KeyRing } from "../seal/key-ring.ts";
 import type { MasterKeys } from "../seal/master-key.ts";
+import { NO_SEAL } from "../seal/seal.ts";
 import { BufferKeeper } from "./buffer-keeper.ts";
 import type { Checkpoint } from "./checkpoint-store.ts";
 import { Compaction } from "./compaction.ts";
 import { CorruptBlocks } from "./corrupt-blocks.ts";
 import { type DataDirLock, databaseFile, lockDataDir } from "./data-dir.ts";
 import { type Connection, openForWriting } from "./database.ts";
+import { DocumentStore } from "./document-store.ts";
 import { explainFailure, foundDamaged } from "./failure.ts";
 import { openKeyRing, refuseWrongKeys } from "./key-table.ts";
 import { readConfigs } from "./log-reader.ts";
 import { PlainData } from "./plain-data.ts";
 import { type Rebuild, readRebuild } from "./rebuild.ts";
+import { RelayStore } from "./relay-store.ts";
 import { mendLog } from "./repair/mend-log.ts";
 import { finishSalvage, isMarkedDamaged } from "./repair/salvage-place.ts";
 import { prepareStatements, type Statements } from "./statements.ts";
@@ -43,6 +46,8 @@ export class Store {
   readonly compaction: Compaction;
   readonly buffer: BufferKeeper;
   readonly sync: SyncStore;
+  readonly relay: RelayStore;
+  readonly documents: DocumentStore;
   readonly corruptBlocks: CorruptBlocks;
   readonly recovered: Recovered;
   readonly #lock: DataDirLock;
@@ -74,6 +79,9 @@ export class Store {
     this.corruptBlocks = new CorruptBlocks(db, this.sql, streams);
     this.buffer = new BufferKeeper({ db, sql: this.sql, dir, streams, writer: this.writer });
     this.sync = new SyncStore(db, streams, this.writer.outbox);
+    this.relay = new RelayStore(db, this.encryption?.keys ?? NO_SEAL);
+    this.documents = new DocumentStore(db, this.encryption?.keys ?? NO_SEAL);
+    this.documents.open();
     this.recovered = {
       lastSeq: this.writer.lastSeq,
       checkpoint,

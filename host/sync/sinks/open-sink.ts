@@ -1,25 +1,31 @@
 import type { PackForm } from "../../../workers/sync.ts";
 import type { SinkTarget } from "../../config/sink-config.ts";
+import type { ByteBucket } from "../byte-bucket.ts";
 import { unreachable } from "../failure-text.ts";
 import type { Delivery, OutgoingBatch, Sink } from "../sink.ts";
 import type { SinkParts } from "./sink-parts.ts";
 
-/** A sink of any kind. Its code is loaded when there is something to send: what is not configured takes no memory. */
-export function openSink(parts: SinkParts): Sink {
-  return new LazySink(parts);
+/**
+ * A sink of any kind. Its code is loaded when there is something to send: what is not configured takes no memory.
+ * `bucket` is the line's share; null: no cap.
+ */
+export function openSink(parts: SinkParts, bucket: ByteBucket | null): Sink {
+  return new LazySink(parts, bucket);
 }
 
 class LazySink implements Sink {
   readonly name: string;
   readonly form: PackForm;
   readonly #parts: SinkParts;
+  readonly #bucket: ByteBucket | null;
   #loading: Promise<Sink> | null = null;
   #sink: Sink | null = null;
 
-  constructor(parts: SinkParts) {
+  constructor(parts: SinkParts, bucket: ByteBucket | null) {
     this.name = parts.name;
     this.form = formOf(parts.target);
     this.#parts = parts;
+    this.#bucket = bucket;
   }
 
   largestBytes(): number | null {
@@ -29,7 +35,7 @@ class LazySink implements Sink {
   async deliver(batch: OutgoingBatch, signal: AbortSignal): Promise<Delivery> {
     try {
       const bytes = batch.tables.reduce((sum, { body }) => sum + body.length, batch.body.length);
-      await this.#parts.bucket?.take(bytes, signal);
+      await this.#bucket?.take(bytes, signal);
       const sink = await this.#load();
       return await sink.deliver(batch, signal);
     } catch (cause) {
@@ -50,7 +56,7 @@ class LazySink implements Sink {
   }
 
   async #load(): Promise<Sink> {
-    this.#loading ??= load(this.#parts);
+    this.#loading ??= load(this.#parts, this.form);
     this.#sink = await this.#loading;
     return this.#sink;
   }
@@ -69,17 +75,8 @@ function formOf(target: SinkTarget): PackForm {
   }
 }
 
-async function load({ target, ...shared }: SinkParts): Promise<Sink> {
-  switch (target.kind) {
-    case "file":
-      return new (await import("./file-sink.ts")).FileSink({ ...shared, target });
-    case "nats":
-      return new (await import("./nats-sink.ts")).NatsSink({ ...shared, target });
-    case "postgres":
-      return new (await import("./postgres-sink.ts")).PostgresSink({ ...shared, target });
-    case "s3":
-      return new (await import("./s3-sink.ts")).S3Sink({ ...shared, target });
-    case "kafka":
-      return new (await import("./kafka-sink.ts")).KafkaSink({ ...shared, target });
-  }
+/** Clients of servers run on a thread of their own. */
+async function load({ target, ...shared }: SinkParts, form: PackForm): Promise<Sink> {
+  if (target.kind === "file") return new (await import("./file-sink.ts")).FileSink({ ...shared, target });
+  return new (await import("./threaded-sink.ts")).ThreadedSink({ ...shared, target }, form);
 }

@@ -122,6 +122,8 @@ export class PostgresSink implements Sink {
       // The runner says when to try again.
       backoff: false,
       prepare: false,
+      // It asks for types as it connects, and nobody would catch it when the line is cut meanwhile.
+      fetch_types: false,
       onnotice: () => undefined,
       connection: { application_name: "millrace" },
     });

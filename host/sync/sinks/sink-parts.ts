@@ -1,5 +1,4 @@
 import type { SinkTarget } from "../../config/sink-config.ts";
-import type { ByteBucket } from "../byte-bucket.ts";
 
 /** What a sink beside the hub is made of. */
 export interface SinkParts<T extends SinkTarget = SinkTarget> {
@@ -8,6 +7,4 @@ export interface SinkParts<T extends SinkTarget = SinkTarget> {
   readonly edge: string;
   /** Without any progress for so long, an attempt is given up. */
   readonly timeoutMs: number;
-  /** null: no cap. */
-  readonly bucket: ByteBucket | null;
 }

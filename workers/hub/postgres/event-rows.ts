@@ -12,13 +12,13 @@ import { type CoreModule, instantiateCore } from "../../core/module.ts";
 import { createEventWriter, valueText } from "../../query/event-json.ts";
 import type { BlockItem, StreamForm } from "../../sync/batch.ts";
 import type { Codec } from "../../zstd.ts";
-import { cleanText } from "./clean-text.ts";
+import { cleanJson, cleanText } from "./clean-text.ts";
 import { CopyRows } from "./copy-rows.ts";
 
 /** The columns of each row, in their order. */
 export const COPY_EVENTS =
-  'COPY event_rows (time, block_id, stream_id, edge_id, "row", key, other_keys, event) FROM STDIN (FORMAT binary)';
-const FIELDS = 8;
+  'COPY event_rows (time, block_id, stream_id, edge_id, "row", key, other_keys, event, original) FROM STDIN (FORMAT binary)';
+const FIELDS = 9;
 /** Rows written as JSON at once: what is in memory of a block beside its columns. */
 const PORTION_ROWS = 10_000;
 const PORTION_BYTES = 64 * 1024 * 1024;
@@ -26,6 +26,8 @@ const PORTION_BYTES = 64 * 1024 * 1024;
 const KEPT_MEMORY_BYTES = 64 * 1024 * 1024;
 /** Beyond every event's time. */
 const [FIRST_US, LAST_US] = [-(2n ** 62n), 2n ** 62n];
+/** Where none of these is, nothing is to be cleaned. */
+const UNREADABLE = ["\\u0000", "\\ud", "\\uD"];
 const LINE_END = 0x0a;
 
 /** A block's place in the database. */
@@ -71,7 +73,9 @@ export class EventRows {
         const { count } = this.#page;
         if (count === 0) throw new Error(`block ${item.id} gave ${done} of ${rows.rows} rows`);
         const places = Array.from({ length: count }, (_, index) => this.#page.place(index));
-        const ndjson = this.#page.finish(count);
+        const finished = this.#page.finish(count);
+        const ndjson = Buffer.from(finished.buffer, finished.byteOffset, finished.length);
+        const isPlain = !UNREADABLE.some((text) => ndjson.includes(text));
         let at = 0;
         for (const { timeUs, row } of places) {
           const end = ndjson.indexOf(LINE_END, at);
@@ -82,7 +86,7 @@ export class EventRows {
           out.int4(place.edgeId);
           out.int4(row);
           writeKeys(out, keys, row);
-          out.bytesField(ndjson.subarray(at, end));
+          writeEvent(out, ndjson.subarray(at, end), isPlain);
           at = end + 1;
         }
         yield out.take();
@@ -108,6 +112,15 @@ export class EventRows {
     );
     return readColumns(this.#core, this.#batch);
   }
+}
+
+/** As SQL can read it, and what came where that differs. */
+function writeEvent(out: CopyRows, json: Buffer, isPlain: boolean): void {
+  const original = isPlain ? null : json.toString();
+  const clean = original === null ? null : cleanJson(original);
+  if (clean === null || clean === original) out.bytesField(json);
+  else out.text(clean);
+  out.text(clean === original ? null : original);
 }
 
 /** In the order of the fields. Values of mixed types, kept verbatim, are no keys. */

@@ -164,4 +164,27 @@ export const POSTGRES_MIGRATIONS: readonly string[] = [
     SELECT e.name AS edge, a.alert, a.severity, a.state, a.key::jsonb AS key, a.since, a.at, a.value
     FROM alerts a JOIN edges e ON e.id = a.edge_id WHERE a.is_latest AND NOT a.retracted;
   `,
+  `
+  CREATE TABLE records (
+    kind text NOT NULL,
+    name text NOT NULL,
+    revision integer NOT NULL,
+    body text NOT NULL,
+    PRIMARY KEY (kind, name)
+  );
+  `,
+  `
+  CREATE TABLE parked (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    source text NOT NULL UNIQUE,
+    edge text NOT NULL,
+    key text NOT NULL,
+    code text NOT NULL,
+    detail text NOT NULL,
+    at timestamptz NOT NULL,
+    body bytea NOT NULL
+  );
+  `,
+  // `event` is as SQL can read it; `original` is what came, where that differs.
+  "ALTER TABLE event_rows ADD COLUMN original text;",
 ];

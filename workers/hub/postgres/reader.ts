@@ -5,6 +5,7 @@ import type { EventCursor, Page } from "../../query/tasks.ts";
 import { MAX_PAGE_CHARACTERS } from "../../query/tasks.ts";
 import { formatTime } from "../../time-format.ts";
 import type { HubAlert, HubLoss, HubResult } from "../hub-reader.ts";
+import { type ParkedRow, type ParkedTask, parkedJson } from "../parked.ts";
 import type * as hub from "../tasks.ts";
 import { cleanText } from "./clean-text.ts";
 import type { Session, Value } from "./connection.ts";
@@ -73,7 +74,7 @@ export class PostgresReader {
         where.and(`(r.time, r.block_id, r."row") > (${place[0]}, ${place[1]}::bigint, ${place[2]}::bigint)`);
       }
       return this.#session.rows<Row>(
-        'SELECT us_of(r.time)::text AS "timeUs", r.block_id::float8 AS seq, r."row", e.name AS edge, r.event::text AS event' +
+        'SELECT us_of(r.time)::text AS "timeUs", r.block_id::float8 AS seq, r."row", e.name AS edge, coalesce(r.original, r.event::text) AS event' +
           ` FROM event_rows r JOIN edges e ON e.id = r.edge_id WHERE ${where.text}` +
           ` ORDER BY r.time, r.block_id, r."row" LIMIT ${where.value(rows)}`,
         where.parameters,
@@ -208,6 +209,20 @@ export class PostgresReader {
       (row) => withMemberFirst(row.edge, lossJson(row)),
       ({ id }) => id,
     );
+  }
+
+  parked({ edge, limit, after }: ParkedTask): Promise<Page<number>> {
+    const fetch = (behind: number | null, rows: number): Promise<ParkedRow[]> => {
+      const where = new Where();
+      where.and(`id > ${where.value(behind ?? 0)}`);
+      if (edge !== null) where.and(`edge = ${where.value(edge)}`);
+      return this.#session.rows<ParkedRow>(
+        'SELECT id::float8 AS id, source, edge, key, code, detail, us_of(at)::float8 AS "atUs", length(body) AS bytes' +
+          ` FROM parked WHERE ${where.text} ORDER BY id LIMIT ${where.value(rows)}`,
+        where.parameters,
+      );
+    };
+    return readPage({ limit, after }, fetch, parkedJson, ({ id }) => id);
   }
 
   async knows(what: { readonly stream?: string; readonly query?: string }): Promise<boolean> {

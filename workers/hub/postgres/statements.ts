@@ -96,5 +96,8 @@ export const WRITES = {
     ' SELECT $1, $2, $3::bigint, stream, at_us("fromUs"), at_us("toUs"), count, bytes, reason, at_us("atUs"), kind, subject' +
     ' FROM json_to_recordset($4::text::json) AS n (stream text, "fromUs" bigint, "toUs" bigint, count bigint, bytes bigint,' +
     ' reason text, "atUs" bigint, kind text, subject text) ON CONFLICT DO NOTHING',
+  park:
+    "INSERT INTO parked (source, edge, key, code, detail, at, body)" +
+    " VALUES ($1, $2, $3, $4, $5, at_us($6), decode($7, 'base64')) ON CONFLICT DO NOTHING",
   forgetBatches: "DELETE FROM batches WHERE at < at_us($1)",
 } as const;

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Installs the servers that tests run against: nats-server, and PostgreSQL. Where this is no Debian, or not root, it says
+# so and leaves it; tests without their server are skipped.
+set -euo pipefail
+
+missing=()
+command -v nats-server > /dev/null || [ -x /usr/sbin/nats-server ] || missing+=(nats-server)
+compgen -G "/usr/lib/postgresql/*/bin/postgres" > /dev/null || missing+=(postgresql)
+
+if [ "${#missing[@]}" -eq 0 ]; then exit 0; fi
+if ! command -v apt-get > /dev/null || [ "$(id -u)" -ne 0 ]; then
+  echo "cannot install ${missing[*]} (no apt-get, or not root): tests that need them are skipped" >&2
+  exit 0
+fi
+
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends "${missing[@]}"
