@@ -24,7 +24,7 @@ type FieldKind = "string" | "float" | "int" | "bool";
 type Value = string | number | boolean;
 
 /** Events as columns; `text` gives an event's NDJSON line. */
-interface DataSet {
+export interface DataSet {
   readonly name: string;
   readonly timesMs: readonly number[];
   readonly fields: readonly {
@@ -115,11 +115,11 @@ function timeOf(work: () => void): number {
   return (performance.now() - started) / calls;
 }
 
-function dispose(core: CoreModule, batch: BatchHandle): void {
+export function dispose(core: CoreModule, batch: BatchHandle): void {
   (core.exports as unknown as { batchDispose(batch: number): void }).batchDispose(batch);
 }
 
-function fill(core: CoreModule, data: DataSet, start: number, end: number): BatchHandle {
+export function fill(core: CoreModule, data: DataSet, start: number, end: number): BatchHandle {
   const builder = buildBatch(core);
   const indexes = data.fields.map(({ name, kind }) => builder.addColumn(name, kind));
   for (let event = start; event < end; event++) {
@@ -174,7 +174,7 @@ function randomFrom(seed: number): () => number {
 }
 
 /** Each event is of any device; temperatures walk around each device's own mean. */
-function fleet(name: string, seed: number): DataSet {
+export function fleet(name: string, seed: number): DataSet {
   const random = randomFrom(seed);
   const means = Array.from({ length: FLEET_DEVICES }, () => 20 + random() * 60);
   const devices = Array.from({ length: FLEET_EVENTS }, () => Math.floor(random() * FLEET_DEVICES));
@@ -182,7 +182,7 @@ function fleet(name: string, seed: number): DataSet {
 }
 
 /** Every device reports every ten seconds, a few milliseconds off its turn. */
-function periodicFleet(name: string, seed: number): DataSet {
+export function periodicFleet(name: string, seed: number): DataSet {
   const random = randomFrom(seed);
   const means = Array.from({ length: FLEET_DEVICES }, () => 20 + random() * 60);
   const turns = Array.from({ length: FLEET_DEVICES }, (_, device) => device).sort(() => random() - 0.5);
@@ -220,7 +220,7 @@ function fleetOf(
 }
 
 /** The Numenta Anomaly Benchmark's series, one after another, as `millrace send` would send the files. */
-function readNab(): DataSet[] {
+export function readNab(): DataSet[] {
   if (!existsSync(NAB)) return [];
   const timesMs: number[] = [];
   const series: string[] = [];

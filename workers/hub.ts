@@ -1,5 +1,6 @@
 import { alertJson } from "./alert/alert-json.ts";
 import { MillraceError } from "./errors.ts";
+import type { HubAuditSlice, HubAuditTask } from "./hub/audit.ts";
 import { BatchWriter, type Received } from "./hub/batch-writer.ts";
 import { HUB_ALERT_CURSOR, HUB_RESULT_CURSOR } from "./hub/cursor.ts";
 import { hubFile, openHubForWriting } from "./hub/database.ts";
@@ -18,6 +19,7 @@ import type { Page } from "./query.ts";
 import { type DataDirLock, lockDataDir } from "./store/data-dir.ts";
 import type { Connection } from "./store/database.ts";
 import { explainFailure, type StoreFailure } from "./store/failure.ts";
+import { BlockSummer } from "./sync/audit-sums.ts";
 import { portableCodec } from "./zstd.ts";
 
 export interface ReceiveTask extends ReadLimits {
@@ -29,6 +31,7 @@ type WithText<Task> = Omit<Task, "after"> & { readonly after: string | null };
 
 const codec = await portableCodec();
 const decoder = new BlockDecoder(codec);
+const summer = new BlockSummer(codec);
 const scanner = new BlockScanner(codec);
 let openedDir = "";
 let lock: DataDirLock | null = null;
@@ -44,7 +47,7 @@ export function openWriter(dir: string): Answer<null> {
     lock = lockDataDir(dir);
     try {
       db = openHubForWriting(dir);
-      writer = new BatchWriter(db);
+      writer = new BatchWriter(db, codec);
       records = new HubRecords(db);
     } catch (cause) {
       lock.close();
@@ -132,6 +135,11 @@ export function losses(task: WithText<hub.HubListTask>): Answer<Page> {
       ({ id }) => id,
     ),
   );
+}
+
+/** Sums up events that are held, as many as a short while lets it. */
+export function audit(task: HubAuditTask): Answer<HubAuditSlice> {
+  return answer(() => openedReader().audit(summer, task));
 }
 
 export function parked(task: WithText<ParkedTask>): Answer<Page> {

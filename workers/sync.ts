@@ -7,9 +7,12 @@ import type { MasterKeys } from "./seal/master-key.ts";
 import { databaseFile } from "./store/data-dir.ts";
 import { explainFailure, type StoreFailure } from "./store/failure.ts";
 import type { ParkedBatch, SyncBacklog, SyncClass } from "./store/sync-operations.ts";
+import { type AuditRange, type EdgeAudit, wholeHours } from "./sync/audit-reader.ts";
+import { BlockSummer, type StreamSum, SumTable } from "./sync/audit-sums.ts";
 import type { BatchHeader, BatchItem, StreamForm } from "./sync/batch.ts";
 import { packBatch } from "./sync/batch-format.ts";
 import { type OutgoingTable, type Selection, selectItems } from "./sync/outgoing-table.ts";
+import { withPlainBlocks } from "./sync/plain-blocks.ts";
 import { SyncReader } from "./sync/sync-reader.ts";
 import type { TableMaker } from "./sync/tables.ts";
 import { portableCodec } from "./zstd.ts";
@@ -33,6 +36,8 @@ export interface PackedBatch {
   /** Nothing is left of it when 0. */
   readonly items: number;
   readonly rows: number;
+  /** Of its events. */
+  readonly sums?: readonly StreamSum[];
   /** Empty where it goes as tables. */
   readonly body: Uint8Array<ArrayBuffer>;
   readonly tables: readonly OutgoingTable[];
@@ -44,6 +49,7 @@ export interface PackedBatch {
 type Answer<T> = { readonly value: T } | StoreFailure;
 
 const codec = await portableCodec();
+const summer = new BlockSummer(codec);
 const blocks = new BlockDecoder(codec);
 let reader: SyncReader | null = null;
 let openedDir = "";
@@ -83,7 +89,7 @@ export async function pack(task: PackTask): Promise<Answer<PackedBatch>> {
 function packForWire(task: PackTask): PackedBatch {
   const { items, header, packed } = selected(task);
   const whole = { ...header, totals: opened().totals() };
-  return { ...packed, body: packBatch(codec, { header: whole, items }) };
+  return { ...packed, sums: sumsOf(items), body: packBatch(codec, { header: whole, items }) };
 }
 
 async function packTables(task: PackTask, format: "ndjson" | "parquet"): Promise<Answer<PackedBatch>> {
@@ -98,12 +104,13 @@ async function packTables(task: PackTask, format: "ndjson" | "parquet"): Promise
 }
 
 /** What of the batch its sink gets, and the key of that. */
-function selected({ batch, class: kind, header, forms, selection }: PackTask): {
+function selected({ batch, class: kind, header, forms, form, selection }: PackTask): {
   items: readonly BatchItem[];
   header: Omit<BatchHeader, "totals">;
   packed: PackedBatch;
 } {
-  const items = selectItems(opened().items(batch, kind), selection);
+  const read = selectItems(opened().items(batch, kind), selection);
+  const items = form === "wire" ? withPlainBlocks(codec, read) : read;
   const key = keyOf(header.edge, header.incarnation, items);
   const named = new Set(items.map((item) => (item.kind === "block" ? item.stream : null)));
   const streams = forms.filter(({ stream }) => named.has(stream));
@@ -114,6 +121,11 @@ function selected({ batch, class: kind, header, forms, selection }: PackTask): {
     header: { ...header, key, streams },
     packed: { ...packed, incarnation: header.incarnation },
   };
+}
+
+/** What a sink has, by this node's books. */
+export function audit(task: AuditRange & { readonly sink: string }): Answer<EdgeAudit> {
+  return answer(() => opened().audit(task.sink, wholeHours(task)));
 }
 
 /**
@@ -149,6 +161,20 @@ export function parked(limit: number): Answer<ParkedBatch[]> {
 export function close(): void {
   reader?.close();
   reader = null;
+}
+
+function sumsOf(items: readonly BatchItem[]): readonly StreamSum[] {
+  const table = new SumTable();
+  for (const item of items) {
+    if (item.kind !== "block") continue;
+    try {
+      table.add(item.stream, item.resolutionUs, summer.sum(item));
+    } catch (cause) {
+      // It is damaged: the hub will not take it, and then there is nothing to book.
+      if (!(cause instanceof MillraceError)) throw cause;
+    }
+  }
+  return table.list();
 }
 
 /** Of what the batch holds: whoever sends the same again, after whatever, sends it under the same key. */

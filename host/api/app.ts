@@ -17,6 +17,7 @@ import type { Sync } from "../sync/sync.ts";
 import { dashboardPage } from "../web/dashboard-page.ts";
 import { docsPage } from "../web/docs-page.ts";
 import type { Page as WebPage } from "../web/page.ts";
+import { getAudit } from "./audit.ts";
 import { describeClocks, describeNode, describeQuery, describeStream, timeFieldOf } from "./describe.ts";
 import { describeConfig } from "./describe-config.ts";
 import { describeRelay, describeRemoteConfig } from "./describe-relay.ts";
@@ -53,7 +54,7 @@ export interface AppParts {
   readonly reloader?: Pick<Reloader, "put" | "putTable">;
   readonly buffer?: BufferSource;
   /** null: nothing is sent anywhere. */
-  readonly sync?: Pick<Sync, "reports" | "parked" | "replayParked"> | null;
+  readonly sync?: Pick<Sync, "reports" | "parked" | "replayParked" | "audit"> | null;
   readonly encryption?: Pick<Encryption, "status">;
   /** null: no other edge sends through this one. */
   readonly relay?: Pick<Relay, "status" | "replayParked"> | null;
@@ -215,6 +216,7 @@ function addHistoryRoutes(app: App, { engine, reads, metrics, sync = null, relay
   const deadLetters = async (request: ListRequest): Promise<Page> =>
     withParked(await reads.deadLetters(request), sync, request.stream);
   app.post("/v1/dlq/replay", replayParked(sync, relay));
+  app.get("/v1/audit", limit, getAudit(sync));
   for (const [path, list] of [
     ["/v1/dlq", deadLetters],
     ["/v1/losses", reads.losses.bind(reads)],

@@ -221,6 +221,16 @@ const paths: Readonly<Record<string, object>> = {
     },
   },
   "/v1/losses": rows("The ledger of what was given up", "Loss", [ofStream]),
+  "/v1/audit": read(
+    "What the hub should have, by stream and hour of event time",
+    ndjson("AuditRow"),
+    [
+      ofStream,
+      parameter("from", "query", "ISO 8601 or epoch µs: from that hour on"),
+      parameter("to", "query", "hours before it"),
+    ],
+    { 404: problem("there is no sync") },
+  ),
   "/v1/status": read("How the node is, in one document", json("Status")),
   "/v1/tables": read("Reference tables", json("TableList")),
   "/v1/tables/{table}": {

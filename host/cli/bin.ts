@@ -214,6 +214,16 @@ function addReaders(program: Command): void {
       });
   }
   program
+    .command("audit")
+    .description("compare what a node sent with what its hub holds, hour by hour")
+    .requiredOption("--hub <url>", "the hub")
+    .option("--stream <stream>", "of this stream only")
+    .option("--from <time>", "hours of event time from it on (ISO 8601)")
+    .option("--to <time>", "hours before it")
+    .addOption(url())
+    .addOption(json())
+    .action(async (options) => (await import("./audit.ts")).audit(options));
+  program
     .command("top")
     .description("watch streams, queries and the node's state")
     .option("--once", "print once")

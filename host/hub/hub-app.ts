@@ -21,6 +21,7 @@ import type { ConfigRegistry } from "./configs/config-registry.ts";
 import { addConfigRoutes } from "./configs/config-routes.ts";
 import { describeEdgeConfig } from "./configs/describe-configs.ts";
 import { fleetPage } from "./fleet-page.ts";
+import { getHubAudit } from "./get-audit.ts";
 import type { HubConfig } from "./hub-config.ts";
 import type { HubMetrics } from "./hub-metrics.ts";
 import { hubOpenApiDocument } from "./hub-openapi.ts";
@@ -96,6 +97,7 @@ function addFleetRoutes(app: HubApp, { store, metrics, configs }: HubAppParts): 
     if (edge === null) return config === null ? unknownEdge(name) : context.json({ edge: name, config });
     return context.json({ ...describeEdge(edge), config });
   });
+  app.get("/v1/audit", limit, getHubAudit(store));
   app.get("/v1/streams/:stream/events", limit, async (context) => {
     const stream = context.req.param("stream");
     if (!isStreamName(stream)) return problemResponse(badStreamName);

@@ -101,6 +101,23 @@ const paths = {
     query("revisions", "latest or all"),
   ]),
   "/v1/losses": rows("What edges gave up", [query("stream", "only this stream")]),
+  "/v1/audit": {
+    get: {
+      summary:
+        "What is held by edge, data directory, stream and hour of event time: counts and hashes, read anew",
+      parameters: [
+        ofEdge,
+        query("stream", "only this stream"),
+        query("from", "ISO 8601 or epoch µs: that hour on"),
+        query("to", "hours before it"),
+      ],
+      responses: {
+        200: ok("one JSON object a line", ndjson),
+        400: problem("a query parameter is wrong"),
+        501: problem("on PostgreSQL"),
+      },
+    },
+  },
   "/v1/dlq": rows("Batches from JetStream that no hub can take, and why", []),
   ...configPaths,
   "/healthz": read("Alive", json),

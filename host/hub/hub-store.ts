@@ -1,3 +1,4 @@
+import type { HubAuditTask, HubSum } from "../../workers/hub/audit.ts";
 import type { Received } from "../../workers/hub/batch-writer.ts";
 import type { ParkedBatch, ParkedTask } from "../../workers/hub/parked.ts";
 import type { ReceivedBatch } from "../../workers/hub/read-batch.ts";
@@ -12,6 +13,13 @@ import type {
 import type { Page } from "../api/reads.ts";
 
 type WithText<Task> = Omit<Task, "after"> & { readonly after: string | null };
+
+/** What is held, by data directory, stream and hour. */
+export interface HubAudit {
+  readonly sums: readonly HubSum[];
+  /** Blocks that could not be read: their events are in no sum. */
+  readonly unreadable: number;
+}
 
 /**
  * Where a hub keeps what edges send. Reads throw a MillraceError: E_CURSOR when `after` is no cursor of that list, E_STORE_…
@@ -28,6 +36,8 @@ export interface HubStore {
   results(task: WithText<HubResultsTask>): Promise<Page>;
   alerts(task: WithText<HubAlertsTask>): Promise<Page>;
   losses(task: WithText<HubListTask>): Promise<Page>;
+  /** Reads the blocks of a range anew and sums up their events; null where events are not kept as they came. */
+  readonly audit: ((range: Omit<HubAuditTask, "afterId">) => Promise<HubAudit>) | null;
   edges(): Promise<readonly EdgeSummary[]>;
   edge(name: string): Promise<EdgeDetail | null>;
   /** Sets aside a batch that came over a stream and can never be taken; the same source again changes nothing. */

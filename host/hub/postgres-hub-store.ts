@@ -43,6 +43,8 @@ interface Waiting {
  * come while others are written share the next transaction; those of one edge are written one after the other.
  */
 export class PostgresHubStore implements HubStore, RecordStore {
+  /** Events are rows of JSON here: what they hash to as columns is not known. */
+  readonly audit = null;
   readonly #writes: Piscina;
   readonly #reads: Piscina;
   readonly #options: PostgresStoreOptions;

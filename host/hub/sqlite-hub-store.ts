@@ -1,5 +1,6 @@
 import { Piscina } from "piscina";
 import { MillraceError } from "../../workers/errors.ts";
+import type { HubAuditSlice, HubAuditTask, HubSum } from "../../workers/hub/audit.ts";
 import type { Received } from "../../workers/hub/batch-writer.ts";
 import type { ParkedBatch } from "../../workers/hub/parked.ts";
 import type { ReceivedBatch } from "../../workers/hub/read-batch.ts";
@@ -9,7 +10,8 @@ import type { ReceiveTask } from "../../workers/hub.ts";
 import type { StoreFailure } from "../../workers/store/failure.ts";
 import type { Page } from "../api/reads.ts";
 import { workerFile } from "../pipeline/worker-file.ts";
-import type { HubStore } from "./hub-store.ts";
+import { addSums } from "./add-sums.ts";
+import type { HubAudit, HubStore } from "./hub-store.ts";
 import type { RecordStore } from "./record-store.ts";
 
 type Answer<T> = { readonly value: T } | StoreFailure;
@@ -75,6 +77,19 @@ export class SqliteHubStore implements HubStore, RecordStore {
 
   losses(task: Parameters<HubStore["losses"]>[0]): Promise<Page> {
     return run(this.#reads, "losses", task);
+  }
+
+  /** Slice by slice, so that other reads come in between. */
+  async audit(range: Omit<HubAuditTask, "afterId">): Promise<HubAudit> {
+    let sums: readonly HubSum[] = [];
+    let unreadable = 0;
+    for (let afterId: number | null = 0; afterId !== null; ) {
+      const slice: HubAuditSlice = await run(this.#reads, "audit", { ...range, afterId });
+      sums = addSums(sums, slice.sums);
+      unreadable += slice.unreadable;
+      afterId = slice.next;
+    }
+    return { sums, unreadable };
   }
 
   parked(task: Parameters<HubStore["parked"]>[0]): Promise<Page> {

@@ -14,7 +14,7 @@ export interface GrowthSettings {
   readonly bandwidth: number | null;
 }
 
-/** How large batches are: small while everything flows, doubled each time one was full, halved when the line is slow. */
+/** How large batches are: small while everything flows, doubled each time one was full, halved when one was not, and when the line is slow. */
 export class BatchGrowth {
   readonly #settings: GrowthSettings;
   #factor = 1;
@@ -35,7 +35,7 @@ export class BatchGrowth {
   claimed(isFull: boolean): void {
     const { first, largest } = this.#settings;
     const most = Math.max(largest.rows / first.rows, largest.bytes / first.bytes, 1);
-    this.#factor = isFull ? Math.min(most, this.#factor * FACTOR) : 1;
+    this.#factor = isFull ? Math.min(most, this.#factor * FACTOR) : Math.max(1, this.#factor / FACTOR);
   }
 
   delivered(tookMs: number): void {

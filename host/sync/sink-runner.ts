@@ -19,6 +19,11 @@ import { isWithin } from "./time-windows.ts";
 
 /** How often to look for something new to send, when nothing says that there is. */
 const LOOK_MS = 500;
+/**
+ * After a batch that took all there was, the next of its class is made no sooner: each costs claims, a request and two
+ * commits, which under a steady flow would be for a block or two.
+ */
+const LULL_MS = 250;
 /** Alerts do not wait for company. */
 const URGENT_MS = 0;
 /** After the store failed. */
@@ -87,6 +92,8 @@ export class SinkRunner {
   /** Batches with a place that wait for their next attempt, and those without. */
   readonly #held = new Set<Trip>();
   readonly #aside = new Set<Trip>();
+  /** Monotonic: when the next batch of a class may be made. */
+  readonly #lulls = new Map<SyncClass, number>();
   #outcomes: SyncOutcome[] = [];
   #timer: NodeJS.Timeout | null = null;
   #probeTimer: NodeJS.Timeout | null = null;
@@ -192,7 +199,9 @@ export class SinkRunner {
       }
     }
     if (this.#stop.signal.aborted) return;
-    this.#timer = setTimeout(() => this.wake(), jittered(sleepMs, this.#random));
+    const isLull = [...this.#lulls.values()].some((endMs) => endMs > this.#parts.clock.monotonicMs());
+    const waitMs = isLull ? Math.min(sleepMs, LULL_MS) : sleepMs;
+    this.#timer = setTimeout(() => this.wake(), jittered(waitMs, this.#random));
   }
 
   async #flush(): Promise<void> {
@@ -256,6 +265,10 @@ export class SinkRunner {
 
   async #claim(kind: SyncClass, everyMs: number): Promise<Trip | null> {
     const [{ sink, claim, clock }, config] = [this.#parts, this.#config];
+    if ((this.#lulls.get(kind) ?? 0) > clock.monotonicMs()) {
+      this.#turns.idle(kind);
+      return null;
+    }
     const enough = { rows: config.batch.events, bytes: config.batch.bytes };
     const grown = this.#growth[kind].size;
     const most = sink.largestBytes?.() ?? grown.bytes;
@@ -267,6 +280,7 @@ export class SinkRunner {
       return null;
     }
     const { batch, isFull } = answer;
+    if (!isFull && everyMs > URGENT_MS) this.#lulls.set(kind, clock.monotonicMs() + LULL_MS);
     this.#growth[kind].claimed(isFull);
     this.#turns.sent(kind, batch.bytes);
     return {
@@ -307,7 +321,7 @@ export class SinkRunner {
 
   #succeed(
     { batch }: Trip,
-    { rows, body, tables }: PackedBatch,
+    { rows, sums = [], body, tables }: PackedBatch,
     { isDuplicate }: Delivery & { kind: "delivered" },
   ): void {
     this.#successes++;
@@ -316,7 +330,7 @@ export class SinkRunner {
     if (isDuplicate) this.#counts.duplicates++;
     this.#counts.wireBytes += tables.reduce((sum, table) => sum + table.body.length, body.length);
     this.#rows[batch.class] += rows;
-    this.#outcomes.push({ kind: "delivered", batch: batch.id });
+    this.#outcomes.push({ kind: "delivered", batch: batch.id, sums });
   }
 
   #fail(trip: Trip, { reason, retryAfterMs }: Delivery & { kind: "unreachable" }): void {

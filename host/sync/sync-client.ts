@@ -3,6 +3,7 @@ import { MillraceError } from "../../workers/errors.ts";
 import type { MasterKeys } from "../../workers/seal/master-key.ts";
 import type { StoreFailure } from "../../workers/store/failure.ts";
 import type { ParkedBatch, SyncBacklog } from "../../workers/store/sync-operations.ts";
+import type { AuditRange, EdgeAudit } from "../../workers/sync/audit-reader.ts";
 import type { Inspected, InspectTask, PackedBatch, PackTask } from "../../workers/sync.ts";
 import { workerFile } from "../pipeline/worker-file.ts";
 
@@ -52,6 +53,10 @@ export class SyncClient {
 
   backlog(sink: string): Promise<SyncBacklog> {
     return this.#run("backlog", sink);
+  }
+
+  audit(sink: string, range: AuditRange): Promise<EdgeAudit> {
+    return this.#run("audit", { ...range, sink });
   }
 
   /** Batches that sinks will not have, the first so many. */

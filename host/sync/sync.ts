@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import type { Logger } from "pino";
 import type { MasterKeys } from "../../workers/seal/master-key.ts";
 import type { ClaimedBatch, ParkedBatch, SyncBacklog } from "../../workers/store/sync-operations.ts";
+import type { AuditRange, EdgeAudit } from "../../workers/sync/audit-reader.ts";
 import type { StreamForm } from "../../workers/sync/batch.ts";
 import { EVERYTHING, type Selection } from "../../workers/sync/outgoing-table.ts";
 import type { Inspected, InspectTask, PackedBatch, PackForm } from "../../workers/sync.ts";
@@ -39,6 +40,8 @@ export interface SyncParts {
   readonly streams: () => readonly StreamConfig[];
 }
 
+const HUB_SINK = "hub";
+
 /** A sink, and what goes there how. */
 interface Line {
   readonly sink: Sink;
@@ -49,7 +52,7 @@ interface Line {
 /** Names of the sinks that a configuration has. */
 export function sinkNames({ sync }: Config): readonly string[] {
   if (sync == null) return [];
-  return [...(sync.url === null ? [] : ["hub"]), ...sync.sinks.map(({ name }) => name)];
+  return [...(sync.url === null ? [] : [HUB_SINK]), ...sync.sinks.map(({ name }) => name)];
 }
 
 /** Opens the books of what is sent. Before anything is committed: what is written then is to be sent as well. */
@@ -141,6 +144,12 @@ export class Sync {
       ...runner.status(),
       backlog: this.#reports[index]!.backlog,
     }));
+  }
+
+  /** What the hub has of each hour, by this node's books, and the name that the hub knows it by; null: there is no hub. */
+  async audit(range: AuditRange): Promise<(EdgeAudit & { readonly edge: string }) | null> {
+    if (this.#parts.sync.url === null) return null;
+    return { edge: edgeName(this.#parts.config), ...(await this.#client.audit(HUB_SINK, range)) };
   }
 
   parked(): Promise<readonly ParkedBatch[]> {

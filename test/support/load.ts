@@ -40,6 +40,8 @@ export interface LoadOptions {
   readonly clock: EventClock;
   readonly random: Random;
   readonly eventsPerBatch: number;
+  /** Between batches; default: hardly any. */
+  readonly pauseMs?: number;
 }
 
 /**
@@ -61,7 +63,7 @@ export class LoadClient {
 
   /** Returns when stopped and the last batch is acknowledged. Throws at an answer that no client should get. */
   async run(): Promise<void> {
-    const { random } = this.#options;
+    const { random, pauseMs = 0 } = this.#options;
     while (!this.#isStopping) {
       const key = `${this.#options.name}-${this.#batches++}`;
       const batch = this.#makeBatch();
@@ -70,7 +72,8 @@ export class LoadClient {
         this.resentBatches++;
         await this.#sendUntilAcknowledged(key, batch);
       }
-      if (random.chance(0.5)) await sleep(random.integer(0, 8));
+      if (pauseMs > 0) await sleep(pauseMs);
+      else if (random.chance(0.5)) await sleep(random.integer(0, 8));
     }
   }
 

@@ -201,7 +201,8 @@ test("answers have the form that the OpenAPI document promises, and it names eve
   for (const [path, methods] of Object.entries(document.paths)) {
     const real = path.replace("{stream}", KNOWN).replace("{query}", QUERY).replace("{table}", TABLE);
     for (const [method, { responses }] of Object.entries(methods)) {
-      if (path.endsWith("/live")) continue;
+      // Without sync there is nothing to compare.
+      if (path.endsWith("/live") || path === "/v1/audit") continue;
       const answer = await fetch(url + real, {
         method,
         ...(method === "put" && path.startsWith("/v1/tables")

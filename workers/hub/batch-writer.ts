@@ -4,6 +4,7 @@ import type { ResultRow } from "../messages.ts";
 import type { Connection } from "../store/database.ts";
 import type { Batch, BlockItem, RowsItem } from "../sync/batch.ts";
 import { type ClearedResults, decodeAlerts, decodeLosses, decodeResults } from "../sync/rows.ts";
+import type { Codec } from "../zstd.ts";
 import { EdgeRegistry, type Origin } from "./edge-registry.ts";
 
 const SQL = {
@@ -52,6 +53,10 @@ const BATCH_KEY_KEPT_US = 7 * 86_400e6;
 /** Old keys forgotten with each new one at most. */
 const KEYS_DROPPED = 2;
 
+/** Small blocks come without a compression of their own; below this none is worth its while. */
+const MIN_COMPRESSED_BYTES = 512;
+const ZSTD_LEVEL = 1;
+
 /** What became of a batch. `stored` counts events and rows that were not there before. */
 export interface Received {
   readonly stored: number;
@@ -66,8 +71,10 @@ export interface Received {
 export class BatchWriter {
   readonly #sql: Readonly<Record<keyof typeof SQL, Statement<unknown[]>>>;
   readonly #edges: EdgeRegistry;
+  readonly #codec: Codec;
 
-  constructor(db: Connection) {
+  constructor(db: Connection, codec: Codec) {
+    this.#codec = codec;
     const entries = Object.entries(SQL).map(([name, sql]) => [name, db.prepare(sql)] as const);
     this.#sql = Object.fromEntries(entries) as Record<keyof typeof SQL, Statement<unknown[]>>;
     this.#edges = new EdgeRegistry(db);
@@ -94,19 +101,27 @@ export class BatchWriter {
   }
 
   #writeBlock({ edgeId, incarnationId }: Origin, item: BlockItem, nowUs: number): number {
-    const { id: seq, count, data } = item;
-    const digest = createHash("sha256").update(data).digest("hex").slice(0, 16);
+    const { id: seq, count } = item;
+    const digest = createHash("sha256").update(item.data).digest("hex").slice(0, 16);
+    const { codec, data } = this.#packed(item);
     const streamId = this.#edges.streamId(item.stream);
     const where = [edgeId, streamId, incarnationId, seq, digest, item.arrivalUs, nowUs];
-    const what = [count, item.minUs, item.maxUs, item.codec, item.encodedBytes, item.resolutionUs, data];
+    const what = [count, item.minUs, item.maxUs, codec, item.encodedBytes, item.resolutionUs, data];
     if (this.#sql.insertBlock.run(...where, ...what).changes === 0) return 0;
     // Two blocks of one place: the data directory was copied or put back, and went two ways. Both hold events.
     if (this.#sql.otherBlock.get(incarnationId, seq, digest) !== undefined)
       this.#sql.noticeConflict.run(incarnationId);
     // Rows of aggregates are no events.
     const events = item.resolutionUs === 0 ? count : 0;
-    this.#sql.countEvents.run(edgeId, streamId, events, data.length);
+    // As they came, so that every kind of store says the same.
+    this.#sql.countEvents.run(edgeId, streamId, events, item.data.length);
     return count;
+  }
+
+  #packed({ codec, data }: BlockItem): Pick<BlockItem, "codec" | "data"> {
+    if (codec !== "none" || data.length < MIN_COMPRESSED_BYTES) return { codec, data };
+    const packed = this.#codec.compress(data, ZSTD_LEVEL);
+    return packed.length < data.length ? { codec: "zstd", data: packed } : { codec, data };
   }
 
   #writeRows(origin: Origin, item: RowsItem): number {

@@ -7,6 +7,8 @@ import { GOES_ON, type StoredAlert } from "../store/alert-reader.ts";
 import { type BlockRow, storedBlock } from "../store/block-row.ts";
 import type { Connection } from "../store/database.ts";
 import { type BlockRange, KEY_MATCHES, type LossRow } from "../store/reader.ts";
+import type { BlockSummer } from "../sync/audit-sums.ts";
+import { auditSlice, type HubAuditSlice, type HubAuditTask } from "./audit.ts";
 import { openHubForReading } from "./database.ts";
 import { describeEdge, listEdges } from "./edge-reader.ts";
 import { ParkedReader, type ParkedTask } from "./parked.ts";
@@ -131,6 +133,10 @@ export class HubReader {
         " edge_id AS edgeId FROM losses l JOIN edges e ON e.id = l.edge_id WHERE l.id > @after" +
         " AND (@stream IS NULL OR stream = @stream) AND (@edge IS NULL OR e.name = @edge) ORDER BY l.id LIMIT @limit",
     ).all({ stream, edge, after: after ?? 0, limit }) as HubLoss[];
+  }
+
+  audit(summer: BlockSummer, task: HubAuditTask): HubAuditSlice {
+    return auditSlice(this.#db, summer, task);
   }
 
   edges(): EdgeSummary[] {

@@ -394,4 +394,16 @@ export const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (kind, name)
   ) WITHOUT ROWID;
   `,
+  // What sinks have of each hour of event time, to be held against what they say they have.
+  `
+  CREATE TABLE audit_sums (
+    sink TEXT NOT NULL,
+    stream TEXT NOT NULL,
+    resolution_us INTEGER NOT NULL,
+    hour_us INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    hash TEXT NOT NULL,
+    PRIMARY KEY (sink, stream, resolution_us, hour_us)
+  ) WITHOUT ROWID;
+  `,
 ];

@@ -1,3 +1,4 @@
+import type { StreamSum } from "../sync/audit-sums.ts";
 import type { RowsKind } from "../sync/batch.ts";
 
 /** What the sync of a node asks of its store, and is answered. Times are µs since the epoch. */
@@ -53,7 +54,8 @@ export type ClaimAnswer =
   | { readonly kind: "nothing" };
 
 export type SyncOutcome =
-  | { readonly kind: "delivered"; readonly batch: number }
+  /** `sums`: of the events that were in it. */
+  | { readonly kind: "delivered"; readonly batch: number; readonly sums?: readonly StreamSum[] }
   | {
       readonly kind: "failed";
       readonly batch: number;

@@ -1,5 +1,6 @@
 import { MillraceError } from "../errors.ts";
 import type { Codec } from "../zstd.ts";
+import { AuditStore } from "./audit-store.ts";
 import type { Connection } from "./database.ts";
 import type { Outbox } from "./outbox.ts";
 import type { StreamTable } from "./stream-table.ts";
@@ -51,6 +52,7 @@ export class SyncStore {
   readonly #sql: SyncStatements;
   readonly #streams: StreamTable;
   readonly #outbox: Outbox;
+  readonly #audit: AuditStore;
   readonly #turns = new StreamTurns();
   readonly #sinkIds = new Map<string, number>();
   #setup: SyncSetup = { sinks: [], priorities: {}, defaultPriority: 0 };
@@ -60,6 +62,7 @@ export class SyncStore {
     this.#sql = prepareSync(db);
     this.#streams = streams;
     this.#outbox = outbox;
+    this.#audit = new AuditStore(db);
   }
 
   /** Says where everything goes from here on. A sink that is new gets what no sink before it has made `synced`. */
@@ -74,6 +77,10 @@ export class SyncStore {
       for (const name of setup.sinks) {
         const id = known.find((sink) => sink.name === name)?.id ?? this.#addSink(name);
         this.#sinkIds.set(name, id);
+        this.#audit.limit(
+          name,
+          [...this.#streams.entries()].map((stream) => stream.name),
+        );
       }
       this.#outbox.sinks = [...this.#sinkIds.values()];
       if (setup.sinks.length === 0) this.#turnOff();
@@ -217,6 +224,7 @@ export class SyncStore {
       case "delivered":
         for (const { id } of this.#sql.items.all(outcome.batch) as { id: number }[])
           this.#deliver(row.sink, row.class, id);
+        this.#audit.add(this.#sinkName(row.sink), outcome.sums ?? []);
         this.#dropBatch(outcome.batch);
         return [];
     }
@@ -249,8 +257,8 @@ export class SyncStore {
     const halves = [items.slice(0, middle), items.slice(middle)].filter((half) => half.length > 0);
     const ids = halves.map((half) => this.#insertBatch(sink, kind, half));
     for (const id of ids) this.#sql.fail.run(0, 0, why, id);
-    const name = [...this.#sinkIds].find(([, id]) => id === sink)?.[0];
-    return name === undefined ? [] : this.#batches(name, sink).filter(({ id }) => ids.includes(id));
+    const name = this.#sinkName(sink);
+    return name === "" ? [] : this.#batches(name, sink).filter(({ id }) => ids.includes(id));
   }
 
   #batches(name: string, sink: number): ClaimedBatch[] {
@@ -294,6 +302,11 @@ export class SyncStore {
 
   #moveTo(sink: number, flow: string, id: number): void {
     this.#sql.move.run(sink, flow, id);
+  }
+
+  /** "" for a sink that is no more. */
+  #sinkName(sink: number): string {
+    return [...this.#sinkIds].find(([, id]) => id === sink)?.[0] ?? "";
   }
 
   #sinkId(name: string): number {

@@ -8,6 +8,7 @@ import { type Connection, openForReading } from "../store/database.ts";
 import { openReadingSeal } from "../store/key-table.ts";
 import type { ParkedBatch, SyncBacklog, SyncClass } from "../store/sync-operations.ts";
 import type { Codec } from "../zstd.ts";
+import { type AuditRange, type EdgeAudit, readEdgeAudit } from "./audit-reader.ts";
 import type { BatchItem, BlockItem, StreamTotals } from "./batch.ts";
 import { encodeObjects, encodeResults, type SentLoss } from "./rows.ts";
 
@@ -107,6 +108,11 @@ export class SyncReader {
       if (sum.oldestUs !== null && (oldestUs === null || sum.oldestUs < oldestUs)) oldestUs = sum.oldestUs;
     }
     return { rows, bytes, oldestUs, parked };
+  }
+
+  /** What a sink has of each hour. */
+  audit(sink: string, range: AuditRange): EdgeAudit {
+    return readEdgeAudit(this.#db, sink, range);
   }
 
   parked(limit: number): ParkedBatch[] {

@@ -1,0 +1,96 @@
+import type { AuditOpen, AuditRow, AuditSum } from "../api/audit-rows.ts";
+
+/** What an edge and its hub say of a stream's hour. */
+export interface AuditFinding {
+  readonly edge: string;
+  readonly stream: string;
+  readonly kind: AuditSum["kind"];
+  readonly hour: string;
+  /** Events: those that the edge has had taken, and those that the hub holds. */
+  readonly atEdge: number;
+  readonly atHub: number;
+  readonly verdict:
+    | "missing at the hub"
+    | "unknown to the edge"
+    | "altered"
+    /** It changed while it was looked at, or batches are on their way. */
+    | "moving";
+}
+
+export interface AuditReport {
+  /** Hours that are the same on both sides, and their events. */
+  readonly equalHours: number;
+  readonly equalEvents: number;
+  readonly findings: readonly AuditFinding[];
+  /** What the hub holds of the edge from other data directories: it had another disk, or is the name of several. */
+  readonly others: readonly { readonly incarnation: string; readonly count: number }[];
+}
+
+const HOUR_MS = 3_600_000;
+
+/**
+ * Holds what an edge says against what the hub says. The edge was asked before the hub and after it: what it had had taken
+ * before, the hub must have; and the hub must have no more than that where nothing changed and nothing is on its way.
+ */
+export function compareAudits(
+  before: readonly AuditRow[],
+  hub: readonly AuditSum[],
+  after: readonly AuditRow[],
+): AuditReport {
+  const incarnations = new Set([...before, ...after].map(({ incarnation }) => incarnation));
+  const [first, there, last] = [
+    byName(before.filter(isSum)),
+    byName(hub.filter(({ incarnation }) => incarnations.has(incarnation))),
+    byName(after.filter(isSum)),
+  ];
+  const open = [...before, ...after].filter((row): row is AuditOpen => !isSum(row));
+  const findings: AuditFinding[] = [];
+  let [equalHours, equalEvents] = [0, 0];
+  for (const name of [...new Set([...first.keys(), ...there.keys()])].sort()) {
+    const [was, held, is] = [first.get(name), there.get(name), last.get(name)];
+    const { edge, stream, kind, hour } = (was ?? held)!;
+    if (isSame(was, held) || (held !== undefined && isSame(is, held))) {
+      equalHours++;
+      equalEvents += held?.count ?? 0;
+      continue;
+    }
+    const [atEdge, atHub] = [was?.count ?? 0, held?.count ?? 0];
+    const isStill = isSame(was, is) && !open.some((row) => concerns(row, stream, kind, hour));
+    const verdict =
+      atHub < atEdge
+        ? "missing at the hub"
+        : !isStill
+          ? "moving"
+          : atHub > atEdge
+            ? "unknown to the edge"
+            : "altered";
+    findings.push({ edge, stream, kind, hour, atEdge, atHub, verdict });
+  }
+  return { equalHours, equalEvents, findings, others: othersOf(hub, incarnations) };
+}
+
+function isSum(row: AuditRow): row is AuditSum {
+  return "hour" in row;
+}
+
+function byName(sums: readonly AuditSum[]): Map<string, AuditSum> {
+  return new Map(sums.map((sum) => [`${sum.stream} ${sum.hour} ${sum.kind} ${sum.incarnation}`, sum]));
+}
+
+function isSame(a: AuditSum | undefined, b: AuditSum | undefined): boolean {
+  return a?.count === b?.count && a?.hash === b?.hash;
+}
+
+function concerns({ stream, kind, from, to }: AuditOpen, of: string, ofKind: string, hour: string): boolean {
+  const startMs = Date.parse(hour);
+  const overlaps = Date.parse(to) >= startMs && Date.parse(from) < startMs + HOUR_MS;
+  return stream === of && kind === ofKind && overlaps;
+}
+
+function othersOf(hub: readonly AuditSum[], own: ReadonlySet<string>): AuditReport["others"] {
+  const counts = new Map<string, number>();
+  for (const { incarnation, count, kind } of hub)
+    if (!own.has(incarnation) && kind === "events")
+      counts.set(incarnation, (counts.get(incarnation) ?? 0) + count);
+  return [...counts].map(([incarnation, count]) => ({ incarnation, count }));
+}

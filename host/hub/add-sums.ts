@@ -1,0 +1,29 @@
+import { addHashes } from "../../workers/core/event-sums.ts";
+import type { HubSum } from "../../workers/hub/audit.ts";
+import { compareSums } from "../../workers/sync/audit-sums.ts";
+
+/** Sums of the same edge, data directory, stream, kind and hour become one; in the order of these. */
+export function addSums(a: readonly HubSum[], b: readonly HubSum[]): readonly HubSum[] {
+  if (a.length === 0) return [...b].sort(compare);
+  const sums = new Map(a.map((sum) => [nameOf(sum), sum]));
+  for (const sum of b) {
+    const known = sums.get(nameOf(sum));
+    const { count, hash } = sum;
+    const added = {
+      count: (known?.count ?? 0) + count,
+      hash: addHashes(known?.hash ?? "0".repeat(32), hash),
+    };
+    sums.set(nameOf(sum), { ...sum, ...added });
+  }
+  return [...sums.values()].sort(compare);
+}
+
+function nameOf({ edge, incarnation, stream, resolutionUs, hourUs }: HubSum): string {
+  return `${edge} ${incarnation} ${stream} ${resolutionUs} ${hourUs}`;
+}
+
+function compare(a: HubSum, b: HubSum): number {
+  const [left, right] = [a, b].map(({ edge, incarnation }) => `${edge} ${incarnation}`);
+  if (left !== right) return left! < right! ? -1 : 1;
+  return compareSums(a, b);
+}
