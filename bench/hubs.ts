@@ -51,7 +51,7 @@ async function measure({ settings }: BenchOptions, cleanup: Cleanup): Promise<Be
     name: "hubs",
     rows,
     notes: [
-      "one nats-server, one PostgreSQL (fsync off) and the hubs on one machine: its cores are shared by all of them, and PostgreSQL's COPY and index take most",
+      "one nats-server, one PostgreSQL (fsync off) and the hubs on one machine: its cores are shared by all of them",
     ],
     failures,
   };
