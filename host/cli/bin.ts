@@ -73,12 +73,26 @@ function addNodeCommands(program: Command): void {
     .action(async (file, options) => (await import("./sign-config.ts")).signConfig(file, options));
   program
     .command("doctor")
-    .description("look at the store of a stopped node: every page, block, state and count")
+    .description(
+      "look at the store of a stopped node: every page, block, state and count; or, with --hub, at what a hub has of a running one",
+    )
     .option("--data <dir>", "data directory (default: of the configuration, else ./millrace-data)")
     .addOption(config())
     .option("--repair", "put right what can be")
+    .addOption(
+      new Option("--hub <url>", "compare with this hub, as audit does").conflicts([
+        "data",
+        "config",
+        "repair",
+      ]),
+    )
+    .addOption(url())
     .addOption(json())
-    .action(async (options) => (await import("./doctor.ts")).doctor(options));
+    .action(async ({ hub, ...options }) =>
+      hub === undefined
+        ? (await import("./doctor.ts")).doctor(options)
+        : (await import("./audit.ts")).audit({ hub, ...options }),
+    );
 }
 
 function addHistory(program: Command): void {

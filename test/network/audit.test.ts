@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import Database from "better-sqlite3";
-import { runAudit } from "../support/audit.ts";
+import { runAudit, runDoctor } from "../support/audit.ts";
 import { synced } from "../support/fleet.ts";
 import { HttpClient } from "../support/http-client.ts";
 import { NodeProcess } from "../support/node-process.ts";
@@ -60,6 +60,7 @@ test("a hub that has everything: all hours are the same; evicted events still co
   assert.equal(report.equalHours, 2 * HOURS);
   assert.equal(report.equalEvents, 2 * HOURS * BLOCKS_AN_HOUR * EVENTS_A_BLOCK);
   assert.deepEqual([exitCode, report.unreadable, report.others], [0, 0, []]);
+  assert.deepEqual(await runDoctor(edge.url, hub.url), { exitCode, report });
   const part = await runAudit(edge.url, hub.url, "--stream", "doors", "--from", hourAt(1), "--to", hourAt(2));
   assert.deepEqual([part.report.equalHours, part.report.equalEvents], [1, BLOCKS_AN_HOUR * EVENTS_A_BLOCK]);
   // As eviction does with what the hub has: the books stay.

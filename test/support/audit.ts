@@ -13,7 +13,16 @@ export interface AuditRun {
 
 /** `millrace audit` in a process of its own. */
 export function runAudit(edgeUrl: string, hubUrl: string, ...options: readonly string[]): Promise<AuditRun> {
-  const args = [CLI_FILE, "audit", "--url", edgeUrl, "--hub", hubUrl, "--json", ...options];
+  return run(["audit", "--url", edgeUrl, "--hub", hubUrl, "--json", ...options]);
+}
+
+/** The same by its other name. */
+export function runDoctor(edgeUrl: string, hubUrl: string): Promise<AuditRun> {
+  return run(["doctor", "--url", edgeUrl, "--hub", hubUrl, "--json"]);
+}
+
+function run(command: readonly string[]): Promise<AuditRun> {
+  const args = [CLI_FILE, ...command];
   return new Promise((resolve, reject) => {
     execFile(process.execPath, args, { timeout: TIMEOUT_MS }, (cause, stdout, stderr) => {
       const code = cause === null ? 0 : cause.code;
