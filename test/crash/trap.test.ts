@@ -56,6 +56,8 @@ for (const name of ["parseBody", "localAggregate", "codecEncode"]) {
 test("a trap in the windows stops the node with a reason; a restart has every event", async (context) => {
   const { node, arm } = await trappedNode(context, "windowsMerge");
   assert.equal((await send(node, 1_000)).status, 200);
+  // A read waits until the windows have what was acknowledged before it.
+  assert.equal((await fetch(`${node.url}/v1/streams`)).status, 200);
   arm();
   // Stored before the windows see it; whether the answer still comes through is a race with the end of the process.
   await send(node, 2_000).catch(() => null);
