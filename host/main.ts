@@ -140,7 +140,7 @@ async function startParts(
       : startRemoteConfig({ config, record: remoteState, engine, reloader, clock: systemClock, log });
   if (remote !== null) registerRemoteConfig(metrics.registry, () => remote.status());
   const relayMetrics = relay === null ? null : registerRelay(metrics.registry, relay);
-  const app = createApp({
+  const { app, door } = createApp({
     config,
     engine,
     reads,
@@ -156,6 +156,7 @@ async function startParts(
   if (relay !== null && relayMetrics !== null) addRelayRoutes(app, relay, relayMetrics, log);
   const server = await serveNode({
     app,
+    door,
     listen: config.listen,
     maxConnections: config.limits.maxConnections,
     metrics,

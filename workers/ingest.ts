@@ -32,13 +32,15 @@ import type {
   IngestTask,
   LateEvents,
   LateTask,
+  PackedTask,
   QueryPartial,
   ReplayTask,
   StoredBlock,
   StreamSetup,
   TableData,
 } from "./messages.ts";
-import { moveWith, release, releaseBytes } from "./move.ts";
+import { moveWith, releaseBytes } from "./move.ts";
+import { type PackedResult, packOutcomes, unpackBodies } from "./packed-bodies.ts";
 import { packLateRows } from "./store/late-rows.ts";
 import { portableCodec } from "./zstd.ts";
 
@@ -62,6 +64,7 @@ let replayBatch: BatchHandle | null = null;
 /** What a lane may ask for. */
 export type LaneTask =
   | { readonly name: "ingest"; readonly task: IngestTask }
+  | { readonly name: "ingestPacked"; readonly task: PackedTask }
   | { readonly name: "replay"; readonly task: ReplayTask }
   | { readonly name: "extractLate"; readonly task: LateTask }
   | { readonly name: "loadTable"; readonly task: TableData };
@@ -74,6 +77,8 @@ export function run({ name, task }: LaneTask): unknown {
   switch (name) {
     case "ingest":
       return ingest(task);
+    case "ingestPacked":
+      return ingestPacked(task);
     case "replay":
       return replay(task);
     case "extractLate":
@@ -85,7 +90,19 @@ export function run({ name, task }: LaneTask): unknown {
 
 /** Parses bodies of one stream into one block and its partial aggregates. Nothing is durable yet. */
 export function ingest(task: IngestTask): IngestResult {
-  return withCore(() => ingestBodies(task));
+  return withCore(() => {
+    const result = ingestBodies(task);
+    return moveWith(result, buffersOfResult(result));
+  });
+}
+
+/** `ingest` of packed bodies; their outcomes are packed too. */
+function ingestPacked(task: PackedTask): PackedResult {
+  return withCore(() => {
+    const { outcomes, ...result } = ingestBodies({ ...task, bodies: unpackBodies(task) });
+    const packed = packOutcomes(outcomes);
+    return moveWith({ ...result, packed }, [...buffersOfResult(result), packed.accepted.buffer]);
+  });
 }
 
 function ingestBodies(task: IngestTask): IngestResult {
@@ -93,7 +110,7 @@ function ingestBodies(task: IngestTask): IngestResult {
   const started = process.hrtime.bigint();
   stream.parser.begin(task.arrivalUs);
   const outcomes = task.bodies.map((body) => parseBody(stream.parser, body, task.maxBodyBytes));
-  for (const { body } of task.bodies) release(body);
+  for (const { body } of task.bodies) releaseBytes(body);
   const batch = stream.parser.finish();
   const parsed = process.hrtime.bigint();
   const range = batchTimeRange(core, batch);
@@ -119,15 +136,17 @@ function ingestBodies(task: IngestTask): IngestResult {
     compressNs: Number(process.hrtime.bigint() - encodedAt),
   };
   const { maxEventUs, skewedCount } = range;
-  return moveWith(
-    { outcomes, block, skewed, partials, maxEventUs, skewedCount, sources, timeSources, stages },
-    [
-      ...buffersOf(partials),
-      sources.buffer,
-      block.data.buffer,
-      ...(skewed === null ? [] : [skewed.data.buffer]),
-    ],
-  );
+  return { outcomes, block, skewed, partials, maxEventUs, skewedCount, sources, timeSources, stages };
+}
+
+function buffersOfResult({
+  block,
+  skewed,
+  partials,
+  sources,
+}: Omit<IngestResult, "outcomes">): ArrayBuffer[] {
+  const views = [block?.data, skewed?.data, sources].filter((view) => view != null);
+  return [...buffersOf(partials), ...views.map(({ buffer }) => buffer)];
 }
 
 /** Rebuilds the partial aggregates of a stored block through the same code as when it was new. */
@@ -240,7 +259,7 @@ function parseBody(parser: Parser, body: IngestBody, maxBytes: number): BodyOutc
 
 /** The body's bytes; never more than `maxBytes` of them are made, whatever the compressed data claims. */
 function decompress(body: IngestBody, maxBytes: number): Uint8Array | BodyOutcome {
-  const bytes = new Uint8Array(body.body);
+  const bytes = body.body;
   try {
     switch (body.encoding) {
       case "identity":

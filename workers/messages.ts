@@ -350,7 +350,7 @@ export type LogEntry =
 export interface IngestBody {
   readonly format: BodyFormat;
   readonly encoding: BodyEncoding;
-  readonly body: ArrayBuffer;
+  readonly body: Uint8Array<ArrayBuffer>;
 }
 
 /** What an ingest worker must know of a stream; sent anew whenever it changes. */
@@ -405,6 +405,22 @@ export interface StageTimes {
   readonly aggregateNs: number;
   readonly encodeNs: number;
   readonly compressNs: number;
+}
+
+/** Many small uncompressed bodies in one piece, since handing each over by itself costs more than parsing it. */
+export interface PackedTask extends Omit<IngestTask, "bodies"> {
+  readonly format: BodyFormat;
+  readonly bodies: Uint8Array<ArrayBuffer>;
+  /** Where each of them ends. */
+  readonly ends: Uint32Array<ArrayBuffer>;
+}
+
+/** What became of packed bodies. */
+export interface PackedOutcomes {
+  /** By body: how many events of it were accepted, when there was nothing else to say of it. */
+  readonly accepted: Uint32Array<ArrayBuffer>;
+  /** Of those where there was. */
+  readonly others: readonly (readonly [index: number, outcome: BodyOutcome])[];
 }
 
 export interface IngestResult extends AggregatedBlock {

@@ -6,6 +6,7 @@ import { MillraceError } from "../../workers/errors.ts";
 import type { Config } from "../config/config.ts";
 import type { Encryption } from "../encryption/encryption.ts";
 import { BodyReader } from "../ingest/body.ts";
+import { type Door, ingestDoor } from "../ingest/door.ts";
 import { postEvents } from "../ingest/http.ts";
 import type { BufferSource } from "../observe/buffer-metrics.ts";
 import type { Metrics } from "../observe/metrics.ts";
@@ -29,7 +30,14 @@ import { answerNotFound } from "./not-found.ts";
 import { openApiDocument } from "./openapi.ts";
 import { pageResponse } from "./page-response.ts";
 import { replayParked, withParked } from "./parked.ts";
-import { badStreamName, isStreamName, problemResponse, unknownQuery, unknownStream } from "./problem.ts";
+import {
+  badStreamName,
+  isStreamName,
+  type Problem,
+  problemResponse,
+  unknownQuery,
+  unknownStream,
+} from "./problem.ts";
 import { putConfig } from "./put-config.ts";
 import {
   badCursor,
@@ -65,9 +73,18 @@ export interface AppParts {
 export type App = Hono<{ Bindings: HttpBindings }>;
 type AppContext = Context<{ Bindings: HttpBindings }>;
 
-/** The HTTP surface of a node. Reads wait until what was acknowledged before them is applied: read your writes. */
-export function createApp(parts: AppParts): App {
-  const { config, log, metrics } = parts;
+/** The HTTP surface of a node. */
+export interface NodeApp {
+  readonly app: App;
+  /** The short way in for events, asked before the app. */
+  readonly door: Door;
+}
+
+/** Reads wait until what was acknowledged before them is applied: read your writes. */
+export function createApp(parts: AppParts): NodeApp {
+  const { config, engine, log, metrics } = parts;
+  const bodies = new BodyReader({ maxHeldBytes: config.limits.maxQueuedBytes });
+  metrics.watchBodies(() => bodies.heldBytes);
   const app: App = new Hono();
   app.use(async (context, next) => {
     const end = metrics.requestSeconds.startTimer();
@@ -76,30 +93,31 @@ export function createApp(parts: AppParts): App {
   });
   app.use(addSafetyHeaders);
   app.use(refuseOtherSites);
-  addInputRoutes(app, parts);
+  addInputRoutes(app, parts, bodies);
   addStateRoutes(app, parts);
   addHistoryRoutes(app, parts);
   addNodeRoutes(app, parts);
   app.notFound(answerNotFound(app, config.limits.maxBodyBytes));
-  app.onError((cause, context) => {
-    if (cause instanceof MillraceError && cause.code === "E_CURSOR")
-      return problemResponse(badCursor(cause.message));
-    log.error({ err: cause, path: context.req.path }, "a request failed");
-    if (cause instanceof MillraceError && /^E_(STORE|DISK|WINDOWS)_/.test(cause.code)) {
-      const headers = { "retry-after": "2" };
-      const detail = cause.message;
-      return problemResponse({ status: 503, code: "E_UNAVAILABLE", title: "Unavailable", detail, headers });
-    }
-    const detail = "the node failed to answer; its log says why";
-    return problemResponse({ status: 500, code: "E_INTERNAL", title: "Internal error", detail });
-  });
-  return app;
+  const explain = (cause: unknown, path: string): Problem => {
+    if (cause instanceof MillraceError && cause.code === "E_CURSOR") return badCursor(cause.message);
+    log.error({ err: cause, path }, "a request failed");
+    return failure(cause);
+  };
+  app.onError((cause, context) => problemResponse(explain(cause, context.req.path)));
+  return { app, door: ingestDoor({ config, engine, bodies, metrics }, explain) };
+}
+
+function failure(cause: unknown): Problem {
+  if (cause instanceof MillraceError && /^E_(STORE|DISK|WINDOWS)_/.test(cause.code)) {
+    const headers = { "retry-after": "2" };
+    return { status: 503, code: "E_UNAVAILABLE", title: "Unavailable", detail: cause.message, headers };
+  }
+  const detail = "the node failed to answer; its log says why";
+  return { status: 500, code: "E_INTERNAL", title: "Internal error", detail };
 }
 
 /** What clients send. */
-function addInputRoutes(app: App, { config, engine, reads, metrics }: AppParts): void {
-  const bodies = new BodyReader({ maxHeldBytes: config.limits.maxQueuedBytes });
-  metrics.watchBodies(() => bodies.heldBytes);
+function addInputRoutes(app: App, { config, engine, reads, metrics }: AppParts, bodies: BodyReader): void {
   app.post("/v1/streams/:stream/events", (context) =>
     postEvents(context, { config, engine, bodies, metrics }),
   );

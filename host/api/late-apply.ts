@@ -82,7 +82,7 @@ async function applyLate(
 }
 
 /** No body is an empty object: every setting has a default. */
-function parseJson(bytes: ArrayBuffer): unknown {
+function parseJson(bytes: Uint8Array): unknown {
   if (bytes.byteLength === 0) return {};
   try {
     return JSON.parse(Buffer.from(bytes).toString());

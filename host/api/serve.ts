@@ -40,6 +40,8 @@ export interface Server {
 
 export interface ServerParts {
   readonly app: Hono<{ Bindings: HttpBindings }>;
+  /** Asked first; true when it answers. */
+  readonly door?: (incoming: IncomingMessage, outgoing: ServerResponse) => boolean;
   readonly listen: { readonly host: string; readonly port: number };
   readonly maxConnections: number;
   readonly metrics: Pick<Metrics, "watchConnections" | "refusedConnections">;
@@ -47,7 +49,7 @@ export interface ServerParts {
 
 /** Listens, and resolves with the address in use. Rejects when the address cannot be had. */
 export function serveNode(
-  { app, listen: { host, port }, maxConnections, metrics }: ServerParts,
+  { app, door, listen: { host, port }, maxConnections, metrics }: ServerParts,
   timeouts: Partial<Timeouts> = {},
 ): Promise<Server> {
   const { headersMs, requestMs, stallMs, keepAliveMs, drainMs } = { ...TIMEOUTS, ...timeouts };
@@ -65,8 +67,9 @@ export function serveNode(
   // Bodies are read, or passed over, by the routes themselves.
   const options = { hostname: host, autoCleanupIncoming: false, errorHandler: answerBadRequest };
   const listener = getRequestListener(app.fetch, options);
-  const answer = (incoming: IncomingMessage, outgoing: ServerResponse): void =>
-    void listener(incoming, outgoing);
+  const answer = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
+    if (door?.(incoming, outgoing) !== true) void listener(incoming, outgoing);
+  };
   server.on("request", answer);
   server.on("checkContinue", (incoming: IncomingMessage, outgoing: ServerResponse) => {
     // A client that waits before it sends its body is told to go on only when somebody is going to read it.

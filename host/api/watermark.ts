@@ -61,7 +61,7 @@ function tooFarAhead(timeUs: number, latestUs: number): Problem {
   return { status: 400, code: "E_WATERMARK_AHEAD", title: "Watermark too far ahead", detail };
 }
 
-function parseJson(bytes: ArrayBuffer): unknown {
+function parseJson(bytes: Uint8Array): unknown {
   try {
     return JSON.parse(Buffer.from(bytes).toString());
   } catch {

@@ -5,7 +5,7 @@ import { MillraceError } from "../../workers/errors.ts";
 import type { ReceivedBatch } from "../../workers/hub/read-batch.ts";
 import type { Problem } from "../api/problem.ts";
 import type { BodyReader } from "../ingest/body.ts";
-import { announcedBytes } from "../ingest/body.ts";
+import { announcedBytes, ownBuffer } from "../ingest/body.ts";
 import { refuseUnread } from "../ingest/refuse-unread.ts";
 import { callerOf, checkEdge, hopsOf } from "./edge-guard.ts";
 import type { HubConfig } from "./hub-config.ts";
@@ -83,7 +83,12 @@ export function postSync(
     const bytes = read.body.byteLength;
     queuedBytes += bytes;
     try {
-      const { stored, isDuplicate } = await store.receive({ edge: checked.edge, key, body: read.body, hops });
+      const { stored, isDuplicate } = await store.receive({
+        edge: checked.edge,
+        key,
+        body: ownBuffer(read.body),
+        hops,
+      });
       metrics.batches.inc({ outcome: isDuplicate ? "duplicate" : "stored" });
       metrics.stored.inc(stored);
       metrics.wireBytes.inc(bytes);

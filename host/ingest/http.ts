@@ -1,8 +1,8 @@
-import type { IncomingHttpHeaders } from "node:http";
+import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
 import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 import type { BodyEncoding, BodyFormat, LineError } from "../../workers/messages.ts";
-import { badStreamName, isStreamName, type Problem, problemResponse } from "../api/problem.ts";
+import { badStreamName, isStreamName, type Problem } from "../api/problem.ts";
 import type { Config } from "../config/config.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { Engine, IngestOutcome, IngestRefusal } from "../pipeline/engine.ts";
@@ -17,6 +17,7 @@ export const FORMATS: ReadonlyMap<string, BodyFormat> = new Map([
   ["application/json", "json"],
   ["text/csv", "csv"],
 ]);
+export const ACCEPTED_TYPE = "application/json";
 /** What `curl --data` says when it is told nothing else. */
 export const UNTOLD_TYPE = "application/x-www-form-urlencoded";
 const ENCODINGS: ReadonlyMap<string, BodyEncoding> = new Map([
@@ -42,14 +43,23 @@ export async function postEvents(
   context: Context<{ Bindings: HttpBindings }>,
   parts: IngestParts,
 ): Promise<Response> {
-  const { engine, bodies } = parts;
-  const { maxBodyBytes } = parts.config.limits;
   const { incoming } = context.env;
-  const refuse = (problem: Problem): Response => {
-    parts.metrics.refusedBodies.inc({ code: problem.code });
-    return refuseUnread(incoming, problem, maxBodyBytes);
+  const answer = await takeEvents(incoming, context.req.param("stream") ?? "", parts);
+  if (typeof answer !== "string") return refuseUnread(incoming, answer, parts.config.limits.maxBodyBytes);
+  return new Response(answer, { headers: { "content-type": ACCEPTED_TYPE } });
+}
+
+/** Reads the request's body and makes its events durable. @returns the text of a 200, or why there is none */
+export async function takeEvents(
+  incoming: IncomingMessage,
+  stream: string,
+  { config, engine, bodies, metrics }: IngestParts,
+): Promise<string | Problem> {
+  const { maxBodyBytes } = config.limits;
+  const refuse = (problem: Problem): Problem => {
+    metrics.refusedBodies.inc({ code: problem.code });
+    return problem;
   };
-  const stream = context.req.param("stream") ?? "";
   if (!isStreamName(stream)) return refuse(badStreamName);
   const form = readForm(incoming.headers);
   if ("code" in form) return refuse(form);
@@ -61,15 +71,14 @@ export async function postEvents(
   if (read.kind !== "read") return refuse(unreadProblem(read, maxBodyBytes));
   if (read.body.byteLength === 0) return refuse(emptyBody);
   const outcome = await engine.ingest({ stream, body: read.body, ...form });
-  if (outcome.kind === "accepted") return acceptance(outcome);
-  return refuse(refusalProblem(outcome));
+  return outcome.kind === "accepted" ? acceptance(outcome) : refuse(refusalProblem(outcome));
 }
 
-function acceptance(outcome: Extract<IngestOutcome, { kind: "accepted" }>): Response {
+function acceptance(outcome: Extract<IngestOutcome, { kind: "accepted" }>): string | Problem {
   const { accepted, deadLettered, isDuplicate } = outcome;
   const errors = shown(outcome.errors);
-  if (accepted === 0 && deadLettered > 0) return problemResponse(allBad(deadLettered, isDuplicate, errors));
-  return Response.json({ accepted, deadLettered, duplicate: isDuplicate, errors });
+  if (accepted === 0 && deadLettered > 0) return allBad(deadLettered, isDuplicate, errors);
+  return JSON.stringify({ accepted, deadLettered, duplicate: isDuplicate, errors });
 }
 
 interface BodyForm {

@@ -19,12 +19,12 @@ import type { NamedKeys } from "./largest-keys.ts";
 import type { ConfigOrigin, NamedChange } from "./query-set.ts";
 import type { QueryTree } from "./query-tree.ts";
 
-/** One request's body on its way in. The buffer is transferred: the caller must not use it afterwards. */
+/** One request's body on its way in. A buffer that is all its own is transferred: the caller must not use it afterwards. */
 export interface IngestRequest {
   readonly stream: string;
   readonly format: BodyFormat;
   readonly encoding: BodyEncoding;
-  readonly body: ArrayBuffer;
+  readonly body: Uint8Array<ArrayBuffer>;
   readonly idempotencyKey: string | null;
 }
 

@@ -5,13 +5,13 @@ import type {
   FormerQueries,
   IngestBody,
   IngestResult,
-  IngestTask,
   LateEvents,
   LateTask,
   ReplayTask,
   StoredBlock,
   TableData,
 } from "../../workers/messages.ts";
+import { type PackedResult, packBodies, unpackOutcomes } from "../../workers/packed-bodies.ts";
 import type { RunningStream } from "./stream-registry.ts";
 import { workerFile } from "./worker-file.ts";
 
@@ -51,17 +51,18 @@ export class Lane {
     maxBodyBytes: number,
     bodies: readonly IngestBody[],
   ): Promise<IngestResult> {
-    const task: IngestTask = {
-      stream: stream.config.name,
-      setup: this.#setupFor(stream),
-      arrivalUs,
-      maxBodyBytes,
-      bodies,
-    };
-    return this.#run(
-      { name: "ingest", task },
-      bodies.map((body) => body.body),
-    );
+    const about = { stream: stream.config.name, setup: this.#setupFor(stream), arrivalUs, maxBodyBytes };
+    const packed = packBodies(bodies);
+    if (packed === null) {
+      const own = bodies.filter(({ body }) => body.buffer.byteLength === body.byteLength);
+      const transferList = own.map(({ body }) => body.buffer);
+      return this.#run({ name: "ingest", task: { ...about, bodies } }, transferList);
+    }
+    const task = { ...about, ...packed };
+    return this.#run<PackedResult>({ name: "ingestPacked", task }, [
+      task.bodies.buffer,
+      task.ends.buffer,
+    ]).then(({ packed: outcomes, ...result }) => ({ ...result, outcomes: unpackOutcomes(outcomes) }));
   }
 
   replay(stream: RunningStream, block: StoredBlock, arrivalUs: number): Promise<AggregatedBlock> {

@@ -69,7 +69,7 @@ function blocksOf(list: readonly Event[], cuts: readonly number[]): StoredBlock[
       setup: { plan, queries: [], isPerSource: false, schema: [] },
       arrivalUs: 1_000 * SECOND_US,
       maxBodyBytes: 1e6,
-      bodies: [{ format: "ndjson" as const, encoding: "identity" as const, body: bytes.buffer }],
+      bodies: [{ format: "ndjson" as const, encoding: "identity" as const, body: bytes }],
     };
     const answer = ingest(task) as unknown as Record<symbol, IngestResult>;
     blocks.push(answer[valueSymbol]!.block!);

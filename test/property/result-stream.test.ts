@@ -100,7 +100,7 @@ class Chain {
   }
 
   block(seq: number, batch: readonly Event[]): ApplyEntry {
-    const body = new TextEncoder().encode(batch.map((event) => JSON.stringify(event)).join("\n")).buffer;
+    const body = new TextEncoder().encode(batch.map((event) => JSON.stringify(event)).join("\n"));
     const setup = this.#isSetUp ? null : this.#setup;
     this.#isSetUp = true;
     const bodies = [{ format: "ndjson", encoding: "identity", body }] as const;

@@ -160,7 +160,7 @@ export class EngineRun {
       return {
         format: "ndjson" as const,
         encoding: "identity" as const,
-        body: new TextEncoder().encode(text).buffer,
+        body: new TextEncoder().encode(text),
       };
     });
     const task = { stream: STREAM, setup: this.#setupFor(lane), arrivalUs, maxBodyBytes: 1e6, bodies };

@@ -59,7 +59,7 @@ export class StoredNode {
   /** Lines of one request. */
   send(events: readonly object[], arrivalUs: number): void {
     const stream = this.#running();
-    const body = new TextEncoder().encode(events.map((event) => JSON.stringify(event)).join("\n")).buffer;
+    const body = new TextEncoder().encode(events.map((event) => JSON.stringify(event)).join("\n"));
     const task = {
       stream: this.#stream,
       setup: stream.setup(),

@@ -266,7 +266,7 @@ describe("the reader of bodies", () => {
       assert.equal(read.body.byteLength, sent.length);
       assert.ok(sent.equals(Buffer.from(read.body)));
       assert.equal(
-        structuredClone(read.body, { transfer: [read.body] }).byteLength,
+        structuredClone(read.body, { transfer: [read.body.buffer] }).buffer.byteLength,
         sent.length,
         "can be transferred",
       );

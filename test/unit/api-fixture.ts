@@ -267,10 +267,10 @@ export async function startTestNode(
     putTable: () => Promise.resolve({ kind: "put", rows: 1, version: 2 } as const),
   };
   const metrics = createMetrics({ config, engine });
-  const app = createApp({ config, engine, reads, log, metrics, reloader });
+  const { app, door } = createApp({ config, engine, reads, log, metrics, reloader });
   const { maxConnections } = config.limits;
   const server = await serveNode(
-    { app, listen: config.listen, maxConnections, metrics },
+    { app, door, listen: config.listen, maxConnections, metrics },
     { drainMs: 500, ...timeouts },
   );
   context.after(() => server.close());

@@ -32,9 +32,7 @@ function blockOf(...seconds: readonly number[]): StoredBlock {
     setup: { plan, queries: [], isPerSource: false, schema: [] },
     arrivalUs: 1_000 * SECOND_US,
     maxBodyBytes: 1e6,
-    bodies: [
-      { format: "ndjson", encoding: "identity", body: new TextEncoder().encode(lines.join("\n")).buffer },
-    ],
+    bodies: [{ format: "ndjson", encoding: "identity", body: new TextEncoder().encode(lines.join("\n")) }],
   }) as unknown as Record<symbol, IngestResult>;
   const block = answer[valueSymbol]!.block!;
   return { ...block, data: new Uint8Array(block.data) };
