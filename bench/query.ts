@@ -121,7 +121,7 @@ async function measurePoints(
   dir: string,
   { events, devices, eventsPerSecond }: { events: number; devices: number; eventsPerSecond: number },
 ): Promise<Row> {
-  const client = await QueryClient.open(dir);
+  const client = new QueryClient(dir);
   const random = new Random(3);
   const spanUs = (events / eventsPerSecond) * 1e6;
   const latencies: number[] = [];

@@ -96,7 +96,7 @@ async function startParts(
       );
     }
   };
-  const reads = await QueryClient.open(config.dataDir, onSkipped, masters);
+  const reads = new QueryClient(config.dataDir, onSkipped, masters);
   encryption.addReader(reads);
   const streams = (): StreamConfig[] => engine.streams().map((stream) => stream.config);
   const sync =

@@ -20,8 +20,8 @@ import { workerFile } from "../pipeline/worker-file.ts";
 type EventsTask = Omit<ScanTask, "dir" | "masters">;
 export type SkippedBlocks = Page["skippedBlocks"];
 
-/** The thread that goes through events is given up when nobody has read any for so long. */
-const SCAN_IDLE_MS = 60_000;
+/** A thread is given up when it had nothing to do for so long: each takes some 13 MB. */
+const IDLE_MS = 60_000;
 
 /**
  * The query threads, one for events and one for all else: a long read of events delays no other. They read through connections of their
@@ -36,49 +36,20 @@ export class QueryClient implements HistoryReads {
   /** Unreadable blocks that were told of. */
   readonly #told = new Set<string>();
 
-  private constructor(
-    pool: Piscina,
-    dir: string,
-    onSkipped: (blocks: SkippedBlocks) => void,
-    masters: MasterKeys | null,
-  ) {
-    this.#pool = pool;
-    this.#masters = masters;
-    this.#dir = dir;
-    this.#scans = new Piscina({
-      filename: workerFile("scan"),
-      minThreads: 0,
-      maxThreads: 1,
-      idleTimeout: SCAN_IDLE_MS,
-      stricterFIFO: true,
-    });
-    this.#onSkipped = onSkipped;
-  }
-
   /**
-   * The database must be there: the storage thread makes it. `onSkipped` hears once of each block that cannot be
-   * read and was left out of a page.
+   * The database must be there by the first read: the storage thread makes it. `onSkipped` hears once of each block that cannot
+   * be read and was left out of a page.
    */
-  static async open(
+  constructor(
     dir: string,
     onSkipped: (blocks: SkippedBlocks) => void = () => {},
     masters: MasterKeys | null = null,
-  ): Promise<QueryClient> {
-    const pool = new Piscina({
-      filename: workerFile("query"),
-      minThreads: 1,
-      maxThreads: 1,
-      idleTimeout: Number.POSITIVE_INFINITY,
-      stricterFIFO: true,
-    });
-    const client = new QueryClient(pool, dir, onSkipped, masters);
-    try {
-      await client.#run("open", { dir, masters });
-      return client;
-    } catch (cause) {
-      await Promise.all([pool.destroy(), client.#scans.destroy()]);
-      throw cause;
-    }
+  ) {
+    this.#dir = dir;
+    this.#onSkipped = onSkipped;
+    this.#masters = masters;
+    this.#pool = thread("query");
+    this.#scans = thread("scan");
   }
 
   events(task: EventsTask): Promise<Page> {
@@ -140,11 +111,10 @@ export class QueryClient implements HistoryReads {
   /** Keys that the storage thread is about to turn to. */
   async learnKeys(masters: MasterKeys): Promise<void> {
     this.#masters = masters;
-    await this.#run("learnKeys", masters);
+    if (this.#pool.threads.length > 0) await this.#run("learnKeys", masters);
   }
 
   async close(): Promise<void> {
-    await this.#run("close", null);
     await Promise.all([this.#pool.destroy(), this.#scans.destroy()]);
   }
 
@@ -163,14 +133,20 @@ export class QueryClient implements HistoryReads {
     pool = this.#pool,
   ): Promise<T> {
     let answer = (await pool.run(task, { name, transferList })) as T | QueryFailure;
-    // The thread was lost and another took its place, which has not opened the store yet.
+    // A thread that was just started, or took a lost one's place, has not opened the store yet.
     if (isFailure(answer) && answer.failure.code === "E_STORE_CLOSED" && transferList.length === 0) {
-      await pool.run(this.#dir, { name: "open" });
+      const opened: unknown = await pool.run({ dir: this.#dir, masters: this.#masters }, { name: "open" });
+      if (isFailure(opened)) throw new MillraceError(opened.failure.code, opened.failure.message);
       answer = (await pool.run(task, { name })) as T | QueryFailure;
     }
     if (isFailure(answer)) throw new MillraceError(answer.failure.code, answer.failure.message);
     return answer;
   }
+}
+
+function thread(name: "query" | "scan"): Piscina {
+  const filename = workerFile(name);
+  return new Piscina({ filename, minThreads: 0, maxThreads: 1, idleTimeout: IDLE_MS, stricterFIFO: true });
 }
 
 function isFailure(answer: unknown): answer is QueryFailure {

@@ -77,7 +77,7 @@ function blockOf(device: string, timesUs: readonly number[]): StoredBlock {
 test("merged blocks that cannot hold the key are not read; the filter goes with its block", async (context) => {
   const dir = makeTempDir(context);
   const storage = await StorageClient.open(dir);
-  const reads = await QueryClient.open(dir);
+  const reads = new QueryClient(dir);
   const reader = new Reader(dir);
   context.after(async () => {
     reader.close();

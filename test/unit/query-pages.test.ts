@@ -127,7 +127,7 @@ async function openClient(
   dir: string,
   told: SkippedBlock[] = [],
 ): Promise<QueryClient> {
-  const client = await QueryClient.open(dir, (blocks) => told.push(...blocks));
+  const client = new QueryClient(dir, (blocks) => told.push(...blocks));
   context.after(() => client.close());
   return client;
 }

@@ -52,7 +52,7 @@ test("reads that never end do not keep the write-ahead log from being emptied", 
   const greatest = await greatestWal(context, (dir) => {
     let isRunning = true;
     const reading = (async () => {
-      const client = await QueryClient.open(dir);
+      const client = new QueryClient(dir);
       let after: string | null = null;
       while (isRunning) {
         const task = {
