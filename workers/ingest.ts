@@ -10,6 +10,7 @@ import {
   readHeader,
   resetBatch,
 } from "./core/codec.ts";
+import { decodeIfNeeded } from "./core/decode-columns.ts";
 import { withExpressions } from "./core/expression.ts";
 import { type CoreModule, instantiateCore } from "./core/module.ts";
 import { createParser, type Parser } from "./core/parse.ts";
@@ -23,6 +24,7 @@ import {
 import { Tables } from "./core/tables.ts";
 import { createLocal, type LocalAggregator } from "./core/window.ts";
 import { MillraceError } from "./errors.ts";
+import { fieldsRead } from "./fields-read.ts";
 import type {
   AggregatedBlock,
   BodyOutcome,
@@ -53,6 +55,8 @@ interface LocalStream {
   readonly summarizer: SourceSummarizer;
   readonly locals: readonly { readonly queryId: number; readonly local: LocalAggregator }[];
   readonly filters: readonly { readonly queryId: number; readonly filter: EventFilter }[];
+  /** Those that replays need; null: all of them. */
+  readonly fields: readonly string[] | null;
 }
 
 let core: CoreModule = instantiateCore();
@@ -153,7 +157,7 @@ function buffersOfResult({
 export function replay(task: ReplayTask): AggregatedBlock {
   return withCore(() => {
     const stream = streamOf(task.stream, task.setup);
-    const batch = decodeStored(task.block);
+    const batch = decodeStored(task.block, stream.fields);
     const { maxEventUs, skewedCount } = batchTimeRange(core, batch);
     const partials = aggregate(stream, batch);
     const sources = stream.summarizer.summarize(batch, task.arrivalUs);
@@ -244,7 +248,7 @@ function streamOf(name: string, setup: StreamSetup | null): LocalStream {
     queryId: partialIdOf(alert),
     filter: createEventFilter(core, alert, tables),
   }));
-  const stream = { parser, summarizer, locals, filters };
+  const stream = { parser, summarizer, locals, filters, fields: fieldsRead(setup) };
   streams.set(name, stream);
   return stream;
 }
@@ -319,11 +323,13 @@ function exact(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return isWhole ? new Uint8Array(buffer) : new Uint8Array(bytes);
 }
 
-function decodeStored(block: StoredBlock): BatchHandle {
+/** With all columns, or with those of some fields and nulls in the others. */
+function decodeStored(block: StoredBlock, fields: readonly string[] | null = null): BatchHandle {
   replayBatch ??= newBatch(core);
   resetBatch(core, replayBatch);
   const bytes = block.codec === "zstd" ? codec.decompress(block.data, block.encodedBytes) : block.data;
-  decodeBlock(core, bytes, replayBatch);
+  if (fields === null) decodeBlock(core, bytes, replayBatch);
+  else decodeIfNeeded(core, bytes, replayBatch, fields, () => false);
   if (bytes !== block.data) releaseBytes(bytes);
   return replayBatch;
 }

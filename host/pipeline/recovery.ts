@@ -12,6 +12,8 @@ import type { WindowWorker } from "./window-worker.ts";
 
 /** Stored bytes read from the log at once during a replay. */
 const REPLAY_BYTES = 4 * 1024 * 1024;
+/** Partial aggregates that may wait for the window thread before the lanes do. */
+const MAX_WAITING_BYTES = 64 * 1024 * 1024;
 
 export interface RecoveryParts {
   readonly storage: StorageClient;
@@ -84,6 +86,7 @@ export async function recover(parts: RecoveryParts): Promise<{ lastSeq: number; 
   return { lastSeq: opened.lastSeq, checkpointSeq };
 }
 
+/** The lanes work on what comes next while the windows take in what came before. */
 async function replayLog(parts: RecoveryParts, checkpointSeq: number): Promise<number> {
   let afterSeq = checkpointSeq;
   let events = 0;
@@ -97,16 +100,21 @@ async function replayLog(parts: RecoveryParts, checkpointSeq: number): Promise<n
     for (let from = 0; from < entries.length; ) {
       const config = entries.findIndex(({ kind }, index) => index >= from && kind === "config");
       const upTo = config < 0 ? entries.length : config;
-      const own = entries.slice(from, upTo);
-      const prepared = await Promise.all(own.map((entry, index) => prepare(parts, entry, index)));
-      for (const committed of prepared) if (committed !== null) parts.apply.push(committed);
+      const preparing = entries.slice(from, upTo).map((entry, index) => prepare(parts, entry, index));
+      // Heard of when its turn comes.
+      for (const each of preparing) each.catch(() => undefined);
+      for (const each of preparing) {
+        const committed = await each;
+        if (committed !== null) parts.apply.push(committed);
+        if (parts.apply.pendingBytes > MAX_WAITING_BYTES) await parts.apply.settled();
+      }
       const entry = entries[upTo];
       if (entry?.kind === "config") parts.apply.push(await parts.switchAt(entry));
       from = upTo + 1;
     }
     for (const entry of entries) if (entry.kind === "block") events += entry.block.count;
-    await parts.apply.settled();
   }
+  await parts.apply.settled();
   return events;
 }
 
