@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { writeFileSync } from "node:fs";
+import { renameSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { diagnose } from "../../workers/store/repair/doctor.ts";
@@ -49,7 +49,9 @@ test(`${KILLS} times kill -9 while it starts, replays, checkpoints and reloads: 
     const endMs = performance.now() + random.integer(SHORTEST_LIFE_MS, LONGEST_LIFE_MS);
     while (performance.now() < endMs) {
       await sleep(random.integer(20, 200));
-      writeFileSync(node.configFile, random.pick([CONFIG, OTHER]));
+      // At once, for a node that starts would end where it finds half of it.
+      writeFileSync(`${node.configFile}.new`, random.pick([CONFIG, OTHER]));
+      renameSync(`${node.configFile}.new`, node.configFile);
       // Before it listens, the signal would end a node that has no ears for it yet.
       if (node.lines.length > 0 && isListening(node)) process.kill(node.pid, "SIGHUP");
     }
