@@ -10,6 +10,9 @@ export class Fired {
   #chars = 0;
   /** Steps of alerts that came of it, and of events. */
   readonly alerts: AlertRow[] = [];
+  /** So many of them say of which entry they came. */
+  #named = 0;
+  #seq = 0;
   readonly #counts = new Map<number, { rows: number; revisions: number }>();
 
   constructor(portion: Portion) {
@@ -32,8 +35,21 @@ export class Fired {
     this.#counts.set(queryId, count);
   }
 
+  /** Steps from here on came of that entry of the log. */
+  alertsAt(seq: number): void {
+    this.#nameSeq();
+    this.#seq = seq;
+  }
+
   takeAlerts(): AlertRow[] {
+    this.#nameSeq();
+    this.#named = 0;
     return this.alerts.splice(0);
+  }
+
+  #nameSeq(): void {
+    for (; this.#named < this.alerts.length; this.#named++)
+      this.alerts[this.#named] = { ...this.alerts[this.#named]!, seq: this.#seq };
   }
 
   take(): Pick<ApplyResult, "rows" | "fired"> {

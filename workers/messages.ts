@@ -204,6 +204,8 @@ export interface AlertRow {
   readonly isRetracted: boolean;
   /** It fires, or did before: those to notify are told. */
   readonly isTold: boolean;
+  /** The entry of the log that it came of, where one is known. */
+  readonly seq?: number;
 }
 
 export interface AlertStats {

@@ -1,3 +1,4 @@
+import type { StandingAlert } from "./alert/standing.ts";
 import type { MillraceError } from "./errors.ts";
 import type { CommitOperation, CommitOutcome, LogEntry, StoredBlock } from "./messages.ts";
 import { moveWith, release } from "./move.ts";
@@ -108,6 +109,11 @@ export function readPieces(
     answer,
     answer.value.map(({ buffer }) => buffer),
   );
+}
+
+/** The steps at which episodes of alerts stood that were open at that entry of the log. */
+export function openAlerts(seq: number): StoreAnswer<StandingAlert[]> {
+  return withStore(({ writer }) => ({ value: writer.alerts.openAt(seq) }));
 }
 
 export function listSmall(task: {

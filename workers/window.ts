@@ -1,3 +1,4 @@
+import type { StandingAlert } from "./alert/standing.ts";
 import { StreamAlerts } from "./alert/stream-alerts.ts";
 import type { Frame } from "./checkpoint-frames.ts";
 import type { CheckpointStep } from "./checkpoint-pieces.ts";
@@ -125,6 +126,11 @@ export function configure(setups: readonly WindowSetup[]): void {
   }
 }
 
+/** Alerts stand as they were told: what is applied may lack some of what they came of. */
+export function standAs(standing: readonly StandingAlert[]): void {
+  for (const { alerts } of streams.values()) alerts.standAs(standing);
+}
+
 /** Windows that start before a time give no more results. */
 export function closeBefore(queries: readonly { queryId: number; sinceUs: number }[]): void {
   for (const { queryId, sinceUs } of queries) {
@@ -239,6 +245,7 @@ function* applySteps(entries: readonly ApplyEntry[], portion: Portion): Generato
   const late: LateGroups[] = [];
   const touched = new Set<string>();
   for (const entry of entries) {
+    fired.alertsAt(entry.seq);
     if (entry.kind === "config") {
       for (const _full of reconfigure(entry, fired, touched)) yield portionOf(fired, late);
       for (const name of streams.keys()) touched.add(name);

@@ -32,8 +32,16 @@ export function loadConfig(
 ): LoadResult {
   const file = path ?? (existsSync(DEFAULT_FILE) ? DEFAULT_FILE : null);
   if (file === null) return parseConfig("", "defaults", overrides, process.env, known);
+  const read = readConfigFile(file);
+  return read.ok ? parseConfig(read.text, file, overrides, process.env, known) : read;
+}
+
+/** A configuration's file as it is at one moment: read again, it may be another. */
+export function readConfigFile(
+  file: string,
+): { readonly ok: true; readonly text: string } | (LoadResult & { readonly ok: false }) {
   try {
-    return parseConfig(readFileSync(file, "utf8"), file, overrides, process.env, known);
+    return { ok: true, text: readFileSync(file, "utf8") };
   } catch (cause) {
     if (!(cause instanceof Error && "code" in cause)) throw cause;
     const message =
@@ -132,6 +140,6 @@ function explainSyntax(
   return { ...place, message: unveil(message), fix: null };
 }
 
-function refuse(problems: readonly Problem[]): LoadResult {
+function refuse(problems: readonly Problem[]): LoadResult & { readonly ok: false } {
   return { ok: false, problems: problems.toSorted((a, b) => a.line - b.line || a.column - b.column) };
 }

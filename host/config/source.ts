@@ -3,7 +3,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { isDeepStrictEqual } from "node:util";
 import { LineCounter, parseDocument } from "yaml";
 import type { Config } from "./config.ts";
-import { DEFAULT_FILE, type LoadResult, loadConfig, type Overrides, parseConfig } from "./load.ts";
+import { emptiedProblem, isEmptyDocument } from "./emptied.ts";
+import { DEFAULT_FILE, type LoadResult, type Overrides, parseConfig, readConfigFile } from "./load.ts";
 import { Places } from "./places.ts";
 import type { Problem } from "./problems.ts";
 import type { SyncConfig } from "./sync-config.ts";
@@ -35,31 +36,47 @@ const HIDDEN = "***";
 
 /** Where a node's configuration comes from: a file, or defaults where there is none, with the command line over both. */
 export class ConfigSource {
-  readonly #path: string | null;
+  #path: string | null;
   readonly #overrides: Overrides;
+  #isEmpty = false;
 
   constructor(path: string | null, overrides: Overrides) {
     this.#path = path;
     this.#overrides = overrides;
   }
 
-  /** The file's name; null when there is none. */
+  /** The file's name; null when there is none. One that was there once is not done without while it is being replaced. */
   get file(): string | null {
-    return this.#path ?? (existsSync(DEFAULT_FILE) ? DEFAULT_FILE : null);
+    if (this.#path === null && existsSync(DEFAULT_FILE)) this.#path = DEFAULT_FILE;
+    return this.#path;
+  }
+
+  /** Whether the file that was loaded says nothing. */
+  get isEmpty(): boolean {
+    return this.#isEmpty;
   }
 
   load(): LoadResult {
-    return loadConfig(this.#path, this.#overrides);
+    const { file } = this;
+    if (file === null) return parseConfig("", "defaults", this.#overrides);
+    const read = readConfigFile(file);
+    if (!read.ok) return read;
+    this.#isEmpty = isEmptyDocument(read.text);
+    return parseConfig(read.text, file, this.#overrides);
   }
 
   /** As `load`, over a running node: settings that it read at its start must be left out or as they are. */
   reload(current: Config): LoadResult {
     const { file } = this;
-    const loaded = loadConfig(this.#path, this.#overrides, current.tables);
+    const read = file === null ? ({ ok: true, text: "" } as const) : readConfigFile(file);
+    if (!read.ok) return read;
+    const name = file ?? "defaults";
+    const emptied = emptiedProblem(read.text, name, current);
+    if (emptied !== null) return { ok: false, problems: [emptied] };
+    const loaded = parseConfig(read.text, name, this.#overrides, process.env, current.tables);
     if (!loaded.ok) return loaded;
-    const text = file === null ? "" : readFileSync(file, "utf8");
     const sync = nextSync(current.sync ?? null, loaded.config.sync ?? null);
-    const kept = keepFixed(text, file ?? "", { ...current, sync }, loaded.config);
+    const kept = keepFixed(read.text, file ?? "", { ...current, sync }, loaded.config);
     if (!kept.ok) return kept;
     const { encryption: before, ...config } = kept.config;
     const { encryption = before } = loaded.config;
@@ -69,6 +86,8 @@ export class ConfigSource {
   /** A document that was sent. Tables' files are looked for beside the node's own file. */
   parse(document: string, current: Config): LoadResult {
     const file = this.file ?? "configuration";
+    const emptied = emptiedProblem(document, file, current);
+    if (emptied !== null) return { ok: false, problems: [emptied] };
     const parsed = parseConfig(document, file, this.#overrides, process.env, current.tables);
     if (!parsed.ok) return parsed;
     const kept = keepFixed(document, file, current, parsed.config);

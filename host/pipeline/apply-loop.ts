@@ -58,6 +58,8 @@ export class ApplyLoop {
   #unwrittenChars = 0;
   /** Windows are made anew of blocks that were merged or thinned out meanwhile: what is stored stays as it is. */
   isRebuilding = false;
+  /** What alerts come to up to this entry of the log was told before: it is not told again. */
+  toldSeq = 0;
   pushedSeq = 0;
   durableSeq = 0;
   /** Told when fewer bytes wait, so that requests that wait for that go on. */
@@ -191,7 +193,8 @@ export class ApplyLoop {
   }
 
   /** In front of all results that wait to be written: who is alerted does not wait for ten thousand rows. */
-  #writeAlerts(rows: ApplyResult["alerts"]): void {
+  #writeAlerts(all: ApplyResult["alerts"]): void {
+    const rows = all.filter(({ seq = Number.POSITIVE_INFINITY }) => seq > this.toldSeq);
     if (rows.length === 0) return;
     const { alerts } = this.#registry;
     const bytes = rows.reduce((sum, { key, value }) => sum + key.length + value.length + ALERT_BYTES, 0);

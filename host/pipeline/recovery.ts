@@ -74,6 +74,7 @@ export async function recover(parts: RecoveryParts): Promise<{ lastSeq: number; 
     }
   }
   apply.isRebuilding = rebuild !== null;
+  apply.toldSeq = rebuild?.toldSeq ?? 0;
   const checkpointSeq = checkpoint?.seq ?? 0;
   const startedMs = performance.now();
   const events = await replayLog(parts, checkpointSeq);
@@ -89,6 +90,8 @@ export async function recover(parts: RecoveryParts): Promise<{ lastSeq: number; 
 /** The lanes work on what comes next while the windows take in what came before. */
 async function replayLog(parts: RecoveryParts, checkpointSeq: number): Promise<number> {
   let afterSeq = checkpointSeq;
+  const { toldSeq } = parts.apply;
+  let isStanding = toldSeq === 0;
   let events = 0;
   let next = parts.storage.readLog({ afterSeq, maxBytes: REPLAY_BYTES });
   while (true) {
@@ -97,25 +100,45 @@ async function replayLog(parts: RecoveryParts, checkpointSeq: number): Promise<n
     if (last === undefined) break;
     afterSeq = last.seq;
     next = parts.storage.readLog({ afterSeq, maxBytes: REPLAY_BYTES });
-    for (let from = 0; from < entries.length; ) {
-      const config = entries.findIndex(({ kind }, index) => index >= from && kind === "config");
-      const upTo = config < 0 ? entries.length : config;
-      const preparing = entries.slice(from, upTo).map((entry, index) => prepare(parts, entry, index));
-      // Heard of when its turn comes.
-      for (const each of preparing) each.catch(() => undefined);
-      for (const each of preparing) {
-        const committed = await each;
-        if (committed !== null) parts.apply.push(committed);
-        if (parts.apply.pendingBytes > MAX_WAITING_BYTES) await parts.apply.settled();
-      }
-      const entry = entries[upTo];
-      if (entry?.kind === "config") parts.apply.push(await parts.switchAt(entry));
-      from = upTo + 1;
+    const told = entries.filter(({ seq }) => seq <= toldSeq);
+    await replayEntries(parts, told);
+    if (!isStanding && (told.length < entries.length || last.seq === toldSeq)) {
+      isStanding = true;
+      await standAsTold(parts);
     }
+    await replayEntries(parts, entries.slice(told.length));
     for (const entry of entries) if (entry.kind === "block") events += entry.block.count;
   }
   await parts.apply.settled();
+  if (!isStanding) await standAsTold(parts);
   return events;
+}
+
+async function replayEntries(parts: RecoveryParts, entries: readonly LogEntry[]): Promise<void> {
+  for (let from = 0; from < entries.length; ) {
+    const config = entries.findIndex(({ kind }, index) => index >= from && kind === "config");
+    const upTo = config < 0 ? entries.length : config;
+    const preparing = entries.slice(from, upTo).map((entry, index) => prepare(parts, entry, index));
+    // Heard of when its turn comes.
+    for (const each of preparing) each.catch(() => undefined);
+    for (const each of preparing) {
+      const committed = await each;
+      if (committed !== null) parts.apply.push(committed);
+      if (parts.apply.pendingBytes > MAX_WAITING_BYTES) await parts.apply.settled();
+    }
+    const entry = entries[upTo];
+    if (entry?.kind === "config") parts.apply.push(await parts.switchAt(entry));
+    from = upTo + 1;
+  }
+}
+
+/**
+ * Where the log was applied without a checkpoint up to what was told of it before: alerts stand as they were told then. What the
+ * replay made of them may be otherwise, for blocks were merged or are gone, and so are changes of the configuration.
+ */
+async function standAsTold({ apply, storage, windows }: RecoveryParts): Promise<void> {
+  await apply.settled();
+  await windows.standAs(await storage.openAlerts(apply.toldSeq));
 }
 
 /** Spreads the blocks over the lanes; the order is restored by the caller. */

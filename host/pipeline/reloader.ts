@@ -3,6 +3,7 @@ import { MillraceError } from "../../workers/errors.ts";
 import type { TableData } from "../../workers/messages.ts";
 import type { StoredConfig } from "../../workers/store/log-reader.ts";
 import type { Config, TableConfig } from "../config/config.ts";
+import { declaresAnything, EMPTIED } from "../config/emptied.ts";
 import { formatProblem, type Problem } from "../config/problems.ts";
 import { localSettings } from "../config/remote-document.ts";
 import type { ConfigSource } from "../config/source.ts";
@@ -240,24 +241,29 @@ export function configAtStart(
       `the configuration does not fit rows that were put: ${problems.join("; ")}; mend ${file}`,
     );
   }
-  const fromFile = { config: filled.config, origin: { kind: "file" } } as const;
-  if (newest === null) return fromFile;
-  const { origin: stored, version } = readQuerySet(newest);
+  const inForce = newest === null ? null : readQuerySet(newest);
+  const fromFile = () => {
+    if (inForce !== null && source.isEmpty && declaresAnything(inForce))
+      throw new MillraceError("E_CONFIG", `${file}: ${EMPTIED.message}; ${EMPTIED.fix}`);
+    return { config: filled.config, origin: { kind: "file" } } as const;
+  };
+  if (inForce === null) return fromFile();
+  const { origin: stored, version } = inForce;
   const origin = instead ?? stored;
-  if (origin.kind === "file") return fromFile;
+  if (origin.kind === "file") return fromFile();
   if (origin.remote !== undefined && ofFile.sync?.remote == null) {
     log.warn(
       { file, version },
       "sync.config is not set any more, so the file holds and the hub's is dropped",
     );
-    return fromFile;
+    return fromFile();
   }
   if (origin.remote === undefined && origin.fileDigest !== source.digest()) {
     log.warn(
       { file, version },
       "the file was changed after PUT /v1/config, so the file holds and what was put is dropped",
     );
-    return fromFile;
+    return fromFile();
   }
   const parsed = source.parse(origin.document, { ...ofFile, tables: put });
   if (parsed.ok && origin.remote !== undefined) {

@@ -241,7 +241,10 @@ export class StreamRegistry {
     }
     const before = new Map(this.#queries);
     this.#queries.clear();
-    for (const stream of this.#resultStreams.values()) stream.queries = [];
+    for (const stream of this.#resultStreams.values()) {
+      stream.queries = [];
+      stream.alerts = [];
+    }
     this.#resultStreams.clear();
     for (const query of set.queries) {
       this.#adopt(before, config?.queries.get(query.plan.name) ?? configOf(query.plan), query);

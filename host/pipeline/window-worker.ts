@@ -1,4 +1,5 @@
 import { Piscina } from "piscina";
+import type { StandingAlert } from "../../workers/alert/standing.ts";
 import type { Frame } from "../../workers/checkpoint-frames.ts";
 import type { CheckpointStep } from "../../workers/checkpoint-pieces.ts";
 import type { CaptureKind } from "../../workers/core/capture.ts";
@@ -53,6 +54,11 @@ export class WindowWorker {
 
   endRestore(seq: number): Promise<void> {
     return this.#pool.run(seq, { name: "endRestore" });
+  }
+
+  /** Alerts stand as they were told. */
+  standAs(standing: readonly StandingAlert[]): Promise<void> {
+    return this.#pool.run(standing, { name: "standAs" });
   }
 
   /** Windows that start before a time give no more results. */

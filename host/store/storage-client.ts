@@ -1,4 +1,5 @@
 import { Piscina } from "piscina";
+import type { StandingAlert } from "../../workers/alert/standing.ts";
 import { MillraceError } from "../../workers/errors.ts";
 import type { CommitOperation, CommitOutcome, LogEntry, StoredBlock } from "../../workers/messages.ts";
 import type { MasterKeys } from "../../workers/seal/master-key.ts";
@@ -109,6 +110,11 @@ export class StorageClient {
   /** The rows of reference tables with these digests, as far as they are there. */
   readTables(digests: readonly string[]): Promise<readonly StoredTable[]> {
     return run(this.#pool, "readTables", digests);
+  }
+
+  /** The steps at which episodes of alerts stood that were open at that entry of the log. Looks at all there are. */
+  openAlerts(seq: number): Promise<readonly StandingAlert[]> {
+    return run(this.#pool, "openAlerts", seq);
   }
 
   /** Sets those of the blocks aside that are damaged indeed, with a row each in the loss ledger. */

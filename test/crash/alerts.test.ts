@@ -1,23 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { AlertRow } from "../../workers/messages.ts";
-import { plainAlerts, sorted, standing } from "../support/alert-fixture.ts";
+import { asRow, plainAlerts, sorted, standing } from "../support/alert-fixture.ts";
 import { eventually, startHook } from "../support/hook.ts";
-import { HttpClient } from "../support/http-client.ts";
+import { type AlertLine, HttpClient } from "../support/http-client.ts";
 import { NodeProcess } from "../support/node-process.ts";
 import { Random } from "../support/random.ts";
-
-interface AlertLine {
-  readonly alert: string;
-  readonly key: Readonly<Record<string, unknown>>;
-  readonly state: string;
-  readonly since: string;
-  readonly at: string;
-  readonly value: Readonly<Record<string, unknown>>;
-  readonly id: string;
-  readonly revision: number;
-}
 
 const config = (hook: string): string => `
 streams:
@@ -197,24 +185,6 @@ function eventAlerts(device: string, sent: Sent): ReturnType<typeof plainAlerts>
       return { startUs: ts * SECOND_US, endUs: ts * SECOND_US, when: temp > 97, clear: temp < 20 };
     });
   return plainAlerts(JSON.stringify({ device }), samples, () => true);
-}
-
-function asRow({ alert, key, state, since, at, id, revision }: AlertLine): AlertRow {
-  const us = (time: string): number => Date.parse(time) * 1_000;
-  return {
-    alert,
-    severity: "",
-    definition: "",
-    key: JSON.stringify(key),
-    state: state as AlertRow["state"],
-    sinceUs: us(since),
-    atUs: us(at),
-    value: "{}",
-    id,
-    revision,
-    isRetracted: false,
-    isTold: true,
-  };
 }
 
 /** Those that fire, and what follows. */

@@ -1,10 +1,6 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
-import { openForWriting } from "../../workers/store/database.ts";
-import { Eviction } from "../../workers/store/eviction.ts";
-import { prepareStatements } from "../../workers/store/statements.ts";
-import { StreamTable } from "../../workers/store/stream-table.ts";
-import { blockSeqs, inDatabase } from "../support/damage.ts";
+import { blockSeqs, giveUpUpTo, rotCheckpoints } from "../support/damage.ts";
 import { startFieldNode } from "../support/field-node.ts";
 import type { HttpClient } from "../support/http-client.ts";
 import type { NodeProcess } from "../support/node-process.ts";
@@ -67,37 +63,6 @@ async function fill(context: TestContext): Promise<{ node: NodeProcess; client: 
   }
   await node.stop();
   return { node, client };
-}
-
-/** No checkpoint can be used: each has a piece that is rotten, in a base that they share too. */
-function rotCheckpoints(dir: string): void {
-  inDatabase(dir, (db) => {
-    const pieces = db.prepare("SELECT segment, number, bytes FROM checkpoint_pieces").all() as {
-      segment: number;
-      number: number;
-      bytes: Buffer;
-    }[];
-    assert.ok(pieces.length > 0);
-    for (const { segment, number, bytes } of pieces) {
-      bytes[bytes.length >> 1] = bytes[bytes.length >> 1]! ^ 4;
-      db.prepare("UPDATE checkpoint_pieces SET bytes = ? WHERE segment = ? AND number = ?").run(
-        bytes,
-        segment,
-        number,
-      );
-    }
-  });
-}
-
-/** As a full buffer does. @returns how many blocks are left */
-function giveUpUpTo(dir: string, seq: number): number {
-  const db = openForWriting(dir);
-  const sql = prepareStatements(db);
-  const eviction = new Eviction(db, sql, new StreamTable(sql), () => undefined);
-  const age = { before: Number.POSITIVE_INFINITY, reason: "given-up", nowUs: Date.now() * 1_000 } as const;
-  assert.ok(eviction.dropPending([1], seq, age) > 0);
-  db.close();
-  return blockSeqs(dir).length;
 }
 
 for (const share of [0, 0.25, 0.5, 0.9]) {

@@ -4,6 +4,7 @@ import { parseConfig } from "../../host/config/load.ts";
 import { queryPlan, streamPlan } from "../../host/config/plans.ts";
 import { formatProblem } from "../../host/config/problems.ts";
 import type { AlertPlan, AlertRow, QueryPlan, StreamPlan } from "../../workers/messages.ts";
+import type { AlertLine } from "./http-client.ts";
 
 export interface AlertFixture {
   readonly alert: AlertPlan;
@@ -78,6 +79,25 @@ export function plainAlerts(
     }
   }
   return alerts;
+}
+
+/** A step that was read from a node, as far as an oracle looks at it. */
+export function asRow({ alert, key, state, since, at, id, revision, retracted }: AlertLine): AlertRow {
+  const us = (time: string): number => Date.parse(time) * 1_000;
+  return {
+    alert,
+    severity: "",
+    definition: "",
+    key: JSON.stringify(key),
+    state: state as AlertRow["state"],
+    sinceUs: us(since),
+    atUs: us(at),
+    value: "{}",
+    id,
+    revision,
+    isRetracted: retracted === true,
+    isTold: true,
+  };
 }
 
 /** How alerts stand after these steps, in the oracle's form. Fails when a step says nothing new or revisions are not in a row. */

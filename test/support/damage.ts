@@ -1,6 +1,11 @@
+import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import Database from "better-sqlite3";
 import { databaseFile } from "../../workers/store/data-dir.ts";
+import { openForWriting } from "../../workers/store/database.ts";
+import { Eviction } from "../../workers/store/eviction.ts";
+import { prepareStatements } from "../../workers/store/statements.ts";
+import { StreamTable } from "../../workers/store/stream-table.ts";
 import type { Random } from "./random.ts";
 
 const PAGE_BYTES = 8192;
@@ -66,4 +71,35 @@ export function balanceOf(dir: string, stream: string): Balance {
         )
         .get(stream) as Balance,
   );
+}
+
+/** No checkpoint can be used: each has a piece that is rotten, in a base that they share too. */
+export function rotCheckpoints(dir: string): void {
+  inDatabase(dir, (db) => {
+    const pieces = db.prepare("SELECT segment, number, bytes FROM checkpoint_pieces").all() as {
+      segment: number;
+      number: number;
+      bytes: Buffer;
+    }[];
+    assert.ok(pieces.length > 0);
+    for (const { segment, number, bytes } of pieces) {
+      bytes[bytes.length >> 1] = bytes[bytes.length >> 1]! ^ 4;
+      db.prepare("UPDATE checkpoint_pieces SET bytes = ? WHERE segment = ? AND number = ?").run(
+        bytes,
+        segment,
+        number,
+      );
+    }
+  });
+}
+
+/** As a full buffer does. @returns how many blocks are left */
+export function giveUpUpTo(dir: string, seq: number): number {
+  const db = openForWriting(dir);
+  const sql = prepareStatements(db);
+  const eviction = new Eviction(db, sql, new StreamTable(sql), () => undefined);
+  const age = { before: Number.POSITIVE_INFINITY, reason: "given-up", nowUs: Date.now() * 1_000 } as const;
+  assert.ok(eviction.dropPending([1], seq, age) > 0);
+  db.close();
+  return blockSeqs(dir).length;
 }

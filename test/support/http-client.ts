@@ -34,6 +34,19 @@ export interface LateEvent {
   readonly at: string;
 }
 
+/** A step of an alert. */
+export interface AlertLine {
+  readonly alert: string;
+  readonly key: Readonly<Record<string, unknown>>;
+  readonly state: string;
+  readonly since: string;
+  readonly at: string;
+  readonly value: Readonly<Record<string, unknown>>;
+  readonly id: string;
+  readonly revision: number;
+  readonly retracted?: true;
+}
+
 export interface SendOptions {
   readonly idempotencyKey?: string;
   readonly contentType?: string;
@@ -141,6 +154,11 @@ export class HttpClient {
     parameters: Readonly<Record<string, string>> = {},
   ): Promise<Record<string, unknown>[]> {
     return this.#all<Record<string, unknown>>(`/v1/streams/${stream}/events`, parameters);
+  }
+
+  /** Steps of alerts. */
+  alerts(parameters: Readonly<Record<string, string>> = {}): Promise<AlertLine[]> {
+    return this.#all<AlertLine>("/v1/alerts", parameters);
   }
 
   late(stream: string): Promise<LateEvent[]> {

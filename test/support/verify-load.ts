@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { HttpClient } from "./http-client.ts";
 import type { LoadEvent } from "./load.ts";
-import { computeWindows, windowId } from "./oracle.ts";
+import { computeWindows, type OracleWindow, windowId } from "./oracle.ts";
 
 const WINDOW_US = 10_000_000;
 
@@ -24,6 +24,14 @@ queries:
 `;
 }
 
+/** The windows of `per_client`, the slow way. */
+export function loadWindows(sent: readonly LoadEvent[]): OracleWindow[] {
+  return computeWindows(
+    sent.map(({ client: key, ts, v }) => ({ key, timeUs: ts * 1_000, value: v })),
+    WINDOW_US,
+  );
+}
+
 /** Every event that was acknowledged is there, once, and no other; and so are the windows, each once. */
 export async function verifyLoad(client: HttpClient, sent: readonly LoadEvent[]): Promise<void> {
   const numbers = new Map<string, number>();
@@ -39,10 +47,7 @@ export async function verifyLoad(client: HttpClient, sent: readonly LoadEvent[])
 
   await client.watermark("load", { end: true });
   assert.deepEqual(await client.late("load"), [], "no event was late");
-  const expected = computeWindows(
-    sent.map(({ client: key, ts, v }) => ({ key, timeUs: ts * 1_000, value: v })),
-    WINDOW_US,
-  ).map(({ key, startUs, events, sum, max, last }) => [
+  const expected = loadWindows(sent).map(({ key, startUs, events, sum, max, last }) => [
     windowId(key, startUs),
     { n: events, total: sum, top: max, end: last },
   ]);

@@ -13,7 +13,7 @@ test("everything crosses the thread and back", async (context) => {
     checkpoint: null,
     lastSegment: 0,
     damagedCheckpoints: [],
-    rebuild: { given: [], gone: [] },
+    rebuild: { gone: [], given: [], toldSeq: 0 },
     mendedLog: [],
     configs: null,
     streams: [],

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { AlertPlan, AlertRow } from "../messages.ts";
 import type { Told } from "./key-history.ts";
+import { TOLD_ID } from "./machine.ts";
 
 /** Hex digits of an alert's id: 96 bits. */
 const ID_DIGITS = 24;
@@ -9,7 +10,6 @@ const ID_DIGITS = 24;
 export function alertRow(plan: AlertPlan, key: string, told: Told): AlertRow {
   const { episode, revision, isRetracted, hasFired } = told;
   const { sinceUs, origin, state, atUs, value } = episode;
-  const named = JSON.stringify([plan.definition, key, sinceUs, origin]);
   return {
     alert: plan.name,
     severity: plan.severity,
@@ -19,9 +19,15 @@ export function alertRow(plan: AlertPlan, key: string, told: Told): AlertRow {
     sinceUs,
     atUs,
     value,
-    id: createHash("sha256").update(named).digest("hex").slice(0, ID_DIGITS),
+    id: origin.startsWith(TOLD_ID)
+      ? origin.slice(TOLD_ID.length)
+      : idOf([plan.definition, key, sinceUs, origin]),
     revision,
     isRetracted,
     isTold: hasFired,
   };
+}
+
+function idOf(named: readonly (string | number)[]): string {
+  return createHash("sha256").update(JSON.stringify(named)).digest("hex").slice(0, ID_DIGITS);
 }

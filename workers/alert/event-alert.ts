@@ -1,4 +1,4 @@
-import { keyJson } from "../core/group-key.ts";
+import { keyBytes, keyJson } from "../core/group-key.ts";
 import { type CoreModule, copyIn, copyOut } from "../core/module.ts";
 import { MillraceError } from "../errors.ts";
 import type { AlertPlan, AlertRow, AlertStats } from "../messages.ts";
@@ -12,6 +12,7 @@ import {
 } from "./event-rows.ts";
 import { IDLE, type Phase, type Sample, step } from "./machine.ts";
 import { PhaseCounts } from "./phase-counts.ts";
+import { phaseOf, type StandingAlert } from "./standing.ts";
 
 interface KeySetExports {
   allocate(length: number): number;
@@ -91,6 +92,21 @@ export class EventAlert {
     for (const [key, open] of JSON.parse(text) as [string, OpenKey][]) {
       this.#open.set(key, open);
       this.#counts.move("idle", open.phase.kind);
+    }
+    this.#isSetStale = true;
+  }
+
+  /** Stands as it was told, whatever the events that are left make of it. */
+  standAs(standing: readonly StandingAlert[]): void {
+    const rebuilt = new Map(this.#open);
+    for (const { phase } of rebuilt.values()) this.#counts.move(phase.kind, "idle");
+    this.#open.clear();
+    for (const each of standing) {
+      const key = Buffer.from(keyBytes(each.key, this.plan.by)).toString("latin1");
+      const phase = phaseOf(each, rebuilt.get(key)?.phase ?? IDLE);
+      if (phase.kind === "idle") continue;
+      this.#open.set(key, { phase, revision: each.revision, hasFired: each.hasFired });
+      this.#counts.move("idle", phase.kind);
     }
     this.#isSetStale = true;
   }

@@ -1,5 +1,6 @@
 import type { AlertPatience } from "../messages.ts";
 import { type Episode, IDLE, type Phase, type Sample, step } from "./machine.ts";
+import { phaseOf, type StandingAlert } from "./standing.ts";
 
 /** Samples of a key that can be judged again at most: beyond them the oldest is settled, whatever may still come. */
 export const MAX_OPEN_SAMPLES = 64;
@@ -98,6 +99,20 @@ export class KeyHistory {
     }
     if (count > 0) this.#samples.splice(0, count);
     if (this.#told.length > 0) this.#told = this.#told.filter((told) => this.#mayChange(told, beforeUs));
+  }
+
+  /** Stands where it is known to have stood: samples may be missing. Those before are judged no more. */
+  standAs(standing: StandingAlert | undefined): void {
+    const last = this.#samples.at(-1);
+    if (last !== undefined) this.#settled = { startUs: last.startUs, endUs: last.endUs };
+    this.#base = phaseOf(standing, this.#phase);
+    this.#phase = this.#base;
+    this.#samples = [];
+    this.#told = [];
+    if (standing === undefined || this.#base.kind === "idle") return;
+    const { sinceUs, atUs, revision, hasFired } = standing;
+    this.#settled ??= { startUs: sinceUs, endUs: atUs };
+    this.#told = [{ episode: this.#base.episode, revision, isRetracted: false, hasFired, endUs: atUs }];
   }
 
   save(): SavedHistory {

@@ -14,6 +14,9 @@ export interface Sample {
   readonly value: string;
 }
 
+/** Begins the `origin` of an episode whose samples are gone: behind it stands the id under which it was told. */
+export const TOLD_ID = "id:";
+
 /** An alert of a key as it stands: from its first sample on, in the state that the sample at `atUs` led to. */
 export interface Episode {
   readonly sinceUs: number;

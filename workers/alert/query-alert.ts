@@ -6,6 +6,7 @@ import { alertRow } from "./alert-row.ts";
 import { KeyHistory, type SavedHistory, type Told } from "./key-history.ts";
 import type { Sample } from "./machine.ts";
 import { PhaseCounts } from "./phase-counts.ts";
+import type { StandingAlert } from "./standing.ts";
 
 /** An alert over a query's results: each row is a sample of its key, each revision judges that sample again. */
 export class QueryAlert {
@@ -92,6 +93,18 @@ export class QueryAlert {
       history.restore(saved);
       this.#histories.set(key, history);
       this.#counts.move("idle", history.phase);
+    }
+  }
+
+  /** Stands as it was told, whatever the samples that are left make of it. */
+  standAs(standing: readonly StandingAlert[]): void {
+    const byKey = new Map(standing.map((each) => [each.key, each]));
+    for (const key of new Set([...this.#histories.keys(), ...byKey.keys()])) {
+      const history = this.#histories.get(key) ?? new KeyHistory(this.plan.for);
+      const before = history.phase;
+      history.standAs(byKey.get(key));
+      this.#counts.move(before, history.phase);
+      this.#histories.set(key, history);
     }
   }
 

@@ -3,6 +3,7 @@ import type { AlertPlan, AlertRow, AlertStats, QueryPlan, ResultRow } from "../m
 import { EventAlert } from "./event-alert.ts";
 import { partialIdOf } from "./event-rows.ts";
 import { QueryAlert } from "./query-alert.ts";
+import type { StandingAlert } from "./standing.ts";
 
 /** Alerts' state among that of queries in a checkpoint: no query has such a name. */
 const SAVED_PREFIX = "alert:";
@@ -62,6 +63,12 @@ export class StreamAlerts {
   /** Results that were revised after all of them had been judged. */
   ignoreRevisions(query: string, count: number): void {
     for (const alert of this.#ofQueries) if (alert.plan.from.name === query) alert.ignoreRevisions(count);
+  }
+
+  /** Each stands as it was told; of those that are not among them nothing is open. */
+  standAs(standing: readonly StandingAlert[]): void {
+    for (const alert of [...this.#ofQueries, ...this.#ofEvents])
+      alert.standAs(standing.filter(({ definition }) => definition === alert.plan.definition));
   }
 
   stats(): AlertStats[] {

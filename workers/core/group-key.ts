@@ -33,3 +33,38 @@ export function keyJson(bytes: Uint8Array<ArrayBuffer>, slots: readonly (readonl
   }
   return `{${members.join(",")}}`;
 }
+
+/**
+ * The key bytes of such a text. Numbers without a fraction are taken for ints, as devices' names are: the text does not tell
+ * them from floats.
+ */
+export function keyBytes(text: string, slots: readonly (readonly string[])[]): Uint8Array<ArrayBuffer> {
+  const members = JSON.parse(text, exactInt) as Readonly<
+    Record<string, string | number | bigint | boolean | null>
+  >;
+  return new Uint8Array(Buffer.concat(slots.map((candidates) => slotBytes(members, candidates))));
+}
+
+function slotBytes(
+  members: Readonly<Record<string, string | number | bigint | boolean | null>>,
+  candidates: readonly string[],
+): Buffer {
+  const candidate = candidates.findIndex((name) => (members[name] ?? null) !== null);
+  const value = members[candidates[candidate] ?? ""] ?? null;
+  if (value === null) return Buffer.from([NO_CANDIDATE, TAG.null]);
+  if (typeof value === "boolean") return Buffer.from([candidate, value ? TAG.true : TAG.false]);
+  const isText = typeof value === "string";
+  const payload = isText ? Buffer.from(value) : Buffer.alloc(8);
+  const head = Buffer.alloc(isText ? 6 : 2);
+  head.set([candidate, isText ? TAG.text : typeof value === "bigint" ? TAG.int : TAG.float]);
+  if (isText) head.writeUInt32LE(payload.length, 2);
+  else if (typeof value === "bigint") payload.writeBigInt64LE(value);
+  else payload.writeDoubleLE(value);
+  return Buffer.concat([head, payload]);
+}
+
+/** Of whole numbers all digits. */
+function exactInt(_name: string, value: unknown, context?: { readonly source?: string }): unknown {
+  const source = context?.source;
+  return typeof value === "number" && source !== undefined && /^-?\d+$/.test(source) ? BigInt(source) : value;
+}

@@ -1,5 +1,6 @@
 import type { Statement } from "better-sqlite3";
 import { alertJson } from "../alert/alert-json.ts";
+import type { StandingAlert } from "../alert/standing.ts";
 import type { AlertRow, AlertWebhooks, WebhookOutcome } from "../messages.ts";
 import { openAlert, openWebhook, type StoredWebhook, sealAlert, sealWebhook } from "../seal/alert-seal.ts";
 import type { Seal, Stored } from "../seal/seal.ts";
@@ -18,13 +19,19 @@ export interface QueuedWebhook {
   readonly attempts: number;
 }
 
+type StoredOpen = Omit<AlertRow, "isRetracted" | "isTold" | "key" | "id" | "value" | "seq"> &
+  Readonly<Record<"key" | "id" | "value", Stored>> & { readonly isRetracted: number };
+
 /** Posts set aside that are kept for a look; the oldest beyond them are forgotten. */
 const SET_ASIDE_KEPT = 1_000;
 
+const SAME_EPISODE = (other: string): string =>
+  ["alert", "since_us", "key", "id"].map((column) => `${other}.${column} = a.${column}`).join(" AND ");
+
 const SQL = {
   insert:
-    "INSERT INTO alerts (alert, since_us, key, id, revision, definition, severity, state, at_us, value, retracted)" +
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+    "INSERT INTO alerts (alert, since_us, key, id, revision, definition, severity, state, at_us, value, retracted, seq)" +
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
   /** Which of an alert's steps is the latest, whatever the order in which they were written. */
   markLatest:
     "UPDATE alerts SET is_latest = (revision = (SELECT max(revision) FROM alerts n WHERE n.alert = alerts.alert" +
@@ -34,6 +41,12 @@ const SQL = {
   openOf:
     "SELECT alert, since_us AS sinceUs, key, id, revision, definition, severity, state, at_us AS atUs, value, retracted AS isRetracted FROM alerts" +
     " WHERE is_latest = 1 AND state <> 'resolved' AND definition = ?",
+  /** What was open once the log was applied up to an entry; of what entry a step came was not stored by releases before. */
+  openAt:
+    "SELECT alert, since_us AS sinceUs, key, id, revision, definition, severity, state, at_us AS atUs, value, retracted AS isRetracted," +
+    ` EXISTS (SELECT 1 FROM alerts f WHERE ${SAME_EPISODE("f")} AND f.revision <= a.revision AND f.state = 'firing') AS hasFired` +
+    " FROM alerts a WHERE coalesce(seq, 0) <= ? AND state <> 'resolved' AND NOT EXISTS" +
+    ` (SELECT 1 FROM alerts n WHERE ${SAME_EPISODE("n")} AND n.revision > a.revision AND coalesce(n.seq, 0) <= ?)`,
   queue:
     "INSERT INTO webhooks (alert, url, episode, idempotency_key, body, next_at_us) VALUES (?, ?, ?, ?, ?, ?)" +
     " ON CONFLICT DO NOTHING",
@@ -85,7 +98,7 @@ export class AlertStore {
       const { alert, sinceUs, revision, definition, severity, state, atUs, isRetracted } = row;
       const { key, id, value } = sealAlert(this.#seal, row);
       const fixed = [alert, sinceUs, key, id, revision, definition, severity, state, atUs, value];
-      if (this.#sql.insert.run(...fixed, Number(isRetracted)).changes === 0) continue;
+      if (this.#sql.insert.run(...fixed, Number(isRetracted), row.seq ?? null).changes === 0) continue;
       written.push(row);
       this.#sql.markLatest.run(alert, sinceUs, key, id);
       if (!row.isTold) continue;
@@ -99,9 +112,7 @@ export class AlertStore {
   }
 
   /** Ends what is pending or firing under definitions that are no more: nothing would ever end it. */
-  keepOnly(definitions: readonly string[], nowUs: number): void {
-    type StoredOpen = Omit<AlertRow, "isRetracted" | "isTold" | "key" | "id" | "value"> &
-      Readonly<Record<"key" | "id" | "value", Stored>> & { readonly isRetracted: number };
+  keepOnly(definitions: readonly string[], nowUs: number, seq: number): void {
     for (const { definition } of this.#sql.openDefinitions.all() as { definition: string }[]) {
       if (definitions.includes(definition)) continue;
       const open = this.#sql.openOf.all(definition) as StoredOpen[];
@@ -112,9 +123,20 @@ export class AlertStore {
         state: "resolved" as const,
         isRetracted: false,
         isTold: false,
+        seq,
       }));
       this.write(ended, [], nowUs);
     }
+  }
+
+  /** The steps at which episodes stood that were open once the log was applied up to that entry. Looks at all steps. */
+  openAt(seq: number): StandingAlert[] {
+    type Row = StoredOpen & { readonly hasFired: number };
+    return (this.#sql.openAt.all(seq, seq) as Row[]).map((row) => {
+      const { alert, definition, sinceUs, atUs, state, revision, hasFired } = row;
+      const { key, id, value } = openAlert(this.#seal, row);
+      return { alert, definition, sinceUs, atUs, state, revision, key, id, value, hasFired: hasFired !== 0 };
+    });
   }
 
   settle(id: number, outcome: WebhookOutcome): void {

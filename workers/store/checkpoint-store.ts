@@ -9,6 +9,9 @@ import type { Connection } from "./database.ts";
 /** The newest is what a start loads; the one before it stays as a spare, with the log after it. */
 const CHECKPOINTS_KEPT = 2;
 
+/** In the place of the number of pieces, of one that was lost. */
+const LOST = -1;
+
 /** The window state up to and including `seq`: whole, or in segments. */
 export interface Checkpoint {
   readonly seq: number;
@@ -22,6 +25,11 @@ interface CheckpointRow {
   readonly first: number | null;
   readonly last: number | null;
   readonly pieces: number | null;
+}
+
+/** Of one that was lost nothing is left but its place. */
+function isLost({ pieces }: CheckpointRow): boolean {
+  return pieces === LOST;
 }
 
 interface PieceRow {
@@ -38,6 +46,11 @@ export class CheckpointStore {
   readonly #sql;
   /** Checkpoints that `read` found damaged. They are gone, so that what is kept beside the newest is a spare. */
   readonly damagedSeqs: number[] = [];
+  /**
+   * The seq of the newest that was lost with all others, where `read` finds none: what came of the log up to there is stored,
+   * though the state is not. Its row stays, without a state, until there are new ones: a start that is cut short knows it too.
+   */
+  lostSeq = 0;
 
   readonly #seal: Seal;
 
@@ -53,6 +66,10 @@ export class CheckpointStore {
         "DELETE FROM checkpoints WHERE seq NOT IN (SELECT seq FROM checkpoints ORDER BY seq DESC LIMIT ?)",
       ),
       dropOne: prepare("DELETE FROM checkpoints WHERE seq = ?"),
+      markLost: prepare(
+        "UPDATE checkpoints SET state = x'', first_segment = NULL, last_segment = NULL," +
+          ` pieces = ${LOST} WHERE seq = ?`,
+      ),
       sweep: prepare(
         "DELETE FROM checkpoint_pieces WHERE (segment, number) IN (SELECT segment, number FROM checkpoint_pieces p" +
           ` WHERE p.segment < ? AND ${UNNAMED} LIMIT ?)`,
@@ -92,7 +109,24 @@ export class CheckpointStore {
 
   /** The newest that is whole and undamaged: when a piece of it is not, the one before. */
   read(): Checkpoint | null {
-    for (const { seq, state, first, last, pieces } of this.#sql.list.all() as CheckpointRow[]) {
+    const found = this.#readWhole();
+    for (const seq of this.damagedSeqs) {
+      if (found !== null || seq < this.lostSeq) this.#sql.dropOne.run(seq);
+      else {
+        this.lostSeq = seq;
+        this.#sql.markLost.run(seq);
+      }
+    }
+    return found;
+  }
+
+  #readWhole(): Checkpoint | null {
+    for (const row of this.#sql.list.all() as CheckpointRow[]) {
+      const { seq, state, first, last, pieces } = row;
+      if (isLost(row)) {
+        this.lostSeq = Math.max(this.lostSeq, seq);
+        continue;
+      }
       if (first === null || last === null || pieces === null) {
         const opened = this.#open(checkpointPlace(seq), state);
         if (opened === null) continue;
@@ -101,9 +135,15 @@ export class CheckpointStore {
       const segments = { first, last, pieces };
       if (this.#isWhole(segments)) return { seq, state: null, segments };
       this.damagedSeqs.push(seq);
-      this.#sql.dropOne.run(seq);
     }
     return null;
+  }
+
+  /** Takes a damaged one away. Of the last that there is its place stays. */
+  giveUp(seq: number): void {
+    const isLast = (this.#sql.list.all() as CheckpointRow[]).every((row) => row.seq === seq || isLost(row));
+    if (isLast) this.#sql.markLost.run(seq);
+    else this.#sql.dropOne.run(seq);
   }
 
   /** Seqs of checkpoints of which a piece is missing or damaged. Changes nothing. */

@@ -406,4 +406,8 @@ export const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (sink, stream, resolution_us, hour_us)
   ) WITHOUT ROWID;
   `,
+  // The entry of the log that a step of an alert came of; null: it is not known.
+  `
+  ALTER TABLE alerts ADD COLUMN seq INTEGER;
+  `,
 ];

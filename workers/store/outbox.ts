@@ -67,7 +67,7 @@ export class Outbox {
 
   addAlerts(rows: readonly AlertRow[], nowUs: number): void {
     if (this.sinks.length === 0 || rows.length === 0) return;
-    const lines = rows.map(({ isTold: _told, ...row }) => JSON.stringify(row));
+    const lines = rows.map(({ isTold: _told, seq: _seq, ...row }) => JSON.stringify(row));
     this.#add("alerts", rows.length, lines.join("\n"), nowUs);
   }
 

@@ -6,14 +6,16 @@ export interface Rebuild {
   readonly gone: readonly { readonly stream: string; readonly goneUs: number }[];
   /** The newest end of a window of each query that was given when it closed. */
   readonly given: readonly { readonly query: string; readonly endUs: number }[];
+  /** Up to this entry of the log all that came of it was stored before: steps of alerts too. 0: of none is that known. */
+  readonly toldSeq: number;
 }
 
 const GONE = "SELECT name AS stream, gone_us AS goneUs FROM streams WHERE gone_us IS NOT NULL";
 const GIVEN = "SELECT query, max(end_us) AS endUs FROM results WHERE kind <> 'early' GROUP BY query";
 
 /** Reads all results where events are gone; that is seldom wanted. */
-export function readRebuild(db: Connection): Rebuild {
+export function readRebuild(db: Connection, toldSeq: number): Rebuild {
   const gone = db.prepare(GONE).all() as Rebuild["gone"][number][];
-  if (gone.length === 0) return { gone, given: [] };
-  return { gone, given: db.prepare(GIVEN).all() as Rebuild["given"][number][] };
+  if (gone.length === 0) return { gone, given: [], toldSeq };
+  return { gone, toldSeq, given: db.prepare(GIVEN).all() as Rebuild["given"][number][] };
 }

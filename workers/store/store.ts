@@ -27,7 +27,7 @@ export interface Recovered {
   readonly checkpoint: Checkpoint | null;
   /** The greatest number that a checkpoint's segment has had. */
   readonly lastSegment: number;
-  /** Seqs of checkpoints that were damaged; they are gone. */
+  /** Seqs of checkpoints that were found damaged; they are gone, but for the place of the newest where no sound one is left. */
   readonly damagedCheckpoints: readonly number[];
   /** Where there is no checkpoint that can be used. */
   readonly rebuild: Rebuild | null;
@@ -87,7 +87,7 @@ export class Store {
       checkpoint,
       lastSegment,
       damagedCheckpoints: checkpoints.damagedSeqs,
-      rebuild: checkpoint === null ? readRebuild(db) : null,
+      rebuild: checkpoint === null ? readRebuild(db, checkpoints.lostSeq) : null,
       mendedLog,
       configs: readConfigs(this.sql, checkpoint?.seq ?? 0),
       streams: streams.describe(),

@@ -157,7 +157,7 @@ export class Writer {
         this.alerts.write(operation.rows, operation.webhooks, nowUs);
         return { kind: "committed", seq: this.lastSeq };
       case "alerts-kept":
-        this.alerts.keepOnly(operation.definitions, nowUs);
+        this.alerts.keepOnly(operation.definitions, nowUs, this.lastSeq);
         return { kind: "committed", seq: this.lastSeq };
       case "webhook-outcome":
         this.alerts.settle(operation.id, operation.outcome);

@@ -196,13 +196,16 @@ class Examiner {
 
   #checkpoints(): number {
     const lastSeq = this.#number("SELECT coalesce(max(next_seq), 1) - 1 FROM counters");
-    const damaged = new CheckpointStore(this.#db, this.#seal).findDamaged();
+    const checkpoints = new CheckpointStore(this.#db, this.#seal);
+    const damaged = checkpoints.findDamaged();
     const seqs = this.#db.prepare("SELECT seq FROM checkpoints ORDER BY seq").pluck().all() as number[];
     for (const seq of seqs) {
       if (seq <= lastSeq && !damaged.includes(seq)) continue;
       const why = damaged.includes(seq) ? "is damaged" : `is of a seq behind the end of the log, ${lastSeq}`;
       this.#report("checkpoints", `the checkpoint at ${seq} ${why}`, () =>
-        this.#db.prepare("DELETE FROM checkpoints WHERE seq = ?").run(seq),
+        seq > lastSeq
+          ? this.#db.prepare("DELETE FROM checkpoints WHERE seq = ?").run(seq)
+          : checkpoints.giveUp(seq),
       );
     }
     return seqs.length;
