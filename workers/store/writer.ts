@@ -4,7 +4,9 @@ import { configPlace, deadLetterPlace, latePlace } from "../seal/places.ts";
 import { resultKeyName, sealResult, sortByName } from "../seal/result-seal.ts";
 import { AlertStore } from "./alert-store.ts";
 import { insertBlock } from "./block-row.ts";
+import type { StepCheck } from "./cap-guard.ts";
 import { CheckpointStore } from "./checkpoint-store.ts";
+import { operationBytes, resultBytes } from "./commit-bytes.ts";
 import type { Connection } from "./database.ts";
 import { coversRows } from "./late-rows.ts";
 import { recordLoss } from "./ledger.ts";
@@ -62,6 +64,8 @@ export class Writer {
   readonly #spans = new Map<string, number>();
   #counters: Counters;
   #mostKeys: number;
+  /** Of the transaction that runs; asked in the middle of an operation of many rows. */
+  #check: StepCheck | undefined;
   /** Keys taken since old ones were last looked for. Only says when to look, so a rollback need not undo it. */
   #newKeys = 0;
 
@@ -97,16 +101,22 @@ export class Writer {
   /**
    * Writes the operations in one transaction with one fsync, and answers each in its place. An operation under a
    * known idempotency key of its stream writes nothing, though the key came earlier in the same list.
-   * @throws SqliteError when the transaction failed: then none of them was written
+   * @param check asked before each of them and before the end
+   * @throws SqliteError when the transaction failed, or what `check` throws: then none of them was written
    */
-  commit(operations: readonly CommitOperation[], nowUs: number): CommitOutcome[] {
+  commit(operations: readonly CommitOperation[], nowUs: number, check?: StepCheck): CommitOutcome[] {
     const before = { ...this.#counters };
+    this.#check = check;
     this.#sql.seal.prepare();
     this.#sql.begin.run();
     try {
-      const outcomes = operations.map((operation) => this.#write(operation, nowUs));
+      const outcomes = operations.map((operation) => {
+        if (!isOfResults(operation)) check?.(operationBytes(operation));
+        return this.#write(operation, nowUs);
+      });
       this.#dropOldKeys(nowUs);
       this.#writeCounters(before);
+      check?.("end");
       this.#sql.commit.run();
       return outcomes;
     } catch (cause) {
@@ -245,10 +255,12 @@ export class Writer {
     const rows = seal.isOn ? sortByName(seal, unsorted) : [...unsorted].sort(compareByPrimaryKey);
     const whole = rows.length - (rows.length % RESULTS_PER_INSERT);
     for (let from = 0; from < whole; from += RESULTS_PER_INSERT) {
+      this.#check?.(sumOfBytes(rows, from, from + RESULTS_PER_INSERT));
       const values: unknown[] = [];
       for (let at = from; at < from + RESULTS_PER_INSERT; at++) this.#pushResult(values, rows[at]!);
       this.#sql.upsertResults.run(values);
     }
+    this.#check?.(sumOfBytes(rows, whole, rows.length));
     for (const row of rows.slice(whole)) {
       const values: unknown[] = [];
       this.#pushResult(values, row);
@@ -362,6 +374,17 @@ export class Writer {
       this.#spans.set(query, longestUs);
     }
   }
+}
+
+/** Such an operation may hold thousands of rows: it is checked as it is written. */
+function isOfResults({ kind }: CommitOperation): boolean {
+  return kind === "results" || kind === "packed-results" || kind === "correction";
+}
+
+function sumOfBytes(rows: readonly ResultRow[], from: number, to: number): number {
+  let bytes = 0;
+  for (let at = from; at < to; at++) bytes += resultBytes(rows[at]!);
+  return bytes;
 }
 
 function compareByPrimaryKey(a: ResultRow, b: ResultRow): number {
