@@ -406,4 +406,6 @@ export const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (sink, stream, resolution_us, hour_us)
   ) WITHOUT ROWID;
   `,
+  // The greatest seq of each stream's blocks, in the row that a block's commit writes anyway.
+  "ALTER TABLE streams ADD COLUMN last_seq INTEGER NOT NULL DEFAULT 0",
 ];

@@ -63,6 +63,8 @@ export class Writer {
   /** Longest window stored of each query, in µs: it bounds where a read by time must start. */
   readonly #spans = new Map<string, number>();
   #counters: Counters;
+  /** By something that is no block, in this commit. */
+  #isSeqTaken = false;
   #mostKeys: number;
   /** Of the transaction that runs; asked in the middle of an operation of many rows. */
   #check: StepCheck | undefined;
@@ -107,6 +109,7 @@ export class Writer {
   commit(operations: readonly CommitOperation[], nowUs: number, check?: StepCheck): CommitOutcome[] {
     const before = { ...this.#counters };
     this.#check = check;
+    this.#isSeqTaken = false;
     this.#sql.seal.prepare();
     this.#sql.begin.run();
     try {
@@ -138,7 +141,7 @@ export class Writer {
       case "tick":
         return this.#writeTick(operation);
       case "config": {
-        const seq = this.#counters.nextSeq++;
+        const seq = this.#takeSeq();
         this.#sql.insertConfig.run(seq, this.#sql.seal.text(configPlace(seq), operation.body));
         if (operation.tables !== undefined) this.tables.write(seq, operation.tables);
         return { kind: "committed", seq };
@@ -218,7 +221,7 @@ export class Writer {
     const { deadLetters: most, deadLetterSlack: slack } = this.#limits;
     if (this.#counters.deadLetters > most + slack) this.#giveUpDeadLetters(nowUs);
     if (skewed !== null) this.#writeLate(stream, seq, "clock-skew", skewed, arrivalUs, null);
-    this.#sql.countBlock.run(accepted, deadLettered, block?.count ?? 0, stream.id);
+    this.#sql.countBlock.run(accepted, deadLettered, block?.count ?? 0, seq, stream.id);
     return { kind: "committed", seq };
   }
 
@@ -234,14 +237,20 @@ export class Writer {
     }
   }
 
+  /** Of what is no block. */
+  #takeSeq(): number {
+    this.#isSeqTaken = true;
+    return this.#counters.nextSeq++;
+  }
+
   #writeWatermark({ stream, timeUs }: Operation<"watermark">): CommitOutcome {
-    const seq = this.#counters.nextSeq++;
+    const seq = this.#takeSeq();
     this.#sql.insertWatermark.run(seq, this.#streams.entry(stream).id, timeUs === "end" ? null : timeUs);
     return { kind: "committed", seq };
   }
 
   #writeTick({ stream, atUs, isResume }: Operation<"tick">): CommitOutcome {
-    const seq = this.#counters.nextSeq++;
+    const seq = this.#takeSeq();
     this.#sql.insertTick.run(seq, this.#streams.entry(stream).id, atUs, Number(isResume));
     return { kind: "committed", seq };
   }
@@ -364,7 +373,9 @@ export class Writer {
 
   #writeCounters(before: Counters): void {
     const { nextSeq, deadLetters, idempotencyKeys } = this.#counters;
-    if (nextSeq === before.nextSeq) return;
+    // A page less in most commits: seqs of blocks stand in their streams' rows.
+    const isSame = deadLetters === before.deadLetters && idempotencyKeys === before.idempotencyKeys;
+    if (isSame && !this.#isSeqTaken) return;
     this.#sql.writeCounters.run(nextSeq, deadLetters, idempotencyKeys);
   }
 
