@@ -21,6 +21,9 @@ const CASES = [
   { rate: 100_000, groupCommit: "1s" },
 ] as const;
 const DEFAULT_SECONDS = 60;
+/** Small blocks are merged in rounds of 10 s, up to the last checkpoint: they are done when two looks so far apart find the same. */
+const MERGED_LOOK_MS = 15_000;
+const MERGED_LOOKS = 12;
 const WARMUP_MS = 2_000;
 const CONNECTIONS = 256;
 const PAGE_BYTES = 8192;
@@ -41,13 +44,20 @@ const CAUSES: readonly (readonly [cause: string, names: RegExp])[] = [
 export function run(options: BenchOptions): Promise<BenchReport> {
   return withCleanups(async (cleanup) => {
     const rows = [];
-    for (const each of CASES) rows.push(await measure(each, options.seconds ?? DEFAULT_SECONDS, cleanup));
+    const { settings } = options;
+    const cases = CASES.filter(
+      ({ rate, groupCommit }) =>
+        Number(settings.get("rate") ?? rate) === rate &&
+        (settings.get("commit") ?? groupCommit) === groupCommit,
+    );
+    for (const each of cases) rows.push(await measure(each, options.seconds ?? DEFAULT_SECONDS, cleanup));
     return {
       name: "writes",
       rows,
       notes: [
         "written / stored: bytes of the node that the kernel sends to the disk (write_bytes of /proc/PID/io) by the compressed",
-        "blocks that are kept, with the way of the log's rest into the database; the columns behind it: of it, what SQLite writes",
+        "blocks that are kept, under load without the log's rest; with merging: until small blocks are merged, by what is kept then,",
+        "with the way of the log's rest into the database; the columns behind it: of it, what SQLite writes",
         "for each, into the log + into the database; pages that changed hands meanwhile are under other, as are SQLite's own",
       ],
     };
@@ -86,18 +96,19 @@ async function measure({ rate, groupCommit }: (typeof CASES)[number], seconds: n
   );
   while ((await child.next()).kind !== "done");
   await sleep(500);
-  const { accepted, storedBytes } = await client.json<{ accepted: number; storedBytes: number }>(
-    "/v1/streams/fleet",
-  );
+  const written = writtenBytes(node.pid) - before - (readFileSync(log).length - recordsBefore);
+  const own = await client.json<StreamSizes>("/v1/streams/fleet");
+  await untilMerged(client);
+  const { accepted, storedBytes } = await client.json<StreamSizes>("/v1/streams/fleet");
   // The log of writes is the node's too.
   const records = readFileSync(log).subarray(recordsBefore);
   const byNode = writtenBytes(node.pid) - before - records.length;
   const { tables, restBytes } = emptyLog(dataDir);
   await node.stop();
-  const written = sumByCause(records, tables);
+  const byCause = sumByCause(records, tables);
   const share = (bytes: number): string => (bytes / storedBytes).toFixed(2);
   const causes = [...CAUSES.map(([cause]) => cause), "other"].map((cause) => {
-    const { logged = 0, moved = 0 } = written.get(cause) ?? {};
+    const { logged = 0, moved = 0 } = byCause.get(cause) ?? {};
     return [cause, `${share(logged)} + ${share(moved)}`] as const;
   });
   return {
@@ -105,10 +116,28 @@ async function measure({ rate, groupCommit }: (typeof CASES)[number], seconds: n
     groupCommit,
     events: accepted,
     "stored B/event": (storedBytes / accepted).toFixed(1),
-    "written / stored": share(byNode + restBytes),
+    "written / stored, under load": (written / own.storedBytes).toFixed(2),
+    "with merging": share(byNode + restBytes),
     "of it the log's rest": share(restBytes),
     ...Object.fromEntries(causes),
   };
+}
+
+interface StreamSizes {
+  readonly accepted: number;
+  readonly storedBytes: number;
+  readonly blocks: number;
+}
+
+/** Waits until no more blocks become one. */
+async function untilMerged(client: HttpClient): Promise<void> {
+  let before = -1;
+  for (let look = 0; look < MERGED_LOOKS; look++) {
+    await sleep(MERGED_LOOK_MS);
+    const { blocks } = await client.json<StreamSizes>("/v1/streams/fleet");
+    if (blocks === before && look > 2) return;
+    before = blocks;
+  }
 }
 
 /** Moves what is left in the write-ahead log into the database. @returns the pages of each table, and the bytes of it. */

@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import type { MasterKeys } from "../workers/seal/master-key.ts";
 import { createApp } from "./api/app.ts";
 import { serveNode } from "./api/serve.ts";
+import { bufferSettings } from "./config/buffer.ts";
 import type { Config, StreamConfig } from "./config/config.ts";
 import { ConfigSource } from "./config/source.ts";
 import { Encryption } from "./encryption/encryption.ts";
@@ -73,6 +74,8 @@ async function startParts(
       remoteState === null ? null : await beginLife(remoteState, stored, systemClock.nowUs(), log);
     return { ...configAtStart(source, ofFile, newest, put, log, instead), remoteState };
   });
+  // The cap holds from the first write on: a replay may write as much as it took to fill the buffer.
+  await closeOnFailure(storage, () => storage.limitBuffer(bufferSettings(config)));
   const books = await openSync(storage, config);
   const { promise: failed, resolve: onFatal } = Promise.withResolvers<unknown>();
   const engine = await startEngine({

@@ -6,6 +6,7 @@ import type { MasterKeys } from "./seal/master-key.ts";
 import type { QueuedWebhook } from "./store/alert-store.ts";
 import type {
   BufferReport,
+  BufferSettings,
   DownsamplingGroup,
   DownsamplingSwap,
   MaintainTask,
@@ -69,7 +70,10 @@ export function changeKeys(masters: MasterKeys): StoreAnswer<null> {
 
 /** Seals some of what was stored before there was a key. @returns what is left */
 export function sealSome(): StoreAnswer<PlainLeft> {
-  return withStore(({ encryption }) => ({ value: encryption === null ? 0 : encryption.plain.step() }));
+  return withStore(({ buffer, encryption }) => {
+    buffer.keepWithin();
+    return { value: encryption === null ? 0 : encryption.plain.step() };
+  });
 }
 
 /** Makes a new database of what can be read of a damaged one. The store must be closed. */
@@ -120,8 +124,8 @@ export function listSmall(task: {
   readonly upToSeq: number;
   readonly targetBytes: number;
 }): StoreAnswer<SmallBlocks[]> {
-  const answer = withStore(({ compaction }) => ({
-    value: compaction.listSmall(task.upToSeq, task.targetBytes),
+  const answer = withStore(({ buffer, compaction }) => ({
+    value: compaction.listSmall(task.upToSeq, task.targetBytes, buffer.mostAtOnce),
   }));
   if (!("value" in answer)) return answer;
   return moveWith(
@@ -134,8 +138,10 @@ export function swap(task: {
   readonly removeSeqs: readonly number[];
   readonly into: StoredBlock;
 }): StoreAnswer<boolean> {
-  return withStore(({ compaction }) => {
-    const value = compaction.swap(task.removeSeqs, task.into);
+  return withStore(({ buffer, compaction }) => {
+    const value =
+      buffer.keepWithin(task.removeSeqs.length, task.into.data.length) &&
+      compaction.swap(task.removeSeqs, task.into);
     release(task.into.data.buffer);
     return { value };
   });
@@ -144,6 +150,14 @@ export function swap(task: {
 /** The rows of reference tables with these digests, as far as they are there. */
 export function readTables(digests: readonly string[]): StoreAnswer<StoredTable[]> {
   return withStore(({ writer }) => ({ value: writer.tables.read(digests) }));
+}
+
+/** Says what the cap is, which holds from here on. */
+export function limitBuffer(settings: BufferSettings): StoreAnswer<null> {
+  return withStore(({ buffer }) => {
+    buffer.configure(settings);
+    return { value: null };
+  });
 }
 
 /** Looks after the buffer's size, for a few milliseconds. */
@@ -163,7 +177,8 @@ export function listForDownsampling(): StoreAnswer<DownsamplingGroup | null> {
 
 export function swapDownsampled(swap: DownsamplingSwap): StoreAnswer<boolean> {
   return withStore(({ buffer }) => {
-    const value = buffer.downsampling.swap(swap);
+    const value =
+      buffer.keepWithin(swap.seqs.length, swap.into?.data.length) && buffer.downsampling.swap(swap);
     if (swap.into !== null) release(swap.into.data.buffer);
     return { value };
   });
@@ -216,11 +231,17 @@ export async function openSync(setup: SyncSetup): Promise<StoreAnswer<SyncOpened
 }
 
 export function claimBatch(task: ClaimTask): StoreAnswer<ClaimAnswer> {
-  return withStore(({ sync }) => ({ value: sync.claim(task) }));
+  return withStore(({ buffer, sync }) => {
+    buffer.keepWithin();
+    return { value: sync.claim(task) };
+  });
 }
 
 export function settleBatches(outcomes: readonly SyncOutcome[]): StoreAnswer<ClaimedBatch[]> {
-  return withStore(({ sync }) => ({ value: sync.settle(outcomes) }));
+  return withStore(({ buffer, sync }) => {
+    buffer.keepWithin();
+    return { value: sync.settle(outcomes) };
+  });
 }
 
 export function unparkBatches(): StoreAnswer<ClaimedBatch[]> {
@@ -235,7 +256,11 @@ export function openRelay(): StoreAnswer<null> {
 }
 
 export function storeRelayed(task: StoreRelayedTask): StoreAnswer<RelayedOutcome[]> {
-  return withStore(({ relay }) => ({ value: relay.store(task) }));
+  return withStore(({ buffer, relay }) => {
+    const bytes = task.batches.reduce((sum, { body }) => sum + body.length, 0);
+    const hasRoom = buffer.makeRoomFor(bytes, task.nowUs);
+    return { value: relay.store(hasRoom ? task : { ...task, capBytes: 0 }) };
+  });
 }
 
 export function nextRelayed(task: NextRelayedTask): StoreAnswer<WaitingBatch | null> {
@@ -243,7 +268,8 @@ export function nextRelayed(task: NextRelayedTask): StoreAnswer<WaitingBatch | n
 }
 
 export function settleRelayed(outcomes: readonly SettleRelayedTask[]): StoreAnswer<null> {
-  return withStore(({ relay }) => {
+  return withStore(({ buffer, relay }) => {
+    buffer.keepWithin();
     relay.settle(outcomes);
     return { value: null };
   });

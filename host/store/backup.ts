@@ -15,6 +15,7 @@ import { MillraceError } from "../../workers/errors.ts";
 import { databaseFile, databaseSizes, removeLockFile } from "../../workers/store/data-dir.ts";
 import { type Connection, openForReading } from "../../workers/store/database.ts";
 import { explainFailure } from "../../workers/store/failure.ts";
+import { NEXT_SEQ } from "../../workers/store/next-seq.ts";
 import { Store } from "../../workers/store/store.ts";
 
 /** What a backup holds: the same is counted at its moment in the source, and then in the copy. */
@@ -51,7 +52,7 @@ export interface BackupParts {
 /** Pages copied between two looks at the clock: 8 MiB. */
 const STEP_PAGES = 1_024;
 const COUNTS =
-  "SELECT (SELECT next_seq - 1 FROM counters) AS lastSeq," +
+  `SELECT ${NEXT_SEQ} - 1 AS lastSeq,` +
   " (SELECT count(*) FROM blocks) AS blocks, (SELECT coalesce(sum(count), 0) FROM blocks) AS events," +
   " (SELECT coalesce(sum(stored_bytes), 0) FROM blocks) AS blockBytes, (SELECT count(*) FROM results) AS results," +
   " (SELECT count(*) FROM dead_letters) AS deadLetters, (SELECT count(*) FROM late) AS late," +

@@ -6,6 +6,7 @@ import type { MasterKeys } from "../../workers/seal/master-key.ts";
 import type { DueWebhooks, StoreAnswer } from "../../workers/storage.ts";
 import type {
   BufferReport,
+  BufferSettings,
   DownsamplingGroup,
   DownsamplingSwap,
   MaintainTask,
@@ -132,6 +133,11 @@ export class StorageClient {
     readonly maxWaiting: number;
   }): Promise<DueWebhooks> {
     return run(this.#pool, "dueWebhooks", task);
+  }
+
+  /** Says what the cap is, which holds from here on. */
+  async limitBuffer(settings: BufferSettings): Promise<void> {
+    await run(this.#pool, "limitBuffer", settings);
   }
 
   /** Looks after the buffer's size, for a few milliseconds. */

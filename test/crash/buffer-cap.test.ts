@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { statSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import Database from "better-sqlite3";
+import { flood, sizesOf, sum, watchFiles } from "../support/cap-flood.ts";
 import { HttpClient } from "../support/http-client.ts";
 import { audit } from "../support/ledger-audit.ts";
 import { type NodeProcess, spawnNode } from "../support/node-process.ts";
@@ -12,17 +12,12 @@ import { Random } from "../support/random.ts";
 
 const MIB = 1024 * 1024;
 const CAP_BYTES = 16 * MIB;
-const LOOK_MS = 5;
-const CLIENTS = 8;
-const PATIENCE_MS = 30_000;
-/** Random texts of an event, and about what it takes in the store. */
-const NOTES = 6;
-const EVENT_BYTES = 70;
+const START_MS = Date.UTC(2026, 0, 1);
+const PATIENCE_MS = 60_000;
 /** Events are sent until they are this many times the cap in all. */
 const CAPS_SENT = 2;
-const FILES = ["millrace.db", "millrace.db-wal", "millrace.db-shm", "millrace.reserve"];
-const CONFIG = `
-buffer: { cap: ${CAP_BYTES / MIB}MiB }
+const configOf = (capBytes: number): string => `
+buffer: { cap: ${capBytes / MIB}MiB }
 streams:
   machines: { key: device }
   chatter: { key: device, priority: 8 }
@@ -34,15 +29,11 @@ for (const events of [200, 8_000]) {
   test(`a flood in batches of ${events} events: the files never take more than the cap, log included`, async (context) => {
     const random = Random.fromEnvironment();
     context.diagnostic(`MILLRACE_SEED=${random.seed}`);
-    const node = await spawnNode({ config: CONFIG }, context);
+    const node = await spawnNode({ config: configOf(CAP_BYTES) }, context);
     const client = new HttpClient(() => node.url);
     context.after(() => client.close());
-    let most = [0];
-    const look = setInterval(() => {
-      const sizes = FILES.map((name) => sizeOf(join(node.dataDir, name)));
-      if (sum(sizes) > sum(most)) most = sizes;
-    }, LOOK_MS);
-    const acknowledged = await flood(client, random, events).finally(() => clearInterval(look));
+    const load = { eventsPerBatch: events, bytes: CAPS_SENT * CAP_BYTES, fromMs: START_MS };
+    const { value: acknowledged, most } = await watchFiles(node.dataDir, () => flood(client, random, load));
     context.diagnostic(`at most ${most.map((bytes) => (bytes / MIB).toFixed(2)).join(" + ")} MiB`);
     assert.ok(sum(most) <= CAP_BYTES, `${sum(most)} bytes on disk`);
     await untilShown(node, client);
@@ -51,34 +42,42 @@ for (const events of [200, 8_000]) {
     assert.deepEqual(imbalances, []);
     assert.equal(integrity, "ok");
     assert.equal(sum(ledgers.map(({ accepted }) => accepted)), acknowledged);
-    assert.ok(sum(ledgers.map(({ givenUp }) => givenUp)) > 0, "there was no room for all");
+    const gone = sum(ledgers.map(({ givenUp, downsampled }) => givenUp + downsampled));
+    assert.ok(gone > 0, "there was no room for all");
   });
 }
 
-/** Several clients send texts that no codec makes small. @returns how many events were acknowledged */
-async function flood(client: HttpClient, random: Random, events: number): Promise<number> {
-  let [ts, sent, acknowledged] = [Date.UTC(2026, 0, 1), 0, 0];
-  const noise = (): string => random.next().toString(36).slice(2);
-  await Promise.all(
-    Array.from({ length: CLIENTS }, async (_, n) => {
-      while (sent < CAPS_SENT * CAP_BYTES) {
-        const lines = Array.from({ length: events }, () => {
-          const texts = Object.fromEntries(Array.from({ length: NOTES }, (_, at) => [`note${at}`, noise()]));
-          return { device: `d${random.integer(0, 19)}`, ts: ts++, temp: random.next(), ...texts };
-        });
-        const answer = await client.post(n % 2 === 0 ? "machines" : "chatter", lines);
-        if (answer.status === 200) {
-          sent += events * EVENT_BYTES;
-          acknowledged += events;
-        } else {
-          assert.ok([429, 503, 507].includes(answer.status), `${answer.status} ${answer.text}`);
-          await sleep(50);
-        }
-      }
-    }),
-  );
-  return acknowledged;
-}
+test("a cap that is lowered by a reload is come down to, with the ledger in balance, and held from there on and over a kill", async (context) => {
+  const random = Random.fromEnvironment();
+  context.diagnostic(`MILLRACE_SEED=${random.seed}`);
+  const node = await spawnNode({ config: configOf(2 * CAP_BYTES) }, context);
+  const client = new HttpClient(() => node.url);
+  context.after(() => client.close());
+  const before = { eventsPerBatch: 2_000, bytes: 1.5 * CAP_BYTES, fromMs: START_MS };
+  const first = await flood(client, random, before);
+  assert.ok(sum(sizesOf(node.dataDir)) > 1.2 * CAP_BYTES, "it holds more than is to come");
+  const put = await client.request("PUT", "/v1/config", configOf(CAP_BYTES));
+  assert.equal(put.status, 200, put.text);
+  const endMs = performance.now() + PATIENCE_MS;
+  while (sum(sizesOf(node.dataDir)) > CAP_BYTES) {
+    assert.ok(performance.now() < endMs, `${sizesOf(node.dataDir)} bytes on disk`);
+    await sleep(50);
+  }
+  const after = { ...before, bytes: CAP_BYTES, fromMs: START_MS + 3_600_000 };
+  const { value: second, most } = await watchFiles(node.dataDir, async () => {
+    const half = { ...after, bytes: after.bytes / 3 };
+    const acknowledged = await flood(client, random, half);
+    await node.kill("SIGKILL");
+    await node.start();
+    return acknowledged + (await flood(client, random, { ...half, fromMs: half.fromMs + 3_600_000 }));
+  });
+  assert.ok(sum(most) <= CAP_BYTES, `${most} bytes on disk`);
+  await node.stop();
+  const { imbalances, ledgers, integrity } = audit(node.dataDir);
+  assert.deepEqual(imbalances, []);
+  assert.equal(integrity, "ok");
+  assert.equal(sum(ledgers.map(({ accepted }) => accepted)), first + second);
+});
 
 /** Streams are shown with the blocks that are there, not with those that were. */
 async function untilShown(node: NodeProcess, client: HttpClient): Promise<void> {
@@ -110,12 +109,4 @@ async function untilShown(node: NodeProcess, client: HttpClient): Promise<void> 
   } finally {
     db.close();
   }
-}
-
-function sizeOf(file: string): number {
-  return statSync(file, { throwIfNoEntry: false })?.size ?? 0;
-}
-
-function sum(numbers: readonly number[]): number {
-  return numbers.reduce((total, each) => total + each, 0);
 }

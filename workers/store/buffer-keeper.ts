@@ -8,14 +8,16 @@ import type {
   DownsamplingGroup,
   MaintainTask,
 } from "./buffer-operations.ts";
-import { operationBytes } from "./commit-bytes.ts";
+import { BeyondCap, CapGuard } from "./cap-guard.ts";
+import { operationBytes, operationPages } from "./commit-bytes.ts";
 import type { Connection } from "./database.ts";
+import { splitDerived } from "./derived-parts.ts";
 import { Downsampling } from "./downsampling.ts";
 import { type Age, Eviction } from "./eviction.ts";
 import { isDiskFull } from "./failure.ts";
 import { readLedgers } from "./ledger.ts";
 import { LedgerTrim } from "./ledger-trim.ts";
-import { type DiskProbe, Space } from "./space.ts";
+import { type DiskProbe, FRAME_BYTES, type Pages, pagesOf, Space } from "./space.ts";
 import type { Statements } from "./statements.ts";
 import type { StreamTable } from "./stream-table.ts";
 import type { Writer } from "./writer.ts";
@@ -31,6 +33,21 @@ const RESULTS_PRIORITY = 1;
 const ALERTS_PRIORITY = 0;
 /** Of the cap: what is left free for a checkpoint at most. */
 const MOST_CHECKPOINT_SHARE = 1 / 8;
+/** Of what is left to the cap: what commits may write at the most before it is measured again. */
+const UNGUARDED_SHARE = 1 / 8;
+/** A commit that would pass the cap is tried again with more room so often. */
+const TRIES = 4;
+/** What empties the log while readers look at an older state waits for them so long, where it must not grow. */
+const READERS_MS = 50;
+/** Pages of tables and indexes that a commit writes beside its data, as a rule; and of these, new ones. */
+const TOUCHED_PAGES = 32;
+const SPLIT_PAGES = 8;
+/** Pages that the deletion of a block's row writes: its own, those beside it, one of an index. */
+const PAGES_OF_A_ROW = 4;
+/** Of the log's limit, what counts for each block that goes, or becomes one with others, in a transaction. */
+const LOG_BYTES_OF_A_BLOCK = 42 * 1024;
+/** A commit may have room made for it for so long: after a cap was lowered, much is to go. */
+const MAKING_ROOM_MS = 300;
 const ANY_AGE = Number.POSITIVE_INFINITY;
 
 export interface KeeperParts {
@@ -41,6 +58,12 @@ export interface KeeperParts {
   readonly writer: Writer;
   /** Default: the file system. */
   readonly probe?: DiskProbe;
+}
+
+/** What a commit may add: bytes of data, and pages of tables and indexes that it touches besides, at the most. */
+interface Addition {
+  readonly bytes: number;
+  readonly pages: number;
 }
 
 /** Something that may be given up, and how old it is. */
@@ -67,6 +90,7 @@ export class BufferKeeper {
   readonly #streams: StreamTable;
   readonly #writer: Writer;
   readonly #space: Space;
+  readonly #guard: CapGuard;
   readonly #eviction: Eviction;
   readonly #alert: BufferAlert;
   readonly #trim: LedgerTrim;
@@ -77,7 +101,15 @@ export class BufferKeeper {
   #levels: BufferLevel[] = [];
   /** Bytes that commits may write before the use is measured again. */
   #unmeasuredBytes = 0;
+  /** The same, counting every page that they could touch. */
+  #unguardedBytes = 0;
+  /** So near to the cap that a commit's own pages could pass it. */
+  #isNear = false;
   #isFull = false;
+  /** Readers kept the log from being emptied where it had to be. */
+  #isLogHeld = false;
+  /** There is so much to give up that a commit did not wait for it. */
+  #isComingDown = false;
   /** A checkpoint takes its room beside those that it replaces. */
   #checkpointBytes = 0;
   /** Of the one that is being written. */
@@ -91,6 +123,7 @@ export class BufferKeeper {
     this.#streams = streams;
     this.#writer = writer;
     this.#space = new Space(db, dir, probe);
+    this.#guard = new CapGuard(db, this.#space);
     this.#eviction = new Eviction(db, sql, streams, (count) => writer.forgetDeadLetters(count));
     this.#alert = new BufferAlert(db, writer.alerts);
     this.#trim = new LedgerTrim(db);
@@ -102,6 +135,8 @@ export class BufferKeeper {
     this.#settings = settings;
     if (before?.capBytes === settings.capBytes) return;
     this.#space.limitTo(settings.capBytes);
+    this.downsampling.limitTo(this.mostAtOnce, this.#space.walLimitBytes);
+    this.#eviction.limitTo(this.mostAtOnce);
     this.#writer.limitKeys(Math.floor((this.#space.capBytes * KEYS_SHARE) / KEY_BYTES));
     this.#unmeasuredBytes = 0;
   }
@@ -112,23 +147,55 @@ export class BufferKeeper {
    * @throws SqliteError when nothing was written
    */
   commit(operations: readonly CommitOperation[], nowUs: number): CommitOutcome[] {
-    const bytes = operations.reduce((sum, operation) => sum + operationBytes(operation), 0);
-    const hasBlocks = operations.some(isBlock);
     for (const operation of operations) this.#countCheckpoint(operation);
-    if (!this.#makeRoom(bytes, hasBlocks, nowUs) && hasBlocks) return this.#refuseBlocks(operations, nowUs);
+    return this.#commit(operations, nowUs);
+  }
+
+  #commit(operations: readonly CommitOperation[], nowUs: number): CommitOutcome[] {
+    const addition = operations.reduce(
+      ({ bytes, pages }, operation) => ({
+        bytes: bytes + operationBytes(operation),
+        pages: pages + operationPages(operation),
+      }),
+      { bytes: 0, pages: 0 },
+    );
+    const hasBlocks = operations.some(isBlock);
+    if (!this.#makeRoom(addition, hasBlocks, nowUs) && hasBlocks)
+      return this.#refuseBlocks(operations, nowUs);
     try {
-      return this.#writer.commit(operations, nowUs);
+      return this.#writeWithin(operations, addition, nowUs);
     } catch (cause) {
       if (!isDiskFull(cause)) throw cause;
     }
     // The log met the end of the disk, and was rolled back.
-    this.#relieve(bytes, nowUs);
+    this.#relieve(addition.bytes, nowUs);
     try {
-      return this.#writer.commit(operations, nowUs);
+      return this.#writeWithin(operations, addition, nowUs);
     } catch (cause) {
       if (!isDiskFull(cause) || !hasBlocks) throw cause;
       return this.#refuseBlocks(operations, nowUs);
     }
+  }
+
+  /**
+   * For a transaction that is no commit, deletes rows of blocks and puts fewer bytes in their place: empties the log where it
+   * could pass the cap. @returns whether it cannot any more
+   */
+  keepWithin(rows = this.#eviction.mostBlocks, bytes = 0): boolean {
+    if (this.#settings === null) return true;
+    this.#unmeasuredBytes = 0;
+    const written = pagesOf(bytes) + rows * PAGES_OF_A_ROW + TOUCHED_PAGES;
+    return this.#keepFilesSmall(this.#space.measure(), { written, taken: SPLIT_PAGES });
+  }
+
+  /** Blocks that go, or become one, in one transaction at most: it stands in the log as a whole. */
+  get mostAtOnce(): number {
+    return Math.floor(this.#space.walLimitBytes / LOG_BYTES_OF_A_BLOCK);
+  }
+
+  /** As for a commit of senders: whether there is room for so many bytes, after all was given up that may be. */
+  makeRoomFor(bytes: number, nowUs: number): boolean {
+    return this.#makeRoom({ bytes, pages: TOUCHED_PAGES }, true, nowUs);
   }
 
   /** Looks, and works off what is to be done, for about `budgetMs`. */
@@ -139,9 +206,11 @@ export class BufferKeeper {
     let hasMore = false;
     try {
       this.#space.keepReserve(use);
+      this.keepWithin();
       this.#trim.run();
       hasMore = true;
       while (performance.now() < endMs && hasMore) {
+        this.keepWithin();
         hasMore = this.#workOff(use, nowUs);
         use = this.#measure(nowUs);
       }
@@ -227,46 +296,102 @@ export class BufferKeeper {
     return use.capacityBytes - use.usedBytes - (isForSenders ? this.#headroomBytes() : 0);
   }
 
-  /** Whether so many bytes may be written. Deletes what may go until they may. */
-  #makeRoom(bytes: number, isForSenders: boolean, nowUs: number): boolean {
+  /** Whether so much may be written. Deletes what may go until it may. */
+  #makeRoom(addition: Addition, isForSenders: boolean, nowUs: number): boolean {
     if (this.#settings === null) return true;
+    const { bytes } = addition;
     this.#unmeasuredBytes -= bytes;
-    if (this.#unmeasuredBytes >= 0) return true;
+    this.#unguardedBytes -= bytes + addition.pages * FRAME_BYTES;
+    if (this.#unmeasuredBytes >= 0 && this.#unguardedBytes >= 0) return true;
+    const pages = { written: pagesOf(bytes) + TOUCHED_PAGES, taken: pagesOf(bytes) + SPLIT_PAGES };
+    const endMs = performance.now() + MAKING_ROOM_MS;
+    this.#isLogHeld = false;
+    this.#isComingDown = false;
     while (true) {
       const use = this.#measure(nowUs);
       // The commit stands in the log as a whole before the log is moved, and then in the database too.
       const beyondLimit = Math.max(0, use.walBytes + bytes - this.#space.walLimitBytes);
       const room = this.#room(use, isForSenders) - bytes - beyondLimit;
-      if (room >= 0) {
+      if (room >= 0 && this.#keepFilesSmall(use, pages)) {
         if (isForSenders) this.#isFull = false;
-        this.#unmeasuredBytes = Math.min(UNMEASURED_BYTES, this.#space.capBytes * UNMEASURED_SHARE, room / 2);
-        this.#keepFilesSmall(use, bytes);
+        this.#look(use, addition, room);
         return true;
       }
-      if (!this.#freeSome(nowUs)) break;
+      if (this.#isLogHeld || this.#isComingDown || !this.#freeSome(nowUs)) break;
+      this.#isComingDown = performance.now() > endMs;
     }
     this.#unmeasuredBytes = 0;
+    this.#isNear = true;
     if (isForSenders) this.#isFull = true;
     // What follows from events is written all the same.
-    else this.#keepFilesSmall(this.#space.measure(), bytes);
+    else this.#keepFilesSmall(this.#space.measure(), pages);
     return false;
   }
 
-  /** There is room in the file, but the files could be larger than the cap while it is used: the log is emptied first. */
-  #keepFilesSmall(before: BufferUse, bytes: number): void {
-    let use = before;
-    // Near the cap every commit is looked at: what it writes into the log beside its data is not known beforehand.
-    if (this.#space.excess(use, bytes + this.#space.walLimitBytes) > 0) this.#unmeasuredBytes = 0;
-    while (this.#space.excess(use, bytes) > 0) {
-      if (use.walBytes === 0 || !this.#space.emptyLog()) {
-        if (use.walBytes > 0 || !this.#space.shrink(use)) return;
+  /** Far from the cap, commits are made for a while without a look; near it, each is measured and guarded. */
+  #look(use: BufferUse, { bytes, pages }: Addition, room: number): void {
+    const { capBytes, walLimitBytes } = this.#space;
+    const most = pagesOf(bytes) + pages;
+    this.#isNear = this.#space.canShrink && this.#space.excess(use, { written: most, taken: most }) > 0;
+    const left = capBytes - use.databaseBytes - use.fixedBytes - use.walBytes - walLimitBytes;
+    this.#unguardedBytes = this.#isNear ? 0 : Math.max(0, left * UNGUARDED_SHARE);
+    this.#unmeasuredBytes = Math.min(UNMEASURED_BYTES, capBytes * UNMEASURED_SHARE, room / 2);
+  }
+
+  /**
+   * Writes within the cap: what would pass it is rolled back and has more room made for it. Blocks that find none are refused.
+   * What follows from events is written in smaller transactions, in its order, and all the same in the end: were it
+   * interrupted between two, a replay writes it again.
+   */
+  #writeWithin(operations: readonly CommitOperation[], addition: Addition, nowUs: number): CommitOutcome[] {
+    if (this.#settings === null || !this.#isNear) return this.#writer.commit(operations, nowUs);
+    const hasBlocks = operations.some(isBlock);
+    let { bytes } = addition;
+    for (let tries = 0; tries < TRIES; tries++) {
+      try {
+        return this.#guard.run((check) => this.#writer.commit(operations, nowUs, check));
+      } catch (cause) {
+        if (!(cause instanceof BeyondCap)) throw cause;
+        bytes += cause.missingBytes;
       }
+      this.#unmeasuredBytes = 0;
+      this.#space.emptyLog(READERS_MS);
+      // What was measured is more than what was counted: then room by that count is not enough.
+      if (!this.#makeRoom({ ...addition, bytes }, hasBlocks, nowUs)) break;
+      if (tries > 0 && !this.#freeSome(nowUs)) break;
+      this.#isNear = true;
+    }
+    if (hasBlocks) return this.#refuseBlocks(operations, nowUs);
+    const parts = splitDerived(operations);
+    if (parts === null) return this.#writer.commit(operations, nowUs);
+    const outcomes = parts.map((part) => this.#commit(part, nowUs));
+    return operations.length > 1 ? outcomes.flat() : outcomes.at(-1)!;
+  }
+
+  /**
+   * There is room in the file, but the files could be larger than the cap while it is used: the log is emptied first, and
+   * free pages go back to the disk. @returns whether they cannot be any more
+   */
+  #keepFilesSmall(before: BufferUse, pages: Pages): boolean {
+    // A file that cannot become smaller only has its free pages used again.
+    if (!this.#space.canShrink) return true;
+    const endMs = performance.now() + MAKING_ROOM_MS;
+    let use = before;
+    for (let excess = this.#space.excess(use, pages); excess > 0; excess = this.#space.excess(use, pages)) {
+      if (use.walBytes === 0 || !this.#space.emptyLog(READERS_MS)) {
+        this.#isLogHeld = use.walBytes > 0;
+        if (this.#isLogHeld || !this.#space.shrink(use, excess)) return false;
+      }
+      this.#isComingDown = performance.now() > endMs;
+      if (this.#isComingDown) return false;
       use = this.#space.measure();
     }
+    return true;
   }
 
   #freeSome(nowUs: number): boolean {
     const any: Age = { before: ANY_AGE, reason: "given-up", nowUs };
+    if (!this.keepWithin()) return false;
     try {
       if (this.#eviction.evictSynced(this.#allStreams(), this.#floor(), any) > 0) return true;
       this.#setLevel("give-up", this.#space.measure(), nowUs);
@@ -360,13 +485,28 @@ export class BufferKeeper {
   #refuseBlocks(operations: readonly CommitOperation[], nowUs: number): CommitOutcome[] {
     this.#isFull = true;
     const others = operations.filter((operation) => !isBlock(operation));
-    const outcomes = others.length === 0 ? [] : this.#writer.commit(others, nowUs);
-    const detail =
-      "the buffer is full and holds nothing that may be given up; raise buffer.cap, free space on the disk, or restore the connection to the hub";
+    const outcomes = others.length === 0 ? [] : this.#commit(others, nowUs);
+    const detail = this.#whyFull();
     let next = 0;
     return operations.map((operation) =>
       isBlock(operation) ? { kind: "refused", detail } : outcomes[next++]!,
     );
+  }
+
+  /** What senders are told: what is in the way, and what to do. */
+  #whyFull(): string {
+    if (this.#isLogHeld)
+      return "the buffer is full, and a program that reads the database keeps its log from being emptied; send again when that has ended, such as a backup";
+    if (this.#isComingDown)
+      return "the buffer holds more than buffer.cap, which was lowered; the oldest data is being given up, send again in a moment";
+    if (this.#isCheckpointAwaited())
+      return "the buffer is full until the next checkpoint is written, which is under way: what it holds is needed by a restart until then; send again in a moment, and raise buffer.cap if this lasts";
+    return "the buffer is full and holds nothing that may be given up; raise buffer.cap, free space on the disk, or restore the connection to the hub";
+  }
+
+  #isCheckpointAwaited(): boolean {
+    const { seq: newest } = this.#sql.newestCheckpoint.get() as { seq: number };
+    return this.#awaitedSeq !== null && newest < this.#awaitedSeq;
   }
 
   /** Streams by priority, those first that are given up first; results and alerts have their place among them. */

@@ -3,6 +3,9 @@ import type { CommitOperation, ResultRow } from "../messages.ts";
 /** A row's columns and its place in the tree and its indexes. */
 const ROW_BYTES = 200;
 
+/** Of a row among packed results, at the least. */
+const LEAST_RESULT_CHARS = 40;
+
 /** About what an operation takes in the database. Cost: its rows, not their bytes. */
 export function operationBytes(operation: CommitOperation): number {
   switch (operation.kind) {
@@ -36,6 +39,39 @@ export function operationBytes(operation: CommitOperation): number {
   }
 }
 
-function resultBytes({ key, values }: ResultRow): number {
+/** Of a row: its place in a tree, and the pages beside it when that place has no room. */
+const PAGES_OF_A_PLACE = 5;
+/** Trees with a place for each block: itself, by time, by state, for sinks, its keys, its idempotency key twice. */
+const BLOCK_PLACES = 7;
+/** Old idempotency keys that go with a new one. */
+const KEYS_DROPPED = 2;
+const KEY_PLACES = 2;
+const OTHER_PLACES = 4;
+
+/** Pages that an operation touches beside those of its data, were each of its rows far from the others. */
+export function operationPages(operation: CommitOperation): number {
+  return PAGES_OF_A_PLACE * placesOf(operation);
+}
+
+function placesOf(operation: CommitOperation): number {
+  switch (operation.kind) {
+    case "block":
+      return BLOCK_PLACES + KEYS_DROPPED * KEY_PLACES + OTHER_PLACES + operation.deadLetters.length;
+    case "results":
+    case "correction":
+    case "alerts":
+      return operation.rows.length + OTHER_PLACES;
+    case "packed-results":
+      return operation.text.length / LEAST_RESULT_CHARS + OTHER_PLACES;
+    case "clear-results":
+    case "checkpoint-sweep":
+      return operation.limit + OTHER_PLACES;
+    default:
+      return OTHER_PLACES;
+  }
+}
+
+/** About what a row of results takes in the database. */
+export function resultBytes({ key, values }: ResultRow): number {
   return key.length + values.length + ROW_BYTES;
 }

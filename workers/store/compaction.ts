@@ -34,13 +34,15 @@ export class Compaction {
 
   /**
    * Runs of small blocks up to `upToSeq`, and never beyond the oldest checkpoint kept: what comes after it is the
-   * log that a replay from either checkpoint reads. Each run reaches `targetBytes` of stored data, or is long.
+   * log that a replay from either checkpoint reads. Each run reaches `targetBytes` of stored data, or is long: of
+   * `mostAtOnce` blocks at most.
    */
-  listSmall(upToSeq: number, targetBytes: number): SmallBlocks[] {
+  listSmall(upToSeq: number, targetBytes: number, mostAtOnce = MAX_MERGED_BLOCKS): SmallBlocks[] {
     const { seq: oldest } = this.#sql.oldestCheckpoint.get() as { seq: number };
+    const most = Math.min(mostAtOnce, MAX_MERGED_BLOCKS);
     const groups: SmallBlocks[] = [];
     for (const { id, name } of this.#streams.entries()) {
-      for (const seqs of this.#runs(id, Math.min(upToSeq, oldest), targetBytes)) {
+      for (const seqs of this.#runs(id, Math.min(upToSeq, oldest), targetBytes, most)) {
         const blocks = seqs.map((seq) =>
           storedBlock(this.#sql.readBlock.get(seq) as BlockRow, this.#sql.seal, blockPlace(id, seq)),
         );
@@ -94,7 +96,7 @@ export class Compaction {
     return true;
   }
 
-  *#runs(streamId: number, upToSeq: number, targetBytes: number): Generator<readonly number[]> {
+  *#runs(streamId: number, upToSeq: number, targetBytes: number, most: number): Generator<readonly number[]> {
     const limit = targetBytes * SMALL_SHARE;
     type Row = { seq: number; bytes: number; state: string; resolutionUs: number };
     let seqs: number[] = [];
@@ -109,7 +111,7 @@ export class Compaction {
       before = row;
       seqs.push(row.seq);
       bytes += row.bytes;
-      if (bytes < targetBytes && seqs.length < MAX_MERGED_BLOCKS) continue;
+      if (bytes < targetBytes && seqs.length < most) continue;
       yield seqs;
       seqs = [];
       bytes = 0;

@@ -14,6 +14,8 @@ export const RESOLUTION_US = 60_000_000;
 const MAX_BLOCKS = 256;
 const MAX_BYTES = 2 * 1024 * 1024;
 const MAX_EVENTS = 400_000;
+/** A swap stands in the log as a whole: of its limit, the bytes of a group. */
+const LOG_SHARE = 1 / 4;
 /** And so many bytes or blocks at least: of a few events there would be as many aggregates. */
 const MIN_BYTES = 64 * 1024;
 const MIN_BLOCKS = 16;
@@ -28,12 +30,20 @@ export class Downsampling {
   readonly #oldest: OldestBlocks;
   /** By stream: blocks before this seq were tried in vain since the start. */
   readonly #triedBefore = new Map<number, number>();
+  #maxBlocks = MAX_BLOCKS;
+  #maxBytes = MAX_BYTES;
 
   constructor(db: Connection, sql: Statements, streams: StreamTable) {
     this.#db = db;
     this.#sql = sql;
     this.#streams = streams;
     this.#oldest = new OldestBlocks(db);
+  }
+
+  /** Groups have no more blocks and bytes than a log of so many bytes takes. */
+  limitTo(blocks: number, walLimitBytes: number): void {
+    this.#maxBlocks = Math.min(MAX_BLOCKS, Math.max(MIN_BLOCKS, blocks));
+    this.#maxBytes = Math.min(MAX_BYTES, Math.floor(walLimitBytes * LOG_SHARE));
   }
 
   hasCandidates(upToSeq: number): boolean {
@@ -129,9 +139,9 @@ export class Downsampling {
     const group: OldBlock[] = [];
     let bytes = 0;
     let events = 0;
-    for (const row of this.#oldest.raw(streamId, fromSeq, upToSeq, MAX_BLOCKS)) {
+    for (const row of this.#oldest.raw(streamId, fromSeq, upToSeq, this.#maxBlocks)) {
       if (row.arrivalUs > olderHalfUs) break;
-      if (group.length > 0 && (bytes + row.bytes > MAX_BYTES || events + row.count > MAX_EVENTS)) break;
+      if (group.length > 0 && (bytes + row.bytes > this.#maxBytes || events + row.count > MAX_EVENTS)) break;
       group.push(row);
       bytes += row.bytes;
       events += row.count;

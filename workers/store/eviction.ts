@@ -68,6 +68,7 @@ export class Eviction {
   readonly #sql: Readonly<Record<keyof typeof SQL, Statement<unknown[]>>>;
   readonly #oldest: OldestBlocks;
   readonly #streams: StreamTable;
+  mostBlocks = BLOCKS_AT_ONCE;
   /** Hears how many dead letters went: the writer counts them too. */
   readonly #onDeadLetters: (count: number) => void;
 
@@ -84,6 +85,11 @@ export class Eviction {
     this.#oldest = new OldestBlocks(db);
     const entries = Object.entries(SQL).map(([name, sql]) => [name, db.prepare(sql)] as const);
     this.#sql = Object.fromEntries(entries) as Record<keyof typeof SQL, Statement<unknown[]>>;
+  }
+
+  /** Blocks deleted in one transaction at most. */
+  limitTo(blocks: number): void {
+    this.mostBlocks = Math.min(BLOCKS_AT_ONCE, blocks);
   }
 
   /** Deletes blocks that the hub has, of every stream, the oldest first. @returns how many */
@@ -196,7 +202,7 @@ export class Eviction {
     upToSeq: number,
     { before, nowUs }: Age,
   ): readonly OldBlock[] {
-    const blocks = this.#oldest.of(state, streamIds, upToSeq, BLOCKS_AT_ONCE);
+    const blocks = this.#oldest.of(state, streamIds, upToSeq, this.mostBlocks);
     if (before === Number.POSITIVE_INFINITY || blocks.every(({ arrivalUs }) => arrivalUs <= nowUs))
       return blocks;
     const [later] = this.#sql.plausibleArrival.all(blocks.at(-1)!.seq, nowUs) as { arrival_us: number }[];

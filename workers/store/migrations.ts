@@ -410,4 +410,6 @@ export const MIGRATIONS: readonly string[] = [
   `
   ALTER TABLE alerts ADD COLUMN seq INTEGER;
   `,
+  // The greatest seq of each stream's blocks, in the row that a block's commit writes anyway.
+  "ALTER TABLE streams ADD COLUMN last_seq INTEGER NOT NULL DEFAULT 0",
 ];

@@ -19,8 +19,13 @@ const MOVED_SHARE = 3 / 4;
 const MOST_PAGES_MOVED = 64;
 const LEAST_PAGES_MOVED = 4;
 const MOVED_LOG_SHARE = 1 / 8;
-/** What a commit writes into the log beside its data: pages of tables and indexes that it touches. */
-const COMMIT_LOG_BYTES = 256 * KIB;
+/** Data that one page of a row takes at the least; the rest is the page's own. */
+const PAGE_DATA_BYTES = 8_000;
+/** A page in the log, with its header. */
+export const FRAME_BYTES = 8192 + 24;
+/** The log's index grows by a region for so many pages of the log. */
+const REGION_PAGES = 4_062;
+const REGION_BYTES = 32 * KIB;
 const RESERVE_SHARE = 1 / 64;
 const RESERVE_LIMITS = [256 * KIB, 4 * MIB] as const;
 const HEADROOM_SHARE = 1 / 64;
@@ -35,6 +40,17 @@ export type DiskProbe = (dir: string) => { readonly totalBytes: number; readonly
 export function probeDisk(dir: string): ReturnType<DiskProbe> {
   const { bsize, blocks, bavail } = statfsSync(dir);
   return { totalBytes: blocks * bsize, freeBytes: bavail * bsize };
+}
+
+/** What a transaction does: pages that it writes, and those among them that were not in use before. */
+export interface Pages {
+  readonly written: number;
+  readonly taken: number;
+}
+
+/** Pages that so many bytes of data take. */
+export function pagesOf(bytes: number): number {
+  return Math.ceil(bytes / PAGE_DATA_BYTES);
 }
 
 /** Measures what the store takes on disk, and gives what it does not need back to it. */
@@ -73,6 +89,11 @@ export class Space {
 
   get capBytes(): number {
     return this.#capBytes;
+  }
+
+  /** Whether pages that are free can be given back to the disk. */
+  get canShrink(): boolean {
+    return this.#canShrink;
   }
 
   /** A commit that makes the write-ahead log larger moves it into the database. */
@@ -115,13 +136,32 @@ export class Space {
   }
 
   /**
-   * What the files would take beyond the cap at the most while a commit of so many bytes is made and moved out of the
-   * log: it stands in the log as a whole before it takes free pages, or new ones. 0: they stay within it.
+   * What the files would take beyond the cap at the most while a transaction is made and moved out of the log: it stands in
+   * the log as a whole before it takes free pages, or new ones. 0: they stay within it.
    */
-  excess(use: BufferUse, bytes: number): number {
-    const growth = Math.max(0, bytes - use.freeBytes);
-    const log = Math.max(this.walLimitBytes, use.walBytes + bytes + COMMIT_LOG_BYTES);
-    return Math.max(0, use.databaseBytes + growth + log + use.fixedBytes - use.capBytes);
+  excess(use: BufferUse, { written, taken }: Pages): number {
+    const growth = Math.max(0, taken * this.#pageBytes - use.freeBytes);
+    return this.#beyond(use.databaseBytes + growth, use.walBytes + written * FRAME_BYTES);
+  }
+
+  /**
+   * The same in the middle of a transaction: of what is there now, and what is to come.
+   * @param held pages that it has written which are not in the log's file yet
+   */
+  excessNow({ written, taken }: Pages, held: number): number {
+    const databasePages =
+      (this.#pageCount.get() as number) + Math.max(0, taken - (this.#freeCount.get() as number));
+    const walBytes = sizeOf(`${databaseFile(this.#dir)}-wal`);
+    return this.#beyond(databasePages * this.#pageBytes, walBytes + (held + written) * FRAME_BYTES);
+  }
+
+  #beyond(databaseBytes: number, walBytes: number): number {
+    const logBytes = Math.max(this.walLimitBytes, walBytes);
+    const regions = Math.ceil(logBytes / FRAME_BYTES / REGION_PAGES);
+    const indexBytes = Math.max(sizeOf(`${databaseFile(this.#dir)}-shm`), regions * REGION_BYTES);
+    // A reserve that was given away is filled again.
+    const reserveBytes = Math.max(this.reserve.bytes, this.#share(RESERVE_SHARE, RESERVE_LIMITS));
+    return Math.max(0, databaseBytes + logBytes + indexBytes + reserveBytes - this.#capBytes);
   }
 
   /** Fills the reserve where the disk has room for it several times over. */
@@ -137,13 +177,15 @@ export class Space {
 
   /**
    * Gives some free pages at the file's end back to the disk: those beyond what is kept, or as many as the log needs
-   * to grow to its limit within the cap and on the disk. @returns whether any were
+   * to grow to its limit within the cap and on the disk. @param atLeast bytes that are to be given back @returns whether
+   * any were
    */
-  shrink(use: BufferUse): boolean {
+  shrink(use: BufferUse, atLeast = 0): boolean {
     if (!this.#canShrink || use.freeBytes === 0) return false;
     const growth = Math.max(0, this.walLimitBytes - use.walBytes);
     const grownBytes = use.databaseBytes + use.walBytes + use.fixedBytes + growth;
     const missing = Math.max(
+      atLeast,
       grownBytes - use.capBytes,
       growth + this.headroomBytes / 2 - use.diskFreeBytes,
       use.freeBytes - this.#share(SLACK_SHARE, SLACK_LIMITS),
@@ -157,12 +199,12 @@ export class Space {
   }
 
   /**
-   * Moves the write-ahead log into the database and cuts its file. Waits for nobody: while a reader looks at an older
-   * state, as much as can be is moved. @returns whether the log is empty
+   * Moves the write-ahead log into the database and cuts its file. While a reader looks at an older state, as much as can
+   * be is moved. @param waitMs for such readers at most @returns whether the log is empty
    */
-  emptyLog(): boolean {
+  emptyLog(waitMs = 0): boolean {
     const timeoutMs = this.#db.pragma("busy_timeout", { simple: true }) as number;
-    this.#db.pragma("busy_timeout = 0");
+    this.#db.pragma(`busy_timeout = ${waitMs}`);
     try {
       const [row] = this.#db.pragma("wal_checkpoint(TRUNCATE)") as { busy: number }[];
       return row?.busy === 0;

@@ -1,6 +1,7 @@
 import type { Statement } from "better-sqlite3";
 import { NO_SEAL, type Seal } from "../seal/seal.ts";
 import type { Connection } from "./database.ts";
+import { NEXT_SEQ } from "./next-seq.ts";
 
 /** Rows of one INSERT. In the order of the primary key: unsorted, this would be slower than row by row. */
 export const RESULTS_PER_INSERT = 20;
@@ -21,8 +22,7 @@ const SQL = {
   begin: "BEGIN IMMEDIATE",
   commit: "COMMIT",
   rollback: "ROLLBACK",
-  readCounters:
-    "SELECT next_seq AS nextSeq, dead_letters AS deadLetters, idempotency_keys AS idempotencyKeys FROM counters",
+  readCounters: `SELECT ${NEXT_SEQ} AS nextSeq, dead_letters AS deadLetters, idempotency_keys AS idempotencyKeys FROM counters`,
   writeCounters: "UPDATE counters SET next_seq = ?, dead_letters = ?, idempotency_keys = ?",
 
   allStreams:
@@ -32,7 +32,7 @@ const SQL = {
   updateSchema: "UPDATE streams SET schema_version = ?, schema = ? WHERE id = ?",
   updateTimeSources: "UPDATE streams SET time_sources = ? WHERE id = ?",
   countBlock:
-    "UPDATE streams SET accepted = accepted + ?, dead_lettered = dead_lettered + ?, held = held + ? WHERE id = ?",
+    "UPDATE streams SET accepted = accepted + ?, dead_lettered = dead_lettered + ?, held = held + ?, last_seq = ? WHERE id = ?",
   countLoss:
     "UPDATE streams SET held = held - ?, downsampled = downsampled + ?, given_up = given_up + ?, expired = expired + ?," +
     " corrupt = corrupt + ?, gone_us = max(coalesce(gone_us, ?), ?) WHERE id = ?",

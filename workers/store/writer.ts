@@ -4,7 +4,9 @@ import { configPlace, deadLetterPlace, latePlace } from "../seal/places.ts";
 import { resultKeyName, sealResult, sortByName } from "../seal/result-seal.ts";
 import { AlertStore } from "./alert-store.ts";
 import { insertBlock } from "./block-row.ts";
+import type { StepCheck } from "./cap-guard.ts";
 import { CheckpointStore } from "./checkpoint-store.ts";
+import { operationBytes, resultBytes } from "./commit-bytes.ts";
 import type { Connection } from "./database.ts";
 import { coversRows } from "./late-rows.ts";
 import { recordLoss } from "./ledger.ts";
@@ -61,7 +63,11 @@ export class Writer {
   /** Longest window stored of each query, in µs: it bounds where a read by time must start. */
   readonly #spans = new Map<string, number>();
   #counters: Counters;
+  /** By something that is no block, in this commit. */
+  #isSeqTaken = false;
   #mostKeys: number;
+  /** Of the transaction that runs; asked in the middle of an operation of many rows. */
+  #check: StepCheck | undefined;
   /** Keys taken since old ones were last looked for. Only says when to look, so a rollback need not undo it. */
   #newKeys = 0;
 
@@ -97,16 +103,23 @@ export class Writer {
   /**
    * Writes the operations in one transaction with one fsync, and answers each in its place. An operation under a
    * known idempotency key of its stream writes nothing, though the key came earlier in the same list.
-   * @throws SqliteError when the transaction failed: then none of them was written
+   * @param check asked before each of them and before the end
+   * @throws SqliteError when the transaction failed, or what `check` throws: then none of them was written
    */
-  commit(operations: readonly CommitOperation[], nowUs: number): CommitOutcome[] {
+  commit(operations: readonly CommitOperation[], nowUs: number, check?: StepCheck): CommitOutcome[] {
     const before = { ...this.#counters };
+    this.#check = check;
+    this.#isSeqTaken = false;
     this.#sql.seal.prepare();
     this.#sql.begin.run();
     try {
-      const outcomes = operations.map((operation) => this.#write(operation, nowUs));
+      const outcomes = operations.map((operation) => {
+        if (!isOfResults(operation)) check?.(operationBytes(operation));
+        return this.#write(operation, nowUs);
+      });
       this.#dropOldKeys(nowUs);
       this.#writeCounters(before);
+      check?.("end");
       this.#sql.commit.run();
       return outcomes;
     } catch (cause) {
@@ -128,7 +141,7 @@ export class Writer {
       case "tick":
         return this.#writeTick(operation);
       case "config": {
-        const seq = this.#counters.nextSeq++;
+        const seq = this.#takeSeq();
         this.#sql.insertConfig.run(seq, this.#sql.seal.text(configPlace(seq), operation.body));
         if (operation.tables !== undefined) this.tables.write(seq, operation.tables);
         return { kind: "committed", seq };
@@ -208,7 +221,7 @@ export class Writer {
     const { deadLetters: most, deadLetterSlack: slack } = this.#limits;
     if (this.#counters.deadLetters > most + slack) this.#giveUpDeadLetters(nowUs);
     if (skewed !== null) this.#writeLate(stream, seq, "clock-skew", skewed, arrivalUs, null);
-    this.#sql.countBlock.run(accepted, deadLettered, block?.count ?? 0, stream.id);
+    this.#sql.countBlock.run(accepted, deadLettered, block?.count ?? 0, seq, stream.id);
     return { kind: "committed", seq };
   }
 
@@ -224,14 +237,20 @@ export class Writer {
     }
   }
 
+  /** Of what is no block. */
+  #takeSeq(): number {
+    this.#isSeqTaken = true;
+    return this.#counters.nextSeq++;
+  }
+
   #writeWatermark({ stream, timeUs }: Operation<"watermark">): CommitOutcome {
-    const seq = this.#counters.nextSeq++;
+    const seq = this.#takeSeq();
     this.#sql.insertWatermark.run(seq, this.#streams.entry(stream).id, timeUs === "end" ? null : timeUs);
     return { kind: "committed", seq };
   }
 
   #writeTick({ stream, atUs, isResume }: Operation<"tick">): CommitOutcome {
-    const seq = this.#counters.nextSeq++;
+    const seq = this.#takeSeq();
     this.#sql.insertTick.run(seq, this.#streams.entry(stream).id, atUs, Number(isResume));
     return { kind: "committed", seq };
   }
@@ -245,10 +264,12 @@ export class Writer {
     const rows = seal.isOn ? sortByName(seal, unsorted) : [...unsorted].sort(compareByPrimaryKey);
     const whole = rows.length - (rows.length % RESULTS_PER_INSERT);
     for (let from = 0; from < whole; from += RESULTS_PER_INSERT) {
+      this.#check?.(sumOfBytes(rows, from, from + RESULTS_PER_INSERT));
       const values: unknown[] = [];
       for (let at = from; at < from + RESULTS_PER_INSERT; at++) this.#pushResult(values, rows[at]!);
       this.#sql.upsertResults.run(values);
     }
+    this.#check?.(sumOfBytes(rows, whole, rows.length));
     for (const row of rows.slice(whole)) {
       const values: unknown[] = [];
       this.#pushResult(values, row);
@@ -352,7 +373,9 @@ export class Writer {
 
   #writeCounters(before: Counters): void {
     const { nextSeq, deadLetters, idempotencyKeys } = this.#counters;
-    if (nextSeq === before.nextSeq) return;
+    // A page less in most commits: seqs of blocks stand in their streams' rows.
+    const isSame = deadLetters === before.deadLetters && idempotencyKeys === before.idempotencyKeys;
+    if (isSame && !this.#isSeqTaken) return;
     this.#sql.writeCounters.run(nextSeq, deadLetters, idempotencyKeys);
   }
 
@@ -362,6 +385,17 @@ export class Writer {
       this.#spans.set(query, longestUs);
     }
   }
+}
+
+/** Such an operation may hold thousands of rows: it is checked as it is written. */
+function isOfResults({ kind }: CommitOperation): boolean {
+  return kind === "results" || kind === "packed-results" || kind === "correction";
+}
+
+function sumOfBytes(rows: readonly ResultRow[], from: number, to: number): number {
+  let bytes = 0;
+  for (let at = from; at < to; at++) bytes += resultBytes(rows[at]!);
+  return bytes;
 }
 
 function compareByPrimaryKey(a: ResultRow, b: ResultRow): number {

@@ -10,6 +10,7 @@ import { CheckpointStore } from "../checkpoint-store.ts";
 import { type BlockPlace, CorruptBlocks } from "../corrupt-blocks.ts";
 import type { Connection } from "../database.ts";
 import { checkBalance, type LossKind, recordLoss, type StreamLedger } from "../ledger.ts";
+import { NEXT_SEQ } from "../next-seq.ts";
 import { prepareStatements } from "../statements.ts";
 
 /** Something that is not as it should be. */
@@ -195,7 +196,7 @@ class Examiner {
   }
 
   #checkpoints(): number {
-    const lastSeq = this.#number("SELECT coalesce(max(next_seq), 1) - 1 FROM counters");
+    const lastSeq = this.#number(`SELECT ${NEXT_SEQ} - 1`);
     const checkpoints = new CheckpointStore(this.#db, this.#seal);
     const damaged = checkpoints.findDamaged();
     const seqs = this.#db.prepare("SELECT seq FROM checkpoints ORDER BY seq").pluck().all() as number[];
@@ -222,7 +223,7 @@ class Examiner {
     const keys = this.#number("SELECT count(*) FROM idempotency");
     const row = this.#db
       .prepare(
-        "SELECT next_seq AS nextSeq, dead_letters AS deadLetters, idempotency_keys AS keys FROM counters",
+        `SELECT ${NEXT_SEQ} AS nextSeq, dead_letters AS deadLetters, idempotency_keys AS keys FROM counters`,
       )
       .get() as { nextSeq: number; deadLetters: number; keys: number } | undefined;
     const isNext = row !== undefined && Number.isSafeInteger(row.nextSeq) && row.nextSeq > greatest;
