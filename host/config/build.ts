@@ -194,12 +194,11 @@ export function checkFields(query: QueryConfig, stream: StreamConfig, refuse: Re
   }
 }
 
-/** By clocks of keys close windows of a fixed length, each of which an event is merged into. */
+/** An event is merged into each of the windows that close by its key's clock. */
 function checkKeyClock({ name, from, window }: QueryConfig, refuse: Refuse): void {
   const why = `streams.${from}.watermark.per is key`;
-  if (window.kind === "calendar")
-    refuse(["queries", name, "window"], `follows a calendar, while ${why}; write per: stream`);
-  if (window.kind === "sliding" && extentOf(window).overlap > MAX_KEY_OVERLAP) {
+  const hasOverlap = window.kind === "sliding" || window.kind === "calendar";
+  if (hasOverlap && extentOf(window).overlap > MAX_KEY_OVERLAP) {
     refuse(
       ["queries", name, "window", "every"],
       `puts each event into more than ${MAX_KEY_OVERLAP} windows, while ${why}; make it longer`,

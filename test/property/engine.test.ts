@@ -79,7 +79,6 @@ function drawWindow(
       return { text, window, shortestUs: size.us };
     }
     case "calendar":
-      if (isPerKey) return drawWindow(random, "session", isPerKey, time);
       return {
         text: `{ tumbling: 1d, timezone: ${ZONE} }`,
         window: { kind: "spans", windowsOf: daysOf },

@@ -1,4 +1,4 @@
-import { PanesModel, type Span } from "../property/panes-model.ts";
+import { PanesModel } from "../property/panes-model.ts";
 import { aggregateExactly } from "../property/window-model.ts";
 import { ClockOracle } from "./clock-oracle.ts";
 import { type KeyedEvent, KeyedOracle, type KeyedWindow } from "./keyed-oracle.ts";
@@ -20,10 +20,7 @@ export type OracleEntry =
 /** A query as the oracle computes it. */
 export interface OracleQuery {
   readonly name: string;
-  /** Windows of a key, or all those that a time is in. */
-  readonly window:
-    | KeyedWindow
-    | { readonly kind: "spans"; readonly windowsOf: (timeUs: number) => readonly Span[] };
+  readonly window: KeyedWindow;
   readonly latenessUs: number;
   readonly earlyUs: number | null;
   readonly isByDevice: boolean;
@@ -140,7 +137,7 @@ class QueryOracle {
     this.#rows = rows;
     this.#hasKeyClocks = keyBoundUs !== null;
     const { window, latenessUs, earlyUs } = query;
-    if (window.kind === "spans") {
+    if (window.kind === "spans" && keyBoundUs === null) {
       this.#keyed = null;
       this.#panes = new PanesModel({ windowsOf: window.windowsOf, latenessUs, earlyUs: earlyUs ?? 0 });
     } else {

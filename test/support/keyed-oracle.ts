@@ -17,6 +17,11 @@ export type KeyedWindow =
       readonly sizeUs: number;
       readonly everyUs: number;
       readonly offsetUs: number;
+    }
+  /** All windows that a time is in. */
+  | {
+      readonly kind: "spans";
+      readonly windowsOf: (timeUs: number) => readonly { readonly startUs: number; readonly endUs: number }[];
     };
 
 export interface KeyedSettings {
@@ -187,13 +192,8 @@ export class KeyedOracle {
 
   /** False when all its windows are closed. */
   #addToWindows(state: KeyState, event: KeyedEvent, clockUs: number): boolean {
-    const { window } = this.#settings;
-    if (window.kind !== "tumbling" && window.kind !== "sliding") throw new Error("no aligned windows");
-    const everyUs = window.kind === "tumbling" ? window.sizeUs : window.everyUs;
     let isTaken = false;
-    const last = Math.floor((event.timeUs - window.offsetUs) / everyUs) * everyUs + window.offsetUs;
-    for (let startUs = last; startUs + window.sizeUs > event.timeUs; startUs -= everyUs) {
-      const endUs = startUs + window.sizeUs;
+    for (const { startUs, endUs } of this.#windowsOf(event.timeUs)) {
       if (this.#isClosed(endUs, clockUs)) continue;
       isTaken = true;
       let open = state.windows.find((candidate) => candidate.startUs === startUs);
@@ -215,6 +215,18 @@ export class KeyedOracle {
       open.isLate = endUs <= clockUs;
     }
     return isTaken;
+  }
+
+  #windowsOf(timeUs: number): readonly { readonly startUs: number; readonly endUs: number }[] {
+    const { window } = this.#settings;
+    if (window.kind === "spans") return window.windowsOf(timeUs);
+    if (window.kind !== "tumbling" && window.kind !== "sliding") throw new Error("no aligned windows");
+    const everyUs = window.kind === "tumbling" ? window.sizeUs : window.everyUs;
+    const found: { startUs: number; endUs: number }[] = [];
+    const last = Math.floor((timeUs - window.offsetUs) / everyUs) * everyUs + window.offsetUs;
+    for (let startUs = last; startUs + window.sizeUs > timeUs; startUs -= everyUs)
+      found.push({ startUs, endUs: startUs + window.sizeUs });
+    return found;
   }
 
   #isClosed(endUs: number, clockUs: number): boolean {

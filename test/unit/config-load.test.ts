@@ -183,14 +183,14 @@ limits: { maxKeyClocks: 5 }
       `streams: { s: { watermark: { per: key } } }\nqueries:\n  q: { from: s, select: { n: count() }, ${query} }`,
     ).join();
   assert.match(
-    perKey("window: { tumbling: 1mo }"),
-    /window: follows a calendar, while streams\.s\.watermark\.per is key/,
+    perKey("window: { sliding: 2000d, every: 1d, timezone: UTC }"),
+    /every: puts each event into more than 1000 windows, while/,
   );
   assert.match(
     perKey("window: { sliding: 1h, every: 1s }"),
     /every: puts each event into more than 1000 windows, while/,
   );
-  for (const window of ["{ tumbling: 1m }", "{ session: 1m }"])
+  for (const window of ["{ tumbling: 1m }", "{ session: 1m }", "{ tumbling: 1mo }"])
     assert.ok(
       parseConfig(
         `streams: { s: { watermark: { per: key } } }\nqueries: { q: { from: s, select: { n: count() }, window: ${window}, early: 1s } }`,

@@ -251,10 +251,11 @@ export class KeyedWindows {
     for (let f: u32 = 0; f < plan.fieldCount; f++) at = mergeState(plan.layout(f), record, at);
   }
 
-  /** The end of a session or an aligned window. */
+  /** The end of a window that is no count. */
   @inline endOf(fragment: Fragment): i64 {
     const settings = this.settings;
     if (settings.kind == KeyedKind.Session) return addTime(fragment.lastUs, settings.gapUs);
+    if (settings.kind == KeyedKind.Calendar) return fragment.lastUs;
     return addTime(fragment.firstUs, settings.sizeUs);
   }
 
@@ -347,7 +348,7 @@ export class KeyedWindows {
       const group = this.group(key);
       group.flags &= ~(CLOCKED | TOUCHED);
       group.dueUs = NEVER;
-      if (this.settings.kind == KeyedKind.Session || this.settings.kind == KeyedKind.Aligned) {
+      if (this.settings.kind != KeyedKind.Count) {
         for (let i: u32 = 0; i < group.count; i++) {
           const fragment = fragmentAt(group, i);
           const isDue = headOf(fragment).isDirty || fragment.isEarly;
