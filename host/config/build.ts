@@ -209,13 +209,9 @@ function checkKeyClock({ name, from, window }: QueryConfig, refuse: Refuse): voi
 function checkEarly({ name, window, earlyUs }: QueryConfig, refuse: Refuse): void {
   if (earlyUs === undefined) return;
   const path = ["queries", name, "early"];
-  if (window.kind === "session") return;
+  if (window.kind === "session" || window.kind === "count") return;
   if (window.kind === "none") {
     refuse(path, "has no windows that could be filling: each event has its row; remove it");
-    return;
-  }
-  if (window.kind === "count") {
-    refuse(path, "does not go with count: which window an event is in is not known before; remove it");
     return;
   }
   const { sizeUs, overlap } = extentOf(window);

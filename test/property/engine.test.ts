@@ -94,7 +94,11 @@ function drawWindow(
     }
     case "count": {
       const size = random.integer(1, 6);
-      return { text: `{ count: ${size} }`, window: { kind, size }, shortestUs: null };
+      return {
+        text: `{ count: ${size} }`,
+        window: { kind, size },
+        shortestUs: Number.POSITIVE_INFINITY,
+      };
     }
     case "none":
       return { text: "none", window: { kind }, shortestUs: null };

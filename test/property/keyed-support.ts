@@ -40,7 +40,7 @@ export type Step =
   | { readonly kind: "restart" };
 
 function earlyOf({ window, earlyUs }: Scenario): { readonly earlyUs?: number } {
-  return earlyUs === null || window.kind === "count" || window.kind === "none" ? {} : { earlyUs };
+  return earlyUs === null || window.kind === "none" ? {} : { earlyUs };
 }
 
 export function planOf(given: Scenario): QueryPlan {

@@ -64,6 +64,10 @@ interface KeyState {
   windows: OpenWindow[];
   waiting: KeyedEvent[];
   filling: KeyedEvent[];
+  /** count: the window that is filling has changed since its last row. */
+  isFillingDirty: boolean;
+  /** count: the early row that stands. */
+  shownEarly: { readonly startUs: number; readonly endUs: number } | null;
   /** none: times that are remembered. */
   times: number[];
 }
@@ -130,6 +134,8 @@ export class KeyedOracle {
       windows: [],
       waiting: [],
       filling: [],
+      isFillingDirty: false,
+      shownEarly: null,
       times: [],
     };
     this.#keys.set(key, state);
@@ -254,23 +260,39 @@ export class KeyedOracle {
     const rows: KeyedRow[] = [];
     const passed = state.waiting.filter(({ timeUs }) => timeUs < clockUs);
     state.waiting = state.waiting.filter(({ timeUs }) => timeUs >= clockUs);
+    const show = (kind: "early" | "on-time"): void => {
+      const events = [...state.filling];
+      const [startUs, endUs] = [events[0]!.timeUs, events.at(-1)!.timeUs];
+      if (state.shownEarly !== null)
+        rows.push({ key, ...state.shownEarly, revision: 1, kind: "early", isRetracted: true, events: [] });
+      const revision = rows.filter((row) => row.startUs === startUs && row.endUs === endUs).length;
+      rows.push({ key, startUs, endUs, revision, kind, isRetracted: false, events });
+      state.shownEarly = kind === "early" ? { startUs, endUs } : null;
+      state.isFillingDirty = false;
+    };
     for (const event of passed.toSorted((a, b) => a.timeUs - b.timeUs || compareValues(a.value, b.value))) {
       state.filling.push(event);
+      state.isFillingDirty = true;
       if (state.filling.length < window.size) continue;
-      const events = state.filling;
+      show("on-time");
       state.filling = [];
-      const [startUs, endUs] = [events[0]!.timeUs, events.at(-1)!.timeUs];
-      const revision = rows.filter((row) => row.startUs === startUs && row.endUs === endUs).length;
-      rows.push({ key, startUs, endUs, revision, kind: "on-time", isRetracted: false, events });
     }
+    // A full window of the same instant would be taken for one that was revised.
+    const filling = new Set(state.filling.map(({ timeUs }) => timeUs));
+    if (filling.size === 1 && rows.some(({ startUs, endUs }) => startUs === endUs && filling.has(startUs)))
+      state.isFillingDirty = false;
+    if (state.isFillingDirty && this.#isEarlyDue(state, clockUs)) show("early");
     return rows;
   }
 
-  #close(key: string, state: KeyState, clockUs: number): KeyedRow[] {
+  #isEarlyDue(state: KeyState, clockUs: number): boolean {
     const { earlyUs } = this.#settings;
     const beforeUs = Math.max(this.#firedUs, state.firedUs);
-    const isEarlyDue =
-      earlyUs !== undefined && Math.floor(clockUs / earlyUs) > Math.floor(beforeUs / earlyUs);
+    return earlyUs !== undefined && Math.floor(clockUs / earlyUs) > Math.floor(beforeUs / earlyUs);
+  }
+
+  #close(key: string, state: KeyState, clockUs: number): KeyedRow[] {
+    const isEarlyDue = this.#isEarlyDue(state, clockUs);
     const rows: KeyedRow[] = [];
     for (const window of state.windows) {
       const { startUs, endUs, isLate, outgrown, events } = window;

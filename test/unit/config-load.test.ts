@@ -198,7 +198,6 @@ limits: { maxKeyClocks: 5 }
       ).ok,
     );
   assert.match(perKey("window: { tumbling: 1m }, early: 1m"), /q\.early: is not shorter than the windows/);
-  assert.match(problem("{ count: 10 }, early: 1s"), /q\.early: does not go with count: .*; remove it/);
   assert.match(problem("none, early: 1s"), /q\.early: has no windows that could be filling: .*; remove it/);
   assert.match(problem("never"), /window: must be a kind of window; write it like/);
 });

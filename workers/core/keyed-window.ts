@@ -122,8 +122,8 @@ export function createKeyedWindows(core: CoreModule, plan: QueryPlan): Windows {
           rows,
           nowClosed,
         );
-        // Rows of counts and of single events are final.
-        closed = isRevised ? nowClosed : rows.rows;
+        // Rows of counts and of single events are final, but for early ones.
+        closed = isRevised ? nowClosed : rows.rows.filter(({ kind }) => kind !== "early");
         yield rows.rows;
       }
     }
