@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ResultRow } from "../../workers/messages.ts";
 import { recordLoss } from "../../workers/store/ledger.ts";
+import { CorrectedSessions } from "../support/corrected-sessions.ts";
 import { computeSessions, computeWindows, type OracleEvent, type OracleWindow } from "../support/oracle.ts";
 import { Random } from "../support/random.ts";
 import { StoredNode } from "../support/stored-node.ts";
@@ -74,6 +75,13 @@ function assertSame(found: Map<string, unknown>, expected: Map<string, unknown>,
   assert.deepEqual(sorted(found), sorted(expected), what);
 }
 
+type Rows = ReadonlyMap<string, ReadonlyMap<string, unknown>>;
+
+function assertAlike(found: Rows, expected: Rows, what: string): void {
+  for (const [query, rows] of expected)
+    assertSame(new Map(found.get(query)), new Map(rows), `${query}, ${what}`);
+}
+
 /** Results as the events of another query: at the last µs of their windows. */
 function resultsAsEvents(windows: readonly OracleWindow[], value: (window: OracleWindow) => number | null) {
   return windows.map((window) => ({ key: window.key, timeUs: window.endUs - 1, value: value(window) }));
@@ -105,24 +113,18 @@ function makeScenario(random: Random): Scenario {
   };
 }
 
-/** The results of all events, had all come in time. */
+/**
+ * The results of all events, had all come in time; of sessions, and what is over them, see `CorrectedSessions`.
+ * `sessions`: as they are stored.
+ */
 function expectedResults(
   events: readonly Event[],
-  gapUs: number,
+  sessions: readonly OracleWindow[],
   per: string,
 ): Map<string, Map<string, unknown>> {
   const asked: OracleEvent[] = events.map(({ device, ts, v }) => ({ key: device, timeUs: ts, value: v }));
   const tumbling = computeWindows(asked, 10 * SECOND_US, 3 * SECOND_US);
-  const sessions = computeSessions(asked, gapUs);
-  const warm = computeSessions(
-    asked.filter(({ value }) => value! > 0),
-    gapUs,
-  ).filter(({ sum }) => sum! > 60);
-  const results = new Map<string, Map<string, unknown>>([
-    ["tumbling", expectedOf(tumbling)],
-    ["sessions", expectedOf(sessions)],
-    ["warm", expectedOf(warm)],
-  ]);
+  const results = new Map<string, Map<string, unknown>>([["tumbling", expectedOf(tumbling)]]);
   if (per === "key") return results;
   results.set("days", expectedOf(computeWindows(asked, 3_600 * SECOND_US)));
   // Of the windows below: how many, and the sum, the greatest and the last of theirs, each by itself.
@@ -195,12 +197,17 @@ test(`${RUNS} streams: once late events are applied, results are those of all ev
   for (let run = 0; run < RUNS; run++) {
     const { blocks, per, boundUs, latenessUs, gapUs } = makeScenario(random);
     const node = new StoredNode(makeTempDir(context), configOf(per, boundUs, latenessUs, gapUs));
+    const sessions = new CorrectedSessions(node, { per, boundUs, latenessUs, gapUs });
     for (const [index, block] of blocks.entries()) {
       node.send(block, START_US + index);
+      sessions.take(block);
       // Some of it written, some lost in a crash, some left for later.
       if (!random.chance(0.3)) continue;
-      const { waitingEvents } = await node.applyLate(false, () => random.chance(0.7));
+      const isWritten = random.chance(0.7);
+      const expected = isWritten ? sessions.corrected() : sessions.stored();
+      const { waitingEvents } = await node.applyLate(false, () => isWritten);
       waited += waitingEvents;
+      assertAlike(sessions.stored(), expected, `run ${run}, per ${per}, after block ${index}`);
     }
     const events = blocks.flat();
     const greatest = Math.max(...events.map(({ ts }) => ts));
@@ -211,9 +218,13 @@ test(`${RUNS} streams: once late events are applied, results are those of all ev
     const slides = foundOf(node.results("sliding"));
     const late = node.late();
     lateEvents += late.reduce((sum, { count }) => sum + count, 0);
+    sessions.end();
+    const corrected = sessions.corrected();
     await node.applyLate();
     const message = `run ${run}, per ${per}`;
-    for (const [query, expected] of expectedResults(events, gapUs, per))
+    assertAlike(sessions.stored(), corrected, message);
+    sessions.check(message);
+    for (const [query, expected] of expectedResults(events, sessions.windows(), per))
       assertSame(foundOf(node.results(query)), expected, `${query}, ${message}`);
     assert.ok(
       node.late().every(({ isApplied }) => isApplied),
