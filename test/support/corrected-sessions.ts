@@ -52,14 +52,16 @@ export class CorrectedSessions {
     this.#settings = settings;
   }
 
-  take(block: readonly SentEvent[]): void {
-    for (const { device, ts, v } of block) {
+  take(block: readonly SentEvent[], isSkewed: (event: SentEvent) => boolean): void {
+    for (const event of block) {
+      const { device, ts, v } = event;
+      if (isSkewed(event)) continue;
       this.#events.push({ key: device, timeUs: ts, value: v });
       this.#greatestUs.set(device, Math.max(ts, this.#greatestUs.get(device) ?? -Infinity));
     }
     const { per, boundUs } = this.#settings;
     const greatest = [...this.#greatestUs.values()];
-    if (per !== "key")
+    if (per !== "key" && greatest.length > 0)
       this.#watermarkUs = Math.max(
         this.#watermarkUs,
         (per === "stream" ? Math.max(...greatest) : Math.min(...greatest)) - boundUs,
@@ -85,13 +87,21 @@ export class CorrectedSessions {
     );
   }
 
-  /** The stored sessions as they are once late events are applied. */
-  corrected(): Rows {
+  /** The stored sessions as they are once late events are applied: all of them, or those that were not skewed. */
+  corrected(includesSkewed: boolean): Rows {
     const rows = this.stored();
-    const late = this.#lateEvents();
+    const late = this.#lateEvents(
+      ({ isApplied, reason }) => !isApplied && (includesSkewed || reason === "late"),
+    );
+    const events = [
+      ...this.#counted(),
+      ...(includesSkewed
+        ? this.#lateEvents(({ isApplied, reason }) => !isApplied && reason === "clock-skew")
+        : []),
+    ];
     for (const [query, { counts, gives }] of Object.entries(QUERIES)) {
       const ofQuery = rows.get(query)!;
-      for (const whole of computeSessions(this.#events.filter(counts), this.#settings.gapUs)) {
+      for (const whole of computeSessions(events.filter(counts), this.#settings.gapUs)) {
         const { key, startUs, endUs } = whole;
         const isAsked = late.some(
           (event) => counts(event) && event.key === key && event.timeUs >= startUs && event.timeUs < endUs,
@@ -104,17 +114,19 @@ export class CorrectedSessions {
     return rows;
   }
 
-  /** Every event is in one session, which is as long as its events say. */
-  check(message: string): void {
+  /** Every event is in one session, which is as long as its events say. @returns all events that count. */
+  check(message: string): readonly OracleEvent[] {
+    const events = this.#counted();
     const counted = this.windows().reduce((sum, { events }) => sum + events, 0);
-    assert.equal(counted, this.#events.length, message);
-    const whole = computeSessions(this.#events, this.#settings.gapUs);
+    assert.equal(counted, events.length, message);
+    const whole = computeSessions(events, this.#settings.gapUs);
     for (const { key, startUs, endUs } of this.windows()) {
       const around = whole.find(
         (session) => session.key === key && session.startUs <= startUs && session.endUs >= endUs,
       );
       assert.ok(around !== undefined, `${startUs} ${endUs} ${key} is a piece of no session, ${message}`);
     }
+    return events;
   }
 
   /** The stored sessions, by their own values. */
@@ -129,12 +141,21 @@ export class CorrectedSessions {
 
   #clockOf(device: string): number {
     if (this.#settings.per !== "key") return this.#watermarkUs;
-    return Math.max(this.#watermarkUs, this.#greatestUs.get(device)! - this.#settings.boundUs);
+    return Math.max(this.#watermarkUs, (this.#greatestUs.get(device) ?? -Infinity) - this.#settings.boundUs);
   }
 
-  #lateEvents(): OracleEvent[] {
-    return this.#node.late().flatMap(({ isApplied, block }) => {
-      if (isApplied) return [];
+  /** Those that came in time, or were late, and the skewed ones that were applied. */
+  #counted(): OracleEvent[] {
+    return [
+      ...this.#events,
+      ...this.#lateEvents(({ isApplied, reason }) => isApplied && reason === "clock-skew"),
+    ];
+  }
+
+  #lateEvents(isWanted: (block: ReturnType<StoredNode["late"]>[number]) => boolean): OracleEvent[] {
+    return this.#node.late().flatMap((late) => {
+      const { block } = late;
+      if (!isWanted(late)) return [];
       const opened = decoder.open(block);
       assert.ok(opened.kind !== "unreadable");
       const write = createEventWriter(opened.rows, "ts");

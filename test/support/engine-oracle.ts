@@ -68,6 +68,8 @@ export class EngineOracle {
   /** By window, key and revision: kind, whether it is a retraction, values. */
   readonly rows = new Map<string, string>();
   lateEvents = 0;
+  /** Clock-skewed events that reached a query of sessions, and one with a query above. */
+  readonly skewedEvents = { ofSessions: 0, below: 0 };
 
   constructor(stream: OracleStream) {
     this.#stream = stream;
@@ -91,6 +93,10 @@ export class EngineOracle {
 
   #merge({ events, arrivalUs }: OracleEntry & { kind: "block" }): boolean[] {
     const counted = events.filter((event) => !this.#isSkewed(event, arrivalUs));
+    for (const { window, above } of this.#stream.queries) {
+      if (window.kind === "session") this.skewedEvents.ofSessions += events.length - counted.length;
+      if (above !== null) this.skewedEvents.below += events.length - counted.length;
+    }
     const late = new Set<SentEvent>();
     for (const query of this.#queries)
       for (const event of query.merge(counted, this.#watermarkUs, this.#least)) late.add(event);
