@@ -212,6 +212,7 @@ test(`${RUNS} streams: once late events are applied, results are those of all ev
   let merged = 0;
   let waited = 0;
   let skewedEvents = 0;
+  let pieces = 0;
   for (let run = 0; run < RUNS; run++) {
     const { blocks, per, boundUs, latenessUs, gapUs, hasSkew } = makeScenario(random);
     const config = configOf(per, boundUs, latenessUs, gapUs, hasSkew ? "30s" : "36500d");
@@ -263,9 +264,11 @@ test(`${RUNS} streams: once late events are applied, results are those of all ev
       const again = await node.applyLate(includesSkewed);
       assert.deepEqual([again.events, again.revisions, again.waitingEvents], [0, 0, 0], what);
     }
+    pieces += sessions.pieces;
     merged += node.results("sessions", "all").filter(({ retracted }) => retracted).length;
     node.close();
   }
+  context.diagnostic(`${lateEvents} late and ${skewedEvents} skewed events, ${pieces} pieces of sessions`);
   assert.ok(merged > 0 && waited > 0, `${merged} sessions became others, ${waited} events waited`);
   assert.ok(RUNS < 20 || skewedEvents > RUNS / 4, `${skewedEvents} skewed events`);
   assert.ok(lateEvents > RUNS, `${lateEvents} late events`);

@@ -46,6 +46,8 @@ export class CorrectedSessions {
   readonly #events: OracleEvent[] = [];
   readonly #greatestUs = new Map<string, number>();
   #watermarkUs = -Infinity;
+  /** Sessions found that are less than they would be, had all events come in time. */
+  pieces = 0;
 
   constructor(node: StoredNode, settings: Settings) {
     this.#node = node;
@@ -125,6 +127,7 @@ export class CorrectedSessions {
         (session) => session.key === key && session.startUs <= startUs && session.endUs >= endUs,
       );
       assert.ok(around !== undefined, `${startUs} ${endUs} ${key} is a piece of no session, ${message}`);
+      if (around.startUs !== startUs || around.endUs !== endUs) this.pieces++;
     }
     return events;
   }
