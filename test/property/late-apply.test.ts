@@ -36,11 +36,6 @@ function configOf(
   over_over: { from: over_tumbling, window: { tumbling: 3m }, by: [], select: { n: count(), total: sum(total), high: max(high), end: last(n) } }
   over_sessions: { from: sessions, window: { tumbling: 1m }, by: [device], select: { n: count(), total: sum(total), high: max(high), end: last(n) } }
   sessions_over: { from: tumbling, window: { session: 25s }, by: [device], select: { n: count(), total: sum(total), high: max(high), end: last(end) } }`;
-  const calendar =
-    per === "key"
-      ? ""
-      : `
-  days: { from: s, window: { tumbling: 1h, timezone: Europe/Berlin }, by: [device], ${SELECT} }`;
   return `
 streams:
   s:
@@ -54,8 +49,15 @@ queries:
   sessions: { from: s, window: { session: ${gapUs}us }, by: [device], ${SELECT} }
   warm: { from: s, where: v > 0, window: { session: ${gapUs}us }, by: [device], having: total > 60, ${SELECT} }
   counts: { from: s, window: { count: 3 }, by: [device], ${SELECT} }
-  each: { from: s, window: none, by: [device], ${SELECT} }${calendar}${above}
+  each: { from: s, window: none, by: [device], ${SELECT} }
+  days: { from: s, window: { tumbling: 1h, timezone: Europe/Berlin }, by: [device], ${SELECT} }${above}
 `.replaceAll(/(\d+)us/g, (_, us: string) => `${Number(us) / 1_000}ms`);
+}
+
+/** With no other windows an event that a session takes in is not late at all, and may leave a piece of a session alone. */
+function onlySessions(config: string): string {
+  const others = /^ {2}(?:tumbling|sliding|counts|each|days|over_tumbling|over_over|sessions_over): .*\n/gm;
+  return config.replaceAll(others, "");
 }
 
 /** As `{n, total, high, end}` by window and key. */
@@ -107,10 +109,15 @@ interface Scenario {
 function makeScenario(random: Random): Scenario {
   let nowUs = START_US;
   const hasSkew = random.chance(0.5);
+  // Few late events leave sessions in the pieces that the live windows gave.
+  const [share, mostSeconds] = random.pick([
+    [0.4, 200],
+    [0.1, 40],
+  ] as const);
   const blocks = Array.from({ length: random.integer(2, 12) }, () => {
     const events = Array.from({ length: random.integer(1, 9) }, () => {
       nowUs += random.integer(0, 9) * SECOND_US;
-      const agoUs = random.chance(0.4) ? random.integer(0, 200) * SECOND_US : 0;
+      const agoUs = random.chance(share) ? random.integer(0, mostSeconds) * SECOND_US : 0;
       return { device: `d${random.integer(0, 2)}`, ts: nowUs - agoUs, v: random.integer(-50, 50) };
     });
     // Where there are others, in time.
@@ -141,9 +148,11 @@ function expectedResults(
   per: string,
 ): Map<string, Map<string, unknown>> {
   const tumbling = computeWindows(asked, 10 * SECOND_US, 3 * SECOND_US);
-  const results = new Map<string, Map<string, unknown>>([["tumbling", expectedOf(tumbling)]]);
+  const results = new Map<string, Map<string, unknown>>([
+    ["tumbling", expectedOf(tumbling)],
+    ["days", expectedOf(computeWindows(asked, 3_600 * SECOND_US))],
+  ]);
   if (per === "key") return results;
-  results.set("days", expectedOf(computeWindows(asked, 3_600 * SECOND_US)));
   // Of the windows below: how many, and the sum, the greatest and the last of theirs, each by itself.
   type Value = (window: OracleWindow) => number | null;
   const over = (
@@ -216,7 +225,8 @@ test(`${RUNS} streams: once late events are applied, results are those of all ev
   for (let run = 0; run < RUNS; run++) {
     const { blocks, per, boundUs, latenessUs, gapUs, hasSkew } = makeScenario(random);
     const config = configOf(per, boundUs, latenessUs, gapUs, hasSkew ? "30s" : "36500d");
-    const node = new StoredNode(makeTempDir(context), config);
+    const hasOthers = random.chance(0.6);
+    const node = new StoredNode(makeTempDir(context), hasOthers ? config : onlySessions(config));
     const sessions = new CorrectedSessions(node, { per, boundUs, latenessUs, gapUs });
     const isSkewed = ({ ts }: Event, arrivalUs: number): boolean => hasSkew && ts > arrivalUs + MAX_AHEAD_US;
     const message = `run ${run}, per ${per}`;
@@ -251,7 +261,8 @@ test(`${RUNS} streams: once late events are applied, results are those of all ev
       assertAlike(sessions.stored(), expected, what);
       const events = sessions.check(what);
       for (const [query, rows] of expectedResults(events, sessions.windows(), per))
-        assertSame(foundOf(node.results(query)), rows, `${query}, ${what}`);
+        if (hasOthers || query === "over_sessions")
+          assertSame(foundOf(node.results(query)), rows, `${query}, ${what}`);
       const left = node.late().filter(({ isApplied }) => !isApplied);
       assert.ok(
         left.every(({ reason }) => reason === "clock-skew" && !includesSkewed),
@@ -269,6 +280,7 @@ test(`${RUNS} streams: once late events are applied, results are those of all ev
     node.close();
   }
   context.diagnostic(`${lateEvents} late and ${skewedEvents} skewed events, ${pieces} pieces of sessions`);
+  assert.ok(RUNS < 400 || pieces > 0, "no session was left in pieces");
   assert.ok(merged > 0 && waited > 0, `${merged} sessions became others, ${waited} events waited`);
   assert.ok(RUNS < 20 || skewedEvents > RUNS / 4, `${skewedEvents} skewed events`);
   assert.ok(lateEvents > RUNS, `${lateEvents} late events`);
