@@ -194,12 +194,11 @@ export function checkFields(query: QueryConfig, stream: StreamConfig, refuse: Re
   }
 }
 
-/** By clocks of keys close windows of a fixed length, each of which an event is merged into. */
+/** An event is merged into each of the windows that close by its key's clock. */
 function checkKeyClock({ name, from, window }: QueryConfig, refuse: Refuse): void {
   const why = `streams.${from}.watermark.per is key`;
-  if (window.kind === "calendar")
-    refuse(["queries", name, "window"], `follows a calendar, while ${why}; write per: stream`);
-  if (window.kind === "sliding" && extentOf(window).overlap > MAX_KEY_OVERLAP) {
+  const hasOverlap = window.kind === "sliding" || window.kind === "calendar";
+  if (hasOverlap && extentOf(window).overlap > MAX_KEY_OVERLAP) {
     refuse(
       ["queries", name, "window", "every"],
       `puts each event into more than ${MAX_KEY_OVERLAP} windows, while ${why}; make it longer`,
@@ -210,13 +209,9 @@ function checkKeyClock({ name, from, window }: QueryConfig, refuse: Refuse): voi
 function checkEarly({ name, window, earlyUs }: QueryConfig, refuse: Refuse): void {
   if (earlyUs === undefined) return;
   const path = ["queries", name, "early"];
-  if (window.kind === "session") return;
+  if (window.kind === "session" || window.kind === "count") return;
   if (window.kind === "none") {
     refuse(path, "has no windows that could be filling: each event has its row; remove it");
-    return;
-  }
-  if (window.kind === "count") {
-    refuse(path, "does not go with count: which window an event is in is not known before; remove it");
     return;
   }
   const { sizeUs, overlap } = extentOf(window);

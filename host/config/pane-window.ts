@@ -71,7 +71,7 @@ export function buildPaneWindow(input: PaneWindowInput): WindowPlan {
   if (isCalendar(input)) return buildCalendar(input);
   const sizeUs = usOf(tumbling ?? sliding!);
   const everyUs = usOf(every ?? tumbling!);
-  const offsetUs = (input.offset ?? 0) % everyUs;
+  const offsetUs = within(input.offset ?? 0, everyUs);
   return sliding === undefined
     ? { kind: "tumbling", sizeUs, offsetUs }
     : { kind: "sliding", sizeUs, everyUs, offsetUs };
@@ -149,8 +149,8 @@ function calendarProblem(input: PaneWindowInput): WindowProblem | null {
   }
   if (offset === undefined) return null;
   if (offset % MS_US !== 0) return problem("offset", "must be whole milliseconds in a calendar; round it");
-  if (step.kind === "months" && offset >= SHORTEST_MONTH_US)
-    return problem("offset", "must be below 28d, the shortest month; make it shorter");
+  if (step.kind === "months" && Math.abs(offset) >= SHORTEST_MONTH_US)
+    return problem("offset", "must be below 28d, the shortest month, either way; make it shorter");
   return null;
 }
 
@@ -197,8 +197,13 @@ function buildCalendar({
   timezone = "UTC",
 }: PaneWindowInput): CalendarPlan {
   const step = (every ?? tumbling)!;
-  const offsetUs = step.kind === "months" ? offset : offset % usOf(step);
+  const offsetUs = step.kind === "months" ? offset : within(offset, usOf(step));
   return { kind: "calendar", timezone, ...unitsOf((tumbling ?? sliding)!, step), offsetUs };
+}
+
+/** An offset that shifts windows of such a period as much, from 0 on. */
+function within(offsetUs: number, periodUs: number): number {
+  return ((offsetUs % periodUs) + periodUs) % periodUs;
 }
 
 /** Weeks as if none had a change of clocks; months have no length of their own. */

@@ -53,6 +53,22 @@ export function duration(minUs: number, maxUs = LONGEST_US) {
     .refine((us) => us >= minUs && us <= maxUs, range);
 }
 
+const SIGNED_DURATION = new RegExp(DURATION.source.replace("^", "^(-?)"));
+
+/** A duration that may go back. */
+function signedDuration() {
+  const range = `must be from ${formatDuration(-LONGEST_US)} to ${formatDuration(LONGEST_US)}`;
+  const parse = (text: string): number | null => {
+    const us = parseDurationUs(text.replace("-", ""));
+    return us !== null && text.startsWith("-") ? -us : us;
+  };
+  return z
+    .string(DURATION_MESSAGE)
+    .regex(SIGNED_DURATION, DURATION_MESSAGE)
+    .transform(orRefuse(parse, DURATION_MESSAGE))
+    .refine((us) => Math.abs(us) <= LONGEST_US, range);
+}
+
 export function size(minBytes: number, maxBytes: number) {
   const range = `must be from ${formatSize(minBytes)} to ${formatSize(maxBytes)}`;
   return z
@@ -156,9 +172,11 @@ export const window = z.preprocess(
           .optional()
           .describe("Windows of this length that overlap: one begins every `every`."),
         every: windowLength.optional().describe("How often a sliding window begins."),
-        offset: duration(0)
+        offset: signedDuration()
           .optional()
-          .describe("Shifts windows from their alignment to the epoch or the calendar. Default: 0s."),
+          .describe(
+            "Shifts windows from their alignment to the epoch or the calendar; back with a minus. Default: 0s.",
+          ),
         timezone: z
           .string("must be a time zone; write it like Europe/Berlin")
           .optional()

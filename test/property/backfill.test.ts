@@ -19,6 +19,7 @@ import { makeTempDir } from "../support/temp-dir.ts";
 
 const RUNS = 150;
 const SECOND_US = 1_000_000;
+const MINUTE_US = 60 * SECOND_US;
 const STREAM = "s";
 const BEFORE_ALL = -(2n ** 63n);
 const zstd = await portableCodec();
@@ -42,6 +43,7 @@ const events = fc.array(
 const windows: fc.Arbitrary<QueryPlan["window"]> = fc.constantFrom(
   { kind: "tumbling", sizeUs: 10 * SECOND_US, offsetUs: 0 },
   { kind: "sliding", sizeUs: 30 * SECOND_US, everyUs: 10 * SECOND_US, offsetUs: 0 },
+  { kind: "calendar", timezone: "UTC", unit: "time", size: MINUTE_US, every: MINUTE_US, offsetUs: 0 },
   { kind: "session", gapUs: 7 * SECOND_US },
   { kind: "count", size: 3 },
   { kind: "none" },

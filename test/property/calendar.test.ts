@@ -89,6 +89,7 @@ const LONG_PLACES: readonly Place[] = [
     shape("week", 1, 1, 6 * DAY_MS),
     shape("month", 1),
     shape("month", 1, 1, 14 * DAY_MS + HOUR_MS),
+    shape("month", 1, 1, -2 * DAY_MS),
     shape("month", 2, 1),
     shape("day", 7, 1),
   ],

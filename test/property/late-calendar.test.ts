@@ -84,7 +84,8 @@ test(`${RUNS} streams through changes of clocks: once late events are applied, d
   for (let run = 0; run < RUNS; run++) {
     const [zone, at] = random.pick(PLACES);
     const aboutMs = Date.parse(at);
-    const node = new StoredNode(makeTempDir(context), configOf(zone, random.pick(["stream", "source"])));
+    const per = random.pick(["stream", "source", "key"] as const);
+    const node = new StoredNode(makeTempDir(context), configOf(zone, per));
     let nowUs = (aboutMs - random.integer(0, 30 * 24) * HOUR_MS) * 1_000;
     const events: OracleEvent[] = [];
     for (let block = random.integer(2, 10); block > 0; block--) {
@@ -97,10 +98,11 @@ test(`${RUNS} streams through changes of clocks: once late events are applied, d
       events.push(...sent.map(({ device, ts, v }) => ({ key: device, timeUs: ts, value: v })));
       if (random.chance(0.3)) revisions += (await node.applyLate(false, () => random.chance(0.7))).revisions;
     }
-    node.watermark("end");
+    if (per === "key") node.watermark(nowUs + 100 * 24 * HOUR_US);
+    else node.watermark("end");
     const before = foundOf(node.results("three"));
     revisions += (await node.applyLate()).revisions;
-    const message = `run ${run}, ${zone}`;
+    const message = `run ${run}, ${zone}, per ${per}`;
     assert.ok(
       node.late().every(({ isApplied }) => isApplied),
       message,

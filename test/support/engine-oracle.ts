@@ -1,4 +1,4 @@
-import { PanesModel, type Span } from "../property/panes-model.ts";
+import { PanesModel } from "../property/panes-model.ts";
 import { aggregateExactly } from "../property/window-model.ts";
 import { ClockOracle } from "./clock-oracle.ts";
 import { type KeyedEvent, KeyedOracle, type KeyedWindow } from "./keyed-oracle.ts";
@@ -20,10 +20,7 @@ export type OracleEntry =
 /** A query as the oracle computes it. */
 export interface OracleQuery {
   readonly name: string;
-  /** Windows of a key, or all those that a time is in. */
-  readonly window:
-    | KeyedWindow
-    | { readonly kind: "spans"; readonly windowsOf: (timeUs: number) => readonly Span[] };
+  readonly window: KeyedWindow;
   readonly latenessUs: number;
   readonly earlyUs: number | null;
   readonly isByDevice: boolean;
@@ -71,6 +68,8 @@ export class EngineOracle {
   /** By window, key and revision: kind, whether it is a retraction, values. */
   readonly rows = new Map<string, string>();
   lateEvents = 0;
+  /** Clock-skewed events that reached a query of sessions, and one with a query above. */
+  readonly skewedEvents = { ofSessions: 0, below: 0 };
 
   constructor(stream: OracleStream) {
     this.#stream = stream;
@@ -94,6 +93,10 @@ export class EngineOracle {
 
   #merge({ events, arrivalUs }: OracleEntry & { kind: "block" }): boolean[] {
     const counted = events.filter((event) => !this.#isSkewed(event, arrivalUs));
+    for (const { window, above } of this.#stream.queries) {
+      if (window.kind === "session") this.skewedEvents.ofSessions += events.length - counted.length;
+      if (above !== null) this.skewedEvents.below += events.length - counted.length;
+    }
     const late = new Set<SentEvent>();
     for (const query of this.#queries)
       for (const event of query.merge(counted, this.#watermarkUs, this.#least)) late.add(event);
@@ -140,7 +143,7 @@ class QueryOracle {
     this.#rows = rows;
     this.#hasKeyClocks = keyBoundUs !== null;
     const { window, latenessUs, earlyUs } = query;
-    if (window.kind === "spans") {
+    if (window.kind === "spans" && keyBoundUs === null) {
       this.#keyed = null;
       this.#panes = new PanesModel({ windowsOf: window.windowsOf, latenessUs, earlyUs: earlyUs ?? 0 });
     } else {

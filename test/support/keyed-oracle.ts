@@ -17,6 +17,11 @@ export type KeyedWindow =
       readonly sizeUs: number;
       readonly everyUs: number;
       readonly offsetUs: number;
+    }
+  /** All windows that a time is in. */
+  | {
+      readonly kind: "spans";
+      readonly windowsOf: (timeUs: number) => readonly { readonly startUs: number; readonly endUs: number }[];
     };
 
 export interface KeyedSettings {
@@ -59,6 +64,10 @@ interface KeyState {
   windows: OpenWindow[];
   waiting: KeyedEvent[];
   filling: KeyedEvent[];
+  /** count: the window that is filling has changed since its last row. */
+  isFillingDirty: boolean;
+  /** count: the early row that stands. */
+  shownEarly: { readonly startUs: number; readonly endUs: number } | null;
   /** none: times that are remembered. */
   times: number[];
 }
@@ -125,6 +134,8 @@ export class KeyedOracle {
       windows: [],
       waiting: [],
       filling: [],
+      isFillingDirty: false,
+      shownEarly: null,
       times: [],
     };
     this.#keys.set(key, state);
@@ -187,13 +198,8 @@ export class KeyedOracle {
 
   /** False when all its windows are closed. */
   #addToWindows(state: KeyState, event: KeyedEvent, clockUs: number): boolean {
-    const { window } = this.#settings;
-    if (window.kind !== "tumbling" && window.kind !== "sliding") throw new Error("no aligned windows");
-    const everyUs = window.kind === "tumbling" ? window.sizeUs : window.everyUs;
     let isTaken = false;
-    const last = Math.floor((event.timeUs - window.offsetUs) / everyUs) * everyUs + window.offsetUs;
-    for (let startUs = last; startUs + window.sizeUs > event.timeUs; startUs -= everyUs) {
-      const endUs = startUs + window.sizeUs;
+    for (const { startUs, endUs } of this.#windowsOf(event.timeUs)) {
       if (this.#isClosed(endUs, clockUs)) continue;
       isTaken = true;
       let open = state.windows.find((candidate) => candidate.startUs === startUs);
@@ -215,6 +221,18 @@ export class KeyedOracle {
       open.isLate = endUs <= clockUs;
     }
     return isTaken;
+  }
+
+  #windowsOf(timeUs: number): readonly { readonly startUs: number; readonly endUs: number }[] {
+    const { window } = this.#settings;
+    if (window.kind === "spans") return window.windowsOf(timeUs);
+    if (window.kind !== "tumbling" && window.kind !== "sliding") throw new Error("no aligned windows");
+    const everyUs = window.kind === "tumbling" ? window.sizeUs : window.everyUs;
+    const found: { startUs: number; endUs: number }[] = [];
+    const last = Math.floor((timeUs - window.offsetUs) / everyUs) * everyUs + window.offsetUs;
+    for (let startUs = last; startUs + window.sizeUs > timeUs; startUs -= everyUs)
+      found.push({ startUs, endUs: startUs + window.sizeUs });
+    return found;
   }
 
   #isClosed(endUs: number, clockUs: number): boolean {
@@ -242,23 +260,39 @@ export class KeyedOracle {
     const rows: KeyedRow[] = [];
     const passed = state.waiting.filter(({ timeUs }) => timeUs < clockUs);
     state.waiting = state.waiting.filter(({ timeUs }) => timeUs >= clockUs);
+    const show = (kind: "early" | "on-time"): void => {
+      const events = [...state.filling];
+      const [startUs, endUs] = [events[0]!.timeUs, events.at(-1)!.timeUs];
+      if (state.shownEarly !== null)
+        rows.push({ key, ...state.shownEarly, revision: 1, kind: "early", isRetracted: true, events: [] });
+      const revision = rows.filter((row) => row.startUs === startUs && row.endUs === endUs).length;
+      rows.push({ key, startUs, endUs, revision, kind, isRetracted: false, events });
+      state.shownEarly = kind === "early" ? { startUs, endUs } : null;
+      state.isFillingDirty = false;
+    };
     for (const event of passed.toSorted((a, b) => a.timeUs - b.timeUs || compareValues(a.value, b.value))) {
       state.filling.push(event);
+      state.isFillingDirty = true;
       if (state.filling.length < window.size) continue;
-      const events = state.filling;
+      show("on-time");
       state.filling = [];
-      const [startUs, endUs] = [events[0]!.timeUs, events.at(-1)!.timeUs];
-      const revision = rows.filter((row) => row.startUs === startUs && row.endUs === endUs).length;
-      rows.push({ key, startUs, endUs, revision, kind: "on-time", isRetracted: false, events });
     }
+    // A full window of the same instant would be taken for one that was revised.
+    const filling = new Set(state.filling.map(({ timeUs }) => timeUs));
+    if (filling.size === 1 && rows.some(({ startUs, endUs }) => startUs === endUs && filling.has(startUs)))
+      state.isFillingDirty = false;
+    if (state.isFillingDirty && this.#isEarlyDue(state, clockUs)) show("early");
     return rows;
   }
 
-  #close(key: string, state: KeyState, clockUs: number): KeyedRow[] {
+  #isEarlyDue(state: KeyState, clockUs: number): boolean {
     const { earlyUs } = this.#settings;
     const beforeUs = Math.max(this.#firedUs, state.firedUs);
-    const isEarlyDue =
-      earlyUs !== undefined && Math.floor(clockUs / earlyUs) > Math.floor(beforeUs / earlyUs);
+    return earlyUs !== undefined && Math.floor(clockUs / earlyUs) > Math.floor(beforeUs / earlyUs);
+  }
+
+  #close(key: string, state: KeyState, clockUs: number): KeyedRow[] {
+    const isEarlyDue = this.#isEarlyDue(state, clockUs);
     const rows: KeyedRow[] = [];
     for (const window of state.windows) {
       const { startUs, endUs, isLate, outgrown, events } = window;

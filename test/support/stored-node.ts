@@ -150,11 +150,19 @@ export class StoredNode {
   }
 
   /** Blocks set aside, and whether windows were corrected by them. */
-  late(): readonly { readonly count: number; readonly isApplied: boolean; readonly block: StoredBlock }[] {
+  late(): readonly {
+    readonly count: number;
+    readonly isApplied: boolean;
+    readonly reason: string;
+    readonly block: StoredBlock;
+  }[] {
     return this.#read((reader) =>
-      reader
-        .late(this.#stream, 0, 1e9)
-        .map(({ block, appliedUs }) => ({ count: block.count, isApplied: appliedUs !== null, block })),
+      reader.late(this.#stream, 0, 1e9).map(({ block, reason, appliedUs }) => ({
+        count: block.count,
+        isApplied: appliedUs !== null,
+        reason,
+        block,
+      })),
     );
   }
 

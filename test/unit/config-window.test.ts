@@ -38,6 +38,8 @@ const calendar = (
 test("windows of a fixed length", () => {
   const cases: readonly (readonly [string, WindowPlan])[] = [
     ["{ tumbling: 5m, offset: 7m }", { kind: "tumbling", sizeUs: 300e6, offsetUs: 120e6 }],
+    ["{ tumbling: 5m, offset: -7m }", { kind: "tumbling", sizeUs: 300e6, offsetUs: 180e6 }],
+    ["{ tumbling: 5m, offset: -10m }", { kind: "tumbling", sizeUs: 300e6, offsetUs: 0 }],
     ["{ tumbling: 7d }", { kind: "tumbling", sizeUs: 7 * DAY_US, offsetUs: 0 }],
     [
       "{ sliding: 5m, every: 1m, offset: 90s }",
@@ -57,6 +59,8 @@ test("windows of a calendar: days, weeks, months, parts of a day", () => {
     [`{ tumbling: 2w, ${zone} }`, calendar("week", 2)],
     [`{ tumbling: 3d, ${zone} }`, calendar("day", 3)],
     [`{ tumbling: 1mo, ${zone}, offset: 14d }`, calendar("month", 1, 1, 14 * DAY_US)],
+    [`{ tumbling: 1mo, ${zone}, offset: -2d }`, calendar("month", 1, 1, -2 * DAY_US)],
+    [`{ tumbling: 1d, ${zone}, offset: -2h }`, calendar("day", 1, 1, 22 * HOUR_US)],
     [`{ tumbling: 6h, ${zone} }`, calendar("time", 6 * HOUR_US)],
     [`{ sliding: 7d, every: 1d, ${zone} }`, calendar("day", 7, 1)],
     [`{ sliding: 1w, every: 1d, ${zone} }`, calendar("day", 7, 1)],
@@ -76,6 +80,7 @@ test("what a plan came from is written back, and reads as the same plan", () => 
     "{ tumbling: 6h, timezone: Asia/Kolkata, offset: 30m }",
     "{ sliding: 7d, every: 1d, timezone: Europe/Berlin }",
     "{ sliding: 3mo, every: 1mo }",
+    "{ tumbling: 1mo, offset: -2d }",
     "{ tumbling: 2w, timezone: UTC }",
   ];
   for (const text of texts) {
@@ -98,6 +103,8 @@ test("wrong windows are shown where they stand, with what to do", () => {
     ["{ sliding: 5m, every: 5m }", /every is as long as the windows; write tumbling: 5m instead$/],
     ["{ sliding: 5m, every: 6m }", /every is longer than the windows/],
     ["{ sliding: 7d, every: 1s }", /more than 100000 windows; make it longer$/],
+    [`{ tumbling: 1mo, ${zone}, offset: -28d }`, /offset must be below 28d/],
+    ["{ tumbling: 5m, offset: --5s }", /window\.offset: must be a duration/],
     ["{ tumbling: 5 }", /must be a length of time; write it like 10s, 5m, 1h, 7d, 1w or 1mo$/],
     ["{ tumbling: 0s }", /must be from 1us to 36500d/],
     ["{ tumbling: 1.5mo }", /must be a length of time/],

@@ -159,6 +159,44 @@ test("the end of the stream shows all count windows that are full, and no other"
   assert.deepEqual(step(9, ["a", 7, 1]), ["a 3-7 n=2 sum=2 #0 on-time"]);
 });
 
+test("a count that is filling is shown early, of what the clock has passed, until more is in it", () => {
+  const { step } = makeEngine({ window: { kind: "count", size: 3 }, earlyUs: 10 });
+  step(0);
+  assert.deepEqual(step(9, ["a", 1, 1], ["a", 12, 2], ["b", 3, 9]), [], "no multiple of 10 is passed");
+  assert.deepEqual(step(11), ["a 1-1 n=1 sum=1 #0 early", "b 3-3 n=1 sum=9 #0 early"]);
+  assert.deepEqual(step(15), [], "another event is in it, and no multiple is passed");
+  assert.deepEqual(step(20), ["a 1-1 retracted #1 early", "a 1-12 n=2 sum=3 #0 early"]);
+  assert.deepEqual(step(30), [], "nothing has changed");
+  assert.deepEqual(step(42, ["a", 40, 4], ["a", 41, 8]), [
+    "a 1-12 retracted #1 early",
+    "a 1-40 n=3 sum=7 #0 on-time",
+    "a 41-41 n=1 sum=8 #0 early",
+  ]);
+});
+
+test("an early row of a count takes the place of no full window of the same instant", () => {
+  const { step } = makeEngine({ window: { kind: "count", size: 2 }, earlyUs: 10 });
+  assert.deepEqual(step(20, ["a", 5, 1], ["a", 5, 1], ["a", 5, 1]), ["a 5-5 n=2 sum=2 #0 on-time"]);
+  assert.deepEqual(step(40), []);
+  assert.deepEqual(step(60, ["a", 50, 8]), ["a 5-50 n=2 sum=9 #0 on-time"]);
+});
+
+test("local days by the key's clock, through a change of clocks", () => {
+  const window = { kind: "calendar", timezone: "Europe/Berlin", unit: "day", size: 1, every: 1 } as const;
+  const keyClock = { boundUs: 0, maxIdleKeys: 10 };
+  const engine = makeEngine({ window: { ...window, offsetUs: 0 }, keyClock });
+  const at = (time: string): number => Date.parse(time) * 1_000;
+  // Clocks were set forward in the night before: the day has 23 hours.
+  const [start, end] = [at("2026-03-28T23:00Z"), at("2026-03-29T22:00Z")];
+  assert.deepEqual(engine.step(null, ["a", start, 1], ["a", end - 1, 2], ["b", start - 1, 4]), []);
+  assert.deepEqual(engine.step(null, ["a", end, 8]), [`a ${start}-${end} n=2 sum=3 #0 on-time`]);
+  assert.deepEqual(engine.step(null, ["a", start, 1]), []);
+  assert.equal(engine.late, 1, "a's day is over");
+  assert.deepEqual(engine.step(null, ["b", start, 1]), [
+    `b ${at("2026-03-27T23:00Z")}-${start} n=1 sum=4 #0 on-time`,
+  ]);
+});
+
 test("without windows each event gives a row at once; equal times take no other's place", () => {
   const { step, windows } = makeEngine({ window: { kind: "none" } });
   assert.deepEqual(step(0, ["a", 3, 5], ["b", 3, 6], ["a", 3, 7]), [

@@ -6,6 +6,7 @@ import { keyTexts } from "./key-texts.ts";
 import { encodeKeyedPlan } from "./keyed-plan.ts";
 import { readKeyedRows } from "./keyed-results.ts";
 import { type CoreModule, copyIn, copyOut } from "./module.ts";
+import { pageSupply } from "./page-supply.ts";
 import { fireAtOnce, type Portion, PortionRows, RESULT_PORTION } from "./portion.ts";
 import type { LocalAggregator, WindowOfKey, Windows } from "./window.ts";
 import { selectionWriter } from "./window-results.ts";
@@ -15,12 +16,18 @@ interface KeyedExports {
   release(pointer: number): void;
   batchRows(batch: number): number;
   keyedLocalCreate(plan: number, settings: number): number;
+  keyedLocalMissingTime(local: number, batch: number): bigint;
+  keyedLocalCover(local: number, page: number): void;
+  keyedLocalTidyPages(local: number, most: number): void;
   keyedLocalAggregate(local: number, batch: number): number;
   keyedLocalLength(local: number): number;
   keyedLocalMaskLate(local: number, batch: number, wanted: number, length: number, mask: number): void;
   keyedLocalDispose(local: number): void;
   keyedCreate(plan: number, settings: number): number;
   keyedInput(windows: number, length: number): number;
+  keyedMissingTime(windows: number): bigint;
+  keyedCover(windows: number, page: number): void;
+  keyedTidyPages(windows: number, most: number): void;
   keyedMerge(windows: number, watermarkUs: bigint): number;
   keyedLate(windows: number): number;
   keyedLateLength(windows: number): number;
@@ -47,13 +54,18 @@ interface KeyedExports {
 }
 
 const NO_TIME = -(2n ** 63n);
+/** Pages of a calendar that are kept from batch to batch. */
+const MAX_PAGES = 64;
 
 /** The local stage of a query whose windows belong to their key. */
 export function createKeyedLocal(core: CoreModule, plan: QueryPlan): LocalAggregator {
   const exports = core.exports as unknown as KeyedExports;
   const local = create(core, plan, (at, settings) => exports.keyedLocalCreate(at, settings));
+  const supply = pageSupply(core, plan, (at) => exports.keyedLocalCover(local, at));
   return {
     aggregate: (batch) => {
+      exports.keyedLocalTidyPages(local, MAX_PAGES);
+      supply(() => exports.keyedLocalMissingTime(local, batch));
       const at = exports.keyedLocalAggregate(local, batch);
       return copyOut(core, at, exports.keyedLocalLength(local));
     },
@@ -87,6 +99,7 @@ export function createKeyedWindows(core: CoreModule, plan: QueryPlan): Windows {
   const outputs = plan.select === "*" ? [] : plan.select;
   const writeValues = selectionWriter(outputs, () => exports.windowsBoxes() >>> 0);
   const input = (bytes: Uint8Array): void => copyIn(core, exports.keyedInput(windows, bytes.length), bytes);
+  const supply = pageSupply(core, plan, (at) => exports.keyedCover(windows, at));
   const isRevised = plan.window.kind !== "count" && plan.window.kind !== "none";
   let closed: readonly WindowOfKey[] = [];
   function* portions(watermarkUs: bigint, limit: Portion = RESULT_PORTION): Generator<ResultRow[]> {
@@ -109,8 +122,8 @@ export function createKeyedWindows(core: CoreModule, plan: QueryPlan): Windows {
           rows,
           nowClosed,
         );
-        // Rows of counts and of single events are final.
-        closed = isRevised ? nowClosed : rows.rows;
+        // Rows of counts and of single events are final, but for early ones.
+        closed = isRevised ? nowClosed : rows.rows.filter(({ kind }) => kind !== "early");
         yield rows.rows;
       }
     }
@@ -120,6 +133,8 @@ export function createKeyedWindows(core: CoreModule, plan: QueryPlan): Windows {
   return {
     merge: (partial, watermarkUs) => {
       input(partial);
+      exports.keyedTidyPages(windows, MAX_PAGES);
+      supply(() => exports.keyedMissingTime(windows));
       const late = exports.keyedMerge(windows, watermarkUs);
       if (late < 0)
         throw new MillraceError("E_PARTIAL_VERSION", `a partial of ${plan.name} has another version`);

@@ -1,6 +1,5 @@
 import { MillraceError } from "../errors.ts";
 import type { QueryPlan, ResultRow } from "../messages.ts";
-import { createCalendar, encodePage } from "./calendar.ts";
 import { createCapture, type StateAdoption, type StateCapture } from "./capture.ts";
 import type { BatchHandle } from "./codec.ts";
 import { type LargestKeys, largestKeys } from "./key-sizes.ts";
@@ -8,6 +7,7 @@ import { keyTexts } from "./key-texts.ts";
 import { isKeyed } from "./keyed-plan.ts";
 import { createKeyedLocal, createKeyedWindows } from "./keyed-window.ts";
 import { type CoreModule, copyIn, copyOut, type Pointer } from "./module.ts";
+import { pageSupply } from "./page-supply.ts";
 import { fireAtOnce, type Portion, PortionRows, RESULT_PORTION } from "./portion.ts";
 import { encodePlan } from "./window-plan.ts";
 import { readWindow, selectionWriter, type WriteValues, wildcardWriter } from "./window-results.ts";
@@ -131,8 +131,6 @@ export interface Windows {
 }
 
 const NO_WINDOW = -(2n ** 63n);
-/** A time that is none: the calendar covers everything. */
-const NO_TIME = -(2n ** 63n);
 /** Pages of the calendar that a local aggregator keeps from batch to batch. */
 const MAX_LOCAL_PAGES = 64;
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -240,21 +238,6 @@ export function createWindows(core: CoreModule, plan: QueryPlan): Windows {
       bytes: exports.windowsBytes(windows),
     }),
     dispose: () => exports.windowsDispose(windows),
-  };
-}
-
-/** Hands over the pages of the plan's calendar that a stage says it misses. */
-function pageSupply(
-  core: CoreModule,
-  { window }: QueryPlan,
-  cover: (at: number) => void,
-): (missing: () => bigint) => void {
-  if (window.kind !== "calendar") return () => undefined;
-  const calendar = createCalendar(window);
-  return (missing) => {
-    for (let time = missing(); time !== NO_TIME; time = missing()) {
-      withBytes(core, encodePage(calendar.pageAt(time)), cover);
-    }
   };
 }
 

@@ -4,8 +4,9 @@ import { readKeyedSnapshot, writeKeyedSnapshot } from "../../state/keyed-snapsho
 import { readPlan } from "../plan";
 import { advanceClock, clockOfKey, earliestClock } from "./clocks";
 import { KeyedLocal } from "./local";
+import { missingTime } from "./merge";
 import { fireKeyed } from "./results";
-import { readSettings } from "./settings";
+import { KeyedSettings, readSettings } from "./settings";
 import { KeyedWindows } from "./windows";
 
 /** `plan`: with one window over all time; `settings`: see settings.ts. */
@@ -21,6 +22,21 @@ export function keyedLocalAggregate(local: KeyedLocal, batch: Batch): usize {
 
 export function keyedLocalLength(local: KeyedLocal): u32 {
   return local.local.out.length;
+}
+
+/** A time of the batch that the calendar must cover before it is aggregated, or the least i64: see `keyedLocalCover`. */
+export function keyedLocalMissingTime(local: KeyedLocal, batch: Batch): i64 {
+  return local.missingTime(batch);
+}
+
+/** Takes in a page of the calendar, as `workers/core/calendar.ts` writes it. */
+export function keyedLocalCover(local: KeyedLocal, page: usize): void {
+  local.settings.axis.calendar.add(page);
+}
+
+/** Makes room for other pages when there are more than so many. */
+export function keyedLocalTidyPages(local: KeyedLocal, most: u32): void {
+  tidyPages(local.settings, most);
 }
 
 /** Writes a byte a row to `mask`. `wanted` holds what `keyedLate` gave. */
@@ -42,6 +58,24 @@ export function keyedInput(windows: KeyedWindows, length: u32): usize {
   const at = windows.input.reserve(length + 16);
   windows.input.length = length;
   return at;
+}
+
+/** A time in the partial in the input that the calendar must cover before it is merged, or the least i64. */
+export function keyedMissingTime(windows: KeyedWindows): i64 {
+  return missingTime(windows);
+}
+
+export function keyedCover(windows: KeyedWindows, page: usize): void {
+  windows.settings.axis.calendar.add(page);
+}
+
+export function keyedTidyPages(windows: KeyedWindows, most: u32): void {
+  tidyPages(windows.settings, most);
+}
+
+function tidyPages(settings: KeyedSettings, most: u32): void {
+  const calendar = settings.calendar;
+  if (changetype<usize>(calendar) != 0 && calendar.count > most) calendar.trim(i64.MAX_VALUE, i64.MIN_VALUE);
 }
 
 /** How many spans of events were too late, or -1 when the partial has another version. */

@@ -1,7 +1,8 @@
 import { createFragment, disposeFragment, headOf, recordOf } from "./fragment";
 import { BEFORE_ALL, fragmentAt, insertFragment, KeyedGroup, removeFragments, waitingOf } from "./group";
 import { FragmentEntry } from "./partial";
-import { showRow, RowKind } from "./results";
+import { RowKind, showFragment } from "./results";
+import { outgrow } from "./session";
 import { Waiting } from "./waiting";
 import { KeyedWindows } from "./windows";
 
@@ -10,6 +11,9 @@ import { KeyedWindows } from "./windows";
  * event waits until the clock has passed its time, since until then an earlier one may come: so the windows do not depend
  * on the order of arrival. An event that the clock had passed when it came is late. The window is [first event, last
  * event], and is shown once it is full; the rest waits for further events.
+ *
+ * Early rows are of the events that the clock has passed: [first, last of these]. All events of an instant are passed at
+ * once, so a window that gets more events ends later than its early row, which is retracted with its next row.
  */
 
 /** Returns false when the event is late. */
@@ -37,18 +41,26 @@ export function fillWindows(windows: KeyedWindows, group: KeyedGroup, key: u32, 
     }
     const window = fragmentAt(group, 0);
     const head = headOf(window);
+    outgrow(windows, window, window);
     windows.mergeStates(recordOf(window), waiting.state(event));
     window.lastUs = event.timeUs;
     head.rows++;
+    if (plan.earlyUs != 0) head.isDirty = 1;
     waiting.drop();
     if (head.rows < windows.settings.size) continue;
     if (window.firstUs == window.lastUs && window.firstUs == instantUs) repeats++;
     else repeats = 0;
     instantUs = window.firstUs == window.lastUs ? window.firstUs : BEFORE_ALL;
-    showRow(windows, window.firstUs, window.lastUs, key, repeats, RowKind.OnTime, recordOf(window));
+    head.emitted = repeats;
+    showFragment(windows, window, key, window.lastUs, RowKind.OnTime);
     removeFragments(group, 0, 1);
     windows.fragmentCount--;
     disposeFragment(plan, window);
+  }
+  // An early row of the instant would take the place of the full window's.
+  if (group.count != 0 && instantUs != BEFORE_ALL) {
+    const window = fragmentAt(group, 0);
+    if (window.firstUs == instantUs && window.lastUs == instantUs) headOf(window).isDirty = 0;
   }
   if (waiting.isEmpty) {
     waiting.dispose();

@@ -21,9 +21,9 @@ export const SHOWN_BYTES: u32 = offsetof<Shown>();
 /** An open window of one key. The group's record follows, see `recordOf`. */
 @unmanaged
 export class Fragment {
-  /** Session, count: the first event. Aligned: the window's start. */
+  /** Session, count: the first event. Else the window's start. */
   firstUs: i64;
-  /** Session, count: the last event. Aligned: the window's start. */
+  /** Session, count: the last event. Aligned: the window's start. Calendar: its end. */
   lastUs: i64;
   /** What is to be retracted with the next row: the first `Shown`, or 0. */
   shown: usize;

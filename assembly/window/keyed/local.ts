@@ -1,6 +1,7 @@
 import { Batch, FLAG_CLOCK_SKEW, FLAG_DROPPED } from "../../batch/batch";
 import { NOT_INTERNED } from "../../memory/dictionary";
 import { NO_GROUP } from "../grouping";
+import { UNCOVERED } from "../calendar";
 import { Local } from "../local";
 import { Plan } from "../plan";
 import { FRAGMENT_ENTRY_BYTES, FragmentEntry, GROUP_HEAD_BYTES, KEYED_PARTIAL_VERSION } from "./partial";
@@ -96,7 +97,20 @@ export class KeyedLocal {
     const settings = this.settings;
     if (settings.kind == KeyedKind.Session) return timeUs + settings.gapUs;
     if (settings.kind == KeyedKind.Aligned) return settings.alignedStart(timeUs, settings.paneUs) + settings.paneUs;
+    if (settings.kind == KeyedKind.Calendar) return settings.axis.sliceStart(settings.axis.sliceOf(timeUs) + 1);
     return i64.MIN_VALUE;
+  }
+
+  /** A time of the batch that the calendar must cover before it is aggregated, or `UNCOVERED`. Dropped events need none. */
+  missingTime(batch: Batch): i64 {
+    const calendar = this.settings.calendar;
+    if (changetype<usize>(calendar) == 0) return UNCOVERED;
+    for (let row: usize = 0; row < <usize>batch.rows; row++) {
+      if (load<u8>(batch.flags + row) & FLAG_CLOCK_SKEW) continue;
+      const timeUs = load<i64>(batch.times + (row << 3));
+      if (!calendar.covers(timeUs)) return timeUs;
+    }
+    return UNCOVERED;
   }
 
   private writeFragment(batch: Batch, rows: usize, from: u32, to: u32, lastUs: i64): void {

@@ -1,5 +1,6 @@
 import { touchGroup } from "../../state/keyed-capture";
-import { mergeAligned } from "./aligned";
+import { UNCOVERED } from "../calendar";
+import { mergeAligned, mergeCalendar } from "./aligned";
 import { waitForClock } from "./count";
 import { showEvent } from "./events";
 import { fragmentAt, isOpen, KeyedGroup, waitingOf } from "./group";
@@ -50,6 +51,33 @@ export function mergePartial(windows: KeyedWindows, watermarkUs: i64): i32 {
   return late;
 }
 
+/** The first event of a fragment in `windows.input` that no page of the calendar covers, or `UNCOVERED`. */
+export function missingTime(windows: KeyedWindows): i64 {
+  const calendar = windows.settings.calendar;
+  const input = windows.input;
+  if (changetype<usize>(calendar) == 0) return UNCOVERED;
+  if (input.length < 4 || load<u32>(input.data) != KEYED_PARTIAL_VERSION) return UNCOVERED;
+  let head = skipKeys(input.data + 4);
+  const groups = load<u32>(head);
+  head += 4;
+  let at = head + groups * GROUP_HEAD_BYTES;
+  for (let g: u32 = 0; g < groups; g++, head += GROUP_HEAD_BYTES) {
+    for (let f = load<u32>(head, 4); f > 0; f--) {
+      const entry = changetype<FragmentEntry>(at);
+      if (!calendar.covers(entry.firstUs)) return entry.firstUs;
+      at += FRAGMENT_ENTRY_BYTES + entry.stateLength;
+    }
+  }
+  return UNCOVERED;
+}
+
+function skipKeys(at: usize): usize {
+  let count = load<u32>(at);
+  at += 4;
+  for (; count > 0; count--) at += 4 + load<u32>(at);
+  return at;
+}
+
 function readKeys(windows: KeyedWindows, at: usize): usize {
   const count = load<u32>(at);
   at += 4;
@@ -98,6 +126,8 @@ function take(
       return mergeSession(windows, group, key, entry, states, clockUs);
     case KeyedKind.Aligned:
       return mergeAligned(windows, group, key, entry, states, clockUs);
+    case KeyedKind.Calendar:
+      return mergeCalendar(windows, group, key, entry, states, clockUs);
     case KeyedKind.Count:
       return waitForClock(group, entry, states, clockUs);
     default:

@@ -8,7 +8,7 @@
  *   for each group its fragments: see `FragmentEntry`, then for each field its state (see state/field-state.ts)
  *
  * What a fragment is depends on the kind: events nearer than the gap (session), one event (count and none), the events of
- * one pane (tumbling and sliding). Fragments of one key do not touch: each event's time tells which one it is in.
+ * one pane (tumbling and sliding) or one slice of a calendar. Fragments of one key do not touch: each event's time tells which one it is in.
  */
 export const KEYED_PARTIAL_VERSION: u32 = 1;
 

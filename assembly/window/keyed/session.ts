@@ -74,7 +74,7 @@ function firstNear(group: KeyedGroup, timeUs: i64, gapUs: i64): u32 {
 }
 
 /** The row shown of a session, if any, is for `heir` to retract. */
-function outgrow(windows: KeyedWindows, session: Fragment, heir: Fragment): void {
+export function outgrow(windows: KeyedWindows, session: Fragment, heir: Fragment): void {
   const head = headOf(session);
   if (head.emitted == 0) return;
   addShown(heir, session.firstUs, windows.endOf(session), head.emitted, session.isEarly);

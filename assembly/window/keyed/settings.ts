@@ -1,4 +1,6 @@
 import { readFrom } from "../../state/cursor";
+import { Axis } from "../axis";
+import { Calendar } from "../calendar";
 
 /** What makes a window of a key; the numbers are those of `workers/core/keyed-plan.ts`. */
 export const enum KeyedKind {
@@ -8,6 +10,8 @@ export const enum KeyedKind {
   Each = 2,
   /** Tumbling and sliding windows that close by their key's own clock. */
   Aligned = 3,
+  /** The same by a calendar. */
+  Calendar = 4,
 }
 
 /** What the keyed windows know of their query beyond its `Plan`. */
@@ -21,11 +25,13 @@ export class KeyedSettings {
   gapUs: i64;
   /** Count: events of a window. At least 1. */
   size: u64;
-  /** Aligned: windows of this length, one every `everyUs`, cut into panes of `paneUs`, which divides both. */
+  /** Aligned: windows of this length, one every `everyUs`, cut into panes of `paneUs`, which divides both. Calendar: in units. */
   sizeUs: i64;
   everyUs: i64;
   paneUs: i64;
   offsetUs: i64;
+  /** Calendar: how it cuts time. Else null. */
+  axis: Axis;
   /** Keys without an open window whose clocks are remembered. */
   maxIdleKeys: u32;
   /** 1: windows that were shown are named when they close. */
@@ -38,7 +44,16 @@ export class KeyedSettings {
     return timeUs - rest;
   }
 
+  /** Null for windows that follow none. */
+  get calendar(): Calendar {
+    return this.kind == KeyedKind.Calendar ? this.axis.calendar : changetype<Calendar>(0);
+  }
+
   dispose(): void {
+    if (this.kind == KeyedKind.Calendar) {
+      this.axis.calendar.dispose();
+      heap.free(changetype<usize>(this.axis));
+    }
     heap.free(changetype<usize>(this));
   }
 }
@@ -59,6 +74,11 @@ export function readSettings(at: usize): KeyedSettings {
   self.maxIdleKeys = cursor.u32();
   self.namesClosed = cursor.u32();
   self.paneUs = greatestDivisor(self.sizeUs, self.everyUs);
+  self.axis = changetype<Axis>(0);
+  if (self.kind == KeyedKind.Calendar) {
+    self.axis = changetype<Axis>(heap.alloc(offsetof<Axis>()));
+    self.axis.place(self.sizeUs, self.everyUs, 0, Calendar.create());
+  }
   return self;
 }
 

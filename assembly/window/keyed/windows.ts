@@ -251,10 +251,11 @@ export class KeyedWindows {
     for (let f: u32 = 0; f < plan.fieldCount; f++) at = mergeState(plan.layout(f), record, at);
   }
 
-  /** The end of a session or an aligned window. */
+  /** The end of a window; of a count the last event, so far. */
   @inline endOf(fragment: Fragment): i64 {
     const settings = this.settings;
     if (settings.kind == KeyedKind.Session) return addTime(fragment.lastUs, settings.gapUs);
+    if (settings.kind != KeyedKind.Aligned) return fragment.lastUs;
     return addTime(fragment.firstUs, settings.sizeUs);
   }
 
@@ -269,7 +270,7 @@ export class KeyedWindows {
     touchGroup(this, group, key);
     const clockUs = max(watermarkUs, group.clockUs);
     const kind = this.settings.kind;
-    if (kind == KeyedKind.Count) fillWindows(this, group, key, clockUs);
+    if (kind == KeyedKind.Count) this.lookAtCounts(group, key, clockUs);
     else if (kind == KeyedKind.Each) dropPassed(group, clockUs);
     else this.lookAtWindows(group, key, clockUs);
     group.flags &= ~EARLY_DUE;
@@ -284,6 +285,20 @@ export class KeyedWindows {
     }
   }
 
+  private lookAtCounts(group: KeyedGroup, key: u32, clockUs: i64): void {
+    fillWindows(this, group, key, clockUs);
+    if (group.count == 0 || !headOf(fragmentAt(group, 0)).isDirty) return;
+    const isDue = (group.flags & EARLY_DUE) != 0 || this.passesEarly(group, clockUs);
+    if (isDue) this.lookEarly(group, key, 0);
+    // Without a clock of its own the key is looked at again when early results are due; else whenever its clock moves.
+    else if (!this.settings.hasClocks) this.touchKey(group, key);
+  }
+
+  /** Whether a key's clock, on its way from the firing before, passes a multiple of `early`. */
+  @inline private passesEarly(group: KeyedGroup, clockUs: i64): bool {
+    return isEarlyPassed(this.plan.earlyUs, max(this.firedUs, group.clockUs), clockUs);
+  }
+
   private lookAtWindows(group: KeyedGroup, key: u32, clockUs: i64): void {
     let closed: u32 = 0;
     let nextUs = NEVER;
@@ -292,9 +307,7 @@ export class KeyedWindows {
       const endUs = this.endOf(fragment);
       if (endUs > clockUs) {
         nextUs = min(nextUs, endUs);
-        const everyUs = this.plan.earlyUs;
-        const beforeUs = max(this.firedUs, group.clockUs);
-        if (group.flags & EARLY_DUE || isEarlyPassed(everyUs, beforeUs, clockUs)) this.lookEarly(group, key, i);
+        if (group.flags & EARLY_DUE || this.passesEarly(group, clockUs)) this.lookEarly(group, key, i);
         break;
       }
       if (headOf(fragment).isDirty || fragment.isEarly)
@@ -347,7 +360,7 @@ export class KeyedWindows {
       const group = this.group(key);
       group.flags &= ~(CLOCKED | TOUCHED);
       group.dueUs = NEVER;
-      if (this.settings.kind == KeyedKind.Session || this.settings.kind == KeyedKind.Aligned) {
+      if (this.settings.kind != KeyedKind.Count) {
         for (let i: u32 = 0; i < group.count; i++) {
           const fragment = fragmentAt(group, i);
           const isDue = headOf(fragment).isDirty || fragment.isEarly;
