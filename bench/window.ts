@@ -1,8 +1,9 @@
-import { makeBatch, makeOutputs, makePlan } from "../test/unit/window-batch.ts";
-import { type CoreModule, instantiateCore, type Pointer } from "../workers/core/module.ts";
+import { makeOutputs, makePlan } from "../test/unit/window-batch.ts";
+import { type CoreModule, instantiateCore } from "../workers/core/module.ts";
 import { createLocal, createWindows } from "../workers/core/window.ts";
 import type { Output, QueryPlan } from "../workers/messages.ts";
 import type { BenchReport } from "./report.ts";
+import { makeFleetBatches } from "./support/fleet-batches.ts";
 import { measureKeyedWindows } from "./support/keyed-windows.ts";
 import { measureSliding } from "./window-sliding.ts";
 
@@ -80,21 +81,32 @@ function measure(core: CoreModule, { name, keys, select }: Workload): Record<str
     select,
     window: { kind: "tumbling", sizeUs: 3_600_000_000, offsetUs: 0 },
   });
-  const random = randomNumbers();
-  const batches = Array.from({ length: BATCHES }, () => makeFleetBatch(core, keys, random));
+  const fleet = makeFleetBatches(
+    core,
+    { keys, events: BATCH_EVENTS, batches: BATCHES, fields: FIELDS },
+    randomNumbers(),
+  );
   const local = createLocal(core, plan);
   const windows = createWindows(core, plan);
   const events = BATCHES * BATCH_EVENTS;
-  const partials = batches.map((batch) => local.aggregate(batch));
+  const indexes = Array.from({ length: BATCHES }, (_, index) => index);
+  const partials = indexes.map((index) => local.aggregate(fleet.load(index)));
   const partialBytes = partials.reduce((sum, partial) => sum + partial.length, 0) / events;
   const aggregateNs =
     nsPerCall(() => {
-      for (const batch of batches) local.aggregate(batch);
+      let spentMs = 0;
+      for (const index of indexes) {
+        const batch = fleet.load(index);
+        spentMs += timed(() => local.aggregate(batch));
+      }
+      return spentMs;
     }) / events;
   const mergeNs =
-    nsPerCall(() => {
-      for (const partial of partials) windows.merge(partial, NEVER);
-    }) / events;
+    nsPerCall(() =>
+      timed(() => {
+        for (const partial of partials) windows.merge(partial, NEVER);
+      }),
+    ) / events;
   const snapshotStarted = performance.now();
   const snapshot = windows.snapshot();
   const snapshotMs = performance.now() - snapshotStarted;
@@ -122,6 +134,7 @@ function measure(core: CoreModule, { name, keys, select }: Workload): Record<str
   };
   windows.dispose();
   local.dispose();
+  fleet.dispose();
   return result;
 }
 
@@ -131,36 +144,28 @@ function fireMs(fire: (watermarkUs: bigint) => unknown): number {
   return performance.now() - started;
 }
 
-function nsPerCall(work: () => unknown): number {
+/** `work` says how many ms it took of a core. */
+function nsPerCall(work: () => number): number {
   work();
   let calls = 0;
-  const started = cpuMs();
-  while (cpuMs() - started < MIN_MS) {
-    work();
+  let spentMs = 0;
+  while (spentMs < MIN_MS) {
+    spentMs += work();
     calls++;
   }
-  return ((cpuMs() - started) * 1e6) / calls;
+  return (spentMs * 1e6) / calls;
+}
+
+function timed(work: () => unknown): number {
+  const started = cpuMs();
+  work();
+  return cpuMs() - started;
 }
 
 /** Time of a core that this process has used: says what a core can do, also where others share it. */
 function cpuMs(): number {
   const { user, system } = process.cpuUsage();
   return (user + system) / 1_000;
-}
-
-function makeFleetBatch(core: CoreModule, keys: number, random: () => number): Pointer {
-  const rows = Array.from({ length: BATCH_EVENTS }, (_, row) => row);
-  return makeBatch(core, {
-    times: rows.map((row) => BigInt(row) * 1_000n),
-    columns: [
-      { name: "device", kind: "text", cells: rows.map(() => `device-${Math.floor(random() * keys)}`) },
-      ...FIELDS.map((name) => ({
-        name,
-        kind: "float" as const,
-        cells: rows.map(() => Math.round((20 + random() * 10) * 100) / 100),
-      })),
-    ],
-  });
 }
 
 /** The same on every run: a linear congruential generator (Knuth's MMIX). */

@@ -135,6 +135,27 @@ export function sketchAdd(sketch: usize, key: i32, times: u64): usize {
   return head(sketch).buckets > MAX_BUCKETS ? collapse(sketch) : sketch;
 }
 
+/** Counts a bucket once more where that is all there is to do: it is in use, and its count stays in 32 bits. */
+@inline
+export function sketchCount(sketch: usize, key: i32): bool {
+  const pages = head(sketch).pages;
+  const page = i32x4.splat(key >> PAGE_BITS);
+  for (let i: u32 = 0; i < pages; i += 4) {
+    // What is read behind the ids are counts, in memory of the sketch; an index from `pages` on is none.
+    const isPage = i32x4.bitmask(i32x4.eq(v128.load(sketch + HEAD_BYTES + (<usize>i << 2)), page));
+    if (isPage == 0) continue;
+    const index = i + ctz<u32>(isPage);
+    if (index >= pages) return false;
+    const at = pageAt(sketch, index) + (<usize>(key & (PAGE_BUCKETS - 1)) << 2);
+    const known = load<u32>(at);
+    // 0 and the greatest count are for others.
+    if (known + 1 < 2) return false;
+    store<u32>(at, known + 1);
+    return true;
+  }
+  return false;
+}
+
 /** Where the page is, or would go. */
 function findPage(sketch: usize, page: i32): u32 {
   let from: u32 = 0;

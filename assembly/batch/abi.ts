@@ -69,6 +69,14 @@ export function batchIntern(batch: Batch, column: u32, text: usize, length: u32)
   return batch.column(column).dictionary.intern(text, length);
 }
 
+/** Says that the texts there are stay from batch to batch, as those of a parser do. */
+export function batchKeepTexts(batch: Batch): void {
+  for (let i: u32 = 0; i < batch.columnCount; i++) {
+    const column = batch.column(i);
+    if (column.type == ColumnType.Text) column.dictionary.kept = column.dictionary.count;
+  }
+}
+
 /** Forgets rows and texts, keeps columns. */
 export function batchReset(batch: Batch): void {
   batch.reset();

@@ -65,6 +65,8 @@ export class Dictionary {
   bytes: ByteBuffer;
   seedLow: u64;
   seedHigh: u64;
+  /** Tells its ids from those of any other dictionary, and from its own before a `reset`; unpredictable, never 0. */
+  identity: u64;
 
   static create(): Dictionary {
     const self = changetype<Dictionary>(heap.alloc(offsetof<Dictionary>()));
@@ -78,6 +80,7 @@ export class Dictionary {
     self.bytes = ByteBuffer.create(4096);
     self.seedLow = nextSeed();
     self.seedHigh = nextSeed();
+    self.identity = nextSeed() | 1;
     return self;
   }
 
@@ -95,6 +98,7 @@ export class Dictionary {
     }
     this.count = 0;
     this.kept = 0;
+    this.identity = nextSeed() | 1;
     this.bytes.reset();
   }
 

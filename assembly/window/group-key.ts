@@ -1,5 +1,6 @@
 import { Batch, Column, ColumnType } from "../batch/batch";
 import { ByteBuffer } from "../memory/bytes";
+import { Dictionary } from "../memory/dictionary";
 import { Plan, Slot } from "./plan";
 
 /**
@@ -16,6 +17,8 @@ export const enum KeyTag {
 }
 
 const NO_CANDIDATE: u8 = 255;
+/** Of a key of one text: the candidate's number, the tag, the text's length. */
+export const TEXT_KEY_HEAD: u32 = 6;
 const EXACT_INTEGERS: f64 = 9007199254740992;
 const CANONICAL_NAN: u64 = 0x7ff8000000000000;
 
@@ -72,6 +75,18 @@ function writeText(out: ByteBuffer, text: usize, length: u32): void {
   store<u32>(at, length, 1);
   memory.copy(at + 5, text, length);
   out.length += 5 + length;
+}
+
+/** Writes the key that one text is, as `writeKey` does; returns its length. May write 16 bytes behind the head. */
+@inline
+export function writeTextKey(at: usize, texts: Dictionary, id: u32): u32 {
+  const length = texts.length(id);
+  store<u8>(at, 0);
+  store<u8>(at, <u8>KeyTag.Text, 1);
+  store<u32>(at, length, 2);
+  if (length <= 16) v128.store(at, texts.prefix(id), TEXT_KEY_HEAD);
+  else memory.copy(at + TEXT_KEY_HEAD, texts.pointer(id), length);
+  return TEXT_KEY_HEAD + length;
 }
 
 /** Finds the columns of the plan's slots in a batch; `columns` has room for `countCandidates` addresses. */

@@ -2,7 +2,7 @@ import { Batch, Column, FLAG_CLOCK_SKEW } from "../batch/batch";
 import { ByteBuffer } from "../memory/bytes";
 import { Dictionary } from "../memory/dictionary";
 import { UNCOVERED } from "./calendar";
-import { countCandidates, directColumn, findKeyColumns, KeyTag, writeKey } from "./group-key";
+import { countCandidates, directColumn, findKeyColumns, TEXT_KEY_HEAD, writeKey, writeTextKey } from "./group-key";
 import { Plan } from "./plan";
 
 /** A group of one batch: a key in a slice of time, and its rows as a stretch of `Grouping.order`. */
@@ -20,8 +20,8 @@ export const GROUP_SIZE: u32 = offsetof<LocalGroup>();
 export const NO_GROUP: u32 = 0xffffffff;
 const UNSEEN: u32 = 0xffffffff;
 const FIRST_TABLE_SIZE: u32 = 64;
-/** Of a key of one text: the candidate's number, the tag, the text's length. */
-const TEXT_KEY_HEAD: u32 = 6;
+/** The flag of clock skew in each of eight rows. */
+const SKEWED_ROWS: u64 = 0x0101010101010101;
 /** Room for a start; the dictionary may read 16 bytes. */
 const startBytes = memory.data(16, 8);
 
@@ -35,15 +35,17 @@ const startBytes = memory.data(16, 8);
 export class Grouping {
   plan: Plan;
   columns: usize; // Column[candidates]
-  /** Keys as canonical bytes, by number, unless they are in `keyRun`. */
+  /** Keys as canonical bytes, by number, unless they are listed. */
   keys: Dictionary;
-  /** Where text ids stand for the keys, nobody need look for one: they are listed as partials have them. */
-  keyRun: ByteBuffer;
-  keyStarts: ByteBuffer; // u32 by number: where its length stands in `keyRun`
+  /** 1: text ids stand for the keys, so that nobody need look for one: `texts` has them by key. */
   isListed: u32;
+  /** Where those texts are. */
+  listed: Dictionary;
+  texts: ByteBuffer; // u32: text ids of the batch, in order of first appearance
   /** 1: keys are looked for in `keys`. */
   findsKeys: u32;
   scratch: ByteBuffer;
+  /** UNSEEN for all texts but those in `texts`. */
   keyOfText: ByteBuffer; // u32 by text id
   /** Where slices start as 8 bytes, by pane. */
   panes: Dictionary;
@@ -51,6 +53,8 @@ export class Grouping {
   hashFactor: u64;
   groups: ByteBuffer; // LocalGroup by number
   groupCount: u32;
+  /** Rows that are in a group. */
+  rowCount: u32;
   groupTable: usize; // u32[groupMask + 1], group + 1
   groupMask: u32;
   groupOfRow: ByteBuffer; // u32 by row
@@ -61,9 +65,9 @@ export class Grouping {
     self.plan = plan;
     self.columns = heap.alloc(countCandidates(plan) * sizeof<usize>() + 1);
     self.keys = Dictionary.create();
-    self.keyRun = ByteBuffer.create(4096);
-    self.keyStarts = ByteBuffer.create(4096);
     self.isListed = 0;
+    self.listed = changetype<Dictionary>(0);
+    self.texts = ByteBuffer.create(4096);
     self.findsKeys = 0;
     self.scratch = ByteBuffer.create(256);
     self.keyOfText = ByteBuffer.create(4096);
@@ -71,6 +75,7 @@ export class Grouping {
     self.hashFactor = self.keys.seedLow | 1;
     self.groups = ByteBuffer.create(4096);
     self.groupCount = 0;
+    self.rowCount = 0;
     self.groupMask = FIRST_TABLE_SIZE - 1;
     self.groupTable = heap.alloc(FIRST_TABLE_SIZE << 2);
     self.groupOfRow = ByteBuffer.create(4096);
@@ -81,8 +86,7 @@ export class Grouping {
   dispose(): void {
     heap.free(this.columns);
     this.keys.dispose();
-    this.keyRun.dispose();
-    this.keyStarts.dispose();
+    this.texts.dispose();
     this.scratch.dispose();
     this.keyOfText.dispose();
     this.panes.dispose();
@@ -98,17 +102,29 @@ export class Grouping {
   }
 
   @inline get keyCount(): u32 {
-    return this.isListed ? this.keyStarts.length >> 2 : this.keys.count;
+    return this.isListed ? this.texts.length >> 2 : this.keys.count;
   }
 
-  @inline keyPointer(key: u32): usize {
-    if (!this.isListed) return this.keys.pointer(key);
-    return this.keyRun.data + load<u32>(this.keyStarts.data + (<usize>key << 2)) + 4;
+  /** The text that is the key, where keys are listed. */
+  @inline textOf(key: u32): u32 {
+    return load<u32>(this.texts.data + (<usize>key << 2));
   }
 
-  @inline keyLength(key: u32): u32 {
-    if (!this.isListed) return this.keys.length(key);
-    return load<u32>(this.keyRun.data + load<u32>(this.keyStarts.data + (<usize>key << 2)));
+  /** Appends a key: its length u32, its bytes. */
+  @inline writeKey(out: ByteBuffer, key: u32): void {
+    if (this.isListed) {
+      const id = this.textOf(key);
+      const at = out.reserve(4 + TEXT_KEY_HEAD + max<u32>(this.listed.length(id), 16));
+      const length = writeTextKey(at + 4, this.listed, id);
+      store<u32>(at, length);
+      out.length += 4 + length;
+      return;
+    }
+    const length = this.keys.length(key);
+    const at = out.reserve(4 + length);
+    store<u32>(at, length);
+    memory.copy(at + 4, this.keys.pointer(key), length);
+    out.length += 4 + length;
   }
 
   @inline paneStart(index: u32): i64 {
@@ -137,6 +153,13 @@ export class Grouping {
     const isGlobal = this.plan.slotCount == 0;
     if (isDirect) this.prepareTexts(direct.dictionary.count);
     this.isListed = isDirect && !this.findsKeys ? 1 : 0;
+    if (this.isListed) {
+      this.listed = direct.dictionary;
+      if (this.isOneWindow(batch)) {
+        this.numberTexts(batch, direct);
+        return;
+      }
+    }
     if (isGlobal) this.keys.intern(this.scratch.data, 0);
     const groupOfRow = this.groupOfRow.data;
     const times = batch.times;
@@ -146,6 +169,7 @@ export class Grouping {
     let end: i64 = i64.MIN_VALUE;
     let pane: u32 = 0;
     let isOneWindow = true;
+    let counted: u32 = 0;
     for (let row: u32 = 0; row < batch.rows; row++) {
       const place = groupOfRow + (<usize>row << 2);
       if (load<u8>(flags + row) & FLAG_CLOCK_SKEW) {
@@ -166,14 +190,16 @@ export class Grouping {
       if (isDirect) {
         const id = load<u32>(direct.cell(row));
         key = load<u32>(this.keyOfText.data + (<usize>id << 2));
-        if (key == UNSEEN) key = this.isListed ? this.listText(direct, id) : this.internRow(row, id);
+        if (key == UNSEEN) key = this.isListed ? this.listText(id) : this.internRow(row, id);
       } else if (!isGlobal) key = this.internRow(row, UNSEEN);
       let group = key;
       if (!isOneWindow) group = this.groupAt(key, pane);
       else if (key == this.groupCount) this.addGroup(key, pane);
       this.group(group).rows++;
       store<u32>(place, group);
+      counted++;
     }
+    this.rowCount = counted;
   }
 
   /** Sorts the rows by group: group g's rows are then order[g.end − g.rows, g.end). */
@@ -197,8 +223,10 @@ export class Grouping {
 
   private reset(rows: u32): void {
     this.keys.reset();
-    this.keyRun.reset();
-    this.keyStarts.reset();
+    for (let at: u32 = 0; at < this.texts.length; at += 4) {
+      store<u32>(this.keyOfText.data + (<usize>load<u32>(this.texts.data + at) << 2), UNSEEN);
+    }
+    this.texts.reset();
     this.panes.reset();
     this.groups.reset();
     this.groupCount = 0;
@@ -229,9 +257,66 @@ export class Grouping {
     return <u32>((((<u64>pane << 32) | <u64>key) * this.hashFactor) >> 32) & this.groupMask;
   }
 
+  /** Makes room for the keys of texts; those that were there are UNSEEN again. */
   private prepareTexts(count: u32): void {
-    this.keyOfText.reset();
-    memory.fill(this.keyOfText.reserve(count << 2), 0xff, <usize>count << 2);
+    const known = this.keyOfText.length;
+    const wanted = count << 2;
+    if (wanted <= known) return;
+    memory.fill(this.keyOfText.reserve(wanted - known), 0xff, wanted - known);
+    this.keyOfText.length = wanted;
+  }
+
+  /** Whether every row is in one and the same window: none is clock-skewed. */
+  private isOneWindow(batch: Batch): bool {
+    const rows = batch.rows;
+    if (rows == 0) return false;
+    let flags: u64 = 0;
+    const end = batch.flags + rows;
+    let at = batch.flags;
+    for (; at + 8 <= end; at += 8) flags |= load<u64>(at);
+    for (; at < end; at++) flags |= load<u8>(at);
+    if (flags & SKEWED_ROWS) return false;
+    let least: i64 = i64.MAX_VALUE;
+    let greatest: i64 = i64.MIN_VALUE;
+    for (let row: u32 = 0; row < rows; row++) {
+      const time = load<i64>(batch.times + (<usize>row << 3));
+      least = time < least ? time : least;
+      greatest = time > greatest ? time : greatest;
+    }
+    return this.plan.axis.sliceOf(least) == this.plan.axis.sliceOf(greatest);
+  }
+
+  /** `number` of a batch of one window whose keys are texts. */
+  private numberTexts(batch: Batch, column: Column): void {
+    const axis = this.plan.axis;
+    const rows = batch.rows;
+    const pane = this.paneAt(axis.sliceStart(axis.sliceOf(load<i64>(batch.times))));
+    const groups = this.groups.reserve(rows * GROUP_SIZE);
+    const texts = this.texts.reserve(rows << 2);
+    const groupOfRow = this.groupOfRow.data;
+    const keyOfText = this.keyOfText.data;
+    const cells = column.cells;
+    let count: u32 = 0;
+    for (let row: u32 = 0; row < rows; row++) {
+      const id = load<u32>(cells + (<usize>row << 3));
+      const place = keyOfText + (<usize>id << 2);
+      let key = load<u32>(place);
+      if (key == UNSEEN) {
+        key = count++;
+        store<u32>(place, key);
+        store<u32>(texts + (<usize>key << 2), id);
+        const added = changetype<LocalGroup>(groups + <usize>key * GROUP_SIZE);
+        added.key = key;
+        added.pane = pane;
+        added.rows = 0;
+      }
+      changetype<LocalGroup>(groups + <usize>key * GROUP_SIZE).rows++;
+      store<u32>(groupOfRow + (<usize>row << 2), key);
+    }
+    this.groupCount = count;
+    this.rowCount = rows;
+    this.groups.length = count * GROUP_SIZE;
+    this.texts.length = count << 2;
   }
 
   /** The number of a row's key; text id `id` then stands for it. */
@@ -239,24 +324,16 @@ export class Grouping {
     this.scratch.reset();
     writeKey(this.scratch, this.plan, this.columns, row);
     const key = this.keys.intern(this.scratch.data, this.scratch.length);
-    if (id != UNSEEN) store<u32>(this.keyOfText.data + (<usize>id << 2), key);
+    if (id == UNSEEN) return key;
+    this.texts.u32(id);
+    store<u32>(this.keyOfText.data + (<usize>id << 2), key);
     return key;
   }
 
-  /** The number of the key that a text is, as `writeKey` writes it. Another text is another key, so none need be found. */
-  private listText(column: Column, id: u32): u32 {
-    const run = this.keyRun;
-    const length = column.dictionary.length(id);
-    const at = run.reserve(4 + TEXT_KEY_HEAD + max<u32>(length, 16));
-    store<u32>(at, TEXT_KEY_HEAD + length);
-    store<u8>(at, 0, 4);
-    store<u8>(at, <u8>KeyTag.Text, 5);
-    store<u32>(at, length, 6);
-    if (length <= 16) v128.store(at + 10, column.dictionary.prefix(id));
-    else memory.copy(at + 10, column.dictionary.pointer(id), length);
-    const key = this.keyStarts.length >> 2;
-    this.keyStarts.u32(run.length);
-    run.length += 4 + TEXT_KEY_HEAD + length;
+  /** The number of the key that a text is. Another text is another key, so none need be found. */
+  private listText(id: u32): u32 {
+    const key = this.texts.length >> 2;
+    this.texts.u32(id);
     store<u32>(this.keyOfText.data + (<usize>id << 2), key);
     return key;
   }

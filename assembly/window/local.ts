@@ -7,13 +7,14 @@ import { ByteBuffer } from "../memory/bytes";
 import { Dictionary, NOT_INTERNED } from "../memory/dictionary";
 import { MAX_RAW_VALUES, writeRaw, writeState } from "../state/field-state";
 import { Grouping, NO_GROUP } from "./grouping";
+import { countByRow, writeByRow } from "./by-row";
 import { GROUP_ENTRY_BYTES, PARTIAL_VERSION } from "./partial";
 import { Plan, WILDCARD_FAMILIES } from "./plan";
 import { addTypedRows, typedFamilies } from "./typed-rows";
 
 /** A field's column as numbers: what the loops over rows read. */
 @unmanaged
-class Source {
+export class Source {
   /** f64 by row, or 0 when the column has no numbers. */
   values: usize;
   /** u8 by row; 0 when every row has a finite number. */
@@ -25,9 +26,12 @@ class Source {
   /** The families that take the column's values as they are, see `typed-rows.ts`; and the column. */
   typed: u32;
   column: Column;
-  /** 1: every row has a number, and a handful of them are written as they are. */
+  /** Whether every row has a number without a time: `PLAIN`, or `COUNTED` when it is enough to know that; else 0. */
   isPlain: u32;
 }
+
+export const PLAIN: u32 = 1;
+export const COUNTED: u32 = 2;
 
 const SOURCE_SIZE: u32 = offsetof<Source>();
 
@@ -72,24 +76,39 @@ export class Local {
 
   /** Aggregates a sealed batch; `out` then holds the partial. */
   aggregate(batch: Batch): void {
-    this.prepare(batch);
+    this.number(batch);
+    const isByRow = countByRow(this);
+    if (!isByRow) this.sort(batch);
     const out = this.out;
     out.reset();
     out.u32(PARTIAL_VERSION);
     this.writeFields();
-    this.writeKeys();
-    this.writeWindows(batch);
+    this.writeKnownKeys();
+    if (isByRow) writeByRow(this, batch);
+    else this.writeWindows(batch);
     this.finish();
   }
 
   /** Groups a batch's rows and makes its columns ready for `writeField`, until `finish`. */
   prepare(batch: Batch): void {
+    this.number(batch);
+    this.sort(batch);
+  }
+
+  private number(batch: Batch): void {
     if (this.plan.isWildcard) this.adoptFields(batch);
     this.grouping.number(batch);
-    this.grouping.sort(batch.rows);
     this.prepareSources(batch);
+  }
+
+  private sort(batch: Batch): void {
+    this.grouping.sort(batch.rows);
     this.values.reserve(batch.rows << 3);
     this.times.reserve(batch.rows << 3);
+  }
+
+  @inline source(field: u32): Source {
+    return changetype<Source>(this.sources.data + field * SOURCE_SIZE);
   }
 
   /** Frees what `prepare` has converted. */
@@ -132,22 +151,28 @@ export class Local {
     }
   }
 
-  /** The keys of the batch, as a partial begins with them. */
+  /** The keys of the batch, as a partial of keyed windows begins with them. */
   writeKeys(): void {
+    const grouping = this.grouping;
+    const count = grouping.keyCount;
+    this.out.u32(count);
+    for (let key: u32 = 0; key < count; key++) grouping.writeKey(this.out, key);
+  }
+
+  /** The keys, with their texts where these stay what they are from batch to batch. */
+  private writeKnownKeys(): void {
     const out = this.out;
-    const keys = this.grouping.keys;
-    out.u32(this.grouping.keyCount);
-    if (this.grouping.isListed) {
-      out.append(this.grouping.keyRun.data, this.grouping.keyRun.length);
-      return;
-    }
-    for (let key: u32 = 0; key < keys.count; key++) {
-      const length = keys.length(key);
-      const at = out.reserve(4 + length);
-      store<u32>(at, length);
-      memory.copy(at + 4, keys.pointer(key), length);
-      out.length += 4 + length;
-    }
+    const grouping = this.grouping;
+    const isKept = grouping.isListed != 0 && grouping.listed.kept != 0;
+    const count = grouping.keyCount;
+    out.u64(isKept ? grouping.listed.identity : 0);
+    out.u32(count);
+    const lengthAt = out.length;
+    out.u32(0);
+    if (isKept) out.append(grouping.texts.data, count << 2);
+    const keysAt = out.length;
+    for (let key: u32 = 0; key < count; key++) grouping.writeKey(out, key);
+    store<u32>(out.data + lengthAt, out.length - keysAt);
   }
 
   /** Groups were numbered as they appeared: those of one window are found by going over all when there are several. */
@@ -165,6 +190,7 @@ export class Local {
       out.u64(grouping.paneStart(pane));
       out.u32(to - from);
       const lengthAt = out.length;
+      out.u32(0);
       out.u32(0);
       let entry = out.reserve((to - from) * GROUP_ENTRY_BYTES);
       out.length += (to - from) * GROUP_ENTRY_BYTES;
@@ -220,7 +246,7 @@ export class Local {
   writeField(batch: Batch, field: u32, rows: usize, rowCount: u32): void {
     const layout = this.plan.layout(field);
     const source = changetype<Source>(this.sources.data + field * SOURCE_SIZE);
-    if (source.isPlain && rowCount <= MAX_RAW_VALUES) {
+    if (source.isPlain == PLAIN && rowCount <= MAX_RAW_VALUES) {
       writeFew(this.out, source.values, rows, rowCount);
       return;
     }
@@ -284,7 +310,7 @@ export class Local {
       const families = plan.layout(f).families;
       this.prepareSource(source, column, batch.rows, (families & OTHERS) != 0);
       const isWhole = source.values != 0 && (source.valid | source.others) == 0;
-      if (isWhole && (source.typed | (families & TIMED)) == 0 && families & ~OTHERS) source.isPlain = 1;
+      if (isWhole && (source.typed | (families & TIMED)) == 0) source.isPlain = families & ~OTHERS ? PLAIN : COUNTED;
     }
   }
 
@@ -357,8 +383,7 @@ export class Local {
       const keyLength = load<u32>(at, 8);
       if (<usize>keyLength > end - at - 12) break;
       name.reset();
-      name.append(at, 8);
-      name.append(at + 12, keyLength);
+      name.append(at, 12 + keyLength);
       names.intern(name.data, name.length);
       at += 12 + keyLength;
     }
@@ -373,7 +398,7 @@ export class Local {
         group.rows = 0;
         name.reset();
         name.u64(grouping.paneStart(group.pane));
-        name.append(grouping.keyPointer(group.key), grouping.keyLength(group.key));
+        grouping.writeKey(name, group.key);
         group.end = names.find(name.data, name.length) == NOT_INTERNED ? 0 : 1;
       }
       store<u8>(mask + row, <u8>group.end);

@@ -9,26 +9,17 @@ import { UNCOVERED } from "./calendar";
 import { KeyTable } from "./key-table";
 import { Pane } from "./pane";
 import { PaneList } from "./pane-list";
-import { GROUP_ENTRY_BYTES, PARTIAL_VERSION } from "./partial";
+import { mergeColumn } from "./merge-rows";
+import { GROUP_ENTRY_BYTES, PANE_HEAD_BYTES, PARTIAL_VERSION } from "./partial";
+import { PartialKeys } from "./partial-keys";
 import { Plan } from "./plan";
 import { RecordHead } from "./record";
 import { Sliding } from "./sliding";
 
 /** What `merge` gives for bytes that it cannot read. */
 export const MERGE_REFUSED: i32 = -1;
-const UNKNOWN_KEY: u32 = 0xffffffff;
 /** Pages of a calendar that are kept though no slice may need them any more. */
 const MAX_SPARE_PAGES: u32 = 32;
-
-/** A key as it stands in the partial, and its number once it is known. */
-@unmanaged
-class PartialKey {
-  bytes: usize;
-  length: u32;
-  number: u32;
-}
-
-const PARTIAL_KEY_SIZE: u32 = offsetof<PartialKey>();
 
 /**
  * The window stage of one query: merges partials, and knows which windows are open.
@@ -52,7 +43,7 @@ export class Windows {
   /** Groups that the last merge refused: window start i64, key length u32, key bytes. */
   late: ByteBuffer;
   lateRows: u64;
-  partialKeys: ByteBuffer; // PartialKey by number
+  partialKeys: PartialKeys;
   fieldMap: ByteBuffer; // u32: the plan's field by the partial's
   found: ByteBuffer; // u32: record by group of the window at hand
   /** What the records hold outside themselves. */
@@ -74,7 +65,7 @@ export class Windows {
     self.out = ByteBuffer.create(4096);
     self.late = ByteBuffer.create(256);
     self.lateRows = 0;
-    self.partialKeys = ByteBuffer.create(4096);
+    self.partialKeys = PartialKeys.create(self.keys);
     self.fieldMap = ByteBuffer.create(256);
     self.found = ByteBuffer.create(4096);
     self.extraBytes = 0;
@@ -143,7 +134,7 @@ export class Windows {
     if (this.input.length < 4 || load<u32>(at) != PARTIAL_VERSION) return MERGE_REFUSED;
     const fieldCount = load<u32>(at, 4);
     at = this.readFields(at + 8, fieldCount);
-    at = this.readKeys(at);
+    at = this.partialKeys.read(at);
     const windowCount = load<u32>(at);
     at += 4;
     const axis = this.plan.axis;
@@ -154,7 +145,8 @@ export class Windows {
       const start = load<i64>(at);
       const groupCount = load<u32>(at, 8);
       const stateLength = load<u32>(at, 12);
-      const groups = at + 16;
+      const isByRow = load<u32>(at, 16) != 0;
+      const groups = at + PANE_HEAD_BYTES;
       const states = groups + <usize>groupCount * GROUP_ENTRY_BYTES;
       const slice = axis.sliceOf(start);
       if (sliceClosingTime(this.plan, slice) <= watermarkUs) {
@@ -164,8 +156,8 @@ export class Windows {
         if (this.isSliding) this.sliding.note(slice, groups, groupCount, watermarkUs);
         const pane = this.paneAt(slice, watermarkUs);
         this.findRecords(pane, groups, groupCount);
-        this.mergeStates(pane, states, groupCount, fieldCount);
-        if (this.isSliding) this.mergeIntoNodes(slice, groups, states, groupCount, fieldCount);
+        this.mergeStates(pane, states, groupCount, fieldCount, isByRow);
+        if (this.isSliding) this.mergeIntoNodes(slice, groups, states, groupCount, fieldCount, isByRow);
       }
       at = states + stateLength;
     }
@@ -193,39 +185,17 @@ export class Windows {
     return added;
   }
 
-  private readKeys(at: usize): usize {
-    const count = load<u32>(at);
-    at += 4;
-    this.partialKeys.reset();
-    this.partialKeys.reserve(count * PARTIAL_KEY_SIZE);
-    for (let k: u32 = 0; k < count; k++) {
-      const key = this.partialKey(k);
-      key.length = load<u32>(at);
-      key.bytes = at + 4;
-      key.number = UNKNOWN_KEY;
-      at += 4 + key.length;
-    }
-    return at;
-  }
-
-  @inline private partialKey(index: u32): PartialKey {
-    return changetype<PartialKey>(this.partialKeys.data + index * PARTIAL_KEY_SIZE);
-  }
-
   /** The number of the key of a partial's group. */
   @inline keyOfEntry(entry: usize): u32 {
-    const key = this.partialKey(load<u32>(entry));
-    if (key.number == UNKNOWN_KEY) key.number = this.keys.intern(key.bytes, key.length);
-    return key.number;
+    return this.partialKeys.numberOf(load<u32>(entry));
   }
 
   private refuse(start: i64, groups: usize, count: u32): void {
     for (let g: u32 = 0; g < count; g++) {
       const entry = groups + g * GROUP_ENTRY_BYTES;
-      const key = this.partialKey(load<u32>(entry));
+      const key = this.partialKeys.placeOf(load<u32>(entry));
       this.late.u64(start);
-      this.late.u32(key.length);
-      this.late.append(key.bytes, key.length);
+      this.late.append(key, 4 + load<u32>(key));
       this.lateRows += load<u32>(entry, 4);
     }
   }
@@ -233,8 +203,9 @@ export class Windows {
   /** Finds or makes every group's record; first all of them, so that their cache misses overlap. */
   private findRecords(pane: Pane, groups: usize, count: u32): void {
     this.found.reset();
-    this.found.reserve(count << 2);
+    const found = this.found.reserve(count << 2);
     const known = pane.count;
+    const changed = this.capture.changed;
     const isNoting = !this.isSliding && (pane.isPassed != 0 || this.plan.earlyUs != 0);
     for (let g: u32 = 0; g < count; g++) {
       const entry = groups + g * GROUP_ENTRY_BYTES;
@@ -243,19 +214,25 @@ export class Windows {
       const index = pane.recordOf(key, this.plan);
       if (pane.count != before) this.keys.retain(key);
       const head = pane.head(index);
-      touch(this, pane, head);
+      if (head.mark != changed) touch(this, pane, head);
       head.rows += load<u32>(entry, 4);
       if (isNoting && !head.isDirty) {
         head.isDirty = 1;
         pane.dirty++;
       }
-      store<u32>(this.found.data + (g << 2), index);
+      store<u32>(found + (g << 2), index);
     }
     this.groupCount += pane.count - known;
   }
 
-  private mergeStates(pane: Pane, at: usize, groupCount: u32, fieldCount: u32): void {
+  private mergeStates(pane: Pane, at: usize, groupCount: u32, fieldCount: u32, isByRow: bool): void {
     const map = this.fieldMap.data;
+    if (isByRow) {
+      for (let f: u32 = 0; f < fieldCount; f++) {
+        at = mergeColumn(this.plan.layout(load<u32>(map + (f << 2))), pane, this.found.data, groupCount, at);
+      }
+      return;
+    }
     for (let g: u32 = 0; g < groupCount; g++) {
       const record = pane.record(load<u32>(this.found.data + (g << 2)));
       for (let f: u32 = 0; f < fieldCount; f++) {
@@ -265,7 +242,14 @@ export class Windows {
   }
 
   /** Tells what has been made of the slice too: nodes take the groups in, the roll works them out again. */
-  private mergeIntoNodes(slice: i64, groups: usize, states: usize, count: u32, fieldCount: u32): void {
+  private mergeIntoNodes(
+    slice: i64,
+    groups: usize,
+    states: usize,
+    count: u32,
+    fieldCount: u32,
+    isByRow: bool,
+  ): void {
     const cover = this.sliding.cover;
     const roll = this.sliding.roll;
     if (roll.holds(slice)) {
@@ -280,7 +264,7 @@ export class Windows {
         node.head(index).rows += load<u32>(entry, 4);
         store<u32>(this.found.data + (g << 2), index);
       }
-      this.mergeStates(node, states, count, fieldCount);
+      this.mergeStates(node, states, count, fieldCount, isByRow);
     }
   }
 
@@ -360,21 +344,20 @@ export class Windows {
     const fields = load<u32>(at, 4);
     at += 8;
     for (let f: u32 = 0; f < fields; f++) at += 8 + load<u32>(at, 4);
-    const keys = load<u32>(at);
-    at += 4;
-    for (let k: u32 = 0; k < keys; k++) at += 4 + load<u32>(at);
+    const texts: usize = load<u64>(at) == 0 ? 0 : <usize>load<u32>(at, 8) << 2;
+    at += 16 + texts + load<u32>(at, 12);
     const slices = load<u32>(at);
     at += 4;
     for (let s: u32 = 0; s < slices; s++) {
       if (!this.plan.axis.calendar.covers(load<i64>(at))) return load<i64>(at);
-      at += 16 + <usize>load<u32>(at, 8) * GROUP_ENTRY_BYTES + load<u32>(at, 12);
+      at += PANE_HEAD_BYTES + <usize>load<u32>(at, 8) * GROUP_ENTRY_BYTES + load<u32>(at, 12);
     }
     return UNCOVERED;
   }
 
   /** Bytes of memory that the state takes. */
   bytes(): f64 {
-    let sum: f64 = this.keys.bytes() + <f64>this.extraBytes + this.capture.bytes();
+    let sum: f64 = this.keys.bytes() + <f64>this.extraBytes + this.capture.bytes() + this.partialKeys.bytes();
     sum += this.panes.bytes();
     if (this.isSliding) sum += this.sliding.bytes();
     return sum;
