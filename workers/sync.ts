@@ -148,7 +148,7 @@ export interface Inspected {
   readonly rows: number;
 }
 
-const URGENCY: readonly SyncClass[] = ["alerts", "losses", "results", "events"];
+const URGENCY: readonly SyncClass[] = ["alerts", "losses", "attributes", "results", "events"];
 
 export function backlog(sink: string): Answer<SyncBacklog> {
   return answer(() => opened().backlog(sink));

@@ -406,4 +406,22 @@ export const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (sink, stream, resolution_us, hour_us)
   ) WITHOUT ROWID;
   `,
+  // Attributes of devices, and the hybrid clock that they are stamped by.
+  `
+  CREATE TABLE device_attributes (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    device TEXT NOT NULL,
+    attribute TEXT NOT NULL,
+    ms INTEGER NOT NULL,
+    counter INTEGER NOT NULL,
+    is_removed INTEGER NOT NULL,
+    changed_us INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    UNIQUE (device, attribute)
+  );
+  CREATE INDEX device_attributes_by_time ON device_attributes (ms, counter);
+  CREATE TABLE attribute_clock (ms INTEGER NOT NULL, counter INTEGER NOT NULL, has_heard INTEGER NOT NULL);
+  INSERT INTO attribute_clock VALUES (0, 0, 0);
+  `,
 ];

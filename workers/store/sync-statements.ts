@@ -43,6 +43,8 @@ const SQL = {
   leaveOutbox: "UPDATE outbox SET left_sinks = left_sinks - 1 WHERE id = ?",
   nextLosses:
     "SELECT id, 1 AS rows, 100 AS bytes, at_us AS atUs FROM losses WHERE id > ? ORDER BY id LIMIT ?",
+  nextAttributes:
+    "SELECT id, 1 AS rows, bytes, changed_us AS atUs FROM device_attributes WHERE id > ? ORDER BY id LIMIT ?",
 
   insertBatch: "INSERT INTO sync_batches (sink, class, items, rows, bytes) VALUES (?, ?, ?, ?, ?)",
   insertItem: "INSERT INTO sync_items (batch, id) VALUES (?, ?)",
@@ -66,6 +68,7 @@ const ITEM_SIZES: Readonly<Record<SyncClass, string>> = {
   results: OUTBOX_SIZES,
   alerts: OUTBOX_SIZES,
   losses: "SELECT id, 1 AS rows, 100 AS bytes FROM sync_items WHERE batch = ? ORDER BY id",
+  attributes: "SELECT id, 1 AS rows, 100 AS bytes FROM sync_items WHERE batch = ? ORDER BY id",
 };
 
 const IN_BATCHES_OF_SINK =

@@ -20,8 +20,8 @@ import { prepareSync, type SyncStatements } from "./sync-statements.ts";
 const MAX_ITEMS = 4_096;
 /** Rows of the queue read at once. */
 const CHUNK = 256;
-/** Positions of what is no stream's. */
-const LOSSES_FLOW = "losses";
+/** Of what goes in the order of its ids, a sink's place in it; the flow is named as the class. */
+type Sequence = "losses" | "attributes";
 
 interface Candidate {
   readonly id: number;
@@ -109,7 +109,7 @@ export class SyncStore {
     const id = this.#db.transaction(() => {
       const batch = this.#insertBatch(sink, kind, items);
       for (const item of items) this.#take(sink, kind, item.id);
-      if (kind === "losses") this.#moveTo(sink, LOSSES_FLOW, items.at(-1)!.id);
+      if (isSequence(kind)) this.#moveTo(sink, kind, items.at(-1)!.id);
       return batch;
     })();
     const batch = {
@@ -169,13 +169,13 @@ export class SyncStore {
     const gathering = new Gathering(size);
     const isNewestFirst = kind === "results";
     let edge = isNewestFirst ? Number.MAX_SAFE_INTEGER : 0;
-    if (kind === "losses") edge = this.#position(sink, LOSSES_FLOW);
+    if (isSequence(kind)) edge = this.#position(sink, kind);
     const oldest = this.#sql.oldestQueued.get(sink, kind) as { atUs: number } | undefined;
     if (oldest !== undefined) gathering.see(oldest.atUs);
     for (;;) {
       const chunk = (
-        kind === "losses"
-          ? this.#sql.nextLosses.all(edge, CHUNK)
+        isSequence(kind)
+          ? (kind === "losses" ? this.#sql.nextLosses : this.#sql.nextAttributes).all(edge, CHUNK)
           : (isNewestFirst ? this.#sql.newestQueued : this.#sql.nextQueued).all(sink, kind, edge, CHUNK)
       ) as Candidate[];
       for (const candidate of chunk) {
@@ -204,7 +204,7 @@ export class SyncStore {
       this.#sql.beginBlock.run(id);
       const { streamId } = this.#sql.streamOfBlock.get(id) as { streamId: number };
       this.#moveTo(sink, `stream ${streamId}`, id);
-    } else if (kind !== "losses") this.#sql.takeQueued.run(sink, kind, id);
+    } else if (!isSequence(kind)) this.#sql.takeQueued.run(sink, kind, id);
   }
 
   #settle(outcome: SyncOutcome): ClaimedBatch[] {
@@ -231,7 +231,7 @@ export class SyncStore {
   }
 
   #deliver(sink: number, kind: SyncClass, id: number): void {
-    if (kind === "losses") return;
+    if (isSequence(kind)) return;
     if (kind !== "events") {
       if (this.#sql.dropOutbox.run(id).changes === 0) this.#sql.leaveOutbox.run(id);
       return;
@@ -314,6 +314,10 @@ export class SyncStore {
     if (id === undefined) throw new MillraceError("E_SINK", `there is no sink ${name}`);
     return id;
   }
+}
+
+function isSequence(kind: SyncClass): kind is Sequence {
+  return kind === "losses" || kind === "attributes";
 }
 
 /** Only while there are sinks: each index entry is written with its block. */

@@ -20,7 +20,7 @@ export interface BlockItem {
   readonly data: Uint8Array;
 }
 
-export type RowsKind = "results" | "alerts" | "losses";
+export type RowsKind = "results" | "alerts" | "losses" | "attributes";
 
 /** Rows that were written together. */
 export interface RowsItem {
