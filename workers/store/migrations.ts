@@ -424,4 +424,15 @@ export const MIGRATIONS: readonly string[] = [
   CREATE TABLE attribute_clock (ms INTEGER NOT NULL, counter INTEGER NOT NULL, has_heard INTEGER NOT NULL);
   INSERT INTO attribute_clock VALUES (0, 0, 0);
   `,
+  // How far what was stored before a sink was there has come on its way to it.
+  `
+  CREATE TABLE sync_backfills (
+    sink INTEGER NOT NULL,
+    class TEXT NOT NULL,
+    query TEXT NOT NULL,
+    start_us INTEGER NOT NULL,
+    rest TEXT NOT NULL,
+    PRIMARY KEY (sink, class, query)
+  ) WITHOUT ROWID;
+  `,
 ];

@@ -37,8 +37,6 @@ const SQL = {
     "SELECT o.at_us AS atUs FROM outbox_queue q JOIN outbox o ON o.id = q.id" +
     " WHERE q.sink = ? AND q.class = ? ORDER BY q.id LIMIT 1",
   takeQueued: "DELETE FROM outbox_queue WHERE sink = ? AND class = ? AND id = ?",
-  queueAll: "INSERT INTO outbox_queue (sink, class, id) SELECT ?, class, id FROM outbox",
-  expectAll: "UPDATE outbox SET left_sinks = left_sinks + 1",
   dropOutbox: "DELETE FROM outbox WHERE id = ? AND left_sinks <= 1",
   leaveOutbox: "UPDATE outbox SET left_sinks = left_sinks - 1 WHERE id = ?",
   nextLosses:
@@ -85,6 +83,7 @@ const DROP_SINK = [
   "DELETE FROM sync_batches WHERE sink = @sink",
   "DELETE FROM sync_positions WHERE sink = @sink",
   "DELETE FROM sync_delivered WHERE sink = @sink",
+  "DELETE FROM sync_backfills WHERE sink = @sink",
   "DELETE FROM sync_sinks WHERE id = @sink",
 ] as const;
 

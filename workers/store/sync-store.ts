@@ -73,6 +73,7 @@ export class SyncStore {
     return this.#db.transaction(() => {
       const known = this.#sql.sinks.all() as { id: number; name: string }[];
       for (const { id, name } of known) if (!setup.sinks.includes(name)) this.#dropSink(id);
+      this.#outbox.backfill.load();
       this.#sinkIds.clear();
       for (const name of setup.sinks) {
         const id = known.find((sink) => sink.name === name)?.id ?? this.#addSink(name);
@@ -96,11 +97,17 @@ export class SyncStore {
     })();
   }
 
-  claim({ sink: name, class: kind, size, enough, olderThanUs }: ClaimTask): ClaimAnswer {
+  /** `nowUs`: when what was stored before the sink was there is said to have come into the outbox. */
+  claim(
+    { sink: name, class: kind, size, enough, olderThanUs }: ClaimTask,
+    nowUs = Date.now() * 1_000,
+  ): ClaimAnswer {
     const sink = this.#sinkId(name);
-    const gathered = kind === "events" ? this.#gatherEvents(sink, size) : this.#gatherRows(sink, kind, size);
+    const gathered =
+      kind === "events" ? this.#gatherEvents(sink, size) : this.#gatherOrFeed(sink, kind, size, nowUs);
     if (gathered.items.length === 0) return { kind: "nothing" };
-    const { items, rows, bytes, isFull, oldestUs } = gathered;
+    const { items, rows, bytes, oldestUs } = gathered;
+    const isFull = gathered.isFull || this.#isFed(sink, kind);
     const isEnough = isFull || rows >= enough.rows || bytes >= enough.bytes;
     if (!isEnough && oldestUs > olderThanUs) {
       if (kind === "events") this.#turns.undo();
@@ -163,6 +170,25 @@ export class SyncStore {
       this.#turns.take();
     }
     return gathering.end();
+  }
+
+  /** Of what was stored before the sink was there as much comes into the outbox as there is room for in the batch. */
+  #gatherOrFeed(
+    sink: number,
+    kind: Exclude<SyncClass, "events">,
+    size: ClaimTask["size"],
+    nowUs: number,
+  ): Gathered {
+    const gathered = this.#gatherRows(sink, kind, size);
+    if (gathered.isFull || isSequence(kind) || !this.#isFed(sink, kind)) return gathered;
+    this.#outbox.prepare();
+    this.#outbox.backfill.feed(sink, kind, size.rows - gathered.rows, nowUs);
+    return this.#gatherRows(sink, kind, size);
+  }
+
+  /** More is to come without anything being written. */
+  #isFed(sink: number, kind: SyncClass): boolean {
+    return (kind === "results" || kind === "alerts") && this.#outbox.backfill.isOnFor(sink, kind);
   }
 
   #gatherRows(sink: number, kind: Exclude<SyncClass, "events">, size: ClaimTask["size"]): Gathered {
@@ -273,8 +299,7 @@ export class SyncStore {
 
   #addSink(name: string): number {
     const id = Number(this.#sql.insertSink.run(name).lastInsertRowid);
-    this.#sql.queueAll.run(id);
-    this.#sql.expectAll.run();
+    this.#outbox.backfill.begin(id);
     return id;
   }
 

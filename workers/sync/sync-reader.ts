@@ -7,6 +7,7 @@ import type { Seal } from "../seal/seal.ts";
 import { openAttribute } from "../store/attribute-store.ts";
 import { type Connection, openForReading } from "../store/database.ts";
 import { openReadingSeal } from "../store/key-table.ts";
+import { decodeRest } from "../store/sync-backfill.ts";
 import type { ParkedBatch, SyncBacklog, SyncClass } from "../store/sync-operations.ts";
 import type { Codec } from "../zstd.ts";
 import { type AuditRange, type EdgeAudit, readEdgeAudit } from "./audit-reader.ts";
@@ -118,6 +119,12 @@ export class SyncReader {
       parked += sum.parked;
       if (sum.oldestUs !== null && (oldestUs === null || sum.oldestUs < oldestUs)) oldestUs = sum.oldestUs;
     }
+    type Backfill = { class: "results" | "alerts"; query: string; startUs: number; rest: string };
+    for (const { class: kind, query, startUs, rest } of this.#prepare(BACKFILLS).all({ sink }) as Backfill[]) {
+      const name = kind === "results" ? [query] : [];
+      const place = [...name, startUs, ...decodeRest(rest), MOST_COUNTED];
+      rows[kind] += (this.#prepare(LEFT[kind]).get(...place) as { rows: number }).rows;
+    }
     return { rows, bytes, oldestUs, parked };
   }
 
@@ -149,6 +156,19 @@ export class SyncReader {
     return statement;
   }
 }
+
+/** Rows stored before a sink was there are counted up to here, for each query. */
+const MOST_COUNTED = 100_000;
+const BACKFILLS =
+  "SELECT class, query, start_us AS startUs, rest FROM sync_backfills" +
+  " WHERE sink = (SELECT id FROM sync_sinks WHERE name = @sink)";
+const LEFT = {
+  results:
+    "SELECT count(*) AS rows FROM (SELECT 1 FROM results WHERE query = ? AND (start_us, key, end_us, revision) < (?, ?, ?, ?)" +
+    " LIMIT ?)",
+  alerts:
+    "SELECT count(*) AS rows FROM (SELECT 1 FROM alerts WHERE (since_us, alert, key, id, revision) < (?, ?, ?, ?, ?) LIMIT ?)",
+} as const;
 
 const SINK = "(SELECT id FROM sync_sinks WHERE name = @sink)";
 const BACKLOG =
