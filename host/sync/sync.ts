@@ -75,6 +75,7 @@ export class Sync {
   readonly #news: NewsDesk;
   readonly #start: { readonly number: number; readonly id: string };
   readonly #incarnation: string;
+  readonly #atStart: Awaited<ReturnType<typeof openSync>>["totals"];
   #reports: readonly SinkReport[] = [];
   #nextReportMs = Number.NEGATIVE_INFINITY;
   #reporting: Promise<readonly SinkReport[]> | null = null;
@@ -83,6 +84,7 @@ export class Sync {
     this.#parts = parts;
     this.#client = client;
     this.#incarnation = opened.incarnation;
+    this.#atStart = opened.totals;
     this.#start = { number: opened.startNumber, id: randomBytes(8).toString("hex") };
     const { storage, clock, log, sync: settings } = parts;
     const { url } = settings;
@@ -236,6 +238,7 @@ export class Sync {
         incarnation: this.#incarnation,
         start: this.#start,
       },
+      atStart: this.#atStart,
       forms: this.#parts.streams().map(formOf),
       form,
       selection,

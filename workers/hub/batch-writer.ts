@@ -107,6 +107,7 @@ export class BatchWriter {
     this.#sql.countBatch.run(wireBytes, origin.edgeId);
     let stored = 0;
     let refusedAttributes = 0;
+    let isForked = false;
     for (const item of items) {
       if (item.kind === "attributes") {
         const written = this.#attributes.write(origin, decodeAttributes(item.ndjson), latest, nowUs);
@@ -116,12 +117,14 @@ export class BatchWriter {
       } else if (item.kind === "block") {
         const { count, isConflict } = this.#writeBlock(origin, item, nowUs);
         stored += count;
+        isForked ||= isConflict;
         if (isConflict && identity === null) {
           identity = "replayed";
           this.#edges.notice(origin, identity, nowUs);
         }
       } else stored += this.#writeRows(origin, item.kind, item);
     }
+    if (isForked) this.#edges.addWays(origin.incarnationId, header);
     return { stored, isDuplicate: false, news: { latest, refusedAttributes, identity } };
   }
 

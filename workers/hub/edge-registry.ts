@@ -3,6 +3,7 @@ import type { HybridTime } from "../attributes/hybrid-clock.ts";
 import type { Connection } from "../store/database.ts";
 import type { BatchHeader } from "../sync/batch.ts";
 import { type IdentityCase, judgeIdentity, type KnownEdge, type KnownIncarnation } from "./edge-identity.ts";
+import { type StartRow, startTotals, totalsOf } from "./fork-totals.ts";
 
 /** Ids of what a batch is from. */
 export interface Origin {
@@ -40,6 +41,17 @@ const SQL = {
   form:
     "INSERT INTO edge_streams (edge_id, stream_id, time_field, key_fields) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE" +
     " SET time_field = excluded.time_field, key_fields = excluded.key_fields",
+  startTotals:
+    "INSERT INTO start_totals (incarnation_id, stream_id, start_id, accepted_base, dead_lettered_base, late_base," +
+    " clock_skewed_base, accepted, dead_lettered, late, clock_skewed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" +
+    " ON CONFLICT DO UPDATE SET accepted = max(accepted, excluded.accepted)," +
+    " dead_lettered = max(dead_lettered, excluded.dead_lettered), late = max(late, excluded.late)," +
+    " clock_skewed = max(clock_skewed, excluded.clock_skewed) WHERE excluded.accepted > accepted" +
+    " OR excluded.dead_lettered > dead_lettered OR excluded.late > late OR excluded.clock_skewed > clock_skewed",
+  ofStarts:
+    "SELECT accepted_base AS acceptedBase, accepted AS accepted," +
+    " dead_lettered_base AS deadLetteredBase, dead_lettered AS deadLettered, late_base AS lateBase, late AS late, clock_skewed_base AS clockSkewedBase, clock_skewed AS clockSkewed" +
+    " FROM start_totals WHERE incarnation_id = ? AND stream_id = ?",
   totals:
     "INSERT INTO totals (incarnation_id, stream_id, accepted, dead_lettered, late, clock_skewed) VALUES (?, ?, ?, ?, ?, ?)" +
     " ON CONFLICT DO UPDATE SET accepted = max(accepted, excluded.accepted)," +
@@ -84,9 +96,9 @@ export function knownIncarnation(
 }
 
 /**
- * Who sends. Totals of each data directory are replicas of a G-Counter (Shapiro et al., 2011): the greater holds, and an
- * edge's total is the sum over its data directories, so that a batch delivered late or twice changes nothing, and a new
- * disk does not begin at 0. A data directory numbers its starts and names each by chance: two names of one number, or a
+ * Who sends. Totals of each start are replicas of a G-Counter (Shapiro et al., 2011): the greater holds, and an edge's total is
+ * the sum over its data directories, so that a batch delivered late or twice changes nothing, and a new disk does not begin
+ * at 0. Of a data directory it is the greatest there was, until it went several ways: then these add up (`fork-totals.ts`). A data directory numbers its starts and names each by chance: two names of one number, or a
  * new name below the greatest number, tell that there is a copy of it, or that it was put back.
  */
 export class EdgeRegistry {
@@ -122,10 +134,14 @@ export class EdgeRegistry {
     if (verdict.noticed !== null) this.notice(origin, verdict.noticed, nowUs);
     for (const { stream, timeField, keyFields } of header.streams)
       this.#sql.form.run(edgeId, this.streamId(stream), timeField, JSON.stringify(keyFields));
-    for (const { stream, accepted, deadLettered, late, clockSkewed } of header.totals) {
+    for (const { stream, accepted, deadLettered, late, clockSkewed, base } of header.totals) {
       const streamId = this.streamId(stream);
-      this.#sql.totals.run(incarnationId, streamId, accepted, deadLettered, late, clockSkewed);
+      const counts = [accepted, deadLettered, late, clockSkewed];
+      if (base !== undefined)
+        this.#sql.startTotals.run(incarnationId, streamId, start.id, ...base, ...counts);
+      this.#sql.totals.run(incarnationId, streamId, ...counts);
     }
+    if (row.isForked || verdict.isCopy) this.addWays(incarnationId, header);
     return { ...origin, identity: verdict.noticed ?? told };
   }
 
@@ -137,6 +153,16 @@ export class EdgeRegistry {
   ): void {
     this.#sql.notice.run(kind, startId, incarnationId);
     this.#sql.countCase.run({ edgeId, incarnationId, kind, nowUs });
+  }
+
+  /** The data directory went several ways: what each of them counted adds up. */
+  addWays(incarnationId: number, { totals }: Pick<BatchHeader, "totals">): void {
+    for (const { stream } of totals) {
+      const streamId = this.streamId(stream);
+      const starts = this.#sql.ofStarts.all(incarnationId, streamId) as StartRow[];
+      const { accepted, deadLettered, late, clockSkewed } = totalsOf(starts.map(startTotals));
+      this.#sql.totals.run(incarnationId, streamId, accepted, deadLettered, late, clockSkewed);
+    }
   }
 
   streamId(name: string): number {

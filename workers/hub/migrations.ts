@@ -188,5 +188,19 @@ export const HUB_MIGRATIONS: readonly string[] = [
     incarnation TEXT NOT NULL,
     PRIMARY KEY (edge_id, device, attribute)
   ) WITHOUT ROWID;
+  CREATE TABLE start_totals (
+    incarnation_id INTEGER NOT NULL REFERENCES incarnations(id),
+    stream_id INTEGER NOT NULL REFERENCES streams(id),
+    start_id TEXT NOT NULL,
+    accepted_base INTEGER NOT NULL,
+    accepted INTEGER NOT NULL,
+    dead_lettered_base INTEGER NOT NULL,
+    dead_lettered INTEGER NOT NULL,
+    late_base INTEGER NOT NULL,
+    late INTEGER NOT NULL,
+    clock_skewed_base INTEGER NOT NULL,
+    clock_skewed INTEGER NOT NULL,
+    PRIMARY KEY (incarnation_id, stream_id, start_id)
+  ) WITHOUT ROWID;
   `,
 ];

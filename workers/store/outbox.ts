@@ -53,7 +53,10 @@ export class Outbox {
 
   addPacked(text: string, nowUs: number): void {
     if (this.sinks.length === 0 || text === "") return;
-    if (this.backfill.isOn) return this.#addWhileFed(unpackResults(text), nowUs);
+    if (this.backfill.isOn) {
+      this.#addWhileFed(unpackResults(text), nowUs);
+      return;
+    }
     let rows = 1;
     for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1)) rows++;
     this.#add("results", rows, text, nowUs, this.sinks);
@@ -70,7 +73,10 @@ export class Outbox {
   }
 
   addAlerts(rows: readonly AlertRow[], nowUs: number): void {
-    if (!this.backfill.isOn) return this.#addAlerts(rows, nowUs, this.sinks);
+    if (!this.backfill.isOn) {
+      this.#addAlerts(rows, nowUs, this.sinks);
+      return;
+    }
     const finds = (sink: number, row: AlertRow): boolean => this.backfill.findsAlert(sink, row);
     for (const { sinks, rows: written } of this.#bySinks(rows, finds)) this.#addAlerts(written, nowUs, sinks);
   }

@@ -4,9 +4,14 @@ import type { SyncClass } from "./sync-operations.ts";
 
 const BATCH = "id, class, items, rows, bytes, strikes, next_at_us AS nextAtUs, reason FROM sync_batches";
 
+/** What each stream has counted so far. */
+export const TOTALS =
+  "SELECT name AS stream, accepted, dead_lettered AS deadLettered, late, clock_skewed AS clockSkewed FROM streams";
+
 /** All that sync says to SQLite. */
 const SQL = {
   node: "SELECT incarnation, starts FROM sync_node",
+  totals: TOTALS,
   countStart: "UPDATE sync_node SET starts = starts + 1",
   sinks: "SELECT id, name FROM sync_sinks",
   insertSink: "INSERT INTO sync_sinks (name) VALUES (?)",

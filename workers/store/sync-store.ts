@@ -1,4 +1,5 @@
 import { MillraceError } from "../errors.ts";
+import type { StreamTotals } from "../sync/batch.ts";
 import type { Codec } from "../zstd.ts";
 import { AuditStore } from "./audit-store.ts";
 import type { Connection } from "./database.ts";
@@ -93,7 +94,8 @@ export class SyncStore {
       }
       const node = this.#sql.node.get() as { incarnation: string; starts: number };
       const unsettled = [...this.#sinkIds].flatMap(([name, id]) => this.#batches(name, id));
-      return { incarnation: node.incarnation, startNumber: node.starts, unsettled };
+      const totals = this.#sql.totals.all() as StreamTotals[];
+      return { incarnation: node.incarnation, startNumber: node.starts, totals, unsettled };
     })();
   }
 

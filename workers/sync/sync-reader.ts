@@ -9,6 +9,7 @@ import { type Connection, openForReading } from "../store/database.ts";
 import { openReadingSeal } from "../store/key-table.ts";
 import { decodeRest } from "../store/sync-backfill.ts";
 import type { ParkedBatch, SyncBacklog, SyncClass } from "../store/sync-operations.ts";
+import { TOTALS } from "../store/sync-statements.ts";
 import type { Codec } from "../zstd.ts";
 import { type AuditRange, type EdgeAudit, readEdgeAudit } from "./audit-reader.ts";
 import type { BatchItem, BlockItem, StreamTotals } from "./batch.ts";
@@ -101,9 +102,7 @@ export class SyncReader {
   }
 
   totals(): StreamTotals[] {
-    return this.#prepare(
-      "SELECT name AS stream, accepted, dead_lettered AS deadLettered, late, clock_skewed AS clockSkewed FROM streams",
-    ).all() as StreamTotals[];
+    return this.#prepare(TOTALS).all() as StreamTotals[];
   }
 
   /** What a sink has not got. Cost: the index entries of blocks that are not synced. */
@@ -120,7 +119,9 @@ export class SyncReader {
       if (sum.oldestUs !== null && (oldestUs === null || sum.oldestUs < oldestUs)) oldestUs = sum.oldestUs;
     }
     type Backfill = { class: "results" | "alerts"; query: string; startUs: number; rest: string };
-    for (const { class: kind, query, startUs, rest } of this.#prepare(BACKFILLS).all({ sink }) as Backfill[]) {
+    for (const { class: kind, query, startUs, rest } of this.#prepare(BACKFILLS).all({
+      sink,
+    }) as Backfill[]) {
       const name = kind === "results" ? [query] : [];
       const place = [...name, startUs, ...decodeRest(rest), MOST_COUNTED];
       rows[kind] += (this.#prepare(LEFT[kind]).get(...place) as { rows: number }).rows;

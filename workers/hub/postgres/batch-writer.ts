@@ -20,6 +20,7 @@ import {
   knownIncarnation,
   type Origin,
 } from "../edge-registry.ts";
+import { type StartRow, startTotals, totalsOf } from "../fork-totals.ts";
 import { writeAttributes } from "./attribute-writer.ts";
 import { cleanText } from "./clean-text.ts";
 import type { Session } from "./connection.ts";
@@ -101,6 +102,7 @@ export class PostgresBatchWriter {
     if (blocks.length > 0) {
       const written = await this.#writeBlocks(origin, header, blocks, streams);
       stored = written.count;
+      if (written.hasConflict) await this.#addWays(origin.incarnationId);
       if (written.hasConflict && identity === null) {
         identity = "replayed";
         await this.#notice(origin, identity);
@@ -172,8 +174,24 @@ export class PostgresBatchWriter {
       streamId: idOf(stream),
       ...counts,
     }));
-    if (totals.length > 0) await this.#session.run(WRITES.setTotals, [incarnationId, JSON.stringify(totals)]);
+    if (totals.length > 0) {
+      const json = JSON.stringify(totals);
+      await this.#session.run(WRITES.setStartTotals, [incarnationId, start.id, json]);
+      await this.#session.run(WRITES.setTotals, [incarnationId, json]);
+    }
+    if (row.isForked || verdict.isCopy) await this.#addWays(incarnationId);
     return { ...origin, identity: verdict.noticed ?? told };
+  }
+
+  /** The data directory went several ways: what each of them counted adds up. */
+  async #addWays(incarnationId: number): Promise<void> {
+    type Row = StartRow & { readonly streamId: number };
+    const rows = await this.#session.rows<Row>(WRITES.ofStarts, [incarnationId]);
+    const totals = [...new Set(rows.map(({ streamId }) => streamId))].map((streamId) => {
+      const starts = rows.filter((each) => each.streamId === streamId);
+      return { streamId, ...totalsOf(starts.map(startTotals)) };
+    });
+    if (totals.length > 0) await this.#session.run(WRITES.setTotals, [incarnationId, JSON.stringify(totals)]);
   }
 
   async #notice(

@@ -237,6 +237,20 @@ export const POSTGRES_MIGRATIONS: readonly string[] = [
     incarnation text COLLATE "C" NOT NULL,
     PRIMARY KEY (edge_id, device, attribute)
   );
+  CREATE TABLE start_totals (
+    incarnation_id integer NOT NULL REFERENCES incarnations,
+    stream_id integer NOT NULL REFERENCES streams,
+    start_id text NOT NULL,
+    accepted_base bigint NOT NULL,
+    accepted bigint NOT NULL,
+    dead_lettered_base bigint NOT NULL,
+    dead_lettered bigint NOT NULL,
+    late_base bigint NOT NULL,
+    late bigint NOT NULL,
+    clock_skewed_base bigint NOT NULL,
+    clock_skewed bigint NOT NULL,
+    PRIMARY KEY (incarnation_id, stream_id, start_id)
+  );
   CREATE VIEW device_attributes AS
     SELECT e.name AS edge, a.device, a.attribute, replace(a.value, '\\u0000', '\\ufffd')::jsonb AS value, at_us(a.ms * 1000) AS at
     FROM attributes a JOIN edges e ON e.id = a.edge_id WHERE a.value IS NOT NULL;

@@ -52,6 +52,21 @@ export const WRITES = {
     " ON CONFLICT (incarnation_id, stream_id) DO UPDATE SET accepted = greatest(t.accepted, excluded.accepted)," +
     " dead_lettered = greatest(t.dead_lettered, excluded.dead_lettered), late = greatest(t.late, excluded.late)," +
     " clock_skewed = greatest(t.clock_skewed, excluded.clock_skewed)",
+  setStartTotals:
+    "INSERT INTO start_totals AS t (incarnation_id, start_id, stream_id, accepted_base, dead_lettered_base, late_base," +
+    " clock_skewed_base, accepted, dead_lettered, late, clock_skewed)" +
+    ' SELECT $1, $2, "streamId", (base->>0)::bigint, (base->>1)::bigint, (base->>2)::bigint, (base->>3)::bigint, accepted,' +
+    ' "deadLettered", late, "clockSkewed" FROM json_to_recordset($3::text::json)' +
+    ' AS n ("streamId" int, accepted bigint, "deadLettered" bigint, late bigint, "clockSkewed" bigint, base json)' +
+    " WHERE base IS NOT NULL" +
+    " ON CONFLICT (incarnation_id, stream_id, start_id) DO UPDATE SET accepted = greatest(t.accepted, excluded.accepted)," +
+    " dead_lettered = greatest(t.dead_lettered, excluded.dead_lettered), late = greatest(t.late, excluded.late)," +
+    " clock_skewed = greatest(t.clock_skewed, excluded.clock_skewed) WHERE excluded.accepted > t.accepted" +
+    " OR excluded.dead_lettered > t.dead_lettered OR excluded.late > t.late OR excluded.clock_skewed > t.clock_skewed",
+  ofStarts:
+    'SELECT stream_id AS "streamId", accepted_base::float8 AS "acceptedBase", accepted::float8 AS "accepted", dead_lettered_base::float8 AS "deadLetteredBase", dead_lettered::float8 AS "deadLettered",' +
+    ' late_base::float8 AS "lateBase", late::float8 AS "late", clock_skewed_base::float8 AS "clockSkewedBase", clock_skewed::float8 AS "clockSkewed"' +
+    " FROM start_totals WHERE incarnation_id = $1",
   addBatch: "INSERT INTO batches (edge_id, key, at) VALUES ($1, $2, at_us($3)) ON CONFLICT DO NOTHING",
   countBatch: "UPDATE edges SET batches = batches + 1, wire_bytes = wire_bytes + $2 WHERE id = $1",
   countDuplicate: "UPDATE edges SET duplicates = duplicates + 1 WHERE id = $1",
