@@ -124,7 +124,7 @@ export class BatchWriter {
         }
       } else stored += this.#writeRows(origin, item.kind, item);
     }
-    if (isForked) this.#edges.addWays(origin.incarnationId, header);
+    if (isForked) this.#edges.addWays(origin.incarnationId);
     return { stored, isDuplicate: false, news: { latest, refusedAttributes, identity } };
   }
 

@@ -48,6 +48,7 @@ const SQL = {
     " dead_lettered = max(dead_lettered, excluded.dead_lettered), late = max(late, excluded.late)," +
     " clock_skewed = max(clock_skewed, excluded.clock_skewed) WHERE excluded.accepted > accepted" +
     " OR excluded.dead_lettered > dead_lettered OR excluded.late > late OR excluded.clock_skewed > clock_skewed",
+  streamsOfStarts: "SELECT DISTINCT stream_id AS streamId FROM start_totals WHERE incarnation_id = ?",
   ofStarts:
     "SELECT accepted_base AS acceptedBase, accepted AS accepted," +
     " dead_lettered_base AS deadLetteredBase, dead_lettered AS deadLettered, late_base AS lateBase, late AS late, clock_skewed_base AS clockSkewedBase, clock_skewed AS clockSkewed" +
@@ -137,11 +138,13 @@ export class EdgeRegistry {
     for (const { stream, accepted, deadLettered, late, clockSkewed, base } of header.totals) {
       const streamId = this.streamId(stream);
       const counts = [accepted, deadLettered, late, clockSkewed];
-      if (base !== undefined)
-        this.#sql.startTotals.run(incarnationId, streamId, start.id, ...base, ...counts);
+      const isNews =
+        base !== undefined &&
+        this.#sql.startTotals.run(incarnationId, streamId, start.id, ...base, ...counts).changes > 0;
       this.#sql.totals.run(incarnationId, streamId, ...counts);
+      if (isNews && row.isForked) this.#addWaysOf(incarnationId, streamId);
     }
-    if (row.isForked || verdict.isCopy) this.addWays(incarnationId, header);
+    if (verdict.isCopy) this.addWays(incarnationId);
     return { ...origin, identity: verdict.noticed ?? told };
   }
 
@@ -156,13 +159,15 @@ export class EdgeRegistry {
   }
 
   /** The data directory went several ways: what each of them counted adds up. */
-  addWays(incarnationId: number, { totals }: Pick<BatchHeader, "totals">): void {
-    for (const { stream } of totals) {
-      const streamId = this.streamId(stream);
-      const starts = this.#sql.ofStarts.all(incarnationId, streamId) as StartRow[];
-      const { accepted, deadLettered, late, clockSkewed } = totalsOf(starts.map(startTotals));
-      this.#sql.totals.run(incarnationId, streamId, accepted, deadLettered, late, clockSkewed);
-    }
+  addWays(incarnationId: number): void {
+    const streams = this.#sql.streamsOfStarts.all(incarnationId) as { streamId: number }[];
+    for (const { streamId } of streams) this.#addWaysOf(incarnationId, streamId);
+  }
+
+  #addWaysOf(incarnationId: number, streamId: number): void {
+    const starts = this.#sql.ofStarts.all(incarnationId, streamId) as StartRow[];
+    const { accepted, deadLettered, late, clockSkewed } = totalsOf(starts.map(startTotals));
+    this.#sql.totals.run(incarnationId, streamId, accepted, deadLettered, late, clockSkewed);
   }
 
   streamId(name: string): number {

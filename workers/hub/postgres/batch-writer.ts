@@ -102,7 +102,7 @@ export class PostgresBatchWriter {
     if (blocks.length > 0) {
       const written = await this.#writeBlocks(origin, header, blocks, streams);
       stored = written.count;
-      if (written.hasConflict) await this.#addWays(origin.incarnationId);
+      if (written.hasConflict) await this.#addWays(origin.incarnationId, null);
       if (written.hasConflict && identity === null) {
         identity = "replayed";
         await this.#notice(origin, identity);
@@ -176,17 +176,27 @@ export class PostgresBatchWriter {
     }));
     if (totals.length > 0) {
       const json = JSON.stringify(totals);
-      await this.#session.run(WRITES.setStartTotals, [incarnationId, start.id, json]);
+      const news = await this.#session.rows<{ streamId: number }>(WRITES.setStartTotals, [
+        incarnationId,
+        start.id,
+        json,
+      ]);
       await this.#session.run(WRITES.setTotals, [incarnationId, json]);
+      if (row.isForked && news.length > 0)
+        await this.#addWays(
+          incarnationId,
+          news.map(({ streamId }) => streamId),
+        );
     }
-    if (row.isForked || verdict.isCopy) await this.#addWays(incarnationId);
+    if (verdict.isCopy) await this.#addWays(incarnationId, null);
     return { ...origin, identity: verdict.noticed ?? told };
   }
 
   /** The data directory went several ways: what each of them counted adds up. */
-  async #addWays(incarnationId: number): Promise<void> {
+  async #addWays(incarnationId: number, streams: readonly number[] | null): Promise<void> {
     type Row = StartRow & { readonly streamId: number };
-    const rows = await this.#session.rows<Row>(WRITES.ofStarts, [incarnationId]);
+    const of = streams === null ? null : JSON.stringify(streams);
+    const rows = await this.#session.rows<Row>(WRITES.ofStarts, [incarnationId, of]);
     const totals = [...new Set(rows.map(({ streamId }) => streamId))].map((streamId) => {
       const starts = rows.filter((each) => each.streamId === streamId);
       return { streamId, ...totalsOf(starts.map(startTotals)) };

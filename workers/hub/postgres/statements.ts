@@ -62,11 +62,13 @@ export const WRITES = {
     " ON CONFLICT (incarnation_id, stream_id, start_id) DO UPDATE SET accepted = greatest(t.accepted, excluded.accepted)," +
     " dead_lettered = greatest(t.dead_lettered, excluded.dead_lettered), late = greatest(t.late, excluded.late)," +
     " clock_skewed = greatest(t.clock_skewed, excluded.clock_skewed) WHERE excluded.accepted > t.accepted" +
-    " OR excluded.dead_lettered > t.dead_lettered OR excluded.late > t.late OR excluded.clock_skewed > t.clock_skewed",
+    " OR excluded.dead_lettered > t.dead_lettered OR excluded.late > t.late OR excluded.clock_skewed > t.clock_skewed" +
+    ' RETURNING stream_id AS "streamId"',
   ofStarts:
     'SELECT stream_id AS "streamId", accepted_base::float8 AS "acceptedBase", accepted::float8 AS "accepted", dead_lettered_base::float8 AS "deadLetteredBase", dead_lettered::float8 AS "deadLettered",' +
     ' late_base::float8 AS "lateBase", late::float8 AS "late", clock_skewed_base::float8 AS "clockSkewedBase", clock_skewed::float8 AS "clockSkewed"' +
-    " FROM start_totals WHERE incarnation_id = $1",
+    " FROM start_totals WHERE incarnation_id = $1 AND ($2::text::json IS NULL OR stream_id IN" +
+    " (SELECT text::int FROM json_array_elements_text($2::text::json) AS text))",
   addBatch: "INSERT INTO batches (edge_id, key, at) VALUES ($1, $2, at_us($3)) ON CONFLICT DO NOTHING",
   countBatch: "UPDATE edges SET batches = batches + 1, wire_bytes = wire_bytes + $2 WHERE id = $1",
   countDuplicate: "UPDATE edges SET duplicates = duplicates + 1 WHERE id = $1",
