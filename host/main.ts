@@ -3,11 +3,13 @@ import type { Logger } from "pino";
 import type { MasterKeys } from "../workers/seal/master-key.ts";
 import { createApp } from "./api/app.ts";
 import { serveNode } from "./api/serve.ts";
+import { DeviceRegistry } from "./attributes/device-registry.ts";
 import { bufferSettings } from "./config/buffer.ts";
 import type { Config, StreamConfig } from "./config/config.ts";
 import { ConfigSource } from "./config/source.ts";
 import { Encryption } from "./encryption/encryption.ts";
 import { loadKeys } from "./encryption/load-keys.ts";
+import { registerAttributes } from "./observe/attribute-metrics.ts";
 import { createLog } from "./observe/log.ts";
 import { createMetrics } from "./observe/metrics.ts";
 import { registerRelay } from "./observe/relay-metrics.ts";
@@ -143,8 +145,11 @@ async function startParts(
       : startRemoteConfig({ config, record: remoteState, engine, reloader, clock: systemClock, log });
   if (remote !== null) registerRemoteConfig(metrics.registry, () => remote.status());
   const relayMetrics = relay === null ? null : registerRelay(metrics.registry, relay);
+  const devices = new DeviceRegistry({ storage, limits: config.limits, onSet: () => sync?.wake() });
+  registerAttributes(metrics.registry, devices, sync);
   const { app, door } = createApp({
     config,
+    devices,
     engine,
     reads,
     log,

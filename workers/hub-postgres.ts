@@ -1,7 +1,8 @@
 import { workerData } from "piscina";
 import { MillraceError } from "./errors.ts";
 import type { Received } from "./hub/batch-writer.ts";
-import { HUB_ALERT_CURSOR, HUB_RESULT_CURSOR } from "./hub/cursor.ts";
+import { DEVICE_CURSOR, HUB_ALERT_CURSOR, HUB_RESULT_CURSOR } from "./hub/cursor.ts";
+import type { HubAttributeLimits } from "./hub/edge-news.ts";
 import type { ParkedBatch, ParkedTask } from "./hub/parked.ts";
 import { type GoodBatch, type Known, PostgresBatchWriter } from "./hub/postgres/batch-writer.ts";
 import { cleanText } from "./hub/postgres/clean-text.ts";
@@ -22,7 +23,7 @@ import type { Page as TaskPage } from "./query/tasks.ts";
 import type { Page } from "./query.ts";
 import type { StoreFailure } from "./store/failure.ts";
 import { BatchError } from "./sync/batch-format.ts";
-import { decodeAlerts, decodeLosses, decodeResults } from "./sync/rows.ts";
+import { decodeAlerts, decodeAttributes, decodeLosses, decodeResults } from "./sync/rows.ts";
 import { portableCodec } from "./zstd.ts";
 
 /** A thread of a hub on PostgreSQL: it reads batches, makes rows of them, and has connections of its own. */
@@ -34,6 +35,7 @@ export interface PostgresWorkerData {
 
 export interface ReceiveTask extends ReadLimits {
   readonly batches: readonly ReceivedBatch[];
+  readonly attributes: HubAttributeLimits;
 }
 
 export interface KeepTask {
@@ -76,6 +78,7 @@ export function receive({
   batches,
   limits,
   maxBlockBytes,
+  attributes,
 }: ReceiveTask): Promise<Answer<Answer<Received>[]>> {
   return answer(async () => {
     const days = new Set<number>();
@@ -87,7 +90,7 @@ export function receive({
     const good = read.flatMap((each) => ("value" in each ? [each.value] : []));
     const { partitions } = await database();
     await partitions.ensure(days);
-    const written = (await writeGroup(good)).values();
+    const written = (await writeGroup(good, attributes)).values();
     return read.map((each) => ("value" in each ? written.next().value! : each));
   });
 }
@@ -112,6 +115,10 @@ export function results(task: WithText<hub.HubResultsTask>): Promise<Answer<Page
 
 export function alerts(task: WithText<hub.HubAlertsTask>): Promise<Answer<Page>> {
   return page(task, HUB_ALERT_CURSOR, (reader, after) => reader.alerts({ ...task, after }));
+}
+
+export function devices(task: WithText<hub.HubDevicesTask>): Promise<Answer<Page>> {
+  return page(task, DEVICE_CURSOR, (reader, after) => reader.devices({ ...task, after }));
 }
 
 export function losses(task: WithText<hub.HubListTask>): Promise<Answer<Page>> {
@@ -185,28 +192,32 @@ function readGood(received: ReceivedBatch, limits: ReadLimits, days: Set<number>
     if (item.kind === "results") decodeResults(item.ndjson);
     else if (item.kind === "alerts") decodeAlerts(item.ndjson);
     else if (item.kind === "losses") decodeLosses(item.ndjson);
+    else if (item.kind === "attributes") decodeAttributes(item.ndjson);
   }
   return { batch, wireBytes: received.body.byteLength };
 }
 
 /** Together; or each by itself, when one holds a value that no column takes. */
-async function writeGroup(batches: readonly GoodBatch[]): Promise<Answer<Received>[]> {
+async function writeGroup(
+  batches: readonly GoodBatch[],
+  limits: HubAttributeLimits,
+): Promise<Answer<Received>[]> {
   if (batches.length === 0) return [];
   try {
-    return (await write(batches)).map((value) => ({ value }));
+    return (await write(batches, limits)).map((value) => ({ value }));
   } catch (cause) {
     if (!isOfData(cause)) throw cause;
     if (batches.length === 1) return [failureOf(new BatchError("E_BATCH_CORRUPT", String(cause)))];
     const answers: Answer<Received>[] = [];
-    for (const batch of batches) answers.push(...(await writeGroup([batch])));
+    for (const batch of batches) answers.push(...(await writeGroup([batch], limits)));
     return answers;
   }
 }
 
-async function write(batches: readonly GoodBatch[]): Promise<Received[]> {
+async function write(batches: readonly GoodBatch[], limits: HubAttributeLimits): Promise<Received[]> {
   const { db } = await database();
   const { answers, found } = await db.transaction(async (session) => {
-    const writer = new PostgresBatchWriter(session, events_, known, Date.now() * 1000);
+    const writer = new PostgresBatchWriter(session, events_, known, { nowUs: Date.now() * 1000, limits });
     return { answers: await writer.write(batches), found: writer.found };
   });
   for (const [name, id] of found.streams) known.streams.set(name, id);

@@ -2,8 +2,10 @@ import { alertJson } from "./alert/alert-json.ts";
 import { MillraceError } from "./errors.ts";
 import type { HubAuditSlice, HubAuditTask } from "./hub/audit.ts";
 import { BatchWriter, type Received } from "./hub/batch-writer.ts";
-import { HUB_ALERT_CURSOR, HUB_RESULT_CURSOR } from "./hub/cursor.ts";
+import { DEVICE_CURSOR, HUB_ALERT_CURSOR, HUB_RESULT_CURSOR } from "./hub/cursor.ts";
 import { hubFile, openHubForWriting } from "./hub/database.ts";
+import { deviceJson, type HubDevice } from "./hub/device-rows.ts";
+import type { HubAttributeLimits } from "./hub/edge-news.ts";
 import { type HubAlert, type HubLoss, HubReader, type HubResult } from "./hub/hub-reader.ts";
 import { type ParkedBatch, type ParkedTask, parkBatch } from "./hub/parked.ts";
 import { type ReadLimits, type ReceivedBatch, readBatch } from "./hub/read-batch.ts";
@@ -41,13 +43,19 @@ let reader: HubReader | null = null;
 let records: HubRecords | null = null;
 
 /** Opens and locks the data directory; this thread is the only one that writes. */
-export function openWriter(dir: string): Answer<null> {
+export function openWriter({
+  dir,
+  attributes,
+}: {
+  readonly dir: string;
+  readonly attributes: HubAttributeLimits;
+}): Answer<null> {
   openedDir = dir;
   return answer(() => {
     lock = lockDataDir(dir);
     try {
       db = openHubForWriting(dir);
-      writer = new BatchWriter(db, codec);
+      writer = new BatchWriter(db, codec, attributes);
       records = new HubRecords(db);
     } catch (cause) {
       lock.close();
@@ -122,6 +130,17 @@ export function alerts(task: WithText<hub.HubAlertsTask>): Answer<Page> {
       (behind, limit) => store.alerts({ ...task, after: behind, limit }),
       (row) => withEdge(row.edge, alertJson(row)),
       ({ sinceUs, alert, key, id, revision, edgeId }) => ({ sinceUs, alert, key, id, revision, edgeId }),
+    ),
+  );
+}
+
+export function devices(task: WithText<hub.HubDevicesTask>): Answer<Page> {
+  return page(task, DEVICE_CURSOR, (store, after) =>
+    readPage<HubDevice, hub.DeviceCursor>(
+      { limit: task.limit, after },
+      (behind, limit) => store.devices({ ...task, after: behind, limit }),
+      deviceJson,
+      ({ edge: of, device }) => ({ edge: of, device }),
     ),
   );
 }

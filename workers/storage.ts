@@ -1,9 +1,18 @@
 import type { StandingAlert } from "./alert/standing.ts";
+import type { AttributeLimits } from "./attributes/attribute-rules.ts";
 import type { MillraceError } from "./errors.ts";
 import type { CommitOperation, CommitOutcome, LogEntry, StoredBlock } from "./messages.ts";
 import { moveWith, release } from "./move.ts";
 import type { MasterKeys } from "./seal/master-key.ts";
 import type { QueuedWebhook } from "./store/alert-store.ts";
+import type {
+  AttributeReport,
+  DeviceAttributes,
+  HubTime,
+  ListDevicesTask,
+  SetAttributesOutcome,
+  SetAttributesTask,
+} from "./store/attribute-operations.ts";
 import type {
   BufferReport,
   BufferSettings,
@@ -306,6 +315,33 @@ export function dropDocument(document: Omit<NodeDocument, "body">): StoreAnswer<
     documents.drop(document);
     return { value: null };
   });
+}
+
+/** Durable when it is answered: one transaction, one fsync for all of them. */
+export function setAttributes({ tasks, limits }: SetAttributesTasks): StoreAnswer<SetAttributesOutcome[]> {
+  return withStore(({ attributes }) => ({ value: attributes.set(tasks, limits, Date.now()) }));
+}
+
+export interface SetAttributesTasks {
+  readonly tasks: readonly SetAttributesTask[];
+  readonly limits: AttributeLimits;
+}
+
+export function readAttributes(device: string): StoreAnswer<DeviceAttributes | null> {
+  return withStore(({ attributes }) => ({ value: attributes.read(device) }));
+}
+
+export function listDevices(task: ListDevicesTask): StoreAnswer<DeviceAttributes[]> {
+  return withStore(({ attributes }) => ({ value: attributes.list(task) }));
+}
+
+/** A hub said what time it is. @returns how many attributes were stamped anew for it */
+export function learnTime(hub: HubTime): StoreAnswer<number> {
+  return withStore(({ attributes }) => ({ value: attributes.learn(hub, Date.now()) }));
+}
+
+export function reportAttributes(): StoreAnswer<AttributeReport> {
+  return withStore(({ attributes }) => ({ value: attributes.report(Date.now()) }));
 }
 
 export function sizes(): StoreAnswer<{ databaseBytes: number; walBytes: number }> {

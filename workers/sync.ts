@@ -9,7 +9,7 @@ import { explainFailure, type StoreFailure } from "./store/failure.ts";
 import type { ParkedBatch, SyncBacklog, SyncClass } from "./store/sync-operations.ts";
 import { type AuditRange, type EdgeAudit, wholeHours } from "./sync/audit-reader.ts";
 import { BlockSummer, type StreamSum, SumTable } from "./sync/audit-sums.ts";
-import type { BatchHeader, BatchItem, StreamForm } from "./sync/batch.ts";
+import type { BatchHeader, BatchItem, CountBase, StreamForm, StreamTotals } from "./sync/batch.ts";
 import { packBatch } from "./sync/batch-format.ts";
 import { type OutgoingTable, type Selection, selectItems } from "./sync/outgoing-table.ts";
 import { withPlainBlocks } from "./sync/plain-blocks.ts";
@@ -23,6 +23,8 @@ export interface PackTask {
   readonly header: Pick<BatchHeader, "edge" | "createdUs" | "incarnation" | "start">;
   /** Of every stream there is; those of the batch are put into it. */
   readonly forms: readonly StreamForm[];
+  /** Counts of the streams there were when this start began. */
+  readonly atStart: readonly StreamTotals[];
   readonly form: PackForm;
   readonly selection: Selection;
 }
@@ -88,8 +90,18 @@ export async function pack(task: PackTask): Promise<Answer<PackedBatch>> {
 
 function packForWire(task: PackTask): PackedBatch {
   const { items, header, packed } = selected(task);
-  const whole = { ...header, totals: opened().totals() };
+  const bases = new Map(task.atStart.map((total) => [total.stream, total]));
+  const totals = opened()
+    .totals()
+    .map((total) => ({ ...total, base: baseOf(bases.get(total.stream)) }));
+  const whole = { ...header, totals };
   return { ...packed, sums: sumsOf(items), body: packBatch(codec, { header: whole, items }) };
+}
+
+/** A stream that came since began with nothing. */
+function baseOf(total: StreamTotals | undefined): CountBase {
+  if (total === undefined) return [0, 0, 0, 0];
+  return [total.accepted, total.deadLettered, total.late, total.clockSkewed];
 }
 
 async function packTables(task: PackTask, format: "ndjson" | "parquet"): Promise<Answer<PackedBatch>> {
@@ -148,7 +160,7 @@ export interface Inspected {
   readonly rows: number;
 }
 
-const URGENCY: readonly SyncClass[] = ["alerts", "losses", "results", "events"];
+const URGENCY: readonly SyncClass[] = ["alerts", "losses", "attributes", "results", "events"];
 
 export function backlog(sink: string): Answer<SyncBacklog> {
   return answer(() => opened().backlog(sink));

@@ -3,6 +3,7 @@ import { type Context, Hono } from "hono";
 import { routePath } from "hono/route";
 import type { Logger } from "pino";
 import { MillraceError } from "../../workers/errors.ts";
+import type { DeviceRegistry } from "../attributes/device-registry.ts";
 import type { Config } from "../config/config.ts";
 import type { Encryption } from "../encryption/encryption.ts";
 import { BodyReader } from "../ingest/body.ts";
@@ -23,6 +24,7 @@ import { describeClocks, describeNode, describeQuery, describeStream, timeFieldO
 import { describeConfig } from "./describe-config.ts";
 import { describeRelay, describeRemoteConfig } from "./describe-relay.ts";
 import { describeSync } from "./describe-sync.ts";
+import { addDeviceRoutes } from "./device-attributes.ts";
 import { addSafetyHeaders, limitReads, refuseOtherSites } from "./guards.ts";
 import { lateApply } from "./late-apply.ts";
 import { ALERT_FEED, LIVE_HEADERS, LiveFeeds } from "./live.ts";
@@ -62,12 +64,14 @@ export interface AppParts {
   readonly reloader?: Pick<Reloader, "put" | "putTable">;
   readonly buffer?: BufferSource;
   /** null: nothing is sent anywhere. */
-  readonly sync?: Pick<Sync, "reports" | "parked" | "replayParked" | "audit"> | null;
+  readonly sync?: Pick<Sync, "reports" | "parked" | "replayParked" | "audit" | "news"> | null;
   readonly encryption?: Pick<Encryption, "status">;
   /** null: no other edge sends through this one. */
   readonly relay?: Pick<Relay, "status" | "replayParked"> | null;
   /** null: the configuration is the node's own. */
   readonly remote?: () => RemoteConfigStatus | null;
+  /** Left out where there is no store behind it. */
+  readonly devices?: DeviceRegistry;
 }
 
 export type App = Hono<{ Bindings: HttpBindings }>;
@@ -96,6 +100,7 @@ export function createApp(parts: AppParts): NodeApp {
   addInputRoutes(app, parts, bodies);
   addStateRoutes(app, parts);
   addHistoryRoutes(app, parts);
+  if (parts.devices !== undefined) addDeviceRoutes(app, parts.devices);
   addNodeRoutes(app, parts);
   app.notFound(answerNotFound(app, config.limits.maxBodyBytes));
   const explain = (cause: unknown, path: string): Problem => {
@@ -174,7 +179,7 @@ function addStateRoutes(app: App, parts: AppParts): void {
     const remote = parts.remote?.() ?? null;
     return context.json({
       ...status,
-      ...(sync === null ? {} : { sync: describeSync(await sync.reports()) }),
+      ...(sync === null ? {} : { sync: describeSync(await sync.reports(), sync.news) }),
       ...(relay === null ? {} : { relay: describeRelay(await relay.status()) }),
       ...(remote === null ? {} : { remoteConfig: describeRemoteConfig(remote) }),
     });

@@ -48,6 +48,9 @@ export function describeConfig(config: Config): object {
       maxConnections: limits.maxConnections,
       maxWebhooksPerSecond: limits.maxWebhooksPerSecond,
       maxQueuedWebhooks: limits.maxQueuedWebhooks,
+      maxDevices: limits.maxDevices,
+      maxDeviceAttributes: limits.maxDeviceAttributes,
+      maxAttributeBytes: size(limits.maxAttributeBytes),
     },
     ...(config.sync == null ? {} : { sync: describeSync(config.sync) }),
   });

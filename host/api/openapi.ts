@@ -31,6 +31,7 @@ const parameter = (
 
 const stream = parameter("stream", "path", "stream name", { pattern: "^[A-Za-z0-9_.-]{1,128}$" });
 const query = parameter("query", "path", "query name");
+const device = parameter("device", "path", "device name, 256 bytes at most");
 const table = parameter("table", "path", "table name");
 const authorization = parameter(
   "Authorization",
@@ -83,6 +84,22 @@ function read(
   others: object = {},
 ): object {
   return { get: { summary, parameters, responses: { 200: ok("as described", content), ...others } } };
+}
+
+function setAttributes(summary: string): object {
+  return {
+    summary,
+    parameters: [device],
+    requestBody: { required: true, content: json("SetAttributes") },
+    responses: {
+      200: ok("what the device's attributes are now", json("Device")),
+      400: problem("a bad device name, or a body that did not come whole"),
+      413: problem("larger than what a device may have"),
+      415: problem("unknown content type"),
+      422: problem("one of them cannot be taken, or there are too many: nothing was changed"),
+      503: problem("not available; see Retry-After"),
+    },
+  };
 }
 
 const sendEvents = {
@@ -231,6 +248,21 @@ const paths: Readonly<Record<string, object>> = {
     ],
     { 404: problem("there is no sync") },
   ),
+  "/v1/devices": {
+    get: {
+      summary: "Devices and their attributes",
+      parameters: [
+        parameter("limit", "query", "devices, 1000 at most"),
+        parameter("after", "query", "from the Link header"),
+      ],
+      responses: { 200: ok("one JSON object a line", ndjson("Device")), 400: problem("bad parameter") },
+    },
+  },
+  "/v1/devices/{device}/attributes": {
+    ...read("A device's attributes", json("Device"), [device], { 404: problem("it has none") }),
+    put: setAttributes("Replace a device's attributes; answered once it is fsynced"),
+    patch: setAttributes("Set some of a device's attributes, or remove them with null"),
+  },
   "/v1/status": read("How the node is, in one document", json("Status")),
   "/v1/tables": read("Reference tables", json("TableList")),
   "/v1/tables/{table}": {

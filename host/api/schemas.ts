@@ -238,6 +238,18 @@ const buffer = z.strictObject({
   ),
 });
 
+const deviceAnswer = z.strictObject({
+  device: z.string(),
+  attributes: z.record(
+    z.string(),
+    z.strictObject({
+      value: z.union([z.string(), z.number(), z.boolean()]),
+      at: time.describe("when it was set, by the node's hybrid clock"),
+      clock: z.string().describe("that clock's time: ms since the epoch and a counter; the later one holds"),
+    }),
+  ),
+});
+
 const sink = z.strictObject({
   sink: z.string(),
   state: z.enum(["idle", "sending", "waiting", "unreachable", "paused"]),
@@ -246,6 +258,7 @@ const sink = z.strictObject({
   backlog: z.strictObject({
     alerts: count,
     losses: count,
+    attributes: count,
     results: count,
     events: count,
     bytes: count,
@@ -262,7 +275,7 @@ const sink = z.strictObject({
   failures: count,
   parked: count.describe("since the start"),
   wireBytes: count,
-  rows: z.strictObject({ alerts: count, losses: count, results: count, events: count }),
+  rows: z.strictObject({ alerts: count, losses: count, attributes: count, results: count, events: count }),
 });
 
 const status = z.strictObject({
@@ -330,7 +343,20 @@ const status = z.strictObject({
   stageNs: z.record(z.string(), z.number()).describe("nanoseconds spent since the start, by stage"),
   memory: z.strictObject({ rssBytes: count }),
   sync: z
-    .strictObject({ sinks: z.array(sink) })
+    .strictObject({
+      hub: z
+        .strictObject({
+          identity: z
+            .enum(["replayed", "cloned", "re-imaged", "name-shared"])
+            .nullable()
+            .describe("what the hub noticed of this data directory; null: it is as it was"),
+          clockOffsetMs: z.int().nullable().describe("this node's clock less the hub's"),
+          refusedAttributes: count.describe("set too far ahead of the hub's clock, or too many"),
+        })
+        .optional()
+        .describe("what the hub said of this node"),
+      sinks: z.array(sink),
+    })
     .optional()
     .describe("where everything is sent; left out where it is not"),
   relay: relayStatus.optional().describe("what other edges send through this one; left out where none may"),
@@ -439,7 +465,7 @@ export const schemas = {
       message: z.string().describe("why the sink would not have it"),
       sink: z.string(),
       batch: z.int(),
-      kind: z.enum(["events", "results", "alerts", "losses"]),
+      kind: z.enum(["events", "results", "alerts", "losses", "attributes"]),
       rows: count.describe("events or rows"),
       bytes: count,
     }),
@@ -458,6 +484,10 @@ export const schemas = {
       .describe("what was lost; late: copies in the side output, aggregates: of events downsampled before"),
     subject: z.string().optional().describe("the query or alert"),
   }),
+  Device: deviceAnswer,
+  SetAttributes: z
+    .record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()]))
+    .describe("attributes by their names; null removes one"),
   AuditRow: z.object({
     edge: z.string(),
     incarnation: z.string().describe("names the data directory"),
@@ -485,6 +515,7 @@ export type ClocksAnswer = z.infer<typeof clocks>;
 export type TableAnswer = z.infer<typeof table>;
 export type TablePutAnswer = z.infer<typeof tablePutAnswer>;
 export type ReloadAnswer = z.infer<typeof reloadAnswer>;
+export type DeviceAnswer = z.infer<typeof deviceAnswer>;
 export type LateApplyAnswer = z.infer<typeof lateApplyAnswer>;
 export type QueryAnswer = z.infer<typeof query>;
 export type BufferAnswer = z.infer<typeof buffer>;

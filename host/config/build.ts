@@ -247,6 +247,9 @@ function buildLimits(input: NonNullable<ConfigFile["limits"]>, refuse: Refuse): 
     maxTableBytes: input.maxTable ?? DEFAULT_LIMITS.maxTableBytes,
     maxWebhooksPerSecond: input.maxWebhooksPerSecond ?? DEFAULT_LIMITS.maxWebhooksPerSecond,
     maxQueuedWebhooks: input.maxQueuedWebhooks ?? DEFAULT_LIMITS.maxQueuedWebhooks,
+    maxDevices: input.maxDevices ?? DEFAULT_LIMITS.maxDevices,
+    maxDeviceAttributes: input.maxDeviceAttributes ?? DEFAULT_LIMITS.maxDeviceAttributes,
+    maxAttributeBytes: input.maxAttributeBytes ?? DEFAULT_LIMITS.maxAttributeBytes,
   };
 }
 

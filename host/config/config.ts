@@ -148,6 +148,12 @@ export interface Limits {
   readonly maxWebhooksPerSecond: number;
   /** Largest reference table, as its file or body. */
   readonly maxTableBytes: number;
+  /** Devices that have attributes. */
+  readonly maxDevices: number;
+  /** Attributes of a device. */
+  readonly maxDeviceAttributes: number;
+  /** Of an attribute's value, as JSON. */
+  readonly maxAttributeBytes: number;
   /** Posts to webhooks that wait; beyond them the oldest are set aside. */
   readonly maxQueuedWebhooks: number;
 }

@@ -38,4 +38,7 @@ export const DEFAULT_LIMITS: Limits = {
   maxTableBytes: 64 * MIB,
   maxWebhooksPerSecond: 20,
   maxQueuedWebhooks: 10_000,
+  maxDevices: 10_000,
+  maxDeviceAttributes: 64,
+  maxAttributeBytes: 1024,
 };

@@ -326,6 +326,11 @@ const limits = z.strictObject({
   maxQueuedWebhooks: whole(1, 1e7)
     .optional()
     .describe("Posts that may wait; beyond them the oldest are set aside. Default: 10000."),
+  maxDevices: whole(1, 1e6).optional().describe("Devices that have attributes. Default: 10000."),
+  maxDeviceAttributes: whole(1, 1_000).optional().describe("Attributes of a device. Default: 64."),
+  maxAttributeBytes: size(16, 64 * 1024)
+    .optional()
+    .describe("An attribute's value, as JSON. Default: 1KiB."),
 });
 
 const SYNC_URL_MESSAGE = "must be the hub's address; write it like http://127.0.0.1:7080";

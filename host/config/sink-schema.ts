@@ -127,12 +127,15 @@ export function sinksSchema<T extends z.ZodRawShape>(options: T) {
       queries: names("Queries whose results it gets. Default: all."),
       send: z
         .array(
-          z.enum(["alerts", "losses", "results", "events"], "must be alerts, losses, results or events"),
+          z.enum(
+            ["alerts", "losses", "attributes", "results", "events"],
+            "must be alerts, losses, attributes, results or events",
+          ),
           "must be a list",
         )
         .min(1, "must have one at least")
         .optional()
-        .describe("What it gets. Default: alerts, losses, results and events."),
+        .describe("What it gets. Default: all."),
       ...options,
     })
     .refine((value) => countOf(value) === 1, KINDS_MESSAGE);
@@ -162,5 +165,5 @@ export interface SinkFile {
   readonly kafka?: z.output<typeof kafka> | undefined;
   readonly streams?: string[] | undefined;
   readonly queries?: string[] | undefined;
-  readonly send?: ("alerts" | "losses" | "results" | "events")[] | undefined;
+  readonly send?: ("alerts" | "losses" | "attributes" | "results" | "events")[] | undefined;
 }

@@ -18,6 +18,8 @@ const body = `<header>
 <p id="empty" hidden>No edge has sent anything yet. Give one <code>sync: { url: … }</code> with this address.</p>
 <h2 id="rollout-title" hidden>Rollouts</h2>
 <section id="rollouts" class="alerts" aria-live="polite"></section>
+<h2 id="device-title" hidden>Devices</h2>
+<table id="device-table" hidden><thead><tr><th>device</th><th>edge</th><th>attributes</th></tr></thead><tbody id="devices"></tbody></table>
 <h2>Open alerts</h2>
 <section id="alerts" class="alerts" aria-live="polite"></section>
 </main>`;
@@ -57,11 +59,25 @@ function rolloutLine({ group, rollout }) {
   }
   return line;
 }
+const identities = {
+  replayed: "an old copy of its data directory was put back",
+  cloned: "two nodes run on copies of its data directory",
+  "re-imaged": "it has another data directory than before",
+  "name-shared": "two nodes send under this name",
+};
+function deviceRow({ edge, device, attributes }) {
+  const tr = document.createElement("tr");
+  const said = Object.entries(attributes).map(([name, { value }]) => name + ": " + value);
+  const last = cell(said.join(" · "));
+  last.title = Object.entries(attributes).map(([name, { at }]) => name + " set " + at).join("\n");
+  tr.append(cell(device), cell(edge), last);
+  return tr;
+}
 function row(edge) {
   const tr = document.createElement("tr");
   const age = Date.now() - Date.parse(edge.lastSeen);
   const notes = [];
-  if (edge.copies > 0) notes.push("a copy of its data directory is in use");
+  if (edge.identity) notes.push(identities[edge.identity] || edge.identity);
   if (edge.conflicts > 0) notes.push(edge.conflicts + " blocks differ");
   tr.append(
     cell(edge.edge), cell(span(age), age > 6e5 ? "warn" : ""), cell(edge.events.toLocaleString()),
@@ -87,6 +103,9 @@ async function poll() {
     byId("empty").hidden = edges.length > 0;
     const text = await (await fetch("/v1/alerts?state=firing&limit=50")).text();
     byId("alerts").replaceChildren(...text.split("\n").filter(Boolean).map((line) => alertLine(JSON.parse(line))));
+    const devices = (await (await fetch("/v1/devices?limit=200")).text()).split("\n").filter(Boolean);
+    byId("devices").replaceChildren(...devices.map((line) => deviceRow(JSON.parse(line))));
+    byId("device-title").hidden = byId("device-table").hidden = devices.length === 0;
     const groups = await fetch("/v1/config-groups");
     const rollouts = groups.ok ? (await groups.json()).groups.filter(({ rollout }) => rollout && rollout.state !== "done") : [];
     byId("rollouts").replaceChildren(...rollouts.map(rolloutLine));

@@ -118,6 +118,13 @@ function addFleetRoutes(app: HubApp, { store, metrics, configs }: HubAppParts): 
     if (request instanceof Response) return request;
     return pageResponse(context, await store.alerts({ ...request, edge: edgeOf(context) }));
   });
+  app.get("/v1/devices", limit, async (context) => {
+    const request = readListQuery(context);
+    if (request instanceof Response) return request;
+    const { limit: rows, after } = request;
+    const device = context.req.query("device") ?? null;
+    return pageResponse(context, await store.devices({ limit: rows, after, device, edge: edgeOf(context) }));
+  });
   app.get("/v1/dlq", limit, async (context) => {
     const request = readListQuery(context);
     if (request instanceof Response) return request;
@@ -151,10 +158,22 @@ function describeSummary({ firstSeenUs, lastSeenUs, ...edge }: EdgeSummary) {
   return { ...edge, firstSeen: formatTime(firstSeenUs), lastSeen: formatTime(lastSeenUs) };
 }
 
-function describeEdge({ incarnations, streams, ...summary }: EdgeDetail) {
+function describeEdge({
+  incarnations,
+  streams,
+  identityCases,
+  refusedAttributes: { lastUs, ...refused },
+  ...summary
+}: EdgeDetail) {
   return {
     ...describeSummary(summary),
     streams,
+    identityCases: identityCases.map(({ firstUs, lastUs: latestUs, ...rest }) => ({
+      ...rest,
+      first: formatTime(firstUs),
+      last: formatTime(latestUs),
+    })),
+    refusedAttributes: { ...refused, last: lastUs === null ? null : formatTime(lastUs) },
     incarnations: incarnations.map(({ firstSeenUs, lastSeenUs, ...rest }) => ({
       ...rest,
       firstSeen: formatTime(firstSeenUs),

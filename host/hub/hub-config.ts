@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { LineCounter, parseDocument } from "yaml";
 import { z } from "zod";
+import { DEFAULT_ATTRIBUTE_LIMITS, type HubAttributeLimits } from "../../workers/hub/edge-news.ts";
 import type { BatchLimits } from "../../workers/sync/batch-format.ts";
 import { type Environment, substituteVariables } from "../config/env.ts";
 import { explainIssues } from "../config/explain.ts";
@@ -44,7 +45,7 @@ export type HubStoreConfig =
   | { readonly kind: "postgres"; readonly url: string; readonly retentionUs: number | null };
 
 /** Every limit has a name, a default and a metric. */
-export interface HubLimits extends BatchLimits {
+export interface HubLimits extends BatchLimits, HubAttributeLimits {
   /** Largest batch as it comes over the wire. */
   readonly maxBatchBytes: number;
   /** Bytes of a batch's blocks, decompressed. */
@@ -66,6 +67,7 @@ const DEFAULTS = {
     maxBlockBytes: 512 * MIB,
     maxQueuedBytes: 128 * MIB,
     maxConnections: 10_000,
+    ...DEFAULT_ATTRIBUTE_LIMITS,
   },
 } as const;
 
@@ -145,6 +147,12 @@ const hubFile = z.strictObject({
         .optional()
         .describe("Batches in memory before 503. Default: 128MiB."),
       maxConnections: whole(1, 1e6).optional().describe("Open connections. Default: 10000."),
+      maxClockAhead: duration(1_000_000, DAY_US)
+        .optional()
+        .describe("How far ahead of the hub's clock attributes of devices may be set. Default: 5m."),
+      maxAttributes: whole(1, 1e9)
+        .optional()
+        .describe("Attributes of devices of one edge. Default: 1000000."),
     })
     .nullish(),
 });
@@ -242,6 +250,9 @@ export function parseHubConfig(
         maxBlockBytes: limits?.maxBlocks ?? byDefault.maxBlockBytes,
         maxQueuedBytes: limits?.maxQueuedBytes ?? byDefault.maxQueuedBytes,
         maxConnections: limits?.maxConnections ?? byDefault.maxConnections,
+        maxClockAheadMs:
+          limits?.maxClockAhead === undefined ? byDefault.maxClockAheadMs : limits.maxClockAhead / 1_000,
+        maxAttributes: limits?.maxAttributes ?? byDefault.maxAttributes,
       },
     },
   };

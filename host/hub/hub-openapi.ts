@@ -83,7 +83,11 @@ const paths = {
     },
   },
   "/v1/edges": read("Every edge, when it was last heard of, and what is held of it", json),
-  "/v1/edges/{edge}": read("One edge: its data directories and streams", json, [path("edge", "its name")]),
+  "/v1/edges/{edge}": read(
+    "One edge: its data directories, what was noticed of them, and its streams",
+    json,
+    [path("edge", "its name")],
+  ),
   "/v1/streams/{stream}/events": rows("Events of the fleet in the order of event time", [
     path("stream", "its name"),
     ...range,
@@ -99,6 +103,9 @@ const paths = {
     query("alert", "only this alert"),
     query("state", "pending, firing or resolved"),
     query("revisions", "latest or all"),
+  ]),
+  "/v1/devices": rows("Devices of the fleet and their attributes, by edge and device", [
+    query("device", "only devices of this name"),
   ]),
   "/v1/losses": rows("What edges gave up", [query("stream", "only this stream")]),
   "/v1/audit": {

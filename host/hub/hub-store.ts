@@ -6,6 +6,7 @@ import type {
   EdgeDetail,
   EdgeSummary,
   HubAlertsTask,
+  HubDevicesTask,
   HubEventsTask,
   HubListTask,
   HubResultsTask,
@@ -36,6 +37,8 @@ export interface HubStore {
   results(task: WithText<HubResultsTask>): Promise<Page>;
   alerts(task: WithText<HubAlertsTask>): Promise<Page>;
   losses(task: WithText<HubListTask>): Promise<Page>;
+  /** Devices, and what their attributes are. */
+  devices(task: WithText<HubDevicesTask>): Promise<Page>;
   /** Reads the blocks of a range anew and sums up their events; null where events are not kept as they came. */
   readonly audit: ((range: Omit<HubAuditTask, "afterId">) => Promise<HubAudit>) | null;
   edges(): Promise<readonly EdgeSummary[]>;

@@ -57,12 +57,13 @@ export async function startHub(config: HubConfig): Promise<RunningHub> {
 }
 
 function openStore({ dataDir, store, limits: all }: HubConfig, log: Logger): Promise<HubStore & RecordStore> {
-  const { maxBlockBytes, ...limits } = all;
-  if (store.kind === "sqlite") return SqliteHubStore.open(dataDir, { limits, maxBlockBytes });
+  const { maxBlockBytes, maxClockAheadMs, maxAttributes, ...limits } = all;
+  const attributes = { maxClockAheadMs, maxAttributes };
+  if (store.kind === "sqlite") return SqliteHubStore.open(dataDir, { limits, maxBlockBytes, attributes });
   const { url, retentionUs } = store;
   const onFailure = (err: unknown): void =>
     log.warn({ err }, "the upkeep of the store failed and will be tried again");
-  return PostgresHubStore.open({ url, retentionUs, limits, maxBlockBytes, onFailure });
+  return PostgresHubStore.open({ url, retentionUs, limits, maxBlockBytes, attributes, onFailure });
 }
 
 function placeOfStore({ dataDir, store }: HubConfig): string {

@@ -2,6 +2,7 @@ import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 import type { Logger } from "pino";
 import { MillraceError } from "../../workers/errors.ts";
+import type { EdgeNews } from "../../workers/hub/edge-news.ts";
 import type { ReceivedBatch } from "../../workers/hub/read-batch.ts";
 import type { Problem } from "../api/problem.ts";
 import type { BodyReader } from "../ingest/body.ts";
@@ -10,13 +11,14 @@ import { refuseUnread } from "../ingest/refuse-unread.ts";
 import { callerOf, checkEdge, hopsOf } from "./edge-guard.ts";
 import type { HubConfig } from "./hub-config.ts";
 import type { HubMetrics } from "./hub-metrics.ts";
+import { NEWS_HEADER, newsAnswer } from "./news-answer.ts";
 
 export interface PostSyncParts {
   readonly config: Pick<HubConfig, "tokens" | "relays" | "limits">;
   readonly store: {
     receive(
       batch: ReceivedBatch & { readonly hops: readonly string[] },
-    ): Promise<{ readonly stored: number; readonly isDuplicate: boolean }>;
+    ): Promise<{ readonly stored: number; readonly isDuplicate: boolean; readonly news?: EdgeNews }>;
   };
   readonly bodies: BodyReader;
   readonly metrics: Pick<HubMetrics, "batches" | "stored" | "wireBytes" | "watchQueue">;
@@ -83,16 +85,19 @@ export function postSync(
     const bytes = read.body.byteLength;
     queuedBytes += bytes;
     try {
-      const { stored, isDuplicate } = await store.receive({
+      const received = await store.receive({
         edge: checked.edge,
         key,
         body: ownBuffer(read.body),
         hops,
       });
+      const { stored, isDuplicate, news } = received;
       metrics.batches.inc({ outcome: isDuplicate ? "duplicate" : "stored" });
       metrics.stored.inc(stored);
       metrics.wireBytes.inc(bytes);
-      return context.json({ stored, duplicate: isDuplicate });
+      const isAsked = news !== undefined && headers[NEWS_HEADER] !== undefined;
+      const told = isAsked ? newsAnswer(news, config.limits, Date.now()) : {};
+      return context.json({ stored, duplicate: isDuplicate, ...told });
     } catch (cause) {
       const problem = explain(cause);
       log.warn(

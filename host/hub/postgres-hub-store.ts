@@ -1,6 +1,7 @@
 import { Piscina } from "piscina";
 import { MillraceError } from "../../workers/errors.ts";
 import type { Received } from "../../workers/hub/batch-writer.ts";
+import { DEFAULT_ATTRIBUTE_LIMITS, type HubAttributeLimits } from "../../workers/hub/edge-news.ts";
 import type { ParkedBatch } from "../../workers/hub/parked.ts";
 import type { ReadLimits, ReceivedBatch } from "../../workers/hub/read-batch.ts";
 import type { HubRecord, RecordWrite } from "../../workers/hub/records.ts";
@@ -16,6 +17,7 @@ type Answer<T> = { readonly value: T } | StoreFailure;
 
 export interface PostgresStoreOptions extends ReadLimits {
   readonly url: string;
+  readonly attributes?: HubAttributeLimits;
   /** Events older than this, µs, go, a day at a time; null: none do. */
   readonly retentionUs: number | null;
   /** Told of what is done again at the next round: making partitions ahead, dropping old ones. */
@@ -99,6 +101,10 @@ export class PostgresHubStore implements HubStore, RecordStore {
     return run(this.#reads, "losses", task);
   }
 
+  devices(task: Parameters<HubStore["devices"]>[0]): Promise<Page> {
+    return run(this.#reads, "devices", task);
+  }
+
   parked(task: Parameters<HubStore["parked"]>[0]): Promise<Page> {
     return run(this.#reads, "parked", task);
   }
@@ -151,8 +157,8 @@ export class PostgresHubStore implements HubStore, RecordStore {
       const batches = group.map(({ batch }) => batch);
       for (const { edge } of batches) this.#busyEdges.add(edge);
       try {
-        const { limits, maxBlockBytes } = this.#options;
-        const task: ReceiveTask = { batches, limits, maxBlockBytes };
+        const { limits, maxBlockBytes, attributes = DEFAULT_ATTRIBUTE_LIMITS } = this.#options;
+        const task: ReceiveTask = { batches, limits, maxBlockBytes, attributes };
         const transferList = batches.map(({ body }) => body);
         const answers = await run<Answer<Received>[]>(this.#writes, "receive", task, transferList);
         group.forEach(({ settle, fail }, index) => {

@@ -2,6 +2,7 @@ import { Piscina } from "piscina";
 import { MillraceError } from "../../workers/errors.ts";
 import type { HubAuditSlice, HubAuditTask, HubSum } from "../../workers/hub/audit.ts";
 import type { Received } from "../../workers/hub/batch-writer.ts";
+import { DEFAULT_ATTRIBUTE_LIMITS, type HubAttributeLimits } from "../../workers/hub/edge-news.ts";
 import type { ParkedBatch } from "../../workers/hub/parked.ts";
 import type { ReceivedBatch } from "../../workers/hub/read-batch.ts";
 import type { HubRecord, RecordWrite } from "../../workers/hub/records.ts";
@@ -15,7 +16,7 @@ import type { HubAudit, HubStore } from "./hub-store.ts";
 import type { RecordStore } from "./record-store.ts";
 
 type Answer<T> = { readonly value: T } | StoreFailure;
-type Limits = Omit<ReceiveTask, "batches">;
+type Limits = Omit<ReceiveTask, "batches"> & { readonly attributes?: HubAttributeLimits };
 
 /** Bytes of batches in one transaction, beyond the first. */
 const MAX_GROUP_BYTES = 16 * 1024 * 1024;
@@ -47,7 +48,7 @@ export class SqliteHubStore implements HubStore, RecordStore {
   static async open(dir: string, limits: Limits): Promise<SqliteHubStore> {
     const [writes, reads] = [makePool(), makePool()];
     try {
-      await run(writes, "openWriter", dir);
+      await run(writes, "openWriter", { dir, attributes: limits.attributes ?? DEFAULT_ATTRIBUTE_LIMITS });
       await run(reads, "openReader", dir);
       return new SqliteHubStore(writes, reads, limits);
     } catch (cause) {
@@ -90,6 +91,10 @@ export class SqliteHubStore implements HubStore, RecordStore {
       afterId = slice.next;
     }
     return { sums, unreadable };
+  }
+
+  devices(task: Parameters<HubStore["devices"]>[0]): Promise<Page> {
+    return run(this.#reads, "devices", task);
   }
 
   parked(task: Parameters<HubStore["parked"]>[0]): Promise<Page> {

@@ -17,7 +17,7 @@ import { isWithin } from "../sync/time-windows.ts";
 const LOOK_MS = 500;
 /** After the store failed. */
 const STORE_RETRY_MS = 2_000;
-const URGENT: readonly SyncClass[] = ["alerts", "losses"];
+const URGENT: readonly SyncClass[] = ["alerts", "losses", "attributes"];
 const ALL: readonly SyncClass[] = [...URGENT, "results", "events"];
 
 export interface RelayForwarderParts {

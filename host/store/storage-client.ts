@@ -3,7 +3,14 @@ import type { StandingAlert } from "../../workers/alert/standing.ts";
 import { MillraceError } from "../../workers/errors.ts";
 import type { CommitOperation, CommitOutcome, LogEntry, StoredBlock } from "../../workers/messages.ts";
 import type { MasterKeys } from "../../workers/seal/master-key.ts";
-import type { DueWebhooks, StoreAnswer } from "../../workers/storage.ts";
+import type { DueWebhooks, SetAttributesTasks, StoreAnswer } from "../../workers/storage.ts";
+import type {
+  AttributeReport,
+  DeviceAttributes,
+  HubTime,
+  ListDevicesTask,
+  SetAttributesOutcome,
+} from "../../workers/store/attribute-operations.ts";
 import type {
   BufferReport,
   BufferSettings,
@@ -227,6 +234,28 @@ export class StorageClient {
   /** Unless there is another version by now. */
   dropDocument(document: Omit<NodeDocument, "body">): Promise<null> {
     return run(this.#pool, "dropDocument", document);
+  }
+
+  /** Durable when it resolves: one transaction, one fsync for all of them. */
+  setAttributes(task: SetAttributesTasks): Promise<readonly SetAttributesOutcome[]> {
+    return run(this.#pool, "setAttributes", task);
+  }
+
+  readAttributes(device: string): Promise<DeviceAttributes | null> {
+    return run(this.#pool, "readAttributes", device);
+  }
+
+  listDevices(task: ListDevicesTask): Promise<readonly DeviceAttributes[]> {
+    return run(this.#pool, "listDevices", task);
+  }
+
+  /** A hub said what time it is. @returns how many attributes were stamped anew for it */
+  learnTime(hub: HubTime): Promise<number> {
+    return run(this.#pool, "learnTime", hub);
+  }
+
+  reportAttributes(): Promise<AttributeReport> {
+    return run(this.#pool, "reportAttributes", null);
   }
 
   sizes(): Promise<{ databaseBytes: number; walBytes: number }> {

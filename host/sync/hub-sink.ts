@@ -1,6 +1,7 @@
 import * as http from "node:http";
 import * as https from "node:https";
 import { MillraceError } from "../../workers/errors.ts";
+import { type HubNews, NEWS_HEADER, readNews } from "../hub/news-answer.ts";
 import type { ByteBucket } from "./byte-bucket.ts";
 import { failureText } from "./failure-text.ts";
 import { retryAfterMs } from "./retry-after.ts";
@@ -14,6 +15,8 @@ export interface HubSinkParts {
   readonly concurrency: number;
   /** null: no cap. */
   readonly bucket: ByteBucket | null;
+  /** Hears what the hub says beside its answer, of this node's own batches. */
+  readonly onNews?: (news: HubNews) => void;
 }
 
 /** A batch of another edge, as it came. */
@@ -66,7 +69,7 @@ export class HubSink implements Sink {
   }
 
   deliver({ key, body }: OutgoingBatch, signal: AbortSignal): Promise<Delivery> {
-    return this.#deliver(this.#parts.edge, key, body, {}, signal);
+    return this.#deliver(this.#parts.edge, key, body, { [NEWS_HEADER]: "1" }, signal);
   }
 
   /** As `deliver`, for another edge: under its name, by this node's token. */
@@ -91,10 +94,18 @@ export class HubSink implements Sink {
       ...(token === null ? {} : { authorization: `Bearer ${token}` }),
     };
     try {
-      return judge(await this.#request("POST", "/v1/sync", headers, body, signal));
+      const answer = await this.#request("POST", "/v1/sync", headers, body, signal);
+      const delivery = judge(answer);
+      if (delivery.kind === "delivered" && NEWS_HEADER in more) this.#hear(answer);
+      return delivery;
     } catch (cause) {
       return { kind: "unreachable", reason: failureText(cause), retryAfterMs: 0 };
     }
+  }
+
+  #hear({ text }: Answer): void {
+    const news = readNews(JSON.parse(text) as Readonly<Record<string, unknown>>);
+    if (news !== null) this.#parts.onNews?.(news);
   }
 
   async probe(signal: AbortSignal): Promise<boolean> {

@@ -12,7 +12,7 @@ import type { DeliveryConfig } from "../config/sync-config.ts";
 import type { Clock } from "../pipeline/clock.ts";
 import { BatchGrowth } from "./batch-growth.ts";
 import { type BreakerState, CircuitBreaker } from "./circuit-breaker.ts";
-import { ClassTurns } from "./class-turns.ts";
+import { ClassTurns, isUrgent } from "./class-turns.ts";
 import { jittered, retryDelayMs } from "./retry-delay.ts";
 import type { Delivery, Sink } from "./sink.ts";
 import { isWithin } from "./time-windows.ts";
@@ -105,7 +105,7 @@ export class SinkRunner {
   #lastErrorUs: number | null = null;
   #lastSuccessUs: number | null = null;
   #counts = { batches: 0, duplicates: 0, failures: 0, parked: 0, wireBytes: 0 };
-  readonly #rows: Record<SyncClass, number> = { alerts: 0, losses: 0, results: 0, events: 0 };
+  readonly #rows: Record<SyncClass, number> = { alerts: 0, losses: 0, attributes: 0, results: 0, events: 0 };
 
   constructor(parts: SinkRunnerParts) {
     this.#parts = parts;
@@ -255,9 +255,8 @@ export class SinkRunner {
         order,
       );
       if (trip !== null) return trip;
-      const isUrgent = kind === "alerts" || kind === "losses";
-      if (!hasPlace && !isUrgent) continue;
-      const claimed = await this.#claim(kind, isUrgent ? URGENT_MS : config.batch.everyMs);
+      if (!hasPlace && !isUrgent(kind)) continue;
+      const claimed = await this.#claim(kind, isUrgent(kind) ? URGENT_MS : config.batch.everyMs);
       if (claimed !== null) return claimed;
     }
     return null;
@@ -409,7 +408,13 @@ function growthOf({ batch, largest, bandwidth }: DeliveryConfig): Readonly<Recor
       largest: { rows: largest.events, bytes: largest.bytes },
       bandwidth,
     });
-  return { alerts: growth(), losses: growth(), results: growth(), events: growth() };
+  return {
+    alerts: growth(),
+    losses: growth(),
+    attributes: growth(),
+    results: growth(),
+    events: growth(),
+  };
 }
 
 /** The most important of them; among equals, the one claimed first. */

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { Logger } from "pino";
 import type { MasterKeys } from "../../workers/seal/master-key.ts";
+import type { HubTime } from "../../workers/store/attribute-operations.ts";
 import type { ClaimedBatch, ParkedBatch, SyncBacklog } from "../../workers/store/sync-operations.ts";
 import type { AuditRange, EdgeAudit } from "../../workers/sync/audit-reader.ts";
 import type { StreamForm } from "../../workers/sync/batch.ts";
@@ -14,6 +15,7 @@ import type { StorageClient } from "../store/storage-client.ts";
 import { ByteBucket } from "./byte-bucket.ts";
 import { edgeName } from "./edge-name.ts";
 import { HubSink, type HubSinkParts } from "./hub-sink.ts";
+import { NewsDesk, type NewsReport } from "./news-desk.ts";
 import type { Sink } from "./sink.ts";
 import { SinkRunner, type SinkStatus } from "./sink-runner.ts";
 import { openSink } from "./sinks/open-sink.ts";
@@ -70,8 +72,10 @@ export class Sync {
   readonly #client: SyncClient;
   readonly #runners: readonly SinkRunner[];
   readonly #hub: HubSink | null;
+  readonly #news: NewsDesk;
   readonly #start: { readonly number: number; readonly id: string };
   readonly #incarnation: string;
+  readonly #atStart: Awaited<ReturnType<typeof openSync>>["totals"];
   #reports: readonly SinkReport[] = [];
   #nextReportMs = Number.NEGATIVE_INFINITY;
   #reporting: Promise<readonly SinkReport[]> | null = null;
@@ -80,9 +84,13 @@ export class Sync {
     this.#parts = parts;
     this.#client = client;
     this.#incarnation = opened.incarnation;
+    this.#atStart = opened.totals;
     this.#start = { number: opened.startNumber, id: randomBytes(8).toString("hex") };
     const { storage, clock, log, sync: settings } = parts;
     const { url } = settings;
+    const { dataDir } = parts.config;
+    const learnTime = (time: HubTime): Promise<number> => storage.learnTime(time);
+    this.#news = new NewsDesk({ edge: edgeName(parts.config), dataDir, learnTime, clock, log });
     this.#hub = url === null ? null : new HubSink(this.#hubParts(settings, url));
     this.#runners = this.#makeSinks().map(
       ({ sink, config, selection }) =>
@@ -152,6 +160,11 @@ export class Sync {
     return { edge: edgeName(this.#parts.config), ...(await this.#client.audit(HUB_SINK, range)) };
   }
 
+  /** What the hub said of this node; null: nothing goes to a hub. */
+  get news(): NewsReport | null {
+    return this.#hub === null ? null : this.#news.report;
+  }
+
   parked(): Promise<readonly ParkedBatch[]> {
     return this.#client.parked(LISTED_PARKED);
   }
@@ -197,6 +210,7 @@ export class Sync {
       concurrency,
       bucket: this.#bucketOf(sync),
       edge: edgeName(this.#parts.config),
+      onNews: (news) => this.#news.hear(news),
     };
   }
 
@@ -224,6 +238,7 @@ export class Sync {
         incarnation: this.#incarnation,
         start: this.#start,
       },
+      atStart: this.#atStart,
       forms: this.#parts.streams().map(formOf),
       form,
       selection,

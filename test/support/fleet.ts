@@ -7,11 +7,13 @@ import type { NodeProcess } from "./node-process.ts";
 export interface SinkState {
   readonly state: string;
   readonly breaker: string;
-  readonly backlog: Readonly<Record<"alerts" | "losses" | "results" | "events" | "bytes" | "parked", number>>;
+  readonly backlog: Readonly<
+    Record<"alerts" | "losses" | "attributes" | "results" | "events" | "bytes" | "parked", number>
+  >;
   readonly lastError: string | null;
   readonly failures: number;
   readonly duplicates: number;
-  readonly rows: Readonly<Record<"alerts" | "losses" | "results" | "events", number>>;
+  readonly rows: Readonly<Record<"alerts" | "losses" | "attributes" | "results" | "events", number>>;
 }
 
 const SYNC_TIMEOUT_MS = 120_000;
@@ -29,13 +31,24 @@ export async function synced(node: NodeProcess, client: HttpClient, parked = 0):
   let wasDone = false;
   for (;;) {
     const state = await sinkState(client);
-    const { alerts, losses, results, events, parked: set } = state.backlog;
-    const isDone = alerts + losses + results + events === 0 && set === parked;
+    const { alerts, losses, attributes, results, events, parked: set } = state.backlog;
+    const isDone = alerts + losses + attributes + results + events === 0 && set === parked;
     if (isDone && wasDone) return state;
     wasDone = isDone;
     if (performance.now() > deadline)
       assert.fail(`not synced: ${JSON.stringify(state, null, 1)}\n${node.tail()}`);
     await sleep(isDone ? SETTLE_MS : 100);
+  }
+}
+
+/** Waits until the node has logged such a line. */
+export async function logged(node: NodeProcess, pattern: RegExp): Promise<string> {
+  const deadline = performance.now() + SYNC_TIMEOUT_MS;
+  for (;;) {
+    const line = node.lines.find((each) => pattern.test(each));
+    if (line !== undefined) return line;
+    if (performance.now() > deadline) assert.fail(`${pattern} was not logged:\n${node.tail()}`);
+    await sleep(50);
   }
 }
 

@@ -2,6 +2,7 @@ import { pino } from "pino";
 import { type App, createApp } from "../../host/api/app.ts";
 import type { EventsRequest, HistoryReads, ListRequest, Page, ResultsRequest } from "../../host/api/reads.ts";
 import { serveNode, type Timeouts } from "../../host/api/serve.ts";
+import { DeviceRegistry, type DeviceRegistryParts } from "../../host/attributes/device-registry.ts";
 import type { Config } from "../../host/config/config.ts";
 import { DEFAULT_LIMITS, DEFAULTS } from "../../host/config/defaults.ts";
 import { automaticQuery, automaticStream } from "../../host/config/plans.ts";
@@ -20,11 +21,13 @@ import { MillraceError } from "../../workers/errors.ts";
 import type { AlertRow, ResultRow } from "../../workers/messages.ts";
 import type { CorrectionTask } from "../../workers/query/correction.ts";
 import type { CorrectionStep } from "../../workers/query.ts";
+import type { DeviceAttributes } from "../../workers/store/attribute-operations.ts";
 
 export const KNOWN = "machines";
 
 /** An engine that keeps what it is given and answers as it is told: what is tested is the way there and back. */
 export const TABLE = "sites";
+export const DEVICE = "m1";
 
 export class MemoryEngine implements Engine {
   readonly requests: { readonly request: IngestRequest; readonly text: string }[] = [];
@@ -267,7 +270,12 @@ export async function startTestNode(
     putTable: () => Promise.resolve({ kind: "put", rows: 1, version: 2 } as const),
   };
   const metrics = createMetrics({ config, engine });
-  const { app, door } = createApp({ config, engine, reads, log, metrics, reloader });
+  const devices = new DeviceRegistry({
+    storage: memoryDevices(),
+    limits: config.limits,
+    onSet: () => undefined,
+  });
+  const { app, door } = createApp({ config, engine, reads, log, metrics, reloader, devices });
   const { maxConnections } = config.limits;
   const server = await serveNode(
     { app, door, listen: config.listen, maxConnections, metrics },
@@ -275,6 +283,30 @@ export async function startTestNode(
   );
   context.after(() => server.close());
   return { url: server.url, app, engine, reads, close: () => server.close() };
+}
+
+/** A device that has what was set last. */
+function memoryDevices(): DeviceRegistryParts["storage"] {
+  const time = { ms: Date.UTC(2026, 0, 1), counter: 0 };
+  let held: DeviceAttributes = {
+    device: DEVICE,
+    attributes: [{ attribute: "firmware", value: '"1.4"', time }],
+  };
+  return {
+    setAttributes: ({ tasks }) =>
+      Promise.resolve(
+        tasks.map(({ device, attributes }) => {
+          const set = Object.entries(attributes).map(([attribute, value]) => {
+            return { attribute, value: JSON.stringify(value), time };
+          });
+          held = { device, attributes: set };
+          return { kind: "set", device: held };
+        }),
+      ),
+    readAttributes: (device) => Promise.resolve(device === held.device ? held : null),
+    listDevices: () => Promise.resolve([held]),
+    reportAttributes: () => Promise.resolve({ devices: 1, attributes: 1, aheadMs: 0, restamped: 0 }),
+  };
 }
 
 export interface TestProblem {

@@ -6,7 +6,7 @@ import { redact } from "../../host/api/describe-config.ts";
 import { type SchemaName, schemas } from "../../host/api/schemas.ts";
 import { parseTime } from "../../host/api/times.ts";
 import { parseConfig } from "../../host/config/load.ts";
-import { KNOWN, startTestNode, TABLE, type TestProblem } from "./api-fixture.ts";
+import { DEVICE, KNOWN, startTestNode, TABLE, type TestProblem } from "./api-fixture.ts";
 
 const QUERY = `${KNOWN}_1m`;
 
@@ -199,14 +199,21 @@ test("answers have the form that the OpenAPI document promises, and it names eve
     );
   }
   for (const [path, methods] of Object.entries(document.paths)) {
-    const real = path.replace("{stream}", KNOWN).replace("{query}", QUERY).replace("{table}", TABLE);
+    const real = path
+      .replace("{stream}", KNOWN)
+      .replace("{query}", QUERY)
+      .replace("{table}", TABLE)
+      .replace("{device}", DEVICE);
     for (const [method, { responses }] of Object.entries(methods)) {
       // Without sync there is nothing to compare.
       if (path.endsWith("/live") || path === "/v1/audit") continue;
       const answer = await fetch(url + real, {
-        method,
+        method: method.toUpperCase(),
         ...(method === "put" && path.startsWith("/v1/tables")
           ? { body: Buffer.from('[{"device":"a"}]') }
+          : {}),
+        ...(path.startsWith("/v1/devices/") && method !== "get"
+          ? { body: Buffer.from('{"firmware":"1.4"}') }
           : {}),
         ...(method === "post" ? { body: Buffer.from(path.endsWith("/apply") ? "{}" : '{"end":true}') } : {}),
       });

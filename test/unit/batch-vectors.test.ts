@@ -26,7 +26,7 @@ function bytesOf(buffer: Buffer): Uint8Array {
   return new Uint8Array(buffer);
 }
 
-for (const name of ["v1-empty", "v1-every-kind"]) {
+for (const name of ["v1-empty", "v1-every-kind", "v2-attributes"]) {
   test(`batch vector ${name} is read and written to the byte`, () => {
     const content = bytesOf(readFileSync(new URL(`${name}.mrsb`, dir)));
     const batch = readVector(name);

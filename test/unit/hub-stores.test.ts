@@ -1,11 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import fc from "fast-check";
 import type { HubStore } from "../../host/hub/hub-store.ts";
 import { PostgresHubStore } from "../../host/hub/postgres-hub-store.ts";
 import { SqliteHubStore } from "../../host/hub/sqlite-hub-store.ts";
 import { MillraceError } from "../../workers/errors.ts";
+import type { HubAttributeLimits } from "../../workers/hub/edge-news.ts";
 import type { EdgeDetail, EdgeSummary } from "../../workers/hub/tasks.ts";
-import { DEFAULT_BATCH_LIMITS } from "../../workers/sync/batch-format.ts";
+import type { Batch } from "../../workers/sync/batch.ts";
+import { DEFAULT_BATCH_LIMITS, packBatch } from "../../workers/sync/batch-format.ts";
+import { nativeCodec } from "../../workers/zstd.ts";
+import { type Change, deliveries, history, listed, winners } from "../support/attribute-history.ts";
 import { PostgresServer, withoutPostgres } from "../support/postgres.ts";
 import { Random } from "../support/random.ts";
 import { doorEvents, machineEvents, type RecordedBatch, recordBatches } from "../support/recorded-batches.ts";
@@ -40,7 +45,7 @@ async function pages<Task>(read: PageOf<Task & { after: string | null }>, task: 
 /** Without what the clock makes. */
 function timeless<Edge extends EdgeSummary | EdgeDetail | null>(edge: Edge): unknown {
   return JSON.parse(
-    JSON.stringify(edge, (name, value: unknown) => (/SeenUs$/.test(name) ? undefined : value)),
+    JSON.stringify(edge, (name, value: unknown) => (/(Seen|first|last)Us$/.test(name) ? undefined : value)),
   ) as unknown;
 }
 
@@ -150,4 +155,147 @@ test("PostgreSQL and SQLite answer the same, byte by byte, of the same batches",
   const rows = await assertSameAnswers(sqlite, postgres, random);
   assert.ok(rows > 300, `${rows} pages were compared`);
   context.diagnostic(`${batches.length} batches, ${rows} pages the same`);
+});
+
+test("attributes are merged alike in both, whatever the order, and the same is told of identities", {
+  skip,
+}, async (context) => {
+  const server = await PostgresServer.start(context);
+  const open = async (limits: HubAttributeLimits): Promise<HubStore[]> => [
+    await SqliteHubStore.open(makeTempDir(context), { ...LIMITS, attributes: limits }),
+    await PostgresHubStore.open({
+      url: server.url(),
+      retentionUs: null,
+      onFailure: assert.ifError,
+      ...LIMITS,
+      attributes: limits,
+    }),
+  ];
+  const stores = await open({ maxClockAheadMs: 1e12, maxAttributes: 1_000 });
+  const codec = nativeCodec();
+  const send = async (store: HubStore, batch: Batch) => {
+    const { edge, key } = batch.header;
+    return store.receive({ edge, key, body: new Uint8Array(packBatch(codec, batch)).buffer });
+  };
+  const changes: Change[] = [];
+  const held = async (store: HubStore): Promise<string> =>
+    (await pages((task) => store.devices(task), { edge: null, device: null, limit: 2 })).join("");
+  await fc.assert(
+    fc.asyncProperty(history, fc.array(fc.nat(39), { maxLength: 30 }), async (more, order) => {
+      changes.push(...more);
+      const batches = deliveries(more, [...order, ...more.keys(), ...order]);
+      for (const batch of batches) {
+        const [first, second] = await Promise.all(stores.map((store) => send(store, batch)));
+        assert.deepEqual([second?.isDuplicate, second?.news], [first?.isDuplicate, first?.news]);
+      }
+      const [first, second] = await Promise.all(stores.map(held));
+      assert.equal(second, first);
+      assert.deepEqual(listed(first!), winners(changes));
+    }),
+    { numRuns: 20, endOnFailure: true },
+  );
+  for (const edge of ["press-1", "press-2"]) {
+    const [first, second] = await Promise.all(stores.map(async (store) => timeless(await store.edge(edge))));
+    assert.deepEqual(second, first);
+  }
+  await Promise.all(stores.map((store) => store.close()));
+  const strict = await open({ maxClockAheadMs: 60_000, maxAttributes: 1 });
+  context.after(() => Promise.all(strict.map((store) => store.close())));
+  const change = {
+    edge: "press-9",
+    incarnation: "d".repeat(16),
+    device: "m1",
+    attribute: "a",
+    value: "1",
+    counter: 0,
+  };
+  const [nowMs, hour] = [Date.now(), 3_600_000];
+  const batches = [
+    { ...change, ms: nowMs + hour },
+    { ...change, ms: nowMs },
+    { ...change, ms: nowMs, attribute: "b" },
+    { ...change, ms: nowMs + 1, value: null },
+  ].map(
+    (each, at) =>
+      deliveries([each], [at]).map(({ header, items }) => ({
+        header: { ...header, key: `${at}`.repeat(16) },
+        items,
+      }))[0]!,
+  );
+  for (const store of strict) {
+    const told: unknown[] = [];
+    for (const batch of batches) {
+      const { stored, news } = await send(store, batch);
+      told.push([stored, news.refusedAttributes, news.latest.ms - nowMs]);
+    }
+    assert.deepEqual(told, [
+      [0, 1, -nowMs],
+      [1, 0, 0],
+      [0, 1, 0],
+      [1, 0, 1],
+    ]);
+    const { refusedAttributes, attributes } = (await store.edge("press-9"))!;
+    assert.deepEqual([refusedAttributes.count, refusedAttributes.reason, attributes], [2, "too-many", 1]);
+  }
+});
+
+test("starts, copies and counts of them are told alike in both", { skip }, async (context) => {
+  const server = await PostgresServer.start(context);
+  const stores: HubStore[] = [
+    await SqliteHubStore.open(makeTempDir(context), LIMITS),
+    await PostgresHubStore.open({
+      url: server.url(),
+      retentionUs: null,
+      onFailure: assert.ifError,
+      ...LIMITS,
+    }),
+  ];
+  context.after(() => Promise.all(stores.map((store) => store.close())));
+  const codec = nativeCodec();
+  const said = fc.record({
+    incarnation: fc.constantFrom("a".repeat(16), "b".repeat(16)),
+    number: fc.integer({ min: 1, max: 3 }),
+    id: fc.constantFrom("1".repeat(16), "2".repeat(16), "3".repeat(16)),
+    createdUs: fc.nat(9),
+    stream: fc.constantFrom("machines", "doors"),
+    base: fc.option(fc.tuple(fc.nat(9), fc.nat(9), fc.nat(9), fc.nat(9)), { nil: undefined }),
+    more: fc.tuple(fc.nat(9), fc.nat(9), fc.nat(9), fc.nat(9)),
+  });
+  const kinds = new Set<string>();
+  let number = 0;
+  await fc.assert(
+    fc.asyncProperty(fc.array(said, { maxLength: 12 }), async (batches) => {
+      const edge = `edge-${++number}`;
+      for (const [
+        at,
+        { incarnation, number: startNumber, id, createdUs, stream, base, more },
+      ] of batches.entries()) {
+        const [accepted, deadLettered, late, clockSkewed] = more.map(
+          (count, n) => count + (base?.[n] ?? 0),
+        ) as [number, number, number, number];
+        const total = {
+          stream,
+          accepted,
+          deadLettered,
+          late,
+          clockSkewed,
+          ...(base === undefined ? {} : { base }),
+        };
+        const key = `${number}`.padStart(8, "0") + `${at}`.padStart(8, "0");
+        const start = { number: startNumber, id };
+        const header = { edge, key, createdUs, incarnation, start, streams: [], totals: [total] };
+        const body = packBatch(codec, { header, items: [] });
+        const send = (store: HubStore) => store.receive({ edge, key, body: new Uint8Array(body).buffer });
+        const [first, second] = await Promise.all(stores.map(send));
+        assert.deepEqual(second, first);
+        if (first?.news.identity != null) kinds.add(first.news.identity);
+      }
+      const [first, second] = await Promise.all(
+        stores.map(async (store) => timeless(await store.edge(edge))),
+      );
+      assert.deepEqual(second, first);
+    }),
+    { numRuns: 60 },
+  );
+  assert.deepEqual([...kinds].sort(), ["cloned", "name-shared", "re-imaged", "replayed"]);
 });

@@ -86,13 +86,13 @@ test("results have eight bytes for each of stored events, and neither stands sti
   const turns = new ClassTurns();
   const sent = { results: 0, events: 0 };
   for (let n = 0; n < 900; n++) {
-    const kind = turns.order(true)[2];
+    const kind = turns.order(true)[3];
     assert.ok(kind === "results" || kind === "events");
     turns.sent(kind, 1_000);
     sent[kind]++;
   }
   assert.deepEqual(sent, { results: 800, events: 100 });
-  assert.deepEqual(turns.order(false), ["alerts", "losses"]);
+  assert.deepEqual(turns.order(false), ["alerts", "losses", "attributes"]);
 });
 
 test("the breaker opens after failures in a row, tries once after a while, and closes with success", async () => {

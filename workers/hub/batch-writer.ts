@@ -3,8 +3,16 @@ import type { Statement } from "better-sqlite3";
 import type { ResultRow } from "../messages.ts";
 import type { Connection } from "../store/database.ts";
 import type { Batch, BlockItem, RowsItem } from "../sync/batch.ts";
-import { type ClearedResults, decodeAlerts, decodeLosses, decodeResults } from "../sync/rows.ts";
+import {
+  type ClearedResults,
+  decodeAlerts,
+  decodeAttributes,
+  decodeLosses,
+  decodeResults,
+} from "../sync/rows.ts";
 import type { Codec } from "../zstd.ts";
+import { AttributeWriter } from "./attribute-writer.ts";
+import type { EdgeNews, HubAttributeLimits } from "./edge-news.ts";
 import { EdgeRegistry, type Origin } from "./edge-registry.ts";
 
 const SQL = {
@@ -61,6 +69,7 @@ const ZSTD_LEVEL = 1;
 export interface Received {
   readonly stored: number;
   readonly isDuplicate: boolean;
+  readonly news: EdgeNews;
 }
 
 /**
@@ -71,10 +80,12 @@ export interface Received {
 export class BatchWriter {
   readonly #sql: Readonly<Record<keyof typeof SQL, Statement<unknown[]>>>;
   readonly #edges: EdgeRegistry;
+  readonly #attributes: AttributeWriter;
   readonly #codec: Codec;
 
-  constructor(db: Connection, codec: Codec) {
+  constructor(db: Connection, codec: Codec, limits: HubAttributeLimits) {
     this.#codec = codec;
+    this.#attributes = new AttributeWriter(db, limits);
     const entries = Object.entries(SQL).map(([name, sql]) => [name, db.prepare(sql)] as const);
     this.#sql = Object.fromEntries(entries) as Record<keyof typeof SQL, Statement<unknown[]>>;
     this.#edges = new EdgeRegistry(db);
@@ -87,35 +98,56 @@ export class BatchWriter {
 
   write({ header, items }: Batch, wireBytes: number, nowUs: number): Received {
     const origin = this.#edges.register(header, nowUs);
+    let { latest, identity } = origin;
     if (this.#sql.insertBatch.run(origin.edgeId, header.key, nowUs).changes === 0) {
       this.#sql.countDuplicate.run(origin.edgeId);
-      return { stored: 0, isDuplicate: true };
+      return { stored: 0, isDuplicate: true, news: { latest, refusedAttributes: 0, identity } };
     }
     this.#sql.dropBatches.run(nowUs - BATCH_KEY_KEPT_US, KEYS_DROPPED);
     this.#sql.countBatch.run(wireBytes, origin.edgeId);
     let stored = 0;
+    let refusedAttributes = 0;
+    let isForked = false;
     for (const item of items) {
-      stored += item.kind === "block" ? this.#writeBlock(origin, item, nowUs) : this.#writeRows(origin, item);
+      if (item.kind === "attributes") {
+        const written = this.#attributes.write(origin, decodeAttributes(item.ndjson), latest, nowUs);
+        stored += written.stored;
+        refusedAttributes += written.refused;
+        latest = written.latest;
+      } else if (item.kind === "block") {
+        const { count, isConflict } = this.#writeBlock(origin, item, nowUs);
+        stored += count;
+        isForked ||= isConflict;
+        if (isConflict && identity === null) {
+          identity = "replayed";
+          this.#edges.notice(origin, identity, nowUs);
+        }
+      } else stored += this.#writeRows(origin, item.kind, item);
     }
-    return { stored, isDuplicate: false };
+    if (isForked) this.#edges.addWays(origin.incarnationId);
+    return { stored, isDuplicate: false, news: { latest, refusedAttributes, identity } };
   }
 
-  #writeBlock({ edgeId, incarnationId }: Origin, item: BlockItem, nowUs: number): number {
+  #writeBlock(
+    { edgeId, incarnationId }: Origin,
+    item: BlockItem,
+    nowUs: number,
+  ): { count: number; isConflict: boolean } {
     const { id: seq, count } = item;
     const digest = createHash("sha256").update(item.data).digest("hex").slice(0, 16);
     const { codec, data } = this.#packed(item);
     const streamId = this.#edges.streamId(item.stream);
     const where = [edgeId, streamId, incarnationId, seq, digest, item.arrivalUs, nowUs];
     const what = [count, item.minUs, item.maxUs, codec, item.encodedBytes, item.resolutionUs, data];
-    if (this.#sql.insertBlock.run(...where, ...what).changes === 0) return 0;
+    if (this.#sql.insertBlock.run(...where, ...what).changes === 0) return { count: 0, isConflict: false };
     // Two blocks of one place: the data directory was copied or put back, and went two ways. Both hold events.
-    if (this.#sql.otherBlock.get(incarnationId, seq, digest) !== undefined)
-      this.#sql.noticeConflict.run(incarnationId);
+    const isConflict = this.#sql.otherBlock.get(incarnationId, seq, digest) !== undefined;
+    if (isConflict) this.#sql.noticeConflict.run(incarnationId);
     // Rows of aggregates are no events.
     const events = item.resolutionUs === 0 ? count : 0;
     // As they came, so that every kind of store says the same.
     this.#sql.countEvents.run(edgeId, streamId, events, item.data.length);
-    return count;
+    return { count, isConflict };
   }
 
   #packed({ codec, data }: BlockItem): Pick<BlockItem, "codec" | "data"> {
@@ -124,8 +156,8 @@ export class BatchWriter {
     return packed.length < data.length ? { codec: "zstd", data: packed } : { codec, data };
   }
 
-  #writeRows(origin: Origin, item: RowsItem): number {
-    switch (item.kind) {
+  #writeRows(origin: Origin, kind: Exclude<RowsItem["kind"], "attributes">, item: RowsItem): number {
+    switch (kind) {
       case "results":
         return this.#writeResults(origin, item.id, decodeResults(item.ndjson));
       case "alerts":

@@ -1,5 +1,5 @@
 import { type CursorForm, form, isInteger } from "../query/cursor.ts";
-import type { HubAlertCursor, HubResultCursor } from "./tasks.ts";
+import type { DeviceCursor, HubAlertCursor, HubResultCursor } from "./tasks.ts";
 
 export const HUB_RESULT_CURSOR: CursorForm<HubResultCursor> = form(
   "hr",
@@ -12,6 +12,12 @@ export const HUB_RESULT_CURSOR: CursorForm<HubResultCursor> = form(
     typeof key === "string"
       ? { startUs, key, endUs, edgeId, revision }
       : null,
+);
+
+export const DEVICE_CURSOR: CursorForm<DeviceCursor> = form(
+  "hd",
+  ({ edge, device }) => [edge, device],
+  ([edge, device]) => (typeof edge === "string" && typeof device === "string" ? { edge, device } : null),
 );
 
 export const HUB_ALERT_CURSOR: CursorForm<HubAlertCursor> = form(

@@ -10,7 +10,9 @@ const SUMMARY =
   " (SELECT count(*) FROM alerts a WHERE a.edge_id = e.id AND is_latest = 1 AND state <> 'resolved'" +
   " AND retracted = 0) AS openAlerts," +
   " (SELECT sum(copies) FROM incarnations i WHERE i.edge_id = e.id) AS copies," +
-  " (SELECT sum(conflicts) FROM incarnations i WHERE i.edge_id = e.id) AS conflicts FROM edges e";
+  " (SELECT sum(conflicts) FROM incarnations i WHERE i.edge_id = e.id) AS conflicts," +
+  " (SELECT kind FROM identity_cases c WHERE c.edge_id = e.id ORDER BY last_us DESC LIMIT 1) AS identity, attributes" +
+  " FROM edges e";
 
 export function listEdges(db: Connection): EdgeSummary[] {
   return db.prepare(`${SUMMARY} ORDER BY e.name`).all() as EdgeSummary[];
@@ -38,5 +40,17 @@ export function describeEdge(db: Connection, name: string): EdgeDetail | null {
         " WHERE e.name = ? AND (o.edge_id IS NOT NULL OR t.edge_id IS NOT NULL) ORDER BY s.name",
     )
     .all(name) as EdgeDetail["streams"];
-  return { ...summary, incarnations, streams };
+  const identityCases = db
+    .prepare(
+      "SELECT kind AS 'case', i.name AS incarnation, times, first_us AS firstUs, last_us AS lastUs FROM identity_cases c" +
+        " JOIN incarnations i ON i.id = c.incarnation_id JOIN edges e ON e.id = c.edge_id WHERE e.name = ?" +
+        " ORDER BY last_us DESC, kind",
+    )
+    .all(name) as EdgeDetail["identityCases"];
+  const refusedAttributes = db
+    .prepare(
+      "SELECT attributes_refused AS count, refused_us AS lastUs, refused_why AS reason FROM edges WHERE name = ?",
+    )
+    .get(name) as EdgeDetail["refusedAttributes"];
+  return { ...summary, incarnations, streams, identityCases, refusedAttributes };
 }

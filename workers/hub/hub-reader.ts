@@ -10,9 +10,17 @@ import { type BlockRange, KEY_MATCHES, type LossRow } from "../store/reader.ts";
 import type { BlockSummer } from "../sync/audit-sums.ts";
 import { auditSlice, type HubAuditSlice, type HubAuditTask } from "./audit.ts";
 import { openHubForReading } from "./database.ts";
+import type { HubDevice } from "./device-rows.ts";
 import { describeEdge, listEdges } from "./edge-reader.ts";
 import { ParkedReader, type ParkedTask } from "./parked.ts";
-import type { EdgeDetail, EdgeSummary, HubAlertsTask, HubListTask, HubResultsTask } from "./tasks.ts";
+import type {
+  EdgeDetail,
+  EdgeSummary,
+  HubAlertsTask,
+  HubDevicesTask,
+  HubListTask,
+  HubResultsTask,
+} from "./tasks.ts";
 
 interface OfEdge {
   readonly edge: string;
@@ -133,6 +141,22 @@ export class HubReader {
         " edge_id AS edgeId FROM losses l JOIN edges e ON e.id = l.edge_id WHERE l.id > @after" +
         " AND (@stream IS NULL OR stream = @stream) AND (@edge IS NULL OR e.name = @edge) ORDER BY l.id LIMIT @limit",
     ).all({ stream, edge, after: after ?? 0, limit }) as HubLoss[];
+  }
+
+  /** By edge, then by device. */
+  devices({ edge, device, after, limit }: HubDevicesTask): HubDevice[] {
+    return this.#prepare(
+      "SELECT e.name AS edge, device, json_group_array(json_array(attribute, value, ms, counter)) AS attributes" +
+        " FROM edges e JOIN attributes a ON a.edge_id = e.id WHERE a.value IS NOT NULL AND (@edge IS NULL OR e.name = @edge)" +
+        " AND (@device IS NULL OR a.device = @device) AND (@afterEdge IS NULL OR (e.name, a.device) > (@afterEdge, @afterDevice))" +
+        " GROUP BY e.name, a.device ORDER BY e.name, a.device LIMIT @limit",
+    ).all({
+      edge,
+      device,
+      limit,
+      afterEdge: after?.edge ?? null,
+      afterDevice: after?.device ?? null,
+    }) as HubDevice[];
   }
 
   audit(summer: BlockSummer, task: HubAuditTask): HubAuditSlice {

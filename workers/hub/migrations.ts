@@ -151,4 +151,56 @@ export const HUB_MIGRATIONS: readonly string[] = [
     body BLOB NOT NULL
   );
   `,
+  // Attributes of devices, the clock of each edge, and what is told of data directories by who speaks after whom.
+  `
+  ALTER TABLE edges ADD COLUMN hlc_ms INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE edges ADD COLUMN hlc_counter INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE edges ADD COLUMN attributes INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE edges ADD COLUMN attributes_refused INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE edges ADD COLUMN refused_us INTEGER;
+  ALTER TABLE edges ADD COLUMN refused_why TEXT;
+  ALTER TABLE edges ADD COLUMN current_incarnation TEXT;
+  ALTER TABLE edges ADD COLUMN current_since_us INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE edges ADD COLUMN has_returned INTEGER NOT NULL DEFAULT 0;
+  UPDATE edges SET current_incarnation =
+    (SELECT i.name FROM incarnations i WHERE i.edge_id = edges.id ORDER BY i.last_seen_us DESC, i.id DESC LIMIT 1);
+  ALTER TABLE incarnations ADD COLUMN current_id TEXT NOT NULL DEFAULT '';
+  ALTER TABLE incarnations ADD COLUMN current_since_us INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE incarnations ADD COLUMN notice TEXT;
+  ALTER TABLE incarnations ADD COLUMN notice_start TEXT;
+  UPDATE incarnations SET current_id = start_id;
+  CREATE TABLE identity_cases (
+    edge_id INTEGER NOT NULL REFERENCES edges(id),
+    incarnation_id INTEGER NOT NULL REFERENCES incarnations(id),
+    kind TEXT NOT NULL,
+    times INTEGER NOT NULL,
+    first_us INTEGER NOT NULL,
+    last_us INTEGER NOT NULL,
+    PRIMARY KEY (edge_id, incarnation_id, kind)
+  ) WITHOUT ROWID;
+  CREATE TABLE attributes (
+    edge_id INTEGER NOT NULL REFERENCES edges(id),
+    device TEXT NOT NULL,
+    attribute TEXT NOT NULL,
+    value TEXT,
+    ms INTEGER NOT NULL,
+    counter INTEGER NOT NULL,
+    incarnation TEXT NOT NULL,
+    PRIMARY KEY (edge_id, device, attribute)
+  ) WITHOUT ROWID;
+  CREATE TABLE start_totals (
+    incarnation_id INTEGER NOT NULL REFERENCES incarnations(id),
+    stream_id INTEGER NOT NULL REFERENCES streams(id),
+    start_id TEXT NOT NULL,
+    accepted_base INTEGER NOT NULL,
+    accepted INTEGER NOT NULL,
+    dead_lettered_base INTEGER NOT NULL,
+    dead_lettered INTEGER NOT NULL,
+    late_base INTEGER NOT NULL,
+    late INTEGER NOT NULL,
+    clock_skewed_base INTEGER NOT NULL,
+    clock_skewed INTEGER NOT NULL,
+    PRIMARY KEY (incarnation_id, stream_id, start_id)
+  ) WITHOUT ROWID;
+  `,
 ];

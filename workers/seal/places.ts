@@ -71,6 +71,11 @@ export function documentPlace(kind: string, name: string): string {
   return `node_documents/${kind}/${name}`;
 }
 
+/** Of one node no two have one time. */
+export function attributePlace({ ms, counter }: { ms: number; counter: number }): string {
+  return `device_attributes/${ms}/${counter}`;
+}
+
 export function keyFieldsPlace(seq: number): string {
   return `block_keys/${seq}/fields`;
 }

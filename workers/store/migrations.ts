@@ -412,4 +412,33 @@ export const MIGRATIONS: readonly string[] = [
   `,
   // The greatest seq of each stream's blocks, in the row that a block's commit writes anyway.
   "ALTER TABLE streams ADD COLUMN last_seq INTEGER NOT NULL DEFAULT 0",
+  // Attributes of devices, and the hybrid clock that they are stamped by.
+  `
+  CREATE TABLE device_attributes (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    device TEXT NOT NULL,
+    attribute TEXT NOT NULL,
+    ms INTEGER NOT NULL,
+    counter INTEGER NOT NULL,
+    is_removed INTEGER NOT NULL,
+    changed_us INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    UNIQUE (device, attribute)
+  );
+  CREATE INDEX device_attributes_by_time ON device_attributes (ms, counter);
+  CREATE TABLE attribute_clock (ms INTEGER NOT NULL, counter INTEGER NOT NULL, has_heard INTEGER NOT NULL);
+  INSERT INTO attribute_clock VALUES (0, 0, 0);
+  `,
+  // How far what was stored before a sink was there has come on its way to it.
+  `
+  CREATE TABLE sync_backfills (
+    sink INTEGER NOT NULL,
+    class TEXT NOT NULL,
+    query TEXT NOT NULL,
+    start_us INTEGER NOT NULL,
+    rest TEXT NOT NULL,
+    PRIMARY KEY (sink, class, query)
+  ) WITHOUT ROWID;
+  `,
 ];

@@ -1,11 +1,12 @@
 import type { Statement } from "better-sqlite3";
 import type { AlertRow, ResultRow } from "../messages.ts";
-import { packResults } from "../result-rows.ts";
+import { packResults, unpackResults } from "../result-rows.ts";
 import { outboxPlace } from "../seal/places.ts";
 import type { Seal } from "../seal/seal.ts";
 import type { ClearedResults } from "../sync/rows.ts";
 import type { Codec } from "../zstd.ts";
 import type { Connection } from "./database.ts";
+import { SyncBackfill } from "./sync-backfill.ts";
 
 export type OutboxClass = "results" | "alerts";
 
@@ -27,6 +28,7 @@ export class Outbox {
   readonly #queue: Statement<unknown[]>;
   /** Given with the sinks; without one texts stay as they are. */
   codec: Codec | null = null;
+  readonly backfill: SyncBackfill;
   /** Ids of the sinks. */
   sinks: readonly number[] = [];
 
@@ -41,6 +43,7 @@ export class Outbox {
       "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'outbox'), 0) AS id",
     );
     this.#nextId = (last.get() as { id: number }).id + 1;
+    this.backfill = new SyncBackfill(db, seal, this);
     this.#queue = db.prepare("INSERT INTO outbox_queue (sink, class, id) VALUES (?, ?, ?)");
   }
 
@@ -50,9 +53,13 @@ export class Outbox {
 
   addPacked(text: string, nowUs: number): void {
     if (this.sinks.length === 0 || text === "") return;
+    if (this.backfill.isOn) {
+      this.#addWhileFed(unpackResults(text), nowUs);
+      return;
+    }
     let rows = 1;
     for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1)) rows++;
-    this.#add("results", rows, text, nowUs);
+    this.#add("results", rows, text, nowUs, this.sinks);
   }
 
   addResults(rows: readonly ResultRow[], nowUs: number): void {
@@ -62,13 +69,53 @@ export class Outbox {
   addCleared(query: string, fromUs: number, nowUs: number): void {
     if (this.sinks.length === 0) return;
     const cleared: ClearedResults = { clear: query, fromUs };
-    this.#add("results", 1, JSON.stringify(cleared), nowUs);
+    this.#add("results", 1, JSON.stringify(cleared), nowUs, this.sinks);
   }
 
   addAlerts(rows: readonly AlertRow[], nowUs: number): void {
-    if (this.sinks.length === 0 || rows.length === 0) return;
+    if (!this.backfill.isOn) {
+      this.#addAlerts(rows, nowUs, this.sinks);
+      return;
+    }
+    const finds = (sink: number, row: AlertRow): boolean => this.backfill.findsAlert(sink, row);
+    for (const { sinks, rows: written } of this.#bySinks(rows, finds)) this.#addAlerts(written, nowUs, sinks);
+  }
+
+  /** What was stored before the sink was there. */
+  addResultsFor(sink: number, rows: readonly ResultRow[], nowUs: number): void {
+    if (rows.length > 0) this.#add("results", rows.length, packResults(rows), nowUs, [sink]);
+  }
+
+  addAlertsFor(sink: number, rows: readonly AlertRow[], nowUs: number): void {
+    this.#addAlerts(rows, nowUs, [sink]);
+  }
+
+  #addWhileFed(rows: readonly ResultRow[], nowUs: number): void {
+    const finds = (sink: number, row: ResultRow): boolean => this.backfill.findsResult(sink, row);
+    for (const { sinks, rows: written } of this.#bySinks(rows, finds))
+      this.#add("results", written.length, packResults(written), nowUs, sinks);
+  }
+
+  /** Rows that the backfill of a sink is going to find are left to it; the others together, as far as they go to the same. */
+  #bySinks<Row>(
+    rows: readonly Row[],
+    finds: (sink: number, row: Row) => boolean,
+  ): { readonly sinks: readonly number[]; readonly rows: readonly Row[] }[] {
+    const groups = new Map<string, { sinks: readonly number[]; rows: Row[] }>();
+    for (const row of rows) {
+      const sinks = this.sinks.filter((sink) => !finds(sink, row));
+      if (sinks.length === 0) continue;
+      const group = groups.get(sinks.join()) ?? { sinks, rows: [] };
+      group.rows.push(row);
+      groups.set(sinks.join(), group);
+    }
+    return [...groups.values()];
+  }
+
+  #addAlerts(rows: readonly AlertRow[], nowUs: number, sinks: readonly number[]): void {
+    if (sinks.length === 0 || rows.length === 0) return;
     const lines = rows.map(({ isTold: _told, seq: _seq, ...row }) => JSON.stringify(row));
-    this.#add("alerts", rows.length, lines.join("\n"), nowUs);
+    this.#add("alerts", rows.length, lines.join("\n"), nowUs, sinks);
   }
 
   /** Seals what was written before there was a key. Within a transaction. */
@@ -82,7 +129,7 @@ export class Outbox {
     }
   }
 
-  #add(kind: OutboxClass, rows: number, text: string, nowUs: number): void {
+  #add(kind: OutboxClass, rows: number, text: string, nowUs: number, sinks: readonly number[]): void {
     const plain = Buffer.from(text);
     const codec = plain.length < MIN_COMPRESSED_BYTES ? null : this.codec;
     const packed = codec?.compress(plain, ZSTD_LEVEL) ?? plain;
@@ -92,7 +139,7 @@ export class Outbox {
     const id = this.#nextId++;
     const stored = this.#seal.isOn ? this.#seal.bytes(outboxPlace(kind, id), data) : data;
     const sealed = Number(this.#seal.isOn);
-    this.#insert.run(id, kind, nowUs, rows, form, data.length, this.sinks.length, sealed, stored);
-    for (const sink of this.sinks) this.#queue.run(sink, kind, id);
+    this.#insert.run(id, kind, nowUs, rows, form, data.length, sinks.length, sealed, stored);
+    for (const sink of sinks) this.#queue.run(sink, kind, id);
   }
 }

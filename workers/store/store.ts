@@ -1,6 +1,7 @@
 import type { KeyRing } from "../seal/key-ring.ts";
 import type { MasterKeys } from "../seal/master-key.ts";
 import { NO_SEAL } from "../seal/seal.ts";
+import { AttributeStore } from "./attribute-store.ts";
 import { BufferKeeper } from "./buffer-keeper.ts";
 import type { Checkpoint } from "./checkpoint-store.ts";
 import { Compaction } from "./compaction.ts";
@@ -48,6 +49,7 @@ export class Store {
   readonly sync: SyncStore;
   readonly relay: RelayStore;
   readonly documents: DocumentStore;
+  readonly attributes: AttributeStore;
   readonly corruptBlocks: CorruptBlocks;
   readonly recovered: Recovered;
   readonly #lock: DataDirLock;
@@ -82,6 +84,7 @@ export class Store {
     this.relay = new RelayStore(db, this.encryption?.keys ?? NO_SEAL);
     this.documents = new DocumentStore(db, this.encryption?.keys ?? NO_SEAL);
     this.documents.open();
+    this.attributes = new AttributeStore(db, this.encryption?.keys ?? NO_SEAL);
     this.recovered = {
       lastSeq: this.writer.lastSeq,
       checkpoint,

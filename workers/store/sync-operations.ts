@@ -1,5 +1,5 @@
 import type { StreamSum } from "../sync/audit-sums.ts";
-import type { RowsKind } from "../sync/batch.ts";
+import type { RowsKind, StreamTotals } from "../sync/batch.ts";
 
 /** What the sync of a node asks of its store, and is answered. Times are µs since the epoch. */
 
@@ -91,6 +91,8 @@ export interface ParkedBatch {
 export interface SyncOpened {
   readonly incarnation: string;
   readonly startNumber: number;
+  /** Counts of the streams as they are before anything is taken by this start. */
+  readonly totals: readonly StreamTotals[];
   /** Batches that were not settled: the very same are sent again. */
   readonly unsettled: readonly ClaimedBatch[];
 }

@@ -4,9 +4,14 @@ import type { SyncClass } from "./sync-operations.ts";
 
 const BATCH = "id, class, items, rows, bytes, strikes, next_at_us AS nextAtUs, reason FROM sync_batches";
 
+/** What each stream has counted so far. */
+export const TOTALS =
+  "SELECT name AS stream, accepted, dead_lettered AS deadLettered, late, clock_skewed AS clockSkewed FROM streams";
+
 /** All that sync says to SQLite. */
 const SQL = {
   node: "SELECT incarnation, starts FROM sync_node",
+  totals: TOTALS,
   countStart: "UPDATE sync_node SET starts = starts + 1",
   sinks: "SELECT id, name FROM sync_sinks",
   insertSink: "INSERT INTO sync_sinks (name) VALUES (?)",
@@ -37,12 +42,12 @@ const SQL = {
     "SELECT o.at_us AS atUs FROM outbox_queue q JOIN outbox o ON o.id = q.id" +
     " WHERE q.sink = ? AND q.class = ? ORDER BY q.id LIMIT 1",
   takeQueued: "DELETE FROM outbox_queue WHERE sink = ? AND class = ? AND id = ?",
-  queueAll: "INSERT INTO outbox_queue (sink, class, id) SELECT ?, class, id FROM outbox",
-  expectAll: "UPDATE outbox SET left_sinks = left_sinks + 1",
   dropOutbox: "DELETE FROM outbox WHERE id = ? AND left_sinks <= 1",
   leaveOutbox: "UPDATE outbox SET left_sinks = left_sinks - 1 WHERE id = ?",
   nextLosses:
     "SELECT id, 1 AS rows, 100 AS bytes, at_us AS atUs FROM losses WHERE id > ? ORDER BY id LIMIT ?",
+  nextAttributes:
+    "SELECT id, 1 AS rows, bytes, changed_us AS atUs FROM device_attributes WHERE id > ? ORDER BY id LIMIT ?",
 
   insertBatch: "INSERT INTO sync_batches (sink, class, items, rows, bytes) VALUES (?, ?, ?, ?, ?)",
   insertItem: "INSERT INTO sync_items (batch, id) VALUES (?, ?)",
@@ -66,6 +71,7 @@ const ITEM_SIZES: Readonly<Record<SyncClass, string>> = {
   results: OUTBOX_SIZES,
   alerts: OUTBOX_SIZES,
   losses: "SELECT id, 1 AS rows, 100 AS bytes FROM sync_items WHERE batch = ? ORDER BY id",
+  attributes: "SELECT id, 1 AS rows, 100 AS bytes FROM sync_items WHERE batch = ? ORDER BY id",
 };
 
 const IN_BATCHES_OF_SINK =
@@ -82,6 +88,7 @@ const DROP_SINK = [
   "DELETE FROM sync_batches WHERE sink = @sink",
   "DELETE FROM sync_positions WHERE sink = @sink",
   "DELETE FROM sync_delivered WHERE sink = @sink",
+  "DELETE FROM sync_backfills WHERE sink = @sink",
   "DELETE FROM sync_sinks WHERE id = @sink",
 ] as const;
 

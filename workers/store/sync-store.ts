@@ -1,4 +1,5 @@
 import { MillraceError } from "../errors.ts";
+import type { StreamTotals } from "../sync/batch.ts";
 import type { Codec } from "../zstd.ts";
 import { AuditStore } from "./audit-store.ts";
 import type { Connection } from "./database.ts";
@@ -20,8 +21,8 @@ import { prepareSync, type SyncStatements } from "./sync-statements.ts";
 const MAX_ITEMS = 4_096;
 /** Rows of the queue read at once. */
 const CHUNK = 256;
-/** Positions of what is no stream's. */
-const LOSSES_FLOW = "losses";
+/** Of what goes in the order of its ids, a sink's place in it; the flow is named as the class. */
+type Sequence = "losses" | "attributes";
 
 interface Candidate {
   readonly id: number;
@@ -73,6 +74,7 @@ export class SyncStore {
     return this.#db.transaction(() => {
       const known = this.#sql.sinks.all() as { id: number; name: string }[];
       for (const { id, name } of known) if (!setup.sinks.includes(name)) this.#dropSink(id);
+      this.#outbox.backfill.load();
       this.#sinkIds.clear();
       for (const name of setup.sinks) {
         const id = known.find((sink) => sink.name === name)?.id ?? this.#addSink(name);
@@ -92,15 +94,22 @@ export class SyncStore {
       }
       const node = this.#sql.node.get() as { incarnation: string; starts: number };
       const unsettled = [...this.#sinkIds].flatMap(([name, id]) => this.#batches(name, id));
-      return { incarnation: node.incarnation, startNumber: node.starts, unsettled };
+      const totals = this.#sql.totals.all() as StreamTotals[];
+      return { incarnation: node.incarnation, startNumber: node.starts, totals, unsettled };
     })();
   }
 
-  claim({ sink: name, class: kind, size, enough, olderThanUs }: ClaimTask): ClaimAnswer {
+  /** `nowUs`: when what was stored before the sink was there is said to have come into the outbox. */
+  claim(
+    { sink: name, class: kind, size, enough, olderThanUs }: ClaimTask,
+    nowUs = Date.now() * 1_000,
+  ): ClaimAnswer {
     const sink = this.#sinkId(name);
-    const gathered = kind === "events" ? this.#gatherEvents(sink, size) : this.#gatherRows(sink, kind, size);
+    const gathered =
+      kind === "events" ? this.#gatherEvents(sink, size) : this.#gatherOrFeed(sink, kind, size, nowUs);
     if (gathered.items.length === 0) return { kind: "nothing" };
-    const { items, rows, bytes, isFull, oldestUs } = gathered;
+    const { items, rows, bytes, oldestUs } = gathered;
+    const isFull = gathered.isFull || this.#isFed(sink, kind);
     const isEnough = isFull || rows >= enough.rows || bytes >= enough.bytes;
     if (!isEnough && oldestUs > olderThanUs) {
       if (kind === "events") this.#turns.undo();
@@ -109,7 +118,7 @@ export class SyncStore {
     const id = this.#db.transaction(() => {
       const batch = this.#insertBatch(sink, kind, items);
       for (const item of items) this.#take(sink, kind, item.id);
-      if (kind === "losses") this.#moveTo(sink, LOSSES_FLOW, items.at(-1)!.id);
+      if (isSequence(kind)) this.#moveTo(sink, kind, items.at(-1)!.id);
       return batch;
     })();
     const batch = {
@@ -165,17 +174,36 @@ export class SyncStore {
     return gathering.end();
   }
 
+  /** Of what was stored before the sink was there as much comes into the outbox as there is room for in the batch. */
+  #gatherOrFeed(
+    sink: number,
+    kind: Exclude<SyncClass, "events">,
+    size: ClaimTask["size"],
+    nowUs: number,
+  ): Gathered {
+    const gathered = this.#gatherRows(sink, kind, size);
+    if (gathered.isFull || isSequence(kind) || !this.#isFed(sink, kind)) return gathered;
+    this.#outbox.prepare();
+    this.#outbox.backfill.feed(sink, kind, size.rows - gathered.rows, nowUs);
+    return this.#gatherRows(sink, kind, size);
+  }
+
+  /** More is to come without anything being written. */
+  #isFed(sink: number, kind: SyncClass): boolean {
+    return (kind === "results" || kind === "alerts") && this.#outbox.backfill.isOnFor(sink, kind);
+  }
+
   #gatherRows(sink: number, kind: Exclude<SyncClass, "events">, size: ClaimTask["size"]): Gathered {
     const gathering = new Gathering(size);
     const isNewestFirst = kind === "results";
     let edge = isNewestFirst ? Number.MAX_SAFE_INTEGER : 0;
-    if (kind === "losses") edge = this.#position(sink, LOSSES_FLOW);
+    if (isSequence(kind)) edge = this.#position(sink, kind);
     const oldest = this.#sql.oldestQueued.get(sink, kind) as { atUs: number } | undefined;
     if (oldest !== undefined) gathering.see(oldest.atUs);
     for (;;) {
       const chunk = (
-        kind === "losses"
-          ? this.#sql.nextLosses.all(edge, CHUNK)
+        isSequence(kind)
+          ? (kind === "losses" ? this.#sql.nextLosses : this.#sql.nextAttributes).all(edge, CHUNK)
           : (isNewestFirst ? this.#sql.newestQueued : this.#sql.nextQueued).all(sink, kind, edge, CHUNK)
       ) as Candidate[];
       for (const candidate of chunk) {
@@ -204,7 +232,7 @@ export class SyncStore {
       this.#sql.beginBlock.run(id);
       const { streamId } = this.#sql.streamOfBlock.get(id) as { streamId: number };
       this.#moveTo(sink, `stream ${streamId}`, id);
-    } else if (kind !== "losses") this.#sql.takeQueued.run(sink, kind, id);
+    } else if (!isSequence(kind)) this.#sql.takeQueued.run(sink, kind, id);
   }
 
   #settle(outcome: SyncOutcome): ClaimedBatch[] {
@@ -231,7 +259,7 @@ export class SyncStore {
   }
 
   #deliver(sink: number, kind: SyncClass, id: number): void {
-    if (kind === "losses") return;
+    if (isSequence(kind)) return;
     if (kind !== "events") {
       if (this.#sql.dropOutbox.run(id).changes === 0) this.#sql.leaveOutbox.run(id);
       return;
@@ -273,8 +301,7 @@ export class SyncStore {
 
   #addSink(name: string): number {
     const id = Number(this.#sql.insertSink.run(name).lastInsertRowid);
-    this.#sql.queueAll.run(id);
-    this.#sql.expectAll.run();
+    this.#outbox.backfill.begin(id);
     return id;
   }
 
@@ -314,6 +341,10 @@ export class SyncStore {
     if (id === undefined) throw new MillraceError("E_SINK", `there is no sink ${name}`);
     return id;
   }
+}
+
+function isSequence(kind: SyncClass): kind is Sequence {
+  return kind === "losses" || kind === "attributes";
 }
 
 /** Only while there are sinks: each index entry is written with its block. */

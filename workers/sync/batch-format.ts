@@ -48,7 +48,9 @@ export const DEFAULT_BATCH_LIMITS: BatchLimits = {
 
 /** "MRSB", little-endian */
 const MAGIC = 0x4253524d;
+/** A batch that holds attributes is of version 2, so that a hub which knows none keeps it waiting; others are of 1. */
 const VERSION = 1;
+const VERSION_WITH_ATTRIBUTES = 2;
 const HEAD_BYTES = 8;
 const FRAME_HEAD_BYTES = 5;
 const META_LENGTH_BYTES = 4;
@@ -58,11 +60,12 @@ const RATIO_FREE_BYTES = 1024 * 1024;
 /** Blocks are compressed already, and rows come down well at any level. */
 const ZSTD_LEVEL = 1;
 
-const FRAME = { end: 0, header: 1, block: 2, results: 3, alerts: 4, losses: 5 } as const;
+const FRAME = { end: 0, header: 1, block: 2, results: 3, alerts: 4, losses: 5, attributes: 6 } as const;
 const ROWS_KINDS: ReadonlyMap<number, RowsKind> = new Map([
   [FRAME.results, "results"],
   [FRAME.alerts, "alerts"],
   [FRAME.losses, "losses"],
+  [FRAME.attributes, "attributes"],
 ]);
 
 const utf8 = new TextEncoder();
@@ -90,7 +93,8 @@ export function encodeContent({ header, items }: Batch): Uint8Array<ArrayBuffer>
   const content = new Uint8Array(bytes + FRAME_HEAD_BYTES + CHECKSUM_BYTES);
   const view = new DataView(content.buffer);
   view.setUint32(0, MAGIC, true);
-  view.setUint8(4, VERSION);
+  const hasAttributes = items.some(({ kind }) => kind === "attributes");
+  view.setUint8(4, hasAttributes ? VERSION_WITH_ATTRIBUTES : VERSION);
   let at = HEAD_BYTES;
   for (const frame of frames) {
     const { kind, meta, body } = frame;
@@ -137,6 +141,8 @@ export function decodeContent(content: Uint8Array, limits = DEFAULT_BATCH_LIMITS
     }
     if (items.length >= limits.maxItems)
       throw new BatchError("E_BATCH_TOO_LARGE", `more than ${limits.maxItems} items`);
+    if (kind === FRAME.attributes && view.getUint8(4) === VERSION)
+      throw new BatchError("E_BATCH_CORRUPT", "attributes in a batch of version 1");
     items.push(decodeItem(kind, payload));
   }
   if (header === null) throw new BatchError("E_BATCH_CORRUPT", "it has no header");
@@ -194,7 +200,8 @@ function checkEnds(content: Uint8Array): void {
   const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
   if (content.length < 4 || view.getUint32(0, true) !== MAGIC) throw new BatchError("E_BATCH_MAGIC");
   if (content.length < HEAD_BYTES) throw new BatchError("E_BATCH_TRUNCATED");
-  if (view.getUint8(4) !== VERSION) throw new BatchError("E_BATCH_VERSION");
+  const version = view.getUint8(4);
+  if (version !== VERSION && version !== VERSION_WITH_ATTRIBUTES) throw new BatchError("E_BATCH_VERSION");
   const end = content.length - CHECKSUM_BYTES - FRAME_HEAD_BYTES;
   if (end < HEAD_BYTES) throw new BatchError("E_BATCH_TRUNCATED");
   if (view.getUint8(end) !== FRAME.end || view.getUint32(end + 1, true) !== CHECKSUM_BYTES)

@@ -20,7 +20,7 @@ export interface BlockItem {
   readonly data: Uint8Array;
 }
 
-export type RowsKind = "results" | "alerts" | "losses";
+export type RowsKind = "results" | "alerts" | "losses" | "attributes";
 
 /** Rows that were written together. */
 export interface RowsItem {
@@ -41,14 +41,18 @@ export interface StreamForm {
   readonly keyFields: readonly string[];
 }
 
-/** Counts that only grow, so that of two the greater holds: a G-Counter of which each data directory is a replica. */
+/** Counts that only grow, so that of two the greater holds: a G-Counter, of which each start of a node is a replica. */
 export interface StreamTotals {
   readonly stream: string;
   readonly accepted: number;
   readonly deadLettered: number;
   readonly late: number;
   readonly clockSkewed: number;
+  /** The four as they were when this start began; earlier releases do not say. */
+  readonly base?: CountBase;
 }
+
+export type CountBase = readonly [accepted: number, deadLettered: number, late: number, clockSkewed: number];
 
 export interface BatchHeader {
   readonly edge: string;

@@ -1,4 +1,4 @@
-import type { BatchHeader, BlockItem, RowsItem, StreamForm, StreamTotals } from "./batch.ts";
+import type { BatchHeader, BlockItem, CountBase, RowsItem, StreamForm, StreamTotals } from "./batch.ts";
 
 /** Reads the JSON of frames. What is missing, too much or of another type is refused, for it comes from outside. */
 
@@ -64,7 +64,13 @@ function readTotals(totals: Members, refuse: Refuse): StreamTotals {
     deadLettered: count(totals, "deadLettered", refuse),
     late: count(totals, "late", refuse),
     clockSkewed: count(totals, "clockSkewed", refuse),
+    ...(totals.base === undefined ? {} : { base: readBase(list(totals.base, refuse), refuse) }),
   };
+}
+
+function readBase(counts: readonly unknown[], refuse: Refuse): CountBase {
+  const at = (index: number): number => count({ base: counts[index] }, "base", refuse);
+  return counts.length === 4 ? [at(0), at(1), at(2), at(3)] : refuse("base is not of four counts");
 }
 
 function members(value: unknown, refuse: Refuse): Members {

@@ -3,7 +3,7 @@ import { formatTime } from "../time-format.ts";
 import type { RowsItem } from "./batch.ts";
 import type { OutgoingTable } from "./outgoing-table.ts";
 import type { ParquetColumn } from "./parquet-table.ts";
-import { type ClearedResults, decodeAlerts, decodeLosses, decodeResults } from "./rows.ts";
+import { type ClearedResults, decodeAlerts, decodeAttributes, decodeLosses, decodeResults } from "./rows.ts";
 
 /** Rows of one query, or of one kind, as lines and as columns. */
 export interface RowTable extends Pick<OutgoingTable, "kind" | "name" | "atUs"> {
@@ -58,7 +58,18 @@ const LOSSES = [
   text("subject"),
 ];
 
-/** The rows of a batch as sinks keep them: results by their query, alerts, losses. Keys and values keep their digits. */
+const ATTRIBUTES = [
+  text("edge"),
+  text("device"),
+  text("attribute"),
+  json("value"),
+  bool("removed"),
+  time("at"),
+  int("ms"),
+  int("counter"),
+];
+
+/** The rows of a batch as sinks keep them: results by their query, alerts, losses, attributes. Keys and values keep their digits. */
 export function rowTables(edge: string, items: readonly RowsItem[]): RowTable[] {
   const tables = new Map<string, RowTable>();
   const add = (
@@ -101,6 +112,24 @@ export function rowTables(edge: string, items: readonly RowsItem[]): RowTable[] 
         const place = [edge, BigInt(item.id), stream, us(fromUs), us(toUs)];
         const values = [...place, BigInt(count), BigInt(bytes), reason, us(atUs), kind, subject];
         add("losses", null, LOSSES, { atUs, line: JSON.stringify({ ...shown, ...rest }), values });
+      }
+    if (item.kind === "attributes")
+      for (const { device, attribute, value, ms, counter } of decodeAttributes(item.ndjson)) {
+        const atUs = ms * 1_000;
+        const line =
+          `{"edge":${str(edge)},"device":${str(device)},"attribute":${str(attribute)},"value":${value ?? "null"},` +
+          `"removed":${value === null},"at":"${formatTime(atUs)}","ms":${ms},"counter":${counter}}`;
+        const values = [
+          edge,
+          device,
+          attribute,
+          value,
+          value === null,
+          us(atUs),
+          BigInt(ms),
+          BigInt(counter),
+        ];
+        add("attributes", null, ATTRIBUTES, { atUs, line, values });
       }
   }
   return [...tables.values()];

@@ -1,3 +1,4 @@
+import { type HybridTime, readHybridTime } from "../attributes/hybrid-clock.ts";
 import type { AlertRow, AlertState, ResultRow } from "../messages.ts";
 import { unpackResults } from "../result-rows.ts";
 import { BatchError } from "./batch-format.ts";
@@ -27,6 +28,14 @@ export interface SentLoss {
   readonly kind: string;
   /** The query or alert, where it is not a stream's. */
   readonly subject: string | null;
+}
+
+/** An attribute of a device as it was set, or that it was removed. */
+export interface SentAttribute extends HybridTime {
+  readonly device: string;
+  readonly attribute: string;
+  /** A text of JSON; null: it was removed. */
+  readonly value: string | null;
 }
 
 const encoder = new TextEncoder();
@@ -93,6 +102,16 @@ export function decodeLosses(ndjson: Uint8Array): SentLoss[] {
   }));
 }
 
+/** @throws BatchError E_BATCH_CORRUPT */
+export function decodeAttributes(ndjson: Uint8Array): SentAttribute[] {
+  return decodeLines(ndjson).map((row) => ({
+    device: text(row, "device"),
+    attribute: text(row, "attribute"),
+    value: row.value === null ? null : json(row, "value"),
+    ...hybridTime(row),
+  }));
+}
+
 type Row = Readonly<Record<string, unknown>>;
 
 function encodeLines(lines: readonly string[]): Uint8Array {
@@ -138,6 +157,14 @@ function integer(row: Row, member: string): number {
   const value = row[member];
   if (typeof value === "number" && Number.isInteger(value)) return value;
   throw corrupt(member);
+}
+
+function hybridTime({ ms, counter }: Row): HybridTime {
+  try {
+    return readHybridTime(ms, counter);
+  } catch {
+    throw corrupt("ms or counter");
+  }
 }
 
 function alertState(value: unknown): AlertState {

@@ -4,13 +4,16 @@ import type { KeyRing } from "../seal/key-ring.ts";
 import type { MasterKeys } from "../seal/master-key.ts";
 import { blockPlace, outboxPlace } from "../seal/places.ts";
 import type { Seal } from "../seal/seal.ts";
+import { openAttribute } from "../store/attribute-store.ts";
 import { type Connection, openForReading } from "../store/database.ts";
 import { openReadingSeal } from "../store/key-table.ts";
+import { decodeRest } from "../store/sync-backfill.ts";
 import type { ParkedBatch, SyncBacklog, SyncClass } from "../store/sync-operations.ts";
+import { TOTALS } from "../store/sync-statements.ts";
 import type { Codec } from "../zstd.ts";
 import { type AuditRange, type EdgeAudit, readEdgeAudit } from "./audit-reader.ts";
 import type { BatchItem, BlockItem, StreamTotals } from "./batch.ts";
-import { encodeObjects, encodeResults, type SentLoss } from "./rows.ts";
+import { encodeObjects, encodeResults, type SentAttribute, type SentLoss } from "./rows.ts";
 
 /** What a row of the outbox may take, decompressed: it was written as a portion of far less. */
 const MAX_OUTBOX_BYTES = 64 * 1024 * 1024;
@@ -23,6 +26,7 @@ const ITEMS: Readonly<Record<SyncClass, string>> = {
     " JOIN streams s ON s.id = b.stream_id WHERE i.batch = ? ORDER BY b.seq",
   results: `SELECT o.id, o.rows, o.codec, o.is_sealed AS isSealed, o.data ${IN_BATCH} outbox o ON o.id = i.id WHERE i.batch = ? ORDER BY o.id`,
   alerts: `SELECT o.id, o.rows, o.codec, o.is_sealed AS isSealed, o.data ${IN_BATCH} outbox o ON o.id = i.id WHERE i.batch = ? ORDER BY o.id`,
+  attributes: `SELECT a.id, a.ms, a.counter, a.body ${IN_BATCH} device_attributes a ON a.id = i.id WHERE i.batch = ? ORDER BY a.id`,
   losses:
     "SELECT l.id, s.name AS stream, l.from_us AS fromUs, l.to_us AS toUs, l.count, l.bytes, l.reason, l.at_us AS atUs, l.kind, l.subject" +
     ` ${IN_BATCH} losses l ON l.id = i.id LEFT JOIN streams s ON s.id = l.stream_id WHERE i.batch = ? ORDER BY l.id`,
@@ -35,6 +39,8 @@ interface OutboxRow {
   readonly isSealed: number;
   readonly data: Buffer;
 }
+
+type AttributeRow = Parameters<typeof openAttribute>[1] & { readonly id: number };
 
 /** Reads what is to be sent, through a connection of its own that holds no snapshot between calls. */
 export class SyncReader {
@@ -74,6 +80,13 @@ export class SyncReader {
         return (rows as (SentLoss & { id: number })[]).map(({ id, ...loss }) => {
           return { kind, id, rows: 1, ndjson: encodeObjects([loss]) };
         });
+      case "attributes":
+        // One that has changed since is not there: it has another id, and its turn is to come.
+        return (rows as AttributeRow[]).map((row) => {
+          const [device, attribute, value] = openAttribute(this.#seal, row);
+          const sent: SentAttribute = { device, attribute, value, ms: row.ms, counter: row.counter };
+          return { kind, id: row.id, rows: 1, ndjson: encodeObjects([sent]) };
+        });
       case "results":
       case "alerts":
         return (rows as OutboxRow[]).map(({ id, rows: count, codec, isSealed, data: stored }) => {
@@ -89,14 +102,12 @@ export class SyncReader {
   }
 
   totals(): StreamTotals[] {
-    return this.#prepare(
-      "SELECT name AS stream, accepted, dead_lettered AS deadLettered, late, clock_skewed AS clockSkewed FROM streams",
-    ).all() as StreamTotals[];
+    return this.#prepare(TOTALS).all() as StreamTotals[];
   }
 
   /** What a sink has not got. Cost: the index entries of blocks that are not synced. */
   backlog(sink: string): SyncBacklog {
-    const rows: Record<SyncClass, number> = { alerts: 0, losses: 0, results: 0, events: 0 };
+    const rows: Record<SyncClass, number> = { alerts: 0, losses: 0, attributes: 0, results: 0, events: 0 };
     let bytes = 0;
     let oldestUs: number | null = null;
     let parked = 0;
@@ -106,6 +117,14 @@ export class SyncReader {
       bytes += sum.bytes;
       parked += sum.parked;
       if (sum.oldestUs !== null && (oldestUs === null || sum.oldestUs < oldestUs)) oldestUs = sum.oldestUs;
+    }
+    type Backfill = { class: "results" | "alerts"; query: string; startUs: number; rest: string };
+    for (const { class: kind, query, startUs, rest } of this.#prepare(BACKFILLS).all({
+      sink,
+    }) as Backfill[]) {
+      const name = kind === "results" ? [query] : [];
+      const place = [...name, startUs, ...decodeRest(rest), MOST_COUNTED];
+      rows[kind] += (this.#prepare(LEFT[kind]).get(...place) as { rows: number }).rows;
     }
     return { rows, bytes, oldestUs, parked };
   }
@@ -139,6 +158,19 @@ export class SyncReader {
   }
 }
 
+/** Rows stored before a sink was there are counted up to here, for each query. */
+const MOST_COUNTED = 100_000;
+const BACKFILLS =
+  "SELECT class, query, start_us AS startUs, rest FROM sync_backfills" +
+  " WHERE sink = (SELECT id FROM sync_sinks WHERE name = @sink)";
+const LEFT = {
+  results:
+    "SELECT count(*) AS rows FROM (SELECT 1 FROM results WHERE query = ? AND (start_us, key, end_us, revision) < (?, ?, ?, ?)" +
+    " LIMIT ?)",
+  alerts:
+    "SELECT count(*) AS rows FROM (SELECT 1 FROM alerts WHERE (since_us, alert, key, id, revision) < (?, ?, ?, ?, ?) LIMIT ?)",
+} as const;
+
 const SINK = "(SELECT id FROM sync_sinks WHERE name = @sink)";
 const BACKLOG =
   "SELECT 'events' AS class, coalesce(sum(count), 0) AS rows, coalesce(sum(stored_bytes), 0) AS bytes," +
@@ -148,6 +180,8 @@ const BACKLOG =
   ` WHERE q.sink = ${SINK} GROUP BY q.class` +
   " UNION ALL SELECT 'losses', count(*), 100 * count(*), min(at_us), 0 FROM losses" +
   ` WHERE id > coalesce((SELECT after_id FROM sync_positions WHERE sink = ${SINK} AND flow = 'losses'), 0)` +
+  " UNION ALL SELECT 'attributes', count(*), coalesce(sum(bytes), 0), min(changed_us), 0 FROM device_attributes" +
+  ` WHERE id > coalesce((SELECT after_id FROM sync_positions WHERE sink = ${SINK} AND flow = 'attributes'), 0)` +
   " UNION ALL SELECT class, sum(rows * (parked_us IS NULL)), sum(bytes * (parked_us IS NULL)), null," +
   " sum(parked_us IS NOT NULL) FROM sync_batches" +
   ` WHERE sink = ${SINK} GROUP BY class`;

@@ -25,6 +25,10 @@ export function schemaStatements(schema: string): readonly string[] {
       edge text NOT NULL, incarnation text NOT NULL, id bigint NOT NULL, stream text, "from" timestamptz NOT NULL,
       "to" timestamptz NOT NULL, count bigint NOT NULL, bytes bigint NOT NULL, reason text NOT NULL,
       at timestamptz NOT NULL, kind text NOT NULL, subject text, PRIMARY KEY (edge, incarnation, id))`,
+    `CREATE TABLE IF NOT EXISTS ${schema}.attributes (
+      edge text NOT NULL, device text NOT NULL, attribute text NOT NULL, value jsonb, removed boolean NOT NULL,
+      at timestamptz NOT NULL, ms bigint NOT NULL, counter bigint NOT NULL, incarnation text COLLATE "C" NOT NULL,
+      PRIMARY KEY (edge, device, attribute))`,
   ];
 }
 
@@ -34,7 +38,7 @@ export const SCHEMA_LOCK = 7_235_118;
 /** What rows of JSON become; `$1` is a JSON array of them, `$2` the data directory they come from. */
 export function rowStatements(
   schema: string,
-): Readonly<Record<"results" | "alerts" | "losses", readonly string[]>> {
+): Readonly<Record<"results" | "alerts" | "losses" | "attributes", readonly string[]>> {
   return {
     results: [
       `INSERT INTO ${schema}.cleared (edge, query, incarnation, from_time, id)
@@ -84,6 +88,19 @@ export function rowStatements(
        FROM jsonb_to_recordset($1::text::jsonb) AS r(edge text, id bigint, stream text, "from" timestamptz,
          "to" timestamptz, count bigint, bytes bigint, reason text, at timestamptz, kind text, subject text)
        ON CONFLICT DO NOTHING`,
+    ],
+    // The last writer wins: by the clock, then by the name of the data directory, then by the value itself.
+    attributes: [
+      `INSERT INTO ${schema}.attributes (edge, device, attribute, value, removed, at, ms, counter, incarnation)
+       SELECT DISTINCT ON (edge, device, attribute)
+         edge, device, attribute, CASE WHEN removed THEN NULL ELSE value END, removed, at, ms, counter, $2::text
+       FROM jsonb_to_recordset($1::text::jsonb) AS r(edge text, device text, attribute text, value jsonb, removed boolean,
+         at timestamptz, ms bigint, counter bigint)
+       ORDER BY edge, device, attribute, ms DESC, counter DESC, coalesce(value::text, '') COLLATE "C" DESC
+       ON CONFLICT (edge, device, attribute) DO UPDATE SET value = excluded.value, removed = excluded.removed,
+         at = excluded.at, ms = excluded.ms, counter = excluded.counter, incarnation = excluded.incarnation
+       WHERE (excluded.ms, excluded.counter, excluded.incarnation, coalesce(excluded.value::text, '') COLLATE "C")
+         > (attributes.ms, attributes.counter, attributes.incarnation, coalesce(attributes.value::text, '') COLLATE "C")`,
     ],
   };
 }

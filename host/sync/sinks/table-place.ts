@@ -6,6 +6,7 @@ const FOLDER: Readonly<Record<OutgoingTable["kind"], string>> = {
   results: "query",
   alerts: "",
   losses: "",
+  attributes: "",
 };
 
 /**

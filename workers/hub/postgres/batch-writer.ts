@@ -3,9 +3,25 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { ResultRow } from "../../messages.ts";
 import type { Batch, BatchHeader, BlockItem, RowsItem, StreamForm } from "../../sync/batch.ts";
-import { type ClearedResults, decodeAlerts, decodeLosses, decodeResults } from "../../sync/rows.ts";
+import {
+  type ClearedResults,
+  decodeAlerts,
+  decodeAttributes,
+  decodeLosses,
+  decodeResults,
+} from "../../sync/rows.ts";
 import type { Received } from "../batch-writer.ts";
-import type { Origin } from "../edge-registry.ts";
+import { type IdentityCase, judgeIdentity } from "../edge-identity.ts";
+import type { HubAttributeLimits } from "../edge-news.ts";
+import {
+  type EdgeRow,
+  type IncarnationRow,
+  knownEdge,
+  knownIncarnation,
+  type Origin,
+} from "../edge-registry.ts";
+import { type StartRow, startTotals, totalsOf } from "../fork-totals.ts";
+import { writeAttributes } from "./attribute-writer.ts";
 import { cleanText } from "./clean-text.ts";
 import type { Session } from "./connection.ts";
 import { COPY_EVENTS, type EventRows } from "./event-rows.ts";
@@ -40,10 +56,17 @@ export class PostgresBatchWriter {
   readonly #events: EventRows;
   readonly #known: Known;
   readonly #nowUs: number;
+  readonly #limits: HubAttributeLimits;
   /** Becomes known once this is committed. */
   readonly found: Known = { streams: new Map(), spans: new Map() };
 
-  constructor(session: Session, events: EventRows, known: Known, nowUs: number) {
+  constructor(
+    session: Session,
+    events: EventRows,
+    known: Known,
+    { nowUs, limits }: { readonly nowUs: number; readonly limits: HubAttributeLimits },
+  ) {
+    this.#limits = limits;
     this.#session = session;
     this.#events = events;
     this.#known = known;
@@ -68,28 +91,53 @@ export class PostgresBatchWriter {
     ]);
     const origin = await this.#register(header, streams);
     const { edgeId } = origin;
+    let { latest, identity } = origin;
+    let refusedAttributes = 0;
     if ((await this.#session.run(WRITES.addBatch, [edgeId, header.key, this.#nowUs])) === 0) {
       await this.#session.run(WRITES.countDuplicate, [edgeId]);
-      return { stored: 0, isDuplicate: true };
+      return { stored: 0, isDuplicate: true, news: { latest, refusedAttributes, identity } };
     }
     await this.#session.run(WRITES.countBatch, [edgeId, wireBytes]);
-    let stored = blocks.length === 0 ? 0 : await this.#writeBlocks(origin, header, blocks, streams);
-    for (const item of items) if (item.kind !== "block") stored += await this.#writeRows(origin, item);
-    return { stored, isDuplicate: false };
+    let stored = 0;
+    if (blocks.length > 0) {
+      const written = await this.#writeBlocks(origin, header, blocks, streams);
+      stored = written.count;
+      if (written.hasConflict) await this.#addWays(origin.incarnationId, null);
+      if (written.hasConflict && identity === null) {
+        identity = "replayed";
+        await this.#notice(origin, identity);
+      }
+    }
+    for (const item of items) {
+      if (item.kind === "block") continue;
+      if (item.kind !== "attributes") {
+        stored += await this.#writeRows(origin, item.kind, item);
+        continue;
+      }
+      const context = { latest, nowUs: this.#nowUs, limits: this.#limits };
+      const written = await writeAttributes(this.#session, origin, decodeAttributes(item.ndjson), context);
+      stored += written.stored;
+      refusedAttributes += written.refused;
+      latest = written.latest;
+    }
+    return { stored, isDuplicate: false, news: { latest, refusedAttributes, identity } };
   }
 
   async #register(header: BatchHeader, streams: ReadonlyMap<string, number>): Promise<Origin> {
-    const { edge, incarnation, start } = header;
+    const { edge, incarnation, start, createdUs } = header;
     const nowUs = this.#nowUs;
-    type Id = { id: number };
-    const [seen] = await this.#session.rows<Id>(WRITES.seeEdge, [edge, nowUs]);
-    const [{ id: edgeId } = none("edge")] =
-      seen === undefined ? await this.#session.rows<Id>(WRITES.addEdge, [edge, nowUs]) : [seen];
-    type Row = Id & { startNumber: number; startId: string };
-    const [known] = await this.#session.rows<Row>(WRITES.seeIncarnation, [edgeId, incarnation, nowUs]);
+    const [seen] = await this.#session.rows<EdgeRow>(WRITES.seeEdge, [edge, nowUs]);
+    const [ofEdge = none("edge")] =
+      seen === undefined ? await this.#session.rows<EdgeRow>(WRITES.addEdge, [edge, nowUs]) : [seen];
+    const edgeId = ofEdge.id;
+    const [known] = await this.#session.rows<IncarnationRow>(WRITES.seeIncarnation, [
+      edgeId,
+      incarnation,
+      nowUs,
+    ]);
     const [row = none("incarnation")] =
       known === undefined
-        ? await this.#session.rows<Row>(WRITES.addIncarnation, [
+        ? await this.#session.rows<IncarnationRow>(WRITES.addIncarnation, [
             edgeId,
             incarnation,
             nowUs,
@@ -99,10 +147,22 @@ export class PostgresBatchWriter {
         : [known];
     const incarnationId = row.id;
     const isNew = (await this.#session.run(WRITES.addStart, [incarnationId, start.number, start.id])) > 0;
-    const isAnother = start.id !== row.startId && start.number <= row.startNumber;
-    if (isNew && isAnother) await this.#session.run(WRITES.noticeCopy, [incarnationId]);
-    if (start.number > row.startNumber)
-      await this.#session.run(WRITES.setStart, [incarnationId, start.number, start.id]);
+    const verdict = judgeIdentity(header, knownIncarnation(row, isNew, start.id), knownEdge(ofEdge), isNew);
+    if (verdict.isCopy) await this.#session.run(WRITES.noticeCopy, [incarnationId]);
+    if (verdict.setStart) await this.#session.run(WRITES.setStart, [incarnationId, start.number, start.id]);
+    if (verdict.setCurrentStart)
+      await this.#session.run(WRITES.setCurrentStart, [incarnationId, start.id, createdUs]);
+    if (verdict.setCurrent)
+      await this.#session.run(WRITES.setCurrent, [
+        edgeId,
+        incarnation,
+        createdUs,
+        String(verdict.hasReturned),
+      ]);
+    const { ms, counter } = ofEdge;
+    const told = row.noticeStart === start.id ? row.notice : null;
+    const origin = { edgeId, incarnationId, incarnation, startId: start.id, latest: { ms, counter } };
+    if (verdict.noticed !== null) await this.#notice(origin, verdict.noticed);
     const idOf = (stream: string): number => streams.get(stream) ?? none("stream");
     const forms = lastOf(header.streams, ({ stream }) => stream).map(({ stream, timeField, keyFields }) => ({
       streamId: idOf(stream),
@@ -114,8 +174,42 @@ export class PostgresBatchWriter {
       streamId: idOf(stream),
       ...counts,
     }));
+    if (totals.length > 0) {
+      const json = JSON.stringify(totals);
+      const news = await this.#session.rows<{ streamId: number }>(WRITES.setStartTotals, [
+        incarnationId,
+        start.id,
+        json,
+      ]);
+      await this.#session.run(WRITES.setTotals, [incarnationId, json]);
+      if (row.isForked && news.length > 0)
+        await this.#addWays(
+          incarnationId,
+          news.map(({ streamId }) => streamId),
+        );
+    }
+    if (verdict.isCopy) await this.#addWays(incarnationId, null);
+    return { ...origin, identity: verdict.noticed ?? told };
+  }
+
+  /** The data directory went several ways: what each of them counted adds up. */
+  async #addWays(incarnationId: number, streams: readonly number[] | null): Promise<void> {
+    type Row = StartRow & { readonly streamId: number };
+    const of = streams === null ? null : JSON.stringify(streams);
+    const rows = await this.#session.rows<Row>(WRITES.ofStarts, [incarnationId, of]);
+    const totals = [...new Set(rows.map(({ streamId }) => streamId))].map((streamId) => {
+      const starts = rows.filter((each) => each.streamId === streamId);
+      return { streamId, ...totalsOf(starts.map(startTotals)) };
+    });
     if (totals.length > 0) await this.#session.run(WRITES.setTotals, [incarnationId, JSON.stringify(totals)]);
-    return { edgeId, incarnationId };
+  }
+
+  async #notice(
+    { edgeId, incarnationId, startId }: Pick<Origin, "edgeId" | "incarnationId" | "startId">,
+    kind: IdentityCase,
+  ): Promise<void> {
+    await this.#session.run(WRITES.notice, [incarnationId, kind, startId]);
+    await this.#session.run(WRITES.countCase, [edgeId, incarnationId, kind, this.#nowUs]);
   }
 
   async #streamIds(names: readonly string[]): Promise<ReadonlyMap<string, number>> {
@@ -143,7 +237,7 @@ export class PostgresBatchWriter {
     header: BatchHeader,
     items: readonly BlockItem[],
     streams: ReadonlyMap<string, number>,
-  ): Promise<number> {
+  ): Promise<{ count: number; hasConflict: boolean }> {
     const rows = items.map((item) => ({
       streamId: streams.get(item.stream) ?? none("stream"),
       seq: item.id,
@@ -162,13 +256,13 @@ export class PostgresBatchWriter {
         return { item: items[at] ?? none("block"), blockId, streamId: rows[at]!.streamId };
       })
       .sort((a, b) => a.blockId - b.blockId);
-    if (fresh.length === 0) return 0;
+    if (fresh.length === 0) return { count: 0, hasConflict: false };
     // Two blocks of one place: the data directory was copied or put back, and went two ways. Both hold events.
-    await this.#session.run(WRITES.noticeConflicts, [incarnationId, fresh[0]!.blockId]);
+    const noticed = await this.#session.run(WRITES.noticeConflicts, [incarnationId, fresh[0]!.blockId]);
     await this.#session.run(WRITES.countEvents, [edgeId, JSON.stringify(countsOf(fresh))]);
     const bytes = Readable.from(this.#copy(fresh, edgeId, header.streams), { highWaterMark: 2 });
     await pipeline(bytes, await this.#session.copyInto(COPY_EVENTS));
-    return fresh.reduce((sum, { item }) => sum + item.count, 0);
+    return { count: fresh.reduce((sum, { item }) => sum + item.count, 0), hasConflict: noticed > 0 };
   }
 
   *#copy(
@@ -183,8 +277,8 @@ export class PostgresBatchWriter {
     yield COPY_END;
   }
 
-  #writeRows(origin: Origin, item: RowsItem): Promise<number> {
-    switch (item.kind) {
+  #writeRows(origin: Origin, kind: Exclude<RowsItem["kind"], "attributes">, item: RowsItem): Promise<number> {
+    switch (kind) {
       case "results":
         return this.#writeResults(origin, item.id, decodeResults(item.ndjson));
       case "alerts":

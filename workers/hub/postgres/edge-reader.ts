@@ -11,7 +11,9 @@ const SUMMARY =
   " (SELECT count(*) FROM alerts a WHERE a.edge_id = e.id AND is_latest AND state <> 'resolved'" +
   ' AND NOT retracted)::float8 AS "openAlerts",' +
   " (SELECT sum(copies) FROM incarnations i WHERE i.edge_id = e.id)::float8 AS copies," +
-  " (SELECT sum(conflicts) FROM incarnations i WHERE i.edge_id = e.id)::float8 AS conflicts FROM edges e";
+  " (SELECT sum(conflicts) FROM incarnations i WHERE i.edge_id = e.id)::float8 AS conflicts," +
+  " (SELECT kind FROM identity_cases c WHERE c.edge_id = e.id ORDER BY last_at DESC LIMIT 1) AS identity," +
+  " attributes::float8 AS attributes FROM edges e";
 
 export function listEdges(session: Session): Promise<EdgeSummary[]> {
   return session.rows(`${SUMMARY} ORDER BY e.name`);
@@ -39,5 +41,17 @@ export async function describeEdge(session: Session, edge: string): Promise<Edge
       " WHERE e.name = $1 AND (o.edge_id IS NOT NULL OR t.edge_id IS NOT NULL) ORDER BY s.name",
     [name],
   );
-  return { ...summary, incarnations, streams };
+  const identityCases = await session.rows<EdgeDetail["identityCases"][number]>(
+    'SELECT kind AS "case", i.name AS incarnation, times::float8 AS times, us_of(first_at)::float8 AS "firstUs",' +
+      ' us_of(last_at)::float8 AS "lastUs" FROM identity_cases c JOIN incarnations i ON i.id = c.incarnation_id' +
+      " JOIN edges e ON e.id = c.edge_id WHERE e.name = $1 ORDER BY last_at DESC, kind",
+    [name],
+  );
+  const [refusedAttributes] = await session.rows<EdgeDetail["refusedAttributes"]>(
+    'SELECT attributes_refused::float8 AS count, us_of(refused_at)::float8 AS "lastUs", refused_why AS reason' +
+      " FROM edges WHERE name = $1",
+    [name],
+  );
+  const refused = refusedAttributes ?? { count: 0, lastUs: null, reason: null };
+  return { ...summary, incarnations, streams, identityCases, refusedAttributes: refused };
 }

@@ -200,4 +200,59 @@ export const POSTGRES_MIGRATIONS: readonly string[] = [
       replace(a.value::text, '\\u0000', '\\ufffd')::json AS value
     FROM alerts a JOIN edges e ON e.id = a.edge_id WHERE a.is_latest AND NOT a.retracted;
   `,
+  // Attributes of devices, the clock of each edge, and what is told of data directories by who speaks after whom.
+  `
+  ALTER TABLE edges ADD COLUMN hlc_ms bigint NOT NULL DEFAULT 0;
+  ALTER TABLE edges ADD COLUMN hlc_counter bigint NOT NULL DEFAULT 0;
+  ALTER TABLE edges ADD COLUMN attributes bigint NOT NULL DEFAULT 0;
+  ALTER TABLE edges ADD COLUMN attributes_refused bigint NOT NULL DEFAULT 0;
+  ALTER TABLE edges ADD COLUMN refused_at timestamptz;
+  ALTER TABLE edges ADD COLUMN refused_why text;
+  ALTER TABLE edges ADD COLUMN current_incarnation text;
+  ALTER TABLE edges ADD COLUMN current_since_us bigint NOT NULL DEFAULT 0;
+  ALTER TABLE edges ADD COLUMN has_returned boolean NOT NULL DEFAULT false;
+  UPDATE edges SET current_incarnation =
+    (SELECT i.name FROM incarnations i WHERE i.edge_id = edges.id ORDER BY i.last_seen DESC, i.id DESC LIMIT 1);
+  ALTER TABLE incarnations ADD COLUMN current_id text NOT NULL DEFAULT '';
+  ALTER TABLE incarnations ADD COLUMN current_since_us bigint NOT NULL DEFAULT 0;
+  ALTER TABLE incarnations ADD COLUMN notice text;
+  ALTER TABLE incarnations ADD COLUMN notice_start text;
+  UPDATE incarnations SET current_id = start_id;
+  CREATE TABLE identity_cases (
+    edge_id integer NOT NULL REFERENCES edges,
+    incarnation_id integer NOT NULL REFERENCES incarnations,
+    kind text NOT NULL,
+    times bigint NOT NULL,
+    first_at timestamptz NOT NULL,
+    last_at timestamptz NOT NULL,
+    PRIMARY KEY (edge_id, incarnation_id, kind)
+  );
+  CREATE TABLE attributes (
+    edge_id integer NOT NULL REFERENCES edges,
+    device text COLLATE "C" NOT NULL,
+    attribute text COLLATE "C" NOT NULL,
+    value text COLLATE "C",
+    ms bigint NOT NULL,
+    counter bigint NOT NULL,
+    incarnation text COLLATE "C" NOT NULL,
+    PRIMARY KEY (edge_id, device, attribute)
+  );
+  CREATE TABLE start_totals (
+    incarnation_id integer NOT NULL REFERENCES incarnations,
+    stream_id integer NOT NULL REFERENCES streams,
+    start_id text NOT NULL,
+    accepted_base bigint NOT NULL,
+    accepted bigint NOT NULL,
+    dead_lettered_base bigint NOT NULL,
+    dead_lettered bigint NOT NULL,
+    late_base bigint NOT NULL,
+    late bigint NOT NULL,
+    clock_skewed_base bigint NOT NULL,
+    clock_skewed bigint NOT NULL,
+    PRIMARY KEY (incarnation_id, stream_id, start_id)
+  );
+  CREATE VIEW device_attributes AS
+    SELECT e.name AS edge, a.device, a.attribute, replace(a.value, '\\u0000', '\\ufffd')::jsonb AS value, at_us(a.ms * 1000) AS at
+    FROM attributes a JOIN edges e ON e.id = a.edge_id WHERE a.value IS NOT NULL;
+  `,
 ];

@@ -4,6 +4,7 @@ import { lossJson, resultJson } from "../../query/row-pages.ts";
 import type { EventCursor, Page } from "../../query/tasks.ts";
 import { MAX_PAGE_CHARACTERS } from "../../query/tasks.ts";
 import { formatTime } from "../../time-format.ts";
+import { deviceJson, type HubDevice } from "../device-rows.ts";
 import type { HubAlert, HubLoss, HubResult } from "../hub-reader.ts";
 import { type ParkedRow, type ParkedTask, parkedJson } from "../parked.ts";
 import type * as hub from "../tasks.ts";
@@ -209,6 +210,26 @@ export class PostgresReader {
       (row) => withMemberFirst(row.edge, lossJson(row)),
       ({ id }) => id,
     );
+  }
+
+  /** By edge, then by device. */
+  devices(task: hub.HubDevicesTask): Promise<Page<hub.DeviceCursor>> {
+    const { edge, device } = task;
+    const fetch = (after: hub.DeviceCursor | null, rows: number): Promise<HubDevice[]> => {
+      const where = new Where();
+      where.and("a.value IS NOT NULL");
+      if (edge !== null) where.and(`e.name = ${where.value(edge)}`);
+      if (device !== null) where.and(`a.device = ${where.value(device)}`);
+      if (after !== null)
+        where.and(`(e.name, a.device) > (${where.value(after.edge)}, ${where.value(after.device)})`);
+      return this.#session.rows<HubDevice>(
+        "SELECT e.name AS edge, a.device, json_agg(json_build_array(a.attribute, a.value, a.ms, a.counter))::text AS attributes" +
+          ` FROM edges e JOIN attributes a ON a.edge_id = e.id WHERE ${where.text}` +
+          ` GROUP BY e.name, a.device ORDER BY e.name, a.device LIMIT ${where.value(rows)}`,
+        where.parameters,
+      );
+    };
+    return readPage(task, fetch, deviceJson, ({ edge: of, device: own }) => ({ edge: of, device: own }));
   }
 
   parked({ edge, limit, after }: ParkedTask): Promise<Page<number>> {

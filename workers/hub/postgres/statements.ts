@@ -1,3 +1,10 @@
+const EDGE =
+  'id, hlc_ms::float8 AS ms, hlc_counter::float8 AS counter, current_incarnation AS "currentIncarnation",' +
+  ' current_since_us::float8 AS "currentSinceUs", has_returned AS "hasReturned"';
+const INCARNATION =
+  'id, start_number::float8 AS "startNumber", start_id AS "startId", current_id AS "currentId",' +
+  ' current_since_us::float8 AS "currentSinceUs", copies + conflicts > 0 AS "isForked", notice, notice_start AS "noticeStart"';
+
 /**
  * What is written of a batch. `$n::text::json` is a JSON array of rows: one statement for all of them. Times go in as µs.
  */
@@ -8,17 +15,25 @@ export const WRITES = {
   /** A server may be set to lose the last moments: what is answered must not be among them. */
   makeDurable:
     "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'",
-  seeEdge: "UPDATE edges SET last_seen = at_us($2) WHERE name = $1 RETURNING id",
-  addEdge: "INSERT INTO edges (name, first_seen, last_seen) VALUES ($1, at_us($2), at_us($2)) RETURNING id",
+  seeEdge: `UPDATE edges SET last_seen = at_us($2) WHERE name = $1 RETURNING ${EDGE}`,
+  addEdge: `INSERT INTO edges (name, first_seen, last_seen) VALUES ($1, at_us($2), at_us($2)) RETURNING ${EDGE}`,
   seeIncarnation:
     "UPDATE incarnations SET last_seen = at_us($3) WHERE edge_id = $1 AND name = $2" +
-    ' RETURNING id, start_number::float8 AS "startNumber", start_id AS "startId"',
+    ` RETURNING ${INCARNATION}`,
   addIncarnation:
     "INSERT INTO incarnations (edge_id, name, first_seen, last_seen, start_number, start_id)" +
     " VALUES ($1, $2, at_us($3), at_us($3), $4, $5)" +
-    ' RETURNING id, start_number::float8 AS "startNumber", start_id AS "startId"',
+    ` RETURNING ${INCARNATION}`,
   addStart: "INSERT INTO starts (incarnation_id, number, id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
   setStart: "UPDATE incarnations SET start_number = $2, start_id = $3 WHERE id = $1",
+  setCurrentStart: "UPDATE incarnations SET current_id = $2, current_since_us = $3 WHERE id = $1",
+  setCurrent:
+    "UPDATE edges SET current_incarnation = $2, current_since_us = $3, has_returned = $4::text::boolean WHERE id = $1",
+  notice: "UPDATE incarnations SET notice = $2, notice_start = $3 WHERE id = $1",
+  countCase:
+    "INSERT INTO identity_cases AS c (edge_id, incarnation_id, kind, times, first_at, last_at)" +
+    " VALUES ($1, $2, $3, 1, at_us($4), at_us($4)) ON CONFLICT (edge_id, incarnation_id, kind) DO UPDATE" +
+    " SET times = c.times + 1, last_at = excluded.last_at",
   noticeCopy: "UPDATE incarnations SET copies = copies + 1 WHERE id = $1",
   findStreams: "SELECT id, name FROM streams WHERE name IN (SELECT json_array_elements_text($1::text::json))",
   addStreams:
@@ -37,6 +52,23 @@ export const WRITES = {
     " ON CONFLICT (incarnation_id, stream_id) DO UPDATE SET accepted = greatest(t.accepted, excluded.accepted)," +
     " dead_lettered = greatest(t.dead_lettered, excluded.dead_lettered), late = greatest(t.late, excluded.late)," +
     " clock_skewed = greatest(t.clock_skewed, excluded.clock_skewed)",
+  setStartTotals:
+    "INSERT INTO start_totals AS t (incarnation_id, start_id, stream_id, accepted_base, dead_lettered_base, late_base," +
+    " clock_skewed_base, accepted, dead_lettered, late, clock_skewed)" +
+    ' SELECT $1, $2, "streamId", (base->>0)::bigint, (base->>1)::bigint, (base->>2)::bigint, (base->>3)::bigint, accepted,' +
+    ' "deadLettered", late, "clockSkewed" FROM json_to_recordset($3::text::json)' +
+    ' AS n ("streamId" int, accepted bigint, "deadLettered" bigint, late bigint, "clockSkewed" bigint, base json)' +
+    " WHERE base IS NOT NULL" +
+    " ON CONFLICT (incarnation_id, stream_id, start_id) DO UPDATE SET accepted = greatest(t.accepted, excluded.accepted)," +
+    " dead_lettered = greatest(t.dead_lettered, excluded.dead_lettered), late = greatest(t.late, excluded.late)," +
+    " clock_skewed = greatest(t.clock_skewed, excluded.clock_skewed) WHERE excluded.accepted > t.accepted" +
+    " OR excluded.dead_lettered > t.dead_lettered OR excluded.late > t.late OR excluded.clock_skewed > t.clock_skewed" +
+    ' RETURNING stream_id AS "streamId"',
+  ofStarts:
+    'SELECT stream_id AS "streamId", accepted_base::float8 AS "acceptedBase", accepted::float8 AS "accepted", dead_lettered_base::float8 AS "deadLetteredBase", dead_lettered::float8 AS "deadLettered",' +
+    ' late_base::float8 AS "lateBase", late::float8 AS "late", clock_skewed_base::float8 AS "clockSkewedBase", clock_skewed::float8 AS "clockSkewed"' +
+    " FROM start_totals WHERE incarnation_id = $1 AND ($2::text::json IS NULL OR stream_id IN" +
+    " (SELECT text::int FROM json_array_elements_text($2::text::json) AS text))",
   addBatch: "INSERT INTO batches (edge_id, key, at) VALUES ($1, $2, at_us($3)) ON CONFLICT DO NOTHING",
   countBatch: "UPDATE edges SET batches = batches + 1, wire_bytes = wire_bytes + $2 WHERE id = $1",
   countDuplicate: "UPDATE edges SET duplicates = duplicates + 1 WHERE id = $1",
@@ -96,6 +128,24 @@ export const WRITES = {
     ' SELECT $1, $2, $3::bigint, stream, at_us("fromUs"), at_us("toUs"), count, bytes, reason, at_us("atUs"), kind, subject' +
     ' FROM json_to_recordset($4::text::json) AS n (stream text, "fromUs" bigint, "toUs" bigint, count bigint, bytes bigint,' +
     ' reason text, "atUs" bigint, kind text, subject text) ON CONFLICT DO NOTHING',
+  /** Which of them are held, and how many there are of the edge. */
+  knownAttributes:
+    "SELECT device, attribute FROM attributes WHERE edge_id = $1 AND (device, attribute) IN" +
+    " (SELECT device, attribute FROM json_to_recordset($2::text::json) AS n (device text, attribute text))",
+  countAttributes: "SELECT attributes::float8 AS count FROM edges WHERE id = $1",
+  /** The greater of a total order stays, as `compareRegisters` has it. One row of each name. */
+  mergeAttributes:
+    "INSERT INTO attributes AS a (edge_id, device, attribute, value, ms, counter, incarnation)" +
+    " SELECT $1, device, attribute, value, ms, counter, $2 FROM json_to_recordset($3::text::json)" +
+    " AS n (device text, attribute text, value text, ms bigint, counter bigint)" +
+    " ON CONFLICT (edge_id, device, attribute) DO UPDATE SET value = excluded.value, ms = excluded.ms," +
+    " counter = excluded.counter, incarnation = excluded.incarnation" +
+    " WHERE (excluded.ms, excluded.counter, excluded.incarnation, coalesce(excluded.value, ''))" +
+    " > (a.ms, a.counter, a.incarnation, coalesce(a.value, ''))",
+  clockAttributes:
+    "UPDATE edges SET attributes = attributes + $2, hlc_ms = $3, hlc_counter = $4 WHERE id = $1",
+  refuseAttributes:
+    "UPDATE edges SET attributes_refused = attributes_refused + $2, refused_at = at_us($3), refused_why = $4 WHERE id = $1",
   park:
     "INSERT INTO parked (source, edge, key, code, detail, at, body)" +
     " VALUES ($1, $2, $3, $4, $5, at_us($6), decode($7, 'base64')) ON CONFLICT DO NOTHING",
