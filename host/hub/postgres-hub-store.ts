@@ -63,8 +63,8 @@ export class PostgresHubStore implements HubStore, RecordStore {
   /** @throws MillraceError E_STORE_UNAVAILABLE, E_STORE_ACCESS, E_STORE_NEWER, E_STORE_VERSION, E_DATABASE_URL */
   static async open(options: PostgresStoreOptions): Promise<PostgresHubStore> {
     const { url } = options;
-    const writes = makePool({ url, connections: 1 }, WRITERS, 1);
-    const reads = makePool({ url, connections: READERS }, 1, READERS);
+    const writes = makePool({ url, connections: 1 }, WRITERS, 1, options.onFailure);
+    const reads = makePool({ url, connections: READERS }, 1, READERS, options.onFailure);
     try {
       await run(reads, "migrate", null);
       const store = new PostgresHubStore(writes, reads, options);
@@ -201,8 +201,9 @@ function makePool(
   workerData: PostgresWorkerData,
   threads: number,
   concurrentTasksPerWorker: number,
+  onFailure: (cause: unknown) => void,
 ): Piscina {
-  return new Piscina({
+  const pool = new Piscina({
     filename: workerFile("hub-postgres"),
     workerData,
     minThreads: threads,
@@ -211,6 +212,9 @@ function makePool(
     idleTimeout: Number.POSITIVE_INFINITY,
     recordTiming: false,
   });
+  // A thread that ended between two tasks: another has taken its place.
+  pool.on("error", onFailure);
+  return pool;
 }
 
 function failureOf(answer: StoreFailure | undefined): MillraceError {
@@ -224,7 +228,23 @@ async function run<T>(
   task: unknown,
   transferList: ArrayBuffer[] = [],
 ): Promise<T> {
-  const answer = (await pool.run(task, { name, transferList })) as Answer<T>;
+  const answer = await answerOf<T>(pool, name, task, transferList);
   if ("failure" in answer) throw new MillraceError(answer.failure.code, answer.failure.message);
   return answer.value;
+}
+
+/** A thread that ended in the middle of the task stored nothing, and was replaced: the same may be asked again. */
+async function answerOf<T>(
+  pool: Piscina,
+  name: string,
+  task: unknown,
+  transferList: ArrayBuffer[],
+): Promise<Answer<T>> {
+  try {
+    return (await pool.run(task, { name, transferList })) as Answer<T>;
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    const message = `the thread that talks to PostgreSQL ended (${why}) and was started anew; nothing was stored in part`;
+    throw new MillraceError("E_STORE_UNAVAILABLE", message, { cause });
+  }
 }

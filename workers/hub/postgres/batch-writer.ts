@@ -1,6 +1,4 @@
 import { createHash } from "node:crypto";
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
 import type { ResultRow } from "../../messages.ts";
 import type { Batch, BatchHeader, BlockItem, RowsItem, StreamForm } from "../../sync/batch.ts";
 import { type ClearedResults, decodeAlerts, decodeLosses, decodeResults } from "../../sync/rows.ts";
@@ -166,8 +164,7 @@ export class PostgresBatchWriter {
     // Two blocks of one place: the data directory was copied or put back, and went two ways. Both hold events.
     await this.#session.run(WRITES.noticeConflicts, [incarnationId, fresh[0]!.blockId]);
     await this.#session.run(WRITES.countEvents, [edgeId, JSON.stringify(countsOf(fresh))]);
-    const bytes = Readable.from(this.#copy(fresh, edgeId, header.streams), { highWaterMark: 2 });
-    await pipeline(bytes, await this.#session.copyInto(COPY_EVENTS));
+    await this.#session.copyInto(COPY_EVENTS, this.#copy(fresh, edgeId, header.streams));
     return fresh.reduce((sum, { item }) => sum + item.count, 0);
   }
 
