@@ -1,8 +1,10 @@
 import { workerData } from "piscina";
 import { MillraceError } from "./errors.ts";
+import type { HubAuditTask, HubSum } from "./hub/audit.ts";
 import type { Received } from "./hub/batch-writer.ts";
 import { HUB_ALERT_CURSOR, HUB_RESULT_CURSOR } from "./hub/cursor.ts";
 import type { ParkedBatch, ParkedTask } from "./hub/parked.ts";
+import { auditPostgres } from "./hub/postgres/audit.ts";
 import { type GoodBatch, type Known, PostgresBatchWriter } from "./hub/postgres/batch-writer.ts";
 import { cleanText } from "./hub/postgres/clean-text.ts";
 import { PostgresDatabase } from "./hub/postgres/connection.ts";
@@ -116,6 +118,11 @@ export function alerts(task: WithText<hub.HubAlertsTask>): Promise<Answer<Page>>
 
 export function losses(task: WithText<hub.HubListTask>): Promise<Answer<Page>> {
   return page(task, ID_CURSOR, (reader, after) => reader.losses({ ...task, after }));
+}
+
+/** What was booked and what is held, by hours. */
+export function audit(task: Omit<HubAuditTask, "afterId">): Promise<Answer<HubSum[]>> {
+  return answer(async () => auditPostgres((await database()).db, task));
 }
 
 export function parked(task: WithText<ParkedTask>): Promise<Answer<Page>> {

@@ -8,12 +8,17 @@ export function addSums(a: readonly HubSum[], b: readonly HubSum[]): readonly Hu
   const sums = new Map(a.map((sum) => [nameOf(sum), sum]));
   for (const sum of b) {
     const known = sums.get(nameOf(sum));
-    const { count, hash } = sum;
-    const added = {
-      count: (known?.count ?? 0) + count,
-      hash: addHashes(known?.hash ?? "0".repeat(32), hash),
-    };
-    sums.set(nameOf(sum), { ...sum, ...added });
+    if (known === undefined) {
+      sums.set(nameOf(sum), sum);
+      continue;
+    }
+    const expired = (known.expired ?? 0) + (sum.expired ?? 0);
+    sums.set(nameOf(sum), {
+      ...sum,
+      count: known.count + sum.count,
+      hash: known.hash === null || sum.hash === null ? null : addHashes(known.hash, sum.hash),
+      ...(expired > 0 ? { expired } : {}),
+    });
   }
   return [...sums.values()].sort(compare);
 }

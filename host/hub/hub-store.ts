@@ -36,8 +36,8 @@ export interface HubStore {
   results(task: WithText<HubResultsTask>): Promise<Page>;
   alerts(task: WithText<HubAlertsTask>): Promise<Page>;
   losses(task: WithText<HubListTask>): Promise<Page>;
-  /** Reads the blocks of a range anew and sums up their events; null where events are not kept as they came. */
-  readonly audit: ((range: Omit<HubAuditTask, "afterId">) => Promise<HubAudit>) | null;
+  /** What is held of a range, and what went by retention. */
+  audit(range: Omit<HubAuditTask, "afterId">): Promise<HubAudit>;
   edges(): Promise<readonly EdgeSummary[]>;
   edge(name: string): Promise<EdgeDetail | null>;
   /** Sets aside a batch that came over a stream and can never be taken; the same source again changes nothing. */

@@ -1,5 +1,6 @@
 import { Piscina } from "piscina";
 import { MillraceError } from "../../workers/errors.ts";
+import type { HubSum } from "../../workers/hub/audit.ts";
 import type { Received } from "../../workers/hub/batch-writer.ts";
 import type { ParkedBatch } from "../../workers/hub/parked.ts";
 import type { ReadLimits, ReceivedBatch } from "../../workers/hub/read-batch.ts";
@@ -9,7 +10,8 @@ import type { KeepTask, PostgresWorkerData, ReceiveTask } from "../../workers/hu
 import type { StoreFailure } from "../../workers/store/failure.ts";
 import type { Page } from "../api/reads.ts";
 import { workerFile } from "../pipeline/worker-file.ts";
-import type { HubStore } from "./hub-store.ts";
+import { addSums } from "./add-sums.ts";
+import type { HubAudit, HubStore } from "./hub-store.ts";
 import type { RecordStore } from "./record-store.ts";
 
 type Answer<T> = { readonly value: T } | StoreFailure;
@@ -43,8 +45,6 @@ interface Waiting {
  * come while others are written share the next transaction; those of one edge are written one after the other.
  */
 export class PostgresHubStore implements HubStore, RecordStore {
-  /** Events are rows of JSON here: what they hash to as columns is not known. */
-  readonly audit = null;
   readonly #writes: Piscina;
   readonly #reads: Piscina;
   readonly #options: PostgresStoreOptions;
@@ -97,6 +97,11 @@ export class PostgresHubStore implements HubStore, RecordStore {
 
   losses(task: Parameters<HubStore["losses"]>[0]): Promise<Page> {
     return run(this.#reads, "losses", task);
+  }
+
+  async audit(range: Parameters<HubStore["audit"]>[0]): Promise<HubAudit> {
+    const sums = await run<HubSum[]>(this.#reads, "audit", range);
+    return { sums: addSums(sums, []), unreadable: 0 };
   }
 
   parked(task: Parameters<HubStore["parked"]>[0]): Promise<Page> {

@@ -11,7 +11,14 @@ export interface HubAuditTask extends AuditRange {
 }
 
 /** What is held of a data directory of an edge. */
-export type HubSum = StreamSum & { readonly edge: string; readonly incarnation: string };
+export interface HubSum extends Omit<StreamSum, "hash"> {
+  readonly edge: string;
+  readonly incarnation: string;
+  /** null: it was not booked when they were taken, and cannot be made of what is held. */
+  readonly hash: string | null;
+  /** Of `count`: so many went by retention. They are in the hash all the same. */
+  readonly expired?: number;
+}
 
 export interface HubAuditSlice {
   /** Of the blocks of this slice alone: those of all slices add up. */

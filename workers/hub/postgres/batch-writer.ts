@@ -4,6 +4,7 @@ import type { Batch, BatchHeader, BlockItem, RowsItem, StreamForm } from "../../
 import { type ClearedResults, decodeAlerts, decodeLosses, decodeResults } from "../../sync/rows.ts";
 import type { Received } from "../batch-writer.ts";
 import type { Origin } from "../edge-registry.ts";
+import { AUDIT_SQL, booksOf } from "./audit.ts";
 import { cleanText } from "./clean-text.ts";
 import type { Session } from "./connection.ts";
 import { COPY_EVENTS, type EventRows } from "./event-rows.ts";
@@ -164,7 +165,9 @@ export class PostgresBatchWriter {
     // Two blocks of one place: the data directory was copied or put back, and went two ways. Both hold events.
     await this.#session.run(WRITES.noticeConflicts, [incarnationId, fresh[0]!.blockId]);
     await this.#session.run(WRITES.countEvents, [edgeId, JSON.stringify(countsOf(fresh))]);
-    await this.#session.copyInto(COPY_EVENTS, this.#copy(fresh, edgeId, header.streams));
+    const sums: Parameters<typeof booksOf>[0][number][] = [];
+    await this.#session.copyInto(COPY_EVENTS, this.#copy(fresh, edgeId, header.streams, sums));
+    await this.#session.run(AUDIT_SQL.book, [incarnationId, JSON.stringify(booksOf(sums))]);
     return fresh.reduce((sum, { item }) => sum + item.count, 0);
   }
 
@@ -172,10 +175,12 @@ export class PostgresBatchWriter {
     blocks: readonly NewBlock[],
     edgeId: number,
     forms: readonly StreamForm[],
+    sums: Parameters<typeof booksOf>[0][number][],
   ): Generator<Buffer, void, void> {
     for (const [index, { item, blockId, streamId }] of blocks.entries()) {
       const form = forms.find(({ stream }) => stream === item.stream) ?? { timeField: "ts", keyFields: [] };
       yield* this.#events.portions(item, { blockId, streamId, edgeId }, form, index === 0 ? "head" : "more");
+      sums.push({ streamId, resolutionUs: item.resolutionUs, hours: this.#events.sums });
     }
     yield COPY_END;
   }
