@@ -4,9 +4,8 @@ import { compareSums } from "../../workers/sync/audit-sums.ts";
 
 /** Sums of the same edge, data directory, stream, kind and hour become one; in the order of these. */
 export function addSums(a: readonly HubSum[], b: readonly HubSum[]): readonly HubSum[] {
-  if (a.length === 0) return [...b].sort(compare);
-  const sums = new Map(a.map((sum) => [nameOf(sum), sum]));
-  for (const sum of b) {
+  const sums = new Map<string, HubSum>();
+  for (const sum of [...a, ...b]) {
     const known = sums.get(nameOf(sum));
     if (known === undefined) {
       sums.set(nameOf(sum), sum);

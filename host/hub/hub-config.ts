@@ -7,11 +7,11 @@ import { explainIssues } from "../config/explain.ts";
 import { Places } from "../config/places.ts";
 import type { Problem } from "../config/problems.ts";
 import { readRelays } from "../config/relay-config.ts";
-import { duration, listen, name, parseListen, size, whole } from "../config/schema.ts";
+import { listen, name, parseListen, size, whole } from "../config/schema.ts";
 import { unveil, veil } from "../config/veil.ts";
+import { buildStore, type HubStoreConfig, storeSchema } from "./store-config.ts";
 
 const MIB = 1024 ** 2;
-const DAY_US = 86_400e6;
 
 /** A hub's configuration, every default filled in. Sizes in bytes. */
 export interface HubConfig {
@@ -36,12 +36,6 @@ export interface HubNatsConfig {
   /** The group's name: each batch goes to one of the hubs that share it. */
   readonly consumer: string;
 }
-
-export type HubStoreConfig =
-  /** In the data directory. */
-  | { readonly kind: "sqlite" }
-  /** `retentionUs`: how long events are kept, µs; null: for ever. */
-  | { readonly kind: "postgres"; readonly url: string; readonly retentionUs: number | null };
 
 /** Every limit has a name, a default and a metric. */
 export interface HubLimits extends BatchLimits {
@@ -93,17 +87,7 @@ const hubFile = z.strictObject({
         .describe("Who may change configurations. Default: this machine alone."),
     })
     .nullish(),
-  store: z
-    .strictObject({
-      postgres: z
-        .string("must be the address of a database")
-        .regex(/^postgres(ql)?:\/\/[^\s]+$/, "must be like postgres://user:password@host:5432/database")
-        .describe("The database, which any number of hubs may share. Default: SQLite in the data directory."),
-      retention: duration(DAY_US)
-        .optional()
-        .describe("How long events are kept, by their time. Default: for ever."),
-    })
-    .nullish(),
+  store: storeSchema.nullish(),
   nats: z
     .strictObject({
       url: z
@@ -219,10 +203,7 @@ export function parseHubConfig(
     config: {
       dataDir: overrides.dataDir ?? data ?? DEFAULTS.dataDir,
       listen: address,
-      store:
-        store == null
-          ? { kind: "sqlite" }
-          : { kind: "postgres", url: store.postgres, retentionUs: store.retention ?? null },
+      store: buildStore(store),
       nats:
         nats == null
           ? null

@@ -4,6 +4,8 @@ import type { HubLimits } from "./hub-config.ts";
 export interface HubMetrics {
   render(): Promise<string>;
   readonly contentType: string;
+  /** For parts that have metrics of their own. */
+  readonly registry: Registry;
   readonly requestSeconds: Histogram<"route" | "status">;
   readonly batches: Counter<"outcome">;
   readonly stored: Counter;
@@ -28,6 +30,7 @@ export function createHubMetrics(limits: HubLimits): HubMetrics {
   return {
     render: () => registry.metrics(),
     contentType: registry.contentType,
+    registry,
     requestSeconds: new Histogram({
       name: "millrace_hub_http_request_seconds",
       help: "Time from a request's headers to its answer's, by route and status",

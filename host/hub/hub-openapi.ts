@@ -104,7 +104,7 @@ const paths = {
   "/v1/audit": {
     get: {
       summary:
-        "What is held by edge, data directory, stream and hour of event time: counts and hashes, read anew",
+        "What is held by edge, data directory, stream and hour of event time: counts and hashes; `expired` of them went by retention",
       parameters: [
         ofEdge,
         query("stream", "only this stream"),
@@ -114,7 +114,6 @@ const paths = {
       responses: {
         200: ok("one JSON object a line", ndjson),
         400: problem("a query parameter is wrong"),
-        501: problem("on PostgreSQL"),
       },
     },
   },

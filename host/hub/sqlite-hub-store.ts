@@ -5,7 +5,9 @@ import type { Received } from "../../workers/hub/batch-writer.ts";
 import type { ParkedBatch } from "../../workers/hub/parked.ts";
 import type { ReceivedBatch } from "../../workers/hub/read-batch.ts";
 import type { HubRecord, RecordWrite } from "../../workers/hub/records.ts";
+import type { RetentionRules } from "../../workers/hub/retention.ts";
 import type { EdgeDetail, EdgeSummary } from "../../workers/hub/tasks.ts";
+import type { Tended } from "../../workers/hub/upkeep.ts";
 import type { ReceiveTask } from "../../workers/hub.ts";
 import type { StoreFailure } from "../../workers/store/failure.ts";
 import type { Page } from "../api/reads.ts";
@@ -36,6 +38,8 @@ export class SqliteHubStore implements HubStore, RecordStore {
   readonly #limits: Limits;
   #waiting: Waiting[] = [];
   #isWriting = false;
+  /** Audits and upkeep take turns. */
+  #turn: Promise<void> = Promise.resolve();
 
   private constructor(writes: Piscina, reads: Piscina, limits: Limits) {
     this.#writes = writes;
@@ -79,8 +83,26 @@ export class SqliteHubStore implements HubStore, RecordStore {
     return run(this.#reads, "losses", task);
   }
 
-  /** Slice by slice, so that other reads come in between. */
-  async audit(range: Omit<HubAuditTask, "afterId">): Promise<HubAudit> {
+  /** Slice by slice, so that other reads come in between; no block goes or is merged meanwhile. */
+  audit(range: Omit<HubAuditTask, "afterId">): Promise<HubAudit> {
+    return this.#alone(() => this.#audit(range));
+  }
+
+  /** A portion of upkeep; not while an audit goes through the blocks. */
+  tend(rules: RetentionRules): Promise<Tended> {
+    return this.#alone(() => run(this.#writes, "tend", rules));
+  }
+
+  #alone<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#turn.then(work);
+    this.#turn = done.then(
+      () => undefined,
+      () => undefined,
+    );
+    return done;
+  }
+
+  async #audit(range: Omit<HubAuditTask, "afterId">): Promise<HubAudit> {
     let sums: readonly HubSum[] = [];
     let unreadable = 0;
     for (let afterId: number | null = 0; afterId !== null; ) {

@@ -43,7 +43,7 @@ interface Row {
 const CHUNK_BLOCKS = 16;
 const SLICE_MS = 50;
 
-/** Reads stored blocks anew and sums up their events, from block `afterId` on, for a short while. */
+/** The first slice also has what went by retention. Reads stored blocks anew and sums up their events, from block `afterId` on, for a short while. */
 export function auditSlice(
   db: Connection,
   summer: BlockSummer,
@@ -76,13 +76,20 @@ export function auditSlice(
     }
     const isDone = rows.length < CHUNK_BLOCKS;
     if (!isDone && performance.now() < endMs) continue;
-    const sums = [...tables.values()].flatMap(({ of, table }) =>
+    const held = [...tables.values()].flatMap(({ of, table }) =>
       table.list().map((sum) => ({ ...of, ...sum })),
     );
+    const expired = afterId === 0 ? (db.prepare(EXPIRED).all({ ...bounds, edge }) as HubSum[]) : [];
+    const sums = [...held, ...expired];
     return { sums, unreadable, next: isDone ? null : last };
   }
 }
 
+const EXPIRED =
+  "SELECT e.name AS edge, i.name AS incarnation, s.name AS stream, x.resolution_us AS resolutionUs, x.hour_us AS hourUs," +
+  " x.count, x.hash, x.count AS expired FROM expired_sums x JOIN incarnations i ON i.id = x.incarnation_id" +
+  " JOIN edges e ON e.id = i.edge_id JOIN streams s ON s.id = x.stream_id WHERE (@edge IS NULL OR e.name = @edge)" +
+  " AND (@stream IS NULL OR s.name = @stream) AND x.hour_us >= @from AND x.hour_us < @to";
 const BLOCKS =
   "SELECT b.id, e.name AS edge, i.name AS incarnation, s.name AS stream, codec, encoded_bytes AS encodedBytes," +
   " resolution_us AS resolutionUs, data FROM blocks b JOIN edges e ON e.id = b.edge_id" +
