@@ -6,7 +6,19 @@ import { HubCompaction } from "./hub/compaction.ts";
 import { HUB_ALERT_CURSOR, HUB_RESULT_CURSOR } from "./hub/cursor.ts";
 import { hubFile, openHubForWriting } from "./hub/database.ts";
 import { type HubAlert, type HubLoss, HubReader, type HubResult } from "./hub/hub-reader.ts";
-import { type ParkedBatch, type ParkedTask, parkBatch } from "./hub/parked.ts";
+import {
+  type NextParked,
+  type NextParkedTask,
+  type ParkedBatch,
+  type ParkedLimits,
+  type ParkedTask,
+  type ParkedTotals,
+  parkBatch,
+  nextParked as readNextParked,
+  type SettleParkedTask,
+  settleParked as settleParkedBatch,
+  parkedTotals as totalsOfParked,
+} from "./hub/parked.ts";
 import { type ReadLimits, type ReceivedBatch, readBatch } from "./hub/read-batch.ts";
 import { type HubRecord, HubRecords, type RecordWrite } from "./hub/records.ts";
 import { HubRetention, type RetentionRules } from "./hub/retention.ts";
@@ -27,6 +39,11 @@ import { portableCodec } from "./zstd.ts";
 
 export interface ReceiveTask extends ReadLimits {
   readonly batches: readonly ReceivedBatch[];
+}
+
+export interface ParkTask {
+  readonly batch: ParkedBatch;
+  readonly limits: ParkedLimits;
 }
 
 type Answer<T> = { readonly value: T } | StoreFailure;
@@ -159,11 +176,32 @@ export function parked(task: WithText<ParkedTask>): Answer<Page> {
   return page(task, ID_CURSOR, (store, after) => store.parked({ ...task, after }));
 }
 
-/** Sets a batch aside, fsynced. */
-export function park(batch: ParkedBatch): Answer<null> {
+/** Sets a batch aside, fsynced. False: there is no room. */
+export function park({ batch, limits }: ParkTask): Answer<boolean> {
   return answer(() => {
     if (db === null) throw closed();
-    parkBatch(db, batch);
+    return parkBatch(db, batch, limits);
+  });
+}
+
+export function parkedTotals(): Answer<ParkedTotals> {
+  return answer(() => {
+    if (db === null) throw closed();
+    return totalsOfParked(db);
+  });
+}
+
+export function nextParked(task: NextParkedTask): Answer<NextParked | null> {
+  return answer(() => {
+    if (db === null) throw closed();
+    return readNextParked(db, task);
+  });
+}
+
+export function settleParked(task: SettleParkedTask): Answer<null> {
+  return answer(() => {
+    if (db === null) throw closed();
+    settleParkedBatch(db, task);
     return null;
   });
 }

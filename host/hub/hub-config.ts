@@ -46,6 +46,9 @@ export interface HubLimits extends BatchLimits {
   /** Bytes of batches in memory before edges are told to wait. */
   readonly maxQueuedBytes: number;
   readonly maxConnections: number;
+  /** Batches from JetStream that can never be taken; more stay in the stream. */
+  readonly maxParked: number;
+  readonly maxParkedBytes: number;
 }
 
 const DEFAULTS = {
@@ -60,6 +63,8 @@ const DEFAULTS = {
     maxBlockBytes: 512 * MIB,
     maxQueuedBytes: 128 * MIB,
     maxConnections: 10_000,
+    maxParked: 10_000,
+    maxParkedBytes: 1024 * MIB,
   },
 } as const;
 
@@ -129,6 +134,10 @@ const hubFile = z.strictObject({
         .optional()
         .describe("Batches in memory before 503. Default: 128MiB."),
       maxConnections: whole(1, 1e6).optional().describe("Open connections. Default: 10000."),
+      maxParked: whole(1, 1e6).optional().describe("Batches from JetStream, parked. Default: 10000."),
+      maxParkedBytes: size(64 * 1024, 1024 ** 4)
+        .optional()
+        .describe("Their bytes. Default: 1GiB."),
     })
     .nullish(),
 });
@@ -223,6 +232,8 @@ export function parseHubConfig(
         maxBlockBytes: limits?.maxBlocks ?? byDefault.maxBlockBytes,
         maxQueuedBytes: limits?.maxQueuedBytes ?? byDefault.maxQueuedBytes,
         maxConnections: limits?.maxConnections ?? byDefault.maxConnections,
+        maxParked: limits?.maxParked ?? byDefault.maxParked,
+        maxParkedBytes: limits?.maxParkedBytes ?? byDefault.maxParkedBytes,
       },
     },
   };

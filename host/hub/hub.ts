@@ -32,11 +32,19 @@ export async function startHub(config: HubConfig): Promise<RunningHub> {
   try {
     const { listen } = config;
     const server = await serveNode({ app, listen, maxConnections: config.limits.maxConnections, metrics });
-    const { maxBatchBytes } = config.limits;
+    const { maxBatchBytes, maxParked: batches, maxParkedBytes: bytes } = config.limits;
+    metrics.watchParked(() => store.parkedTotals());
     const intake =
       config.nats === null
         ? null
-        : new JetStreamIntake({ config: config.nats, maxBatchBytes, store, metrics, log });
+        : new JetStreamIntake({
+            config: config.nats,
+            maxBatchBytes,
+            parkedLimits: { batches, bytes },
+            store,
+            metrics,
+            log,
+          });
     if (config.tokens === null) {
       const advice = isLoopback(listen.host) || listen.host === "localhost" ? "" : "; set tokens: for others";
       log.warn(`no tokens are set: edges of this machine alone are let in, without one${advice}`);

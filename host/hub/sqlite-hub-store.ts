@@ -2,7 +2,14 @@ import { Piscina } from "piscina";
 import { MillraceError } from "../../workers/errors.ts";
 import type { HubAuditSlice, HubAuditTask, HubSum } from "../../workers/hub/audit.ts";
 import type { Received } from "../../workers/hub/batch-writer.ts";
-import type { ParkedBatch } from "../../workers/hub/parked.ts";
+import type {
+  NextParked,
+  NextParkedTask,
+  ParkedBatch,
+  ParkedLimits,
+  ParkedTotals,
+  SettleParkedTask,
+} from "../../workers/hub/parked.ts";
 import type { ReceivedBatch } from "../../workers/hub/read-batch.ts";
 import type { HubRecord, RecordWrite } from "../../workers/hub/records.ts";
 import type { RetentionRules } from "../../workers/hub/retention.ts";
@@ -118,8 +125,20 @@ export class SqliteHubStore implements HubStore, RecordStore {
     return run(this.#reads, "parked", task);
   }
 
-  async park(batch: ParkedBatch): Promise<void> {
-    await run(this.#writes, "park", batch);
+  park(batch: ParkedBatch, limits: ParkedLimits): Promise<boolean> {
+    return run(this.#writes, "park", { batch, limits });
+  }
+
+  parkedTotals(): Promise<ParkedTotals> {
+    return run(this.#writes, "parkedTotals", null);
+  }
+
+  nextParked(task: NextParkedTask): Promise<NextParked | null> {
+    return run(this.#writes, "nextParked", task);
+  }
+
+  async settleParked(id: number, refusal: SettleParkedTask["refusal"]): Promise<void> {
+    await run(this.#writes, "settleParked", { id, refusal });
   }
 
   edges(): Promise<EdgeSummary[]> {
