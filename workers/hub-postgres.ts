@@ -1,15 +1,22 @@
 import { workerData } from "piscina";
 import { MillraceError } from "./errors.ts";
+import type { HubAuditTask, HubSum } from "./hub/audit.ts";
 import type { Received } from "./hub/batch-writer.ts";
 import { DEVICE_CURSOR, HUB_ALERT_CURSOR, HUB_RESULT_CURSOR } from "./hub/cursor.ts";
 import type { HubAttributeLimits } from "./hub/edge-news.ts";
-import type { ParkedBatch, ParkedTask } from "./hub/parked.ts";
+import type { NextParked, NextParkedTask, ParkedTask, ParkedTotals, SettleParkedTask } from "./hub/parked.ts";
+import { auditPostgres } from "./hub/postgres/audit.ts";
 import { type GoodBatch, type Known, PostgresBatchWriter } from "./hub/postgres/batch-writer.ts";
-import { cleanText } from "./hub/postgres/clean-text.ts";
 import { PostgresDatabase } from "./hub/postgres/connection.ts";
 import { describeEdge, listEdges } from "./hub/postgres/edge-reader.ts";
 import { EventRows } from "./hub/postgres/event-rows.ts";
 import { explainPostgres, isOfData } from "./hub/postgres/failure.ts";
+import {
+  parkInPostgres,
+  nextParked as readNextParked,
+  settleInPostgres,
+  parkedTotals as totalsOfParked,
+} from "./hub/postgres/parked.ts";
 import { addDays, Partitions } from "./hub/postgres/partitions.ts";
 import { PostgresReader } from "./hub/postgres/reader.ts";
 import { PostgresRecords } from "./hub/postgres/records.ts";
@@ -17,6 +24,7 @@ import { WRITES } from "./hub/postgres/statements.ts";
 import { type ReadLimits, type ReceivedBatch, readBatch } from "./hub/read-batch.ts";
 import type { HubRecord, RecordWrite } from "./hub/records.ts";
 import type * as hub from "./hub/tasks.ts";
+import type { ParkTask } from "./hub.ts";
 import { BlockDecoder, type OpenedBlock } from "./query/block-decoder.ts";
 import { type CursorForm, EVENT_CURSOR, ID_CURSOR } from "./query/cursor.ts";
 import type { Page as TaskPage } from "./query/tasks.ts";
@@ -125,23 +133,31 @@ export function losses(task: WithText<hub.HubListTask>): Promise<Answer<Page>> {
   return page(task, ID_CURSOR, (reader, after) => reader.losses({ ...task, after }));
 }
 
+/** What was booked and what is held, by hours. */
+export function audit(task: Omit<HubAuditTask, "afterId">): Promise<Answer<HubSum[]>> {
+  return answer(async () => auditPostgres((await database()).db, task));
+}
+
 export function parked(task: WithText<ParkedTask>): Promise<Answer<Page>> {
   return page(task, ID_CURSOR, (reader, after) => reader.parked({ ...task, after }));
 }
 
-/** Sets a batch aside. */
-export function park({
-  source,
-  edge: of,
-  key,
-  code,
-  detail,
-  atUs,
-  body,
-}: ParkedBatch): Promise<Answer<null>> {
+/** Sets a batch aside. False: there is no room. */
+export function park({ batch, limits }: ParkTask): Promise<Answer<boolean>> {
+  return answer(async () => parkInPostgres((await database()).db, batch, limits));
+}
+
+export function parkedTotals(): Promise<Answer<ParkedTotals>> {
+  return answer(async () => totalsOfParked((await database()).db));
+}
+
+export function nextParked(task: NextParkedTask): Promise<Answer<NextParked | null>> {
+  return answer(async () => readNextParked((await database()).db, task));
+}
+
+export function settleParked(task: SettleParkedTask): Promise<Answer<null>> {
   return answer(async () => {
-    const texts = [source, of, key, code, detail].map(cleanText);
-    await (await database()).db.run(WRITES.park, [...texts, atUs, Buffer.from(body).toString("base64")]);
+    await settleInPostgres((await database()).db, task);
     return null;
   });
 }

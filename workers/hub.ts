@@ -2,15 +2,30 @@ import { alertJson } from "./alert/alert-json.ts";
 import { MillraceError } from "./errors.ts";
 import type { HubAuditSlice, HubAuditTask } from "./hub/audit.ts";
 import { BatchWriter, type Received } from "./hub/batch-writer.ts";
+import { HubCompaction } from "./hub/compaction.ts";
 import { DEVICE_CURSOR, HUB_ALERT_CURSOR, HUB_RESULT_CURSOR } from "./hub/cursor.ts";
 import { hubFile, openHubForWriting } from "./hub/database.ts";
 import { deviceJson, type HubDevice } from "./hub/device-rows.ts";
 import type { HubAttributeLimits } from "./hub/edge-news.ts";
 import { type HubAlert, type HubLoss, HubReader, type HubResult } from "./hub/hub-reader.ts";
-import { type ParkedBatch, type ParkedTask, parkBatch } from "./hub/parked.ts";
+import {
+  type NextParked,
+  type NextParkedTask,
+  type ParkedBatch,
+  type ParkedLimits,
+  type ParkedTask,
+  type ParkedTotals,
+  parkBatch,
+  nextParked as readNextParked,
+  type SettleParkedTask,
+  settleParked as settleParkedBatch,
+  parkedTotals as totalsOfParked,
+} from "./hub/parked.ts";
 import { type ReadLimits, type ReceivedBatch, readBatch } from "./hub/read-batch.ts";
 import { type HubRecord, HubRecords, type RecordWrite } from "./hub/records.ts";
+import { HubRetention, type RetentionRules } from "./hub/retention.ts";
 import type * as hub from "./hub/tasks.ts";
+import { type Tended, tend as tendStore } from "./hub/upkeep.ts";
 import { BlockDecoder } from "./query/block-decoder.ts";
 import { BlockScanner } from "./query/block-scanner.ts";
 import { type CursorForm, EVENT_CURSOR, ID_CURSOR } from "./query/cursor.ts";
@@ -28,6 +43,11 @@ export interface ReceiveTask extends ReadLimits {
   readonly batches: readonly ReceivedBatch[];
 }
 
+export interface ParkTask {
+  readonly batch: ParkedBatch;
+  readonly limits: ParkedLimits;
+}
+
 type Answer<T> = { readonly value: T } | StoreFailure;
 type WithText<Task> = Omit<Task, "after"> & { readonly after: string | null };
 
@@ -41,6 +61,7 @@ let db: Connection | null = null;
 let writer: BatchWriter | null = null;
 let reader: HubReader | null = null;
 let records: HubRecords | null = null;
+let upkeep: { readonly retention: HubRetention; readonly compaction: HubCompaction } | null = null;
 
 /** Opens and locks the data directory; this thread is the only one that writes. */
 export function openWriter({
@@ -161,15 +182,45 @@ export function audit(task: HubAuditTask): Answer<HubAuditSlice> {
   return answer(() => openedReader().audit(summer, task));
 }
 
+/** Does a portion of what retention and compaction have to do. */
+export function tend(rules: RetentionRules): Answer<Tended> {
+  return answer(() => {
+    if (db === null) throw closed();
+    upkeep ??= { retention: new HubRetention(db, summer), compaction: new HubCompaction(db, decoder) };
+    return tendStore(upkeep.retention, upkeep.compaction, rules, Date.now() * 1000);
+  });
+}
+
 export function parked(task: WithText<ParkedTask>): Answer<Page> {
   return page(task, ID_CURSOR, (store, after) => store.parked({ ...task, after }));
 }
 
-/** Sets a batch aside, fsynced. */
-export function park(batch: ParkedBatch): Answer<null> {
+/** Sets a batch aside, fsynced. False: there is no room. */
+export function park({ batch, limits }: ParkTask): Answer<boolean> {
   return answer(() => {
     if (db === null) throw closed();
-    parkBatch(db, batch);
+    return parkBatch(db, batch, limits);
+  });
+}
+
+export function parkedTotals(): Answer<ParkedTotals> {
+  return answer(() => {
+    if (db === null) throw closed();
+    return totalsOfParked(db);
+  });
+}
+
+export function nextParked(task: NextParkedTask): Answer<NextParked | null> {
+  return answer(() => {
+    if (db === null) throw closed();
+    return readNextParked(db, task);
+  });
+}
+
+export function settleParked(task: SettleParkedTask): Answer<null> {
+  return answer(() => {
+    if (db === null) throw closed();
+    settleParkedBatch(db, task);
     return null;
   });
 }
@@ -218,6 +269,7 @@ export function writeRecords(writes: readonly RecordWrite[]): Answer<boolean> {
 
 export function close(): void {
   records = null;
+  upkeep = null;
   reader?.close();
   reader = null;
   db?.close();

@@ -14,8 +14,10 @@ interface OfStream {
 export interface AuditSum extends OfStream {
   readonly hour: string;
   readonly count: number;
-  /** The sum of the events' hashes, 32 hexadecimal digits. */
-  readonly hash: string;
+  /** The sum of the events' hashes, 32 hexadecimal digits; null at a hub: not known, as they were taken before it kept books. */
+  readonly hash: string | null;
+  /** At a hub: so many of them went by retention. */
+  readonly expired?: number;
 }
 
 /** At an edge: events that are on their way, or still to be sent: the hub may have them already. */
@@ -45,8 +47,17 @@ export function edgeAuditRows({
 }
 
 export function hubAuditRows(sums: readonly HubSum[]): AuditSum[] {
-  return sums.map(({ edge, incarnation, stream, resolutionUs, hourUs, count, hash }) => {
-    return { edge, incarnation, stream, kind: kindOf(resolutionUs), hour: formatTime(hourUs), count, hash };
+  return sums.map(({ edge, incarnation, stream, resolutionUs, hourUs, count, hash, expired }) => {
+    const row = {
+      edge,
+      incarnation,
+      stream,
+      kind: kindOf(resolutionUs),
+      hour: formatTime(hourUs),
+      count,
+      hash,
+    };
+    return expired === undefined ? row : { ...row, expired };
   });
 }
 

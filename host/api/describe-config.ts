@@ -45,6 +45,8 @@ export function describeConfig(config: Config): object {
       maxWatermarkAhead: formatDuration(limits.maxWatermarkAheadUs),
       maxTable: size(limits.maxTableBytes),
       maxLiveClients: limits.maxLiveClients,
+      maxParked: limits.maxParked,
+      maxParkedBytes: size(limits.maxParkedBytes),
       maxConnections: limits.maxConnections,
       maxWebhooksPerSecond: limits.maxWebhooksPerSecond,
       maxQueuedWebhooks: limits.maxQueuedWebhooks,

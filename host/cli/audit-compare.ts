@@ -21,6 +21,8 @@ export interface AuditReport {
   /** Hours that are the same on both sides, and their events. */
   readonly equalHours: number;
   readonly equalEvents: number;
+  /** Of these: events that the hub had, and that went there by retention. */
+  readonly expiredEvents: number;
   readonly findings: readonly AuditFinding[];
   /** What the hub holds of the edge from other data directories: it had another disk, or is the name of several. */
   readonly others: readonly { readonly incarnation: string; readonly count: number }[];
@@ -45,13 +47,14 @@ export function compareAudits(
   ];
   const open = [...before, ...after].filter((row): row is AuditOpen => !isSum(row));
   const findings: AuditFinding[] = [];
-  let [equalHours, equalEvents] = [0, 0];
+  let [equalHours, equalEvents, expiredEvents] = [0, 0, 0];
   for (const name of [...new Set([...first.keys(), ...there.keys()])].sort()) {
     const [was, held, is] = [first.get(name), there.get(name), last.get(name)];
     const { edge, stream, kind, hour } = (was ?? held)!;
     if (isSame(was, held) || (held !== undefined && isSame(is, held))) {
       equalHours++;
       equalEvents += held?.count ?? 0;
+      expiredEvents += held?.expired ?? 0;
       continue;
     }
     const [atEdge, atHub] = [was?.count ?? 0, held?.count ?? 0];
@@ -66,7 +69,7 @@ export function compareAudits(
             : "altered";
     findings.push({ edge, stream, kind, hour, atEdge, atHub, verdict });
   }
-  return { equalHours, equalEvents, findings, others: othersOf(hub, incarnations) };
+  return { equalHours, equalEvents, expiredEvents, findings, others: othersOf(hub, incarnations) };
 }
 
 function isSum(row: AuditRow): row is AuditSum {
@@ -78,7 +81,8 @@ function byName(sums: readonly AuditSum[]): Map<string, AuditSum> {
 }
 
 function isSame(a: AuditSum | undefined, b: AuditSum | undefined): boolean {
-  return a?.count === b?.count && a?.hash === b?.hash;
+  const isHashed = a?.hash !== null && b?.hash !== null;
+  return a?.count === b?.count && (a?.hash === b?.hash || !isHashed);
 }
 
 function concerns({ stream, kind, from, to }: AuditOpen, of: string, ofKind: string, hour: string): boolean {

@@ -80,6 +80,7 @@ function differs({ verdict }: AuditFinding): boolean {
 function tell({
   equalHours,
   equalEvents,
+  expiredEvents,
   findings,
   others,
   unreadable,
@@ -92,6 +93,7 @@ function tell({
     print(`${unreadable} blocks at the hub cannot be read; its log and the hours above say which`);
   for (const { incarnation, count } of others)
     warn(`the hub also has ${count} events of data directory ${incarnation} of this edge`);
+  if (expiredEvents > 0) warn(`${expiredEvents} of these events went at the hub by its retention`);
   const differing = findings.filter(differs).length;
   const moving = findings.length - differing;
   const rest = moving === 0 ? "" : `, ${moving} still moving`;

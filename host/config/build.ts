@@ -243,6 +243,8 @@ function buildLimits(input: NonNullable<ConfigFile["limits"]>, refuse: Refuse): 
     maxStateBytes: input.maxState ?? DEFAULT_LIMITS.maxStateBytes,
     maxWatermarkAheadUs: input.maxWatermarkAhead ?? DEFAULT_LIMITS.maxWatermarkAheadUs,
     maxLiveClients: input.maxLiveClients ?? DEFAULT_LIMITS.maxLiveClients,
+    maxParked: input.maxParked ?? DEFAULT_LIMITS.maxParked,
+    maxParkedBytes: input.maxParkedBytes ?? DEFAULT_LIMITS.maxParkedBytes,
     maxConnections: input.maxConnections ?? DEFAULT_LIMITS.maxConnections,
     maxTableBytes: input.maxTable ?? DEFAULT_LIMITS.maxTableBytes,
     maxWebhooksPerSecond: input.maxWebhooksPerSecond ?? DEFAULT_LIMITS.maxWebhooksPerSecond,

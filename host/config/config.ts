@@ -143,6 +143,9 @@ export interface Limits {
   /** Open live feeds (SSE). */
   readonly maxLiveClients: number;
   /** Open connections; further ones are closed at once. */
+  /** Batches that no sink would have; more are held, and tried again. */
+  readonly maxParked: number;
+  readonly maxParkedBytes: number;
   readonly maxConnections: number;
   /** Posts to webhooks a second; further ones wait. */
   readonly maxWebhooksPerSecond: number;

@@ -317,6 +317,10 @@ const limits = z.strictObject({
     .optional()
     .describe("Largest reference table, as its file or body; each ingest thread holds it. Default: 64MiB."),
   maxLiveClients: whole(1, 1e5).optional().describe("Open live feeds. Default: 100."),
+  maxParked: whole(1, 1e6).optional().describe("Batches that no sink would have, parked. Default: 10000."),
+  maxParkedBytes: size(64 * 1024, 1024 ** 4)
+    .optional()
+    .describe("Their bytes as stored. Default: 256MiB."),
   maxConnections: whole(1, 1e6)
     .optional()
     .describe("Open connections; further ones are closed at once. Default: 10000."),

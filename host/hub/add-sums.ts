@@ -4,16 +4,20 @@ import { compareSums } from "../../workers/sync/audit-sums.ts";
 
 /** Sums of the same edge, data directory, stream, kind and hour become one; in the order of these. */
 export function addSums(a: readonly HubSum[], b: readonly HubSum[]): readonly HubSum[] {
-  if (a.length === 0) return [...b].sort(compare);
-  const sums = new Map(a.map((sum) => [nameOf(sum), sum]));
-  for (const sum of b) {
+  const sums = new Map<string, HubSum>();
+  for (const sum of [...a, ...b]) {
     const known = sums.get(nameOf(sum));
-    const { count, hash } = sum;
-    const added = {
-      count: (known?.count ?? 0) + count,
-      hash: addHashes(known?.hash ?? "0".repeat(32), hash),
-    };
-    sums.set(nameOf(sum), { ...sum, ...added });
+    if (known === undefined) {
+      sums.set(nameOf(sum), sum);
+      continue;
+    }
+    const expired = (known.expired ?? 0) + (sum.expired ?? 0);
+    sums.set(nameOf(sum), {
+      ...sum,
+      count: known.count + sum.count,
+      hash: known.hash === null || sum.hash === null ? null : addHashes(known.hash, sum.hash),
+      ...(expired > 0 ? { expired } : {}),
+    });
   }
   return [...sums.values()].sort(compare);
 }

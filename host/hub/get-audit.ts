@@ -2,27 +2,16 @@ import type { MiddlewareHandler } from "hono";
 import { wholeHours } from "../../workers/sync/audit-reader.ts";
 import { NDJSON, readAuditRange } from "../api/audit.ts";
 import { hubAuditRows, ndjsonOf } from "../api/audit-rows.ts";
-import { type Problem, problemResponse } from "../api/problem.ts";
 import type { HubStore } from "./hub-store.ts";
 
 /** Blocks that could not be read, so that their events are in no row. */
 const UNREADABLE_HEADER = "millrace-unreadable-blocks";
 
-const noAudit: Problem = {
-  status: 501,
-  code: "E_NO_AUDIT",
-  title: "No audit",
-  detail:
-    "a hub on PostgreSQL keeps events as rows and cannot sum them up; compare GET /v1/edges/{edge} with the edge's status",
-};
-
-/** `GET /v1/audit` of a hub: what is held, by edge, data directory, stream and hour, read anew. */
+/** `GET /v1/audit` of a hub: what is held, by edge, data directory, stream and hour. */
 export function getHubAudit(store: HubStore): MiddlewareHandler {
   return async (context) => {
     const range = readAuditRange(context);
     if (range instanceof Response) return range;
-    // A method of the store: it needs its `this`.
-    if (store.audit === null) return problemResponse(noAudit);
     const edge = context.req.query("edge") ?? null;
     const { sums, unreadable } = await store.audit({ ...wholeHours(range), edge });
     const headers = { ...NDJSON, [UNREADABLE_HEADER]: String(unreadable) };

@@ -27,6 +27,7 @@ import type { HubMetrics } from "./hub-metrics.ts";
 import { hubOpenApiDocument } from "./hub-openapi.ts";
 import type { HubStore } from "./hub-store.ts";
 import { postSync } from "./post-sync.ts";
+import { replayParked } from "./replay-parked.ts";
 
 export interface HubAppParts {
   readonly config: HubConfig;
@@ -71,7 +72,8 @@ export function createHubApp(parts: HubAppParts): HubApp {
 }
 
 /** What the edges sent: pages of a node's own forms, with `edge` added. */
-function addFleetRoutes(app: HubApp, { store, metrics, configs }: HubAppParts): void {
+function addFleetRoutes(app: HubApp, parts: HubAppParts): void {
+  const { store, metrics, configs } = parts;
   const limit = limitReads(metrics);
   const edgeOf = (context: Context): string | null => context.req.query("edge") ?? null;
   const configOf = async (name: string) =>
@@ -131,6 +133,7 @@ function addFleetRoutes(app: HubApp, { store, metrics, configs }: HubAppParts): 
     const { limit: rows, after } = request;
     return pageResponse(context, await store.parked({ limit: rows, after, edge: edgeOf(context) }));
   });
+  app.post("/v1/dlq/replay", limit, replayParked(parts));
   app.get("/v1/losses", limit, async (context) => {
     const request = readListQuery(context);
     if (request instanceof Response) return request;

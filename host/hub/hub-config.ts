@@ -10,6 +10,7 @@ import type { Problem } from "../config/problems.ts";
 import { readRelays } from "../config/relay-config.ts";
 import { duration, listen, name, parseListen, size, whole } from "../config/schema.ts";
 import { unveil, veil } from "../config/veil.ts";
+import { buildStore, type HubStoreConfig, storeSchema } from "./store-config.ts";
 
 const MIB = 1024 ** 2;
 const DAY_US = 86_400e6;
@@ -38,12 +39,6 @@ export interface HubNatsConfig {
   readonly consumer: string;
 }
 
-export type HubStoreConfig =
-  /** In the data directory. */
-  | { readonly kind: "sqlite" }
-  /** `retentionUs`: how long events are kept, µs; null: for ever. */
-  | { readonly kind: "postgres"; readonly url: string; readonly retentionUs: number | null };
-
 /** Every limit has a name, a default and a metric. */
 export interface HubLimits extends BatchLimits, HubAttributeLimits {
   /** Largest batch as it comes over the wire. */
@@ -53,6 +48,9 @@ export interface HubLimits extends BatchLimits, HubAttributeLimits {
   /** Bytes of batches in memory before edges are told to wait. */
   readonly maxQueuedBytes: number;
   readonly maxConnections: number;
+  /** Batches from JetStream that can never be taken; more stay in the stream. */
+  readonly maxParked: number;
+  readonly maxParkedBytes: number;
 }
 
 const DEFAULTS = {
@@ -68,6 +66,8 @@ const DEFAULTS = {
     maxQueuedBytes: 128 * MIB,
     maxConnections: 10_000,
     ...DEFAULT_ATTRIBUTE_LIMITS,
+    maxParked: 10_000,
+    maxParkedBytes: 1024 * MIB,
   },
 } as const;
 
@@ -95,17 +95,7 @@ const hubFile = z.strictObject({
         .describe("Who may change configurations. Default: this machine alone."),
     })
     .nullish(),
-  store: z
-    .strictObject({
-      postgres: z
-        .string("must be the address of a database")
-        .regex(/^postgres(ql)?:\/\/[^\s]+$/, "must be like postgres://user:password@host:5432/database")
-        .describe("The database, which any number of hubs may share. Default: SQLite in the data directory."),
-      retention: duration(DAY_US)
-        .optional()
-        .describe("How long events are kept, by their time. Default: for ever."),
-    })
-    .nullish(),
+  store: storeSchema.nullish(),
   nats: z
     .strictObject({
       url: z
@@ -153,6 +143,10 @@ const hubFile = z.strictObject({
       maxAttributes: whole(1, 1e9)
         .optional()
         .describe("Attributes of devices of one edge. Default: 1000000."),
+      maxParked: whole(1, 1e6).optional().describe("Batches from JetStream, parked. Default: 10000."),
+      maxParkedBytes: size(64 * 1024, 1024 ** 4)
+        .optional()
+        .describe("Their bytes. Default: 1GiB."),
     })
     .nullish(),
 });
@@ -227,10 +221,7 @@ export function parseHubConfig(
     config: {
       dataDir: overrides.dataDir ?? data ?? DEFAULTS.dataDir,
       listen: address,
-      store:
-        store == null
-          ? { kind: "sqlite" }
-          : { kind: "postgres", url: store.postgres, retentionUs: store.retention ?? null },
+      store: buildStore(store),
       nats:
         nats == null
           ? null
@@ -253,6 +244,8 @@ export function parseHubConfig(
         maxClockAheadMs:
           limits?.maxClockAhead === undefined ? byDefault.maxClockAheadMs : limits.maxClockAhead / 1_000,
         maxAttributes: limits?.maxAttributes ?? byDefault.maxAttributes,
+        maxParked: limits?.maxParked ?? byDefault.maxParked,
+        maxParkedBytes: limits?.maxParkedBytes ?? byDefault.maxParkedBytes,
       },
     },
   };

@@ -1,9 +1,12 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { ParkedTotals } from "../../workers/hub/parked.ts";
 import type { HubLimits } from "./hub-config.ts";
 
 export interface HubMetrics {
   render(): Promise<string>;
   readonly contentType: string;
+  /** For parts that have metrics of their own. */
+  readonly registry: Registry;
   readonly requestSeconds: Histogram<"route" | "status">;
   readonly batches: Counter<"outcome">;
   readonly stored: Counter;
@@ -12,6 +15,7 @@ export interface HubMetrics {
   readonly waitingReads: Gauge;
   watchConnections(open: () => Promise<number>): void;
   watchQueue(bytes: () => number): void;
+  watchParked(totals: () => Promise<ParkedTotals>): void;
 }
 
 export function createHubMetrics(limits: HubLimits): HubMetrics {
@@ -28,6 +32,7 @@ export function createHubMetrics(limits: HubLimits): HubMetrics {
   return {
     render: () => registry.metrics(),
     contentType: registry.contentType,
+    registry,
     requestSeconds: new Histogram({
       name: "millrace_hub_http_request_seconds",
       help: "Time from a request's headers to its answer's, by route and status",
@@ -70,6 +75,23 @@ export function createHubMetrics(limits: HubLimits): HubMetrics {
           this.set(await open());
         },
       });
+    },
+    watchParked: (totals) => {
+      for (const [of, help] of [
+        ["batches", "Batches from JetStream that no hub can take (limit: maxParked)"],
+        ["bytes", "Their bytes (limit: maxParkedBytes)"],
+      ] as const)
+        new Gauge({
+          name: `millrace_hub_parked_${of}`,
+          help,
+          registers,
+          async collect() {
+            // While the store is away nothing is said.
+            const known = await totals().catch(() => null);
+            if (known === null) this.reset();
+            else this.set(known[of]);
+          },
+        });
     },
     watchQueue: (bytes) => {
       new Gauge({

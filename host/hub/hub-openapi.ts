@@ -111,7 +111,7 @@ const paths = {
   "/v1/audit": {
     get: {
       summary:
-        "What is held by edge, data directory, stream and hour of event time: counts and hashes, read anew",
+        "What is held by edge, data directory, stream and hour of event time: counts and hashes; `expired` of them went by retention",
       parameters: [
         ofEdge,
         query("stream", "only this stream"),
@@ -121,11 +121,26 @@ const paths = {
       responses: {
         200: ok("one JSON object a line", ndjson),
         400: problem("a query parameter is wrong"),
-        501: problem("on PostgreSQL"),
       },
     },
   },
   "/v1/dlq": rows("Batches from JetStream that no hub can take, and why", []),
+  "/v1/dlq/replay": {
+    post: {
+      summary: "Parked batches are taken as if they came again; those that are refused stay",
+      parameters: [
+        ofEdge,
+        query("id", "this one alone"),
+        query("after", "those behind it: next of the last answer"),
+      ],
+      responses: {
+        200: ok("taken, stored, refused; next, where there are more than 1000", json),
+        400: problem("a query parameter is wrong"),
+        401: problem("the administrator's token is missing"),
+        503: problem("not available; see Retry-After"),
+      },
+    },
+  },
   ...configPaths,
   "/healthz": read("Alive", json),
   "/readyz": read("Ready to take batches", json),

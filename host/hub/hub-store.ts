@@ -1,6 +1,14 @@
 import type { HubAuditTask, HubSum } from "../../workers/hub/audit.ts";
 import type { Received } from "../../workers/hub/batch-writer.ts";
-import type { ParkedBatch, ParkedTask } from "../../workers/hub/parked.ts";
+import type {
+  NextParked,
+  NextParkedTask,
+  ParkedBatch,
+  ParkedLimits,
+  ParkedTask,
+  ParkedTotals,
+  SettleParkedTask,
+} from "../../workers/hub/parked.ts";
 import type { ReceivedBatch } from "../../workers/hub/read-batch.ts";
 import type {
   EdgeDetail,
@@ -39,12 +47,20 @@ export interface HubStore {
   losses(task: WithText<HubListTask>): Promise<Page>;
   /** Devices, and what their attributes are. */
   devices(task: WithText<HubDevicesTask>): Promise<Page>;
-  /** Reads the blocks of a range anew and sums up their events; null where events are not kept as they came. */
-  readonly audit: ((range: Omit<HubAuditTask, "afterId">) => Promise<HubAudit>) | null;
+  /** What is held of a range, and what went by retention. */
+  audit(range: Omit<HubAuditTask, "afterId">): Promise<HubAudit>;
   edges(): Promise<readonly EdgeSummary[]>;
   edge(name: string): Promise<EdgeDetail | null>;
-  /** Sets aside a batch that came over a stream and can never be taken; the same source again changes nothing. */
-  park(batch: ParkedBatch): Promise<void>;
+  /**
+   * Sets aside a batch that came over a stream and can never be taken; the same source again changes nothing. False, with
+   * nothing done, when there is no room.
+   */
+  park(batch: ParkedBatch, limits: ParkedLimits): Promise<boolean>;
+  parkedTotals(): Promise<ParkedTotals>;
+  /** With its bytes; null: there is none. */
+  nextParked(task: NextParkedTask): Promise<NextParked | null>;
+  /** It was taken (null), or was refused again, and why. */
+  settleParked(id: number, refusal: SettleParkedTask["refusal"]): Promise<void>;
   parked(task: WithText<ParkedTask>): Promise<Page>;
   /** Whether any edge has sent something of it. */
   knows(what: { readonly stream: string } | { readonly query: string }): Promise<boolean>;

@@ -3,6 +3,7 @@ import type { Consumer, ConsumerMessages, JetStreamManager, JsMsg } from "@nats-
 import type { NatsConnection } from "@nats-io/transport-node";
 import type { Logger } from "pino";
 import { MillraceError } from "../../workers/errors.ts";
+import type { ParkedLimits } from "../../workers/hub/parked.ts";
 import { isStreamName } from "../api/problem.ts";
 import type { HubNatsConfig } from "./hub-config.ts";
 import type { HubMetrics } from "./hub-metrics.ts";
@@ -11,6 +12,7 @@ import type { HubStore } from "./hub-store.ts";
 export interface IntakeParts {
   readonly config: HubNatsConfig;
   readonly maxBatchBytes: number;
+  readonly parkedLimits: ParkedLimits;
   readonly store: HubStore;
   readonly metrics: HubMetrics;
   readonly log: Logger;
@@ -28,9 +30,15 @@ const LATER_RELEASE_MS = 60_000;
 const DUPLICATE_WINDOW_MS = 3_600_000;
 const SUBJECTS = "millrace.sync.>";
 const KEY = /^[0-9a-f]{16,64}$/;
-/** Of a batch itself: what is in the stream stays as it is, so it would be refused again. */
 const AT_FAULT =
   /^E_(BATCH_(MAGIC|TRUNCATED|CHECKSUM|CORRUPT|TOO_LARGE)|ZSTD|BAD_BLOCK|EDGE_NAME|IDEMPOTENCY_KEY)$/;
+/** Where there is no room to park, a batch stays in the stream, and is tried again after so long. */
+const NO_ROOM_MS = 60_000;
+
+/** Of a batch itself: what is in the stream stays as it is, so it would be refused again. */
+export function isAtFault(code: string): boolean {
+  return AT_FAULT.test(code);
+}
 
 /**
  * Takes batches from JetStream as one of a group of hubs: a durable pull consumer gives each to one of them. A batch is
@@ -103,7 +111,7 @@ export class JetStreamIntake {
       const detail = cause instanceof Error ? cause.message : String(cause);
       metrics.batches.inc({ outcome: code });
       log.warn({ edge, key, source: sourceOf(message), code, detail }, "a batch was not taken");
-      if (AT_FAULT.test(code)) await this.#park(message, { edge, key, code, detail });
+      if (isAtFault(code)) await this.#park(message, { edge, key, code, detail });
       else message.nak(code === "E_BATCH_VERSION" ? LATER_RELEASE_MS : pauseMs(message.info.deliveryCount));
     } finally {
       clearInterval(working);
@@ -140,7 +148,15 @@ export class JetStreamIntake {
     const { store, log } = this.#parts;
     try {
       const body = new Uint8Array(message.data);
-      await store.park({ ...why, source: sourceOf(message), atUs: Date.now() * 1000, body });
+      const batch = { ...why, source: sourceOf(message), atUs: Date.now() * 1000, body };
+      if (!(await store.park(batch, this.#parts.parkedLimits))) {
+        log.error(
+          { edge: why.edge, key: why.key, code: why.code, source: batch.source },
+          "a batch is not parked and stays in the stream: as many are parked as may be (limits.maxParked, maxParkedBytes)",
+        );
+        message.nak(NO_ROOM_MS);
+        return;
+      }
       // Without a reason on the wire, which servers before 2.10 do not understand.
       message.term();
     } catch (cause) {

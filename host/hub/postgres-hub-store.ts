@@ -1,8 +1,16 @@
 import { Piscina } from "piscina";
 import { MillraceError } from "../../workers/errors.ts";
+import type { HubSum } from "../../workers/hub/audit.ts";
 import type { Received } from "../../workers/hub/batch-writer.ts";
 import { DEFAULT_ATTRIBUTE_LIMITS, type HubAttributeLimits } from "../../workers/hub/edge-news.ts";
-import type { ParkedBatch } from "../../workers/hub/parked.ts";
+import type {
+  NextParked,
+  NextParkedTask,
+  ParkedBatch,
+  ParkedLimits,
+  ParkedTotals,
+  SettleParkedTask,
+} from "../../workers/hub/parked.ts";
 import type { ReadLimits, ReceivedBatch } from "../../workers/hub/read-batch.ts";
 import type { HubRecord, RecordWrite } from "../../workers/hub/records.ts";
 import type { EdgeDetail, EdgeSummary } from "../../workers/hub/tasks.ts";
@@ -10,7 +18,8 @@ import type { KeepTask, PostgresWorkerData, ReceiveTask } from "../../workers/hu
 import type { StoreFailure } from "../../workers/store/failure.ts";
 import type { Page } from "../api/reads.ts";
 import { workerFile } from "../pipeline/worker-file.ts";
-import type { HubStore } from "./hub-store.ts";
+import { addSums } from "./add-sums.ts";
+import type { HubAudit, HubStore } from "./hub-store.ts";
 import type { RecordStore } from "./record-store.ts";
 
 type Answer<T> = { readonly value: T } | StoreFailure;
@@ -45,8 +54,6 @@ interface Waiting {
  * come while others are written share the next transaction; those of one edge are written one after the other.
  */
 export class PostgresHubStore implements HubStore, RecordStore {
-  /** Events are rows of JSON here: what they hash to as columns is not known. */
-  readonly audit = null;
   readonly #writes: Piscina;
   readonly #reads: Piscina;
   readonly #options: PostgresStoreOptions;
@@ -65,8 +72,8 @@ export class PostgresHubStore implements HubStore, RecordStore {
   /** @throws MillraceError E_STORE_UNAVAILABLE, E_STORE_ACCESS, E_STORE_NEWER, E_STORE_VERSION, E_DATABASE_URL */
   static async open(options: PostgresStoreOptions): Promise<PostgresHubStore> {
     const { url } = options;
-    const writes = makePool({ url, connections: 1 }, WRITERS, 1);
-    const reads = makePool({ url, connections: READERS }, 1, READERS);
+    const writes = makePool({ url, connections: 1 }, WRITERS, 1, options.onFailure);
+    const reads = makePool({ url, connections: READERS }, 1, READERS, options.onFailure);
     try {
       await run(reads, "migrate", null);
       const store = new PostgresHubStore(writes, reads, options);
@@ -105,12 +112,29 @@ export class PostgresHubStore implements HubStore, RecordStore {
     return run(this.#reads, "devices", task);
   }
 
+  async audit(range: Parameters<HubStore["audit"]>[0]): Promise<HubAudit> {
+    const sums = await run<HubSum[]>(this.#reads, "audit", range);
+    return { sums: addSums(sums, []), unreadable: 0 };
+  }
+
   parked(task: Parameters<HubStore["parked"]>[0]): Promise<Page> {
     return run(this.#reads, "parked", task);
   }
 
-  async park(batch: ParkedBatch): Promise<void> {
-    await run(this.#writes, "park", batch);
+  park(batch: ParkedBatch, limits: ParkedLimits): Promise<boolean> {
+    return run(this.#writes, "park", { batch, limits });
+  }
+
+  parkedTotals(): Promise<ParkedTotals> {
+    return run(this.#reads, "parkedTotals", null);
+  }
+
+  nextParked(task: NextParkedTask): Promise<NextParked | null> {
+    return run(this.#reads, "nextParked", task);
+  }
+
+  async settleParked(id: number, refusal: SettleParkedTask["refusal"]): Promise<void> {
+    await run(this.#reads, "settleParked", { id, refusal });
   }
 
   edges(): Promise<EdgeSummary[]> {
@@ -207,8 +231,9 @@ function makePool(
   workerData: PostgresWorkerData,
   threads: number,
   concurrentTasksPerWorker: number,
+  onFailure: (cause: unknown) => void,
 ): Piscina {
-  return new Piscina({
+  const pool = new Piscina({
     filename: workerFile("hub-postgres"),
     workerData,
     minThreads: threads,
@@ -217,6 +242,9 @@ function makePool(
     idleTimeout: Number.POSITIVE_INFINITY,
     recordTiming: false,
   });
+  // A thread that ended between two tasks: another has taken its place.
+  pool.on("error", onFailure);
+  return pool;
 }
 
 function failureOf(answer: StoreFailure | undefined): MillraceError {
@@ -230,7 +258,23 @@ async function run<T>(
   task: unknown,
   transferList: ArrayBuffer[] = [],
 ): Promise<T> {
-  const answer = (await pool.run(task, { name, transferList })) as Answer<T>;
+  const answer = await answerOf<T>(pool, name, task, transferList);
   if ("failure" in answer) throw new MillraceError(answer.failure.code, answer.failure.message);
   return answer.value;
+}
+
+/** A thread that ended in the middle of the task stored nothing, and was replaced: the same may be asked again. */
+async function answerOf<T>(
+  pool: Piscina,
+  name: string,
+  task: unknown,
+  transferList: ArrayBuffer[],
+): Promise<Answer<T>> {
+  try {
+    return (await pool.run(task, { name, transferList })) as Answer<T>;
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    const message = `the thread that talks to PostgreSQL ended (${why}) and was started anew; nothing was stored in part`;
+    throw new MillraceError("E_STORE_UNAVAILABLE", message, { cause });
+  }
 }

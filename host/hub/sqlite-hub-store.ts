@@ -3,10 +3,19 @@ import { MillraceError } from "../../workers/errors.ts";
 import type { HubAuditSlice, HubAuditTask, HubSum } from "../../workers/hub/audit.ts";
 import type { Received } from "../../workers/hub/batch-writer.ts";
 import { DEFAULT_ATTRIBUTE_LIMITS, type HubAttributeLimits } from "../../workers/hub/edge-news.ts";
-import type { ParkedBatch } from "../../workers/hub/parked.ts";
+import type {
+  NextParked,
+  NextParkedTask,
+  ParkedBatch,
+  ParkedLimits,
+  ParkedTotals,
+  SettleParkedTask,
+} from "../../workers/hub/parked.ts";
 import type { ReceivedBatch } from "../../workers/hub/read-batch.ts";
 import type { HubRecord, RecordWrite } from "../../workers/hub/records.ts";
+import type { RetentionRules } from "../../workers/hub/retention.ts";
 import type { EdgeDetail, EdgeSummary } from "../../workers/hub/tasks.ts";
+import type { Tended } from "../../workers/hub/upkeep.ts";
 import type { ReceiveTask } from "../../workers/hub.ts";
 import type { StoreFailure } from "../../workers/store/failure.ts";
 import type { Page } from "../api/reads.ts";
@@ -37,6 +46,8 @@ export class SqliteHubStore implements HubStore, RecordStore {
   readonly #limits: Limits;
   #waiting: Waiting[] = [];
   #isWriting = false;
+  /** Audits and upkeep take turns. */
+  #turn: Promise<void> = Promise.resolve();
 
   private constructor(writes: Piscina, reads: Piscina, limits: Limits) {
     this.#writes = writes;
@@ -80,8 +91,26 @@ export class SqliteHubStore implements HubStore, RecordStore {
     return run(this.#reads, "losses", task);
   }
 
-  /** Slice by slice, so that other reads come in between. */
-  async audit(range: Omit<HubAuditTask, "afterId">): Promise<HubAudit> {
+  /** Slice by slice, so that other reads come in between; no block goes or is merged meanwhile. */
+  audit(range: Omit<HubAuditTask, "afterId">): Promise<HubAudit> {
+    return this.#alone(() => this.#audit(range));
+  }
+
+  /** A portion of upkeep; not while an audit goes through the blocks. */
+  tend(rules: RetentionRules): Promise<Tended> {
+    return this.#alone(() => run(this.#writes, "tend", rules));
+  }
+
+  #alone<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#turn.then(work);
+    this.#turn = done.then(
+      () => undefined,
+      () => undefined,
+    );
+    return done;
+  }
+
+  async #audit(range: Omit<HubAuditTask, "afterId">): Promise<HubAudit> {
     let sums: readonly HubSum[] = [];
     let unreadable = 0;
     for (let afterId: number | null = 0; afterId !== null; ) {
@@ -101,8 +130,20 @@ export class SqliteHubStore implements HubStore, RecordStore {
     return run(this.#reads, "parked", task);
   }
 
-  async park(batch: ParkedBatch): Promise<void> {
-    await run(this.#writes, "park", batch);
+  park(batch: ParkedBatch, limits: ParkedLimits): Promise<boolean> {
+    return run(this.#writes, "park", { batch, limits });
+  }
+
+  parkedTotals(): Promise<ParkedTotals> {
+    return run(this.#writes, "parkedTotals", null);
+  }
+
+  nextParked(task: NextParkedTask): Promise<NextParked | null> {
+    return run(this.#writes, "nextParked", task);
+  }
+
+  async settleParked(id: number, refusal: SettleParkedTask["refusal"]): Promise<void> {
+    await run(this.#writes, "settleParked", { id, refusal });
   }
 
   edges(): Promise<EdgeSummary[]> {

@@ -129,11 +129,14 @@ export class SinkRunner {
 
   /** Takes up a batch that was claimed before. */
   resume(batch: ClaimedBatch): void {
+    const isHeld = batch.isHeld === true;
+    if (isHeld) this.#tellHeld(batch);
+    const heldMs = jittered(this.#config.retry.longestMs, this.#random);
     this.#aside.add({
       batch,
       failures: 0,
       strikes: batch.strikes,
-      dueMs: Number.NEGATIVE_INFINITY,
+      dueMs: isHeld ? this.#parts.clock.monotonicMs() + heldMs : Number.NEGATIVE_INFINITY,
       successesBefore: this.#successes,
     });
   }
@@ -178,6 +181,16 @@ export class SinkRunner {
     await Promise.all(this.#underWay.values());
     await this.#flush().catch(() => undefined);
     await this.#parts.sink.close();
+  }
+
+  #tellHeld({ id, class: kind, reason }: ClaimedBatch): void {
+    const [{ log, sink }, why] = [
+      this.#parts,
+      "as many are parked as may be (limits.maxParked, maxParkedBytes)",
+    ];
+    this.#counts.parked--;
+    this.#lastError = `${why}; retry them (POST /v1/dlq/replay) or raise the limit: ${reason}`;
+    log.error({ sink: sink.name, batch: id, class: kind, reason }, `a batch is not parked but held: ${why}`);
   }
 
   #makeBreaker(): CircuitBreaker {

@@ -63,7 +63,13 @@ export async function openSync(
   config: Config,
 ): ReturnType<StorageClient["openSync"]> {
   const priorities = Object.fromEntries([...config.streams].map(([name, { priority }]) => [name, priority]));
-  return storage.openSync({ sinks: sinkNames(config), priorities, defaultPriority: DEFAULTS.priority });
+  const { maxParked: batches, maxParkedBytes: bytes } = config.limits;
+  return storage.openSync({
+    sinks: sinkNames(config),
+    priorities,
+    defaultPriority: DEFAULTS.priority,
+    maxParked: { batches, bytes },
+  });
 }
 
 /** Sends everything a node has to its sinks, each at its own pace. */

@@ -57,7 +57,7 @@ test("the configurations of docs/sync.md and docs/hub.md are valid", () => {
     const loaded = parseHubConfig(text, "hub.yaml", {}, environment);
     assert.ok(loaded.ok);
     if (text.includes("tokens:")) assert.equal(loaded.config.tokens?.get("press-hall-3"), "longenough");
-    assert.equal(loaded.config.store.kind === "postgres", text.includes("store:"));
+    assert.equal(loaded.config.store.kind === "postgres", text.includes("postgres:"));
     assert.equal(loaded.config.nats !== null, text.includes("nats:"));
   }
   const short = parseHubConfig("tokens: { a: short }\n", "hub.yaml");

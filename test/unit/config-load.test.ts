@@ -75,7 +75,7 @@ queries:
 checkpoint: { every: 10s }
 durability: { groupCommit: 2ms }
 workers: { ingest: 3 }
-limits: { maxBody: 32MiB, maxQueuedBytes: 1GiB, maxQueuedRequests: 7, maxStreams: 8, maxSources: 10, maxLiveClients: 9, maxConnections: 11, maxKeyClocks: 12, maxState: 64MiB, maxTable: 2MiB, maxWatermarkAhead: 5d, maxWebhooksPerSecond: 12, maxQueuedWebhooks: 13, maxDevices: 14, maxDeviceAttributes: 15, maxAttributeBytes: 2KiB }
+limits: { maxBody: 32MiB, maxQueuedBytes: 1GiB, maxQueuedRequests: 7, maxStreams: 8, maxSources: 10, maxLiveClients: 9, maxParked: 14, maxParkedBytes: 1MiB, maxConnections: 11, maxKeyClocks: 12, maxState: 64MiB, maxTable: 2MiB, maxWatermarkAhead: 5d, maxWebhooksPerSecond: 12, maxQueuedWebhooks: 13, maxDevices: 14, maxDeviceAttributes: 15, maxAttributeBytes: 2KiB }
 `);
   assert.equal(config.node.id, "press-hall-3");
   assert.equal(config.dataDir, "/var/lib/millrace");
@@ -94,6 +94,8 @@ limits: { maxBody: 32MiB, maxQueuedBytes: 1GiB, maxQueuedRequests: 7, maxStreams
     maxStateBytes: 64 * 1024 ** 2,
     maxTableBytes: 2 * 1024 ** 2,
     maxWatermarkAheadUs: 5 * 86_400e6,
+    maxParked: 14,
+    maxParkedBytes: 1024 * 1024,
     maxWebhooksPerSecond: 12,
     maxQueuedWebhooks: 13,
     maxDevices: 14,

@@ -237,3 +237,31 @@ test("whatever the order of commits, claims, failures, splits and restarts: each
     { numRuns: RUNS },
   );
 });
+
+test("beyond the limit nothing is parked: a batch is held, stays on its way, and is parked once there is room", (context) => {
+  const fixture = new StoreFixture(context);
+  const setup = { sinks: ["hub"], priorities: {}, defaultPriority: 5, maxParked: { batches: 2, bytes: 1e9 } };
+  fixture.store.sync.open(setup, codec);
+  fixture.commit(makeBlockOperation(), makeBlockOperation(), makeBlockOperation());
+  const batches = [0, 1, 2].map(() => claimed(claim(fixture, "events", "hub", 1)));
+  const park = (index: number) =>
+    fixture.store.sync.settle([
+      { kind: "parked", batch: batches[index]!.id, reason: "will not have it", atUs: NOW_US },
+    ]);
+  assert.deepEqual([park(0), park(1)], [[], []]);
+  const [held] = park(2);
+  assert.deepEqual([held?.id, held?.isHeld, held?.reason], [batches[2]!.id, true, "will not have it"]);
+  assert.deepEqual(inspect(fixture).states, ["syncing", "syncing", "syncing"]);
+  // A restart finds it on its way.
+  fixture.reopen();
+  const { unsettled } = fixture.store.sync.open(setup, codec);
+  assert.deepEqual(
+    unsettled.map(({ id }) => id),
+    [batches[2]!.id],
+  );
+  assert.equal(fixture.store.sync.unpark().length, 2);
+  assert.deepEqual(park(2), []);
+  // By bytes, too.
+  fixture.store.sync.open({ ...setup, maxParked: { batches: 100, bytes: batches[2]!.bytes } }, codec);
+  assert.equal(park(0)[0]?.isHeld, true);
+});

@@ -11,7 +11,14 @@ export interface HubAuditTask extends AuditRange {
 }
 
 /** What is held of a data directory of an edge. */
-export type HubSum = StreamSum & { readonly edge: string; readonly incarnation: string };
+export interface HubSum extends Omit<StreamSum, "hash"> {
+  readonly edge: string;
+  readonly incarnation: string;
+  /** null: it was not booked when they were taken, and cannot be made of what is held. */
+  readonly hash: string | null;
+  /** Of `count`: so many went by retention. They are in the hash all the same. */
+  readonly expired?: number;
+}
 
 export interface HubAuditSlice {
   /** Of the blocks of this slice alone: those of all slices add up. */
@@ -36,7 +43,7 @@ interface Row {
 const CHUNK_BLOCKS = 16;
 const SLICE_MS = 50;
 
-/** Reads stored blocks anew and sums up their events, from block `afterId` on, for a short while. */
+/** The first slice also has what went by retention. Reads stored blocks anew and sums up their events, from block `afterId` on, for a short while. */
 export function auditSlice(
   db: Connection,
   summer: BlockSummer,
@@ -69,13 +76,20 @@ export function auditSlice(
     }
     const isDone = rows.length < CHUNK_BLOCKS;
     if (!isDone && performance.now() < endMs) continue;
-    const sums = [...tables.values()].flatMap(({ of, table }) =>
+    const held = [...tables.values()].flatMap(({ of, table }) =>
       table.list().map((sum) => ({ ...of, ...sum })),
     );
+    const expired = afterId === 0 ? (db.prepare(EXPIRED).all({ ...bounds, edge }) as HubSum[]) : [];
+    const sums = [...held, ...expired];
     return { sums, unreadable, next: isDone ? null : last };
   }
 }
 
+const EXPIRED =
+  "SELECT e.name AS edge, i.name AS incarnation, s.name AS stream, x.resolution_us AS resolutionUs, x.hour_us AS hourUs," +
+  " x.count, x.hash, x.count AS expired FROM expired_sums x JOIN incarnations i ON i.id = x.incarnation_id" +
+  " JOIN edges e ON e.id = i.edge_id JOIN streams s ON s.id = x.stream_id WHERE (@edge IS NULL OR e.name = @edge)" +
+  " AND (@stream IS NULL OR s.name = @stream) AND x.hour_us >= @from AND x.hour_us < @to";
 const BLOCKS =
   "SELECT b.id, e.name AS edge, i.name AS incarnation, s.name AS stream, codec, encoded_bytes AS encodedBytes," +
   " resolution_us AS resolutionUs, data FROM blocks b JOIN edges e ON e.id = b.edge_id" +

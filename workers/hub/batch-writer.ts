@@ -21,10 +21,17 @@ const SQL = {
   countDuplicate: "UPDATE edges SET duplicates = duplicates + 1 WHERE id = ?",
   dropBatches:
     "DELETE FROM batches WHERE (edge_id, key) IN (SELECT edge_id, key FROM batches WHERE at_us < ? LIMIT ?)",
+  // What went by retention, or became part of another, is known all the same.
   insertBlock:
-    "INSERT INTO blocks (edge_id, stream_id, incarnation_id, seq, digest, arrival_us, received_us, count, min_us, max_us," +
-    " codec, encoded_bytes, resolution_us, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-  otherBlock: "SELECT 1 FROM blocks WHERE incarnation_id = ? AND seq = ? AND digest <> ? LIMIT 1",
+    "WITH n (edge_id, stream_id, incarnation_id, seq, digest, arrival_us, received_us, count, min_us, max_us, codec," +
+    " encoded_bytes, resolution_us, data) AS (VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?))" +
+    " INSERT INTO blocks (edge_id, stream_id, incarnation_id, seq, digest, arrival_us, received_us, count, min_us, max_us," +
+    " codec, encoded_bytes, resolution_us, data) SELECT * FROM n WHERE NOT EXISTS (SELECT 1 FROM gone_blocks g" +
+    " WHERE g.incarnation_id = n.incarnation_id AND g.seq = n.seq AND g.digest = n.digest) ON CONFLICT DO NOTHING",
+  otherBlock:
+    "WITH n (incarnation_id, seq, digest) AS (VALUES (?, ?, ?)) SELECT 1 FROM n WHERE" +
+    " EXISTS (SELECT 1 FROM blocks b WHERE b.incarnation_id = n.incarnation_id AND b.seq = n.seq AND b.digest <> n.digest) OR" +
+    " EXISTS (SELECT 1 FROM gone_blocks g WHERE g.incarnation_id = n.incarnation_id AND g.seq = n.seq AND g.digest <> n.digest)",
   noticeConflict: "UPDATE incarnations SET conflicts = conflicts + 1 WHERE id = ?",
   countEvents:
     "INSERT INTO edge_streams (edge_id, stream_id, events, stored_bytes) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE" +

@@ -203,4 +203,26 @@ export const HUB_MIGRATIONS: readonly string[] = [
     PRIMARY KEY (incarnation_id, stream_id, start_id)
   ) WITHOUT ROWID;
   `,
+  // What goes by retention or is merged: its name, and what it came to. The bytes are read from the row's head alone.
+  `
+  ALTER TABLE blocks ADD COLUMN stored_bytes INTEGER GENERATED ALWAYS AS (length(data)) VIRTUAL;
+  CREATE INDEX blocks_by_age ON blocks (stream_id, max(max_us, received_us), stored_bytes);
+  CREATE INDEX blocks_small ON blocks (incarnation_id, stream_id, resolution_us, id, received_us, stored_bytes)
+    WHERE stored_bytes < 65536;
+  CREATE TABLE gone_blocks (
+    incarnation_id INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    digest TEXT NOT NULL,
+    PRIMARY KEY (incarnation_id, seq, digest)
+  ) WITHOUT ROWID;
+  CREATE TABLE expired_sums (
+    incarnation_id INTEGER NOT NULL REFERENCES incarnations(id),
+    stream_id INTEGER NOT NULL REFERENCES streams(id),
+    resolution_us INTEGER NOT NULL,
+    hour_us INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    hash TEXT NOT NULL,
+    PRIMARY KEY (incarnation_id, stream_id, resolution_us, hour_us)
+  ) WITHOUT ROWID;
+  `,
 ];

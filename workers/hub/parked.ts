@@ -17,6 +17,35 @@ export interface ParkedBatch {
   readonly body: Uint8Array;
 }
 
+/** Batches that are parked at most, and their bytes. */
+export interface ParkedLimits {
+  readonly batches: number;
+  readonly bytes: number;
+}
+
+/** What is parked now. */
+export type ParkedTotals = ParkedLimits;
+
+export interface NextParkedTask {
+  /** null: of all. */
+  readonly edge: string | null;
+  /** The first behind it. */
+  readonly after: number;
+}
+
+export interface NextParked {
+  readonly id: number;
+  readonly edge: string;
+  readonly key: string;
+  readonly body: Uint8Array;
+}
+
+/** Why it stays parked; null: it was taken. */
+export interface SettleParkedTask {
+  readonly id: number;
+  readonly refusal: { readonly code: string; readonly detail: string } | null;
+}
+
 export interface ParkedTask {
   /** null: of all. */
   readonly edge: string | null;
@@ -33,16 +62,41 @@ const SQL = {
   park:
     "INSERT INTO parked (source, edge, key, code, detail, at_us, body) VALUES (?, ?, ?, ?, ?, ?, ?)" +
     " ON CONFLICT DO NOTHING",
+  isThere: "SELECT 1 FROM parked WHERE source = ?",
+  totals: "SELECT count(*) AS batches, coalesce(sum(length(body)), 0) AS bytes FROM parked",
+  next: "SELECT id, edge, key, body FROM parked WHERE id > @after AND (@edge IS NULL OR edge = @edge) ORDER BY id LIMIT 1",
+  remove: "DELETE FROM parked WHERE id = ?",
+  refuse: "UPDATE parked SET code = ?, detail = ? WHERE id = ?",
   list:
     "SELECT id, source, edge, key, code, detail, at_us AS atUs, length(body) AS bytes FROM parked" +
     " WHERE id > @after AND (@edge IS NULL OR edge = @edge) ORDER BY id LIMIT @limit",
 } as const;
 
+/** @returns false, with nothing done, when there is no room. */
 export function parkBatch(
   db: Connection,
   { source, edge, key, code, detail, atUs, body }: ParkedBatch,
-): void {
+  limits: ParkedLimits,
+): boolean {
+  if (db.prepare(SQL.isThere).get(source) !== undefined) return true;
+  const { batches, bytes } = parkedTotals(db);
+  if (batches >= limits.batches || bytes + body.length > limits.bytes) return false;
   db.prepare(SQL.park).run(source, edge, key, code, detail, atUs, body);
+  return true;
+}
+
+export function parkedTotals(db: Connection): ParkedTotals {
+  return db.prepare(SQL.totals).get() as ParkedTotals;
+}
+
+export function nextParked(db: Connection, task: NextParkedTask): NextParked | null {
+  const row = db.prepare(SQL.next).get(task) as NextParked | undefined;
+  return row === undefined ? null : { ...row, body: new Uint8Array(row.body) };
+}
+
+export function settleParked(db: Connection, { id, refusal }: SettleParkedTask): void {
+  if (refusal === null) db.prepare(SQL.remove).run(id);
+  else db.prepare(SQL.refuse).run(refusal.code, refusal.detail, id);
 }
 
 /** What is parked, in the order in which it was. */
@@ -63,6 +117,6 @@ export class ParkedReader {
   }
 }
 
-export function parkedJson({ edge, key, code, detail, atUs, source, bytes }: ParkedRow): string {
-  return JSON.stringify({ edge, key, code, detail, at: formatTime(atUs), source, bytes });
+export function parkedJson({ id, edge, key, code, detail, atUs, source, bytes }: ParkedRow): string {
+  return JSON.stringify({ id, edge, key, code, detail, at: formatTime(atUs), source, bytes });
 }

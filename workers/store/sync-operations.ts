@@ -12,6 +12,13 @@ export interface SyncSetup {
   /** Of streams: 0 is most important. */
   readonly priorities: Readonly<Record<string, number>>;
   readonly defaultPriority: number;
+  /** Batches that are parked at most, of all sinks, and their bytes as stored. Default: no limit. */
+  readonly maxParked?: ParkedLimits;
+}
+
+export interface ParkedLimits {
+  readonly batches: number;
+  readonly bytes: number;
 }
 
 /** A batch that is to be sent, or is being sent: what it holds does not change until it is settled. */
@@ -28,6 +35,8 @@ export interface ClaimedBatch {
   readonly nextAtUs: number;
   /** The last failure. */
   readonly reason: string | null;
+  /** It was to be parked, and there is no room: it is sent again, though not at once. */
+  readonly isHeld?: true;
 }
 
 export interface BatchSize {

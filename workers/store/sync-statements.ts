@@ -58,6 +58,9 @@ const SQL = {
   fail: "UPDATE sync_batches SET strikes = ?, next_at_us = ?, reason = ? WHERE id = ?",
   park: "UPDATE sync_batches SET reason = ?, parked_us = ? WHERE id = ?",
   unpark: "UPDATE sync_batches SET strikes = 0, next_at_us = 0, parked_us = NULL WHERE parked_us IS NOT NULL",
+  parkedSize:
+    "SELECT count(*) AS batches, coalesce(sum(bytes), 0) AS bytes FROM sync_batches WHERE parked_us IS NOT NULL",
+  batchBytes: "SELECT bytes FROM sync_batches WHERE id = ?",
   dropItems: "DELETE FROM sync_items WHERE batch = ?",
   dropBatch: "DELETE FROM sync_batches WHERE id = ?",
 } as const;

@@ -245,6 +245,7 @@ export class SyncStore {
         this.#sql.fail.run(outcome.strikes, outcome.nextAtUs, outcome.reason, outcome.batch);
         return [];
       case "parked":
+        if (!this.#hasRoomToPark(outcome.batch)) return this.#hold(outcome.batch, row.sink, outcome.reason);
         this.#sql.park.run(outcome.reason, outcome.atUs, outcome.batch);
         return [];
       case "split":
@@ -256,6 +257,21 @@ export class SyncStore {
         this.#dropBatch(outcome.batch);
         return [];
     }
+  }
+
+  #hasRoomToPark(batch: number): boolean {
+    const { maxParked } = this.#setup;
+    if (maxParked === undefined) return true;
+    const { batches, bytes } = this.#sql.parkedSize.get() as { batches: number; bytes: number };
+    const { bytes: own } = this.#sql.batchBytes.get(batch) as { bytes: number };
+    return batches < maxParked.batches && bytes + own <= maxParked.bytes;
+  }
+
+  /** Nothing is given up for want of room: it stays as it is, on its way. */
+  #hold(batch: number, sink: number, why: string): ClaimedBatch[] {
+    this.#sql.fail.run(0, 0, why, batch);
+    const held = this.#batches(this.#sinkName(sink), sink).filter(({ id }) => id === batch);
+    return held.map((each) => ({ ...each, isHeld: true }));
   }
 
   #deliver(sink: number, kind: SyncClass, id: number): void {

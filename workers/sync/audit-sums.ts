@@ -30,7 +30,9 @@ export class SumTable {
   }
 }
 
-export function compareSums(a: StreamSum, b: StreamSum): number {
+type SumPlace = Pick<StreamSum, "stream" | "hourUs" | "resolutionUs">;
+
+export function compareSums(a: SumPlace, b: SumPlace): number {
   if (a.stream !== b.stream) return a.stream < b.stream ? -1 : 1;
   return a.hourUs - b.hourUs || a.resolutionUs - b.resolutionUs;
 }

@@ -1,6 +1,4 @@
 import { createHash } from "node:crypto";
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
 import type { ResultRow } from "../../messages.ts";
 import type { Batch, BatchHeader, BlockItem, RowsItem, StreamForm } from "../../sync/batch.ts";
 import {
@@ -22,6 +20,7 @@ import {
 } from "../edge-registry.ts";
 import { type StartRow, startTotals, totalsOf } from "../fork-totals.ts";
 import { writeAttributes } from "./attribute-writer.ts";
+import { AUDIT_SQL, booksOf } from "./audit.ts";
 import { cleanText } from "./clean-text.ts";
 import type { Session } from "./connection.ts";
 import { COPY_EVENTS, type EventRows } from "./event-rows.ts";
@@ -260,8 +259,9 @@ export class PostgresBatchWriter {
     // Two blocks of one place: the data directory was copied or put back, and went two ways. Both hold events.
     const noticed = await this.#session.run(WRITES.noticeConflicts, [incarnationId, fresh[0]!.blockId]);
     await this.#session.run(WRITES.countEvents, [edgeId, JSON.stringify(countsOf(fresh))]);
-    const bytes = Readable.from(this.#copy(fresh, edgeId, header.streams), { highWaterMark: 2 });
-    await pipeline(bytes, await this.#session.copyInto(COPY_EVENTS));
+    const sums: Parameters<typeof booksOf>[0][number][] = [];
+    await this.#session.copyInto(COPY_EVENTS, this.#copy(fresh, edgeId, header.streams, sums));
+    await this.#session.run(AUDIT_SQL.book, [incarnationId, JSON.stringify(booksOf(sums))]);
     return { count: fresh.reduce((sum, { item }) => sum + item.count, 0), hasConflict: noticed > 0 };
   }
 
@@ -269,10 +269,12 @@ export class PostgresBatchWriter {
     blocks: readonly NewBlock[],
     edgeId: number,
     forms: readonly StreamForm[],
+    sums: Parameters<typeof booksOf>[0][number][],
   ): Generator<Buffer, void, void> {
     for (const [index, { item, blockId, streamId }] of blocks.entries()) {
       const form = forms.find(({ stream }) => stream === item.stream) ?? { timeField: "ts", keyFields: [] };
       yield* this.#events.portions(item, { blockId, streamId, edgeId }, form, index === 0 ? "head" : "more");
+      sums.push({ streamId, resolutionUs: item.resolutionUs, hours: this.#events.sums });
     }
     yield COPY_END;
   }

@@ -8,6 +8,7 @@ import {
   resetBatch,
 } from "../../core/codec.ts";
 import { EventPage, openBatch, selectRows } from "../../core/event-page.ts";
+import { type HourSum, sumEvents } from "../../core/event-sums.ts";
 import { type CoreModule, instantiateCore } from "../../core/module.ts";
 import { createEventWriter, valueText } from "../../query/event-json.ts";
 import type { BlockItem, StreamForm } from "../../sync/batch.ts";
@@ -43,6 +44,8 @@ export class EventRows {
   #core: CoreModule;
   #batch: BatchHandle;
   #page: EventPage;
+  /** What the events of the block that was opened last come to, by hours. */
+  sums: readonly HourSum[] = [];
 
   constructor(codec: Codec) {
     this.#codec = codec;
@@ -110,6 +113,7 @@ export class EventRows {
       codec === "zstd" ? this.#codec.decompress(data, encodedBytes) : data,
       this.#batch,
     );
+    this.sums = sumEvents(this.#core, this.#batch);
     return readColumns(this.#core, this.#batch);
   }
 }

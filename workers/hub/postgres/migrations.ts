@@ -255,4 +255,20 @@ export const POSTGRES_MIGRATIONS: readonly string[] = [
     SELECT e.name AS edge, a.device, a.attribute, replace(a.value, '\\u0000', '\\ufffd')::jsonb AS value, at_us(a.ms * 1000) AS at
     FROM attributes a JOIN edges e ON e.id = a.edge_id WHERE a.value IS NOT NULL;
   `,
+  // Books for audits. What was taken before is counted there, but not hashed.
+  `
+  ALTER TABLE blocks ADD COLUMN is_booked boolean NOT NULL DEFAULT false;
+  CREATE TABLE audit_sums (
+    incarnation_id integer NOT NULL REFERENCES incarnations,
+    stream_id integer NOT NULL REFERENCES streams,
+    resolution_us bigint NOT NULL,
+    hour timestamptz NOT NULL,
+    count bigint NOT NULL,
+    high numeric(20) NOT NULL,
+    low numeric(20) NOT NULL,
+    PRIMARY KEY (incarnation_id, stream_id, resolution_us, hour)
+  );
+  CREATE INDEX audit_sums_by_hour ON audit_sums (hour);
+  CREATE TABLE expired (id boolean PRIMARY KEY DEFAULT true CHECK (id), before timestamptz NOT NULL);
+  `,
 ];

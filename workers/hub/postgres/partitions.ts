@@ -1,3 +1,4 @@
+import { AUDIT_SQL } from "./audit.ts";
 import type { PostgresDatabase } from "./connection.ts";
 import { codeOf, isPassing } from "./failure.ts";
 
@@ -57,6 +58,7 @@ export class Partitions {
     const today = Math.floor(nowUs / DAY_US);
     await this.ensure(Array.from({ length: DAYS_AHEAD + 1 }, (_, ahead) => today + ahead));
     if (beforeUs === null) return;
+    await this.#db.run(AUDIT_SQL.expire, [Math.floor(beforeUs / DAY_US) * DAY_US]);
     await this.#refresh();
     for (const day of [...this.#known]) {
       if ((day + 1) * DAY_US > beforeUs) continue;

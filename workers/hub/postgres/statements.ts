@@ -73,8 +73,9 @@ export const WRITES = {
   countBatch: "UPDATE edges SET batches = batches + 1, wire_bytes = wire_bytes + $2 WHERE id = $1",
   countDuplicate: "UPDATE edges SET duplicates = duplicates + 1 WHERE id = $1",
   addBlocks:
-    "INSERT INTO blocks (edge_id, incarnation_id, received_at, stream_id, seq, digest, arrived_at, count, bytes, resolution_us)" +
-    ' SELECT $1, $2, at_us($3), "streamId", seq, digest, at_us("arrivalUs"), count, bytes, "resolutionUs"' +
+    "INSERT INTO blocks (edge_id, incarnation_id, received_at, stream_id, seq, digest, arrived_at, count, bytes, resolution_us," +
+    " is_booked)" +
+    ' SELECT $1, $2, at_us($3), "streamId", seq, digest, at_us("arrivalUs"), count, bytes, "resolutionUs", true' +
     ' FROM json_to_recordset($4::text::json) AS b ("streamId" int, seq bigint, digest text, "arrivalUs" bigint, count int,' +
     ' bytes int, "resolutionUs" bigint) ON CONFLICT DO NOTHING RETURNING id::float8 AS id, seq::float8 AS seq, digest',
   noticeConflicts:
