@@ -13,7 +13,7 @@ import type { Clock } from "../pipeline/clock.ts";
 import { BatchGrowth } from "./batch-growth.ts";
 import { type BreakerState, CircuitBreaker } from "./circuit-breaker.ts";
 import { ClassTurns } from "./class-turns.ts";
-import { jittered, retryDelayMs } from "./retry-delay.ts";
+import { jittered, retryDelayMs, shortened } from "./retry-delay.ts";
 import type { Delivery, Sink } from "./sink.ts";
 import { isWithin } from "./time-windows.ts";
 
@@ -94,6 +94,8 @@ export class SinkRunner {
   readonly #aside = new Set<Trip>();
   /** Monotonic: when the next batch of a class may be made. */
   readonly #lulls = new Map<SyncClass, number>();
+  /** How old the oldest of the next batch of a class may be: windows of a whole fleet end on the same second. */
+  readonly #ages = new Map<SyncClass, number>();
   #outcomes: SyncOutcome[] = [];
   #timer: NodeJS.Timeout | null = null;
   #probeTimer: NodeJS.Timeout | null = null;
@@ -123,6 +125,7 @@ export class SinkRunner {
     this.#breaker = this.#makeBreaker();
     this.#breaker.opened = opened;
     this.#growth = growthOf(config);
+    this.#ages.clear();
     for (const trip of [...this.#held, ...this.#aside]) trip.dueMs = Number.NEGATIVE_INFINITY;
     this.wake();
   }
@@ -273,13 +276,16 @@ export class SinkRunner {
     const grown = this.#growth[kind].size;
     const most = sink.largestBytes?.() ?? grown.bytes;
     const size = { rows: grown.rows, bytes: Math.min(grown.bytes, most) };
-    const olderThanUs = clock.nowUs() - Math.round(everyMs * 1_000);
+    const ageMs = this.#ages.get(kind) ?? shortened(everyMs, this.#random);
+    this.#ages.set(kind, ageMs);
+    const olderThanUs = clock.nowUs() - Math.round(ageMs * 1_000);
     const answer = await claim({ sink: sink.name, class: kind, size, enough, olderThanUs });
     if (answer.kind !== "claimed") {
       this.#turns.idle(kind);
       return null;
     }
     const { batch, isFull } = answer;
+    this.#ages.delete(kind);
     if (!isFull && everyMs > URGENT_MS) this.#lulls.set(kind, clock.monotonicMs() + LULL_MS);
     this.#growth[kind].claimed(isFull);
     this.#turns.sent(kind, batch.bytes);
