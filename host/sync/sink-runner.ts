@@ -13,6 +13,7 @@ import type { Clock } from "../pipeline/clock.ts";
 import { BatchGrowth } from "./batch-growth.ts";
 import { type BreakerState, CircuitBreaker } from "./circuit-breaker.ts";
 import { ClassTurns } from "./class-turns.ts";
+import { LineQuality } from "./line-quality.ts";
 import { jittered, retryDelayMs, shortened } from "./retry-delay.ts";
 import type { Delivery, Sink } from "./sink.ts";
 import { isWithin } from "./time-windows.ts";
@@ -77,7 +78,7 @@ export interface SinkStatus {
 /**
  * Sends to one sink. A batch that fails keeps its place, so that nothing overtakes a line that is merely bad, and steps
  * aside after `retry.aside` failures, so that it blocks nobody. Failures count against a batch only when others went
- * through meanwhile: an outage of days parks nothing. What the sink refuses is taken apart until what is bad stands
+ * through meanwhile, and by how bad the line is: neither an outage of days nor a line that fails nine of ten parks anything. What the sink refuses is taken apart until what is bad stands
  * alone, and that is parked.
  */
 export class SinkRunner {
@@ -96,6 +97,7 @@ export class SinkRunner {
   readonly #lulls = new Map<SyncClass, number>();
   /** How old the oldest of the next batch of a class may be: windows of a whole fleet end on the same second. */
   readonly #ages = new Map<SyncClass, number>();
+  readonly #line = new LineQuality();
   #outcomes: SyncOutcome[] = [];
   #timer: NodeJS.Timeout | null = null;
   #probeTimer: NodeJS.Timeout | null = null;
@@ -316,6 +318,9 @@ export class SinkRunner {
     const delivery = await this.#breaker.run(() =>
       sink.deliver({ ...packed, claimed: batch }, this.#stop.signal),
     );
+    const isFirst = trip.failures + trip.strikes === 0;
+    if (isFirst && !this.#stop.signal.aborted)
+      this.#line.firstAttempt(delivery.kind === "unreachable" ? "failed" : "came-through");
     if (delivery.kind === "delivered") {
       this.#growth[batch.class].delivered(clock.monotonicMs() - startedMs);
       this.#succeed(trip, packed, delivery);
@@ -346,7 +351,7 @@ export class SinkRunner {
     trip.failures++;
     if (this.#successes > trip.successesBefore) trip.strikes++;
     trip.successesBefore = this.#successes;
-    if (trip.strikes >= config.retry.attempts) {
+    if (trip.strikes >= this.#line.failuresThatTell(config.retry.attempts)) {
       this.#refuse(trip, `failed ${trip.strikes} times while others went through: ${reason}`, false);
       return;
     }
