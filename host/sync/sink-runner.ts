@@ -27,6 +27,9 @@ const LOOK_MS = 500;
 const LULL_MS = 250;
 /** Alerts do not wait for company. */
 const URGENT_MS = 0;
+/** What nothing waits with: alerts, and what was lost. */
+const URGENT: readonly SyncClass[] = ["alerts", "losses"];
+const ALL: readonly SyncClass[] = [...URGENT, "results", "events"];
 /** After the store failed. */
 const STORE_RETRY_MS = 2_000;
 
@@ -221,14 +224,14 @@ export class SinkRunner {
     }
   }
 
-  /** Begins as many attempts as there is room for. */
+  /** Begins as many attempts as there is room for, and one more of what is urgent: on a slow line large ones take their time. */
   async #start(): Promise<void> {
     const { concurrency } = this.#config;
     for (;;) {
       if (this.#stop.signal.aborted) return;
       const room = this.#breaker.room(concurrency) - this.#underWay.size;
-      if (room <= 0) return;
-      const trip = await this.#next();
+      if (room <= 0 && (room < 0 || this.#breaker.state !== "closed")) return;
+      const trip = await this.#next(room > 0 ? ALL : URGENT);
       if (trip === null) return;
       this.#held.delete(trip);
       this.#aside.delete(trip);
@@ -241,12 +244,13 @@ export class SinkRunner {
     }
   }
 
-  async #next(): Promise<Trip | null> {
+  /** @param classes of which it may be */
+  async #next(classes: readonly SyncClass[]): Promise<Trip | null> {
     const [{ clock }, config] = [this.#parts, this.#config];
     const nowMs = clock.monotonicMs();
     const isOpen = isWithin(config.windows, new Date(clock.nowUs() / 1_000));
     this.#isPaused = !isOpen;
-    const order = this.#turns.order(isOpen);
+    const order = this.#turns.order(isOpen).filter((kind) => classes.includes(kind));
     const isUp = this.#breaker.state === "closed";
     // While the line is bad, what was begun is tried before anything else is taken.
     const due = [...this.#held, ...this.#aside].filter(
@@ -260,7 +264,7 @@ export class SinkRunner {
         order,
       );
       if (trip !== null) return trip;
-      const isUrgent = kind === "alerts" || kind === "losses";
+      const isUrgent = URGENT.includes(kind);
       if (!hasPlace && !isUrgent) continue;
       const claimed = await this.#claim(kind, isUrgent ? URGENT_MS : config.batch.everyMs);
       if (claimed !== null) return claimed;

@@ -24,8 +24,13 @@ export async function sinkState(client: HttpClient): Promise<SinkState> {
 }
 
 /** Waits until the hub has everything, but for what is parked. */
-export async function synced(node: NodeProcess, client: HttpClient, parked = 0): Promise<SinkState> {
-  const deadline = performance.now() + SYNC_TIMEOUT_MS;
+export async function synced(
+  node: NodeProcess,
+  client: HttpClient,
+  parked = 0,
+  timeoutMs = SYNC_TIMEOUT_MS,
+): Promise<SinkState> {
+  const deadline = performance.now() + timeoutMs;
   let wasDone = false;
   for (;;) {
     const state = await sinkState(client);
