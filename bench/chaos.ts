@@ -21,11 +21,12 @@ export async function run({ settings }: BenchOptions): Promise<BenchReport> {
   try {
     const options = { seconds: minutes * 60, store, random, tell };
     const report = await withCleanups((cleanup) => runChaos(options, cleanup));
-    const { edges, kills, earlyDeaths, outages, level, mishaps } = report;
+    const { edges, kills, earlyDeaths, outages, level, duplicates, mishaps } = report;
     notes.push(
       `${Math.round((performance.now() - startMs) / 1_000)} s with the comparison`,
       `kills ${JSON.stringify(kills)}, of them ${earlyDeaths} while it started; ${outages} outages`,
       `what befell exchanges: ${JSON.stringify(mishaps)}; the small disk came to "${level}"`,
+      `${duplicates} batches came to the hub again`,
       "events and results compared one by one with what was acknowledged; 0 lost, 0 twice, 0 differing",
     );
     return { name: "chaos", rows: edges.map((edge) => ({ ...edge })), notes };

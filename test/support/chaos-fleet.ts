@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { runAudit } from "./audit.ts";
 import { type Compared, compareWithHub } from "./chaos-compare.ts";
 import { ChaosEdge, type EdgeRole, LETTERS, ROLES } from "./chaos-edge.ts";
+import { Mayhem, type Victim } from "./chaos-mayhem.ts";
 import { ChaosProxy, MISHAPS, MISHAPS_OF_TCP, type Mishap } from "./chaos-proxy.ts";
 import { all, synced } from "./fleet.ts";
 import { HttpClient } from "./http-client.ts";
@@ -30,28 +31,15 @@ export interface ChaosReport {
   readonly outages: number;
   /** The highest level of the small edge's buffer that was seen. */
   readonly level: string;
+  /** Batches that the hub was given again. */
+  readonly duplicates: number;
   readonly mishaps: Readonly<Record<string, number>>;
-}
-
-/** What is killed and started again. */
-interface Victim {
-  readonly name: string;
-  /** With its process where its start may be interrupted. */
-  readonly node: NodeProcess | null;
-  kill(): Promise<unknown>;
-  start(): Promise<void>;
 }
 
 const MISHAP_SHARE = 0.5;
 const LONGEST_LIFE_MS = 3_000;
-const LONGEST_REST_MS = 400;
 /** Beyond `seconds`, until everything has happened once. */
 const LONGEST_OVERTIME_MS = 180_000;
-const EARLY_DEATH_SHARE = 0.15;
-/** Kills with which another, at the same moment, comes. */
-const TWO_AT_ONCE_SHARE = 0.15;
-const OUTAGE_SHARE = 0.15;
-const LONGEST_OUTAGE_MS = 4_000;
 const PAUSE_MS = 300;
 /** What the small edge is sent beyond its cap while it reaches nobody. */
 const BURST_BYTES = 24 * 1024 ** 2;
@@ -123,11 +111,11 @@ export async function runChaos(
     compared.push({ ...of, starts: edge.node.starts, auditedHours });
     tell(JSON.stringify(compared.at(-1)));
   }
-  await compareFleet(compared, atHub);
+  const duplicates = await compareFleet(compared, atHub);
   assert.deepEqual(missingOf(proxies), [], "these never happened");
   const mishaps = Object.fromEntries(MISHAPS.map((mishap) => [mishap, countOf(mishap, proxies)]));
   const { kills, earlyDeaths, outages } = mayhem;
-  return { edges: compared, kills, earlyDeaths, outages, level, mishaps };
+  return { edges: compared, kills, earlyDeaths, outages, level, duplicates, mishaps };
 }
 
 function countOf(mishap: Mishap, proxies: readonly ChaosProxy[]): number {
@@ -177,77 +165,6 @@ function ofNode(name: string, node: NodeProcess): Victim {
   return { name, node, kill: () => node.kill("SIGKILL"), start: () => node.start() };
 }
 
-interface MayhemParts {
-  readonly victims: readonly Victim[];
-  readonly proxies: readonly ChaosProxy[];
-  readonly random: Random;
-  readonly longestLifeMs: number;
-}
-
-/** Kills and cuts. */
-class Mayhem {
-  readonly #victims: readonly Victim[];
-  readonly #proxies: readonly ChaosProxy[];
-  readonly #random: Random;
-  readonly #longestLifeMs: number;
-  /** Each is killed as often as the others, but for chance. */
-  #turn: Victim[] = [];
-  readonly kills: Record<string, number> = {};
-  earlyDeaths = 0;
-  outages = 0;
-
-  constructor({ victims, proxies, random, longestLifeMs }: MayhemParts) {
-    this.#victims = victims;
-    this.#proxies = proxies;
-    this.#random = random;
-    this.#longestLifeMs = longestLifeMs;
-  }
-
-  get hasKilledAll(): boolean {
-    return this.#victims.every(({ name }) => name in this.kills);
-  }
-
-  /** Waits a while, and then does harm; it is made good before this returns. */
-  async next(): Promise<void> {
-    const random = this.#random;
-    await sleep(random.integer(0, this.#longestLifeMs));
-    if (random.chance(OUTAGE_SHARE)) return this.#outage(random.pick(this.#proxies));
-    const count = random.chance(TWO_AT_ONCE_SHARE) ? 2 : 1;
-    if (this.#turn.length < count) this.#turn = random.shuffled(this.#victims);
-    const both = this.#turn.splice(0, count);
-    if (random.chance(0.3)) for (const proxy of this.#proxies) proxy.cut();
-    await Promise.all(both.map((victim) => this.#kill(victim)));
-    await sleep(random.integer(0, LONGEST_REST_MS));
-    await Promise.all(both.map((victim) => this.#start(victim)));
-  }
-
-  async #kill(victim: Victim): Promise<void> {
-    this.kills[victim.name] = (this.kills[victim.name] ?? 0) + 1;
-    await victim.kill();
-  }
-
-  async #start(victim: Victim): Promise<void> {
-    const { node } = victim;
-    if (node !== null && this.#random.chance(EARLY_DEATH_SHARE)) {
-      this.earlyDeaths++;
-      node.launch();
-      await sleep(this.#random.integer(0, 2 * LONGEST_REST_MS));
-      await this.#kill(victim);
-    }
-    await victim.start();
-  }
-
-  async #outage(proxy: ChaosProxy): Promise<void> {
-    // It is down for another reason.
-    if (proxy.isDown) return;
-    this.outages++;
-    proxy.isDown = true;
-    proxy.cut();
-    await sleep(this.#random.integer(0, LONGEST_OUTAGE_MS));
-    proxy.isDown = false;
-  }
-}
-
 /** Cuts the small edge off until something of what nobody has must go for want of room. @returns the highest level. */
 async function fill({ client, uplink, bulk }: ChaosEdge): Promise<string> {
   const { proxy } = uplink;
@@ -259,6 +176,8 @@ async function fill({ client, uplink, bulk }: ChaosEdge): Promise<string> {
   let level = "normal";
   while (performance.now() < endMs && !LOSING.includes(level)) {
     await sleep(100);
+    // Another outage of it may just have ended.
+    proxy.isDown = true;
     // It may be killed meanwhile.
     const status = await client.json<{ buffer: { level: string } | null }>("/v1/status").catch(() => null);
     level = status?.buffer?.level ?? level;
@@ -298,10 +217,20 @@ async function audited(
   return report.equalHours;
 }
 
-/** By its own books the hub has as much of each edge, took none for a copy, and has set nothing aside. */
-async function compareFleet(edges: readonly Compared[], hub: HttpClient): Promise<void> {
+/**
+ * By its own books the hub has as much of each edge, took none for a copy, and has set nothing aside.
+ * @returns how many batches it was given that it had.
+ */
+async function compareFleet(edges: readonly Compared[], hub: HttpClient): Promise<number> {
   assert.deepEqual(await all(hub, "/v1/dlq"), []);
-  type Known = { edge: string; events: number; accepted: number; copies: number; conflicts: number };
+  type Known = {
+    edge: string;
+    events: number;
+    accepted: number;
+    copies: number;
+    conflicts: number;
+    duplicates: number;
+  };
   const { edges: known } = await hub.json<{ edges: Known[] }>("/v1/edges");
   const byName = (a: { edge: string }, b: { edge: string }): number => (a.edge < b.edge ? -1 : 1);
   assert.deepEqual(
@@ -314,4 +243,5 @@ async function compareFleet(edges: readonly Compared[], hub: HttpClient): Promis
       })
       .sort(byName),
   );
+  return known.reduce((sum, edge) => sum + edge.duplicates, 0);
 }
