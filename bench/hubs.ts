@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
-import { openPublisher } from "../test/support/jetstream-bridge.ts";
+import { openPublisher } from "../test/support/jetstream-publisher.ts";
 import { NatsServer } from "../test/support/nats-server.ts";
 import { NodeProcess } from "../test/support/node-process.ts";
 import { PostgresServer } from "../test/support/postgres.ts";

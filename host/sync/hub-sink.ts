@@ -179,7 +179,8 @@ function isSecure({ url }: HubSinkParts): boolean {
 }
 
 function agentFor(parts: HubSinkParts): http.Agent {
-  const options = { keepAlive: true, maxSockets: parts.concurrency + 1 };
+  // One for what is urgent, one to look whether the hub is there.
+  const options = { keepAlive: true, maxSockets: parts.concurrency + 2 };
   return isSecure(parts) ? new https.Agent(options) : new http.Agent(options);
 }
 

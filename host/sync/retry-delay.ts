@@ -24,3 +24,8 @@ const RETRY_AFTER_SPREAD = 0.25;
 export function jittered(periodMs: number, random: () => number): number {
   return periodMs * (0.75 + random() * 0.5);
 }
+
+/** As `jittered`, of a limit that must not be passed: up to half of it shorter. */
+export function shortened(limitMs: number, random: () => number): number {
+  return limitMs * (1 - random() / 2);
+}

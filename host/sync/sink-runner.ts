@@ -13,7 +13,8 @@ import type { Clock } from "../pipeline/clock.ts";
 import { BatchGrowth } from "./batch-growth.ts";
 import { type BreakerState, CircuitBreaker } from "./circuit-breaker.ts";
 import { ClassTurns, isUrgent } from "./class-turns.ts";
-import { jittered, retryDelayMs } from "./retry-delay.ts";
+import { LineQuality } from "./line-quality.ts";
+import { jittered, retryDelayMs, shortened } from "./retry-delay.ts";
 import type { Delivery, Sink } from "./sink.ts";
 import { isWithin } from "./time-windows.ts";
 
@@ -77,7 +78,7 @@ export interface SinkStatus {
 /**
  * Sends to one sink. A batch that fails keeps its place, so that nothing overtakes a line that is merely bad, and steps
  * aside after `retry.aside` failures, so that it blocks nobody. Failures count against a batch only when others went
- * through meanwhile: an outage of days parks nothing. What the sink refuses is taken apart until what is bad stands
+ * through meanwhile, and by how bad the line is: neither an outage of days nor a line that fails nine of ten parks anything. What the sink refuses is taken apart until what is bad stands
  * alone, and that is parked.
  */
 export class SinkRunner {
@@ -94,6 +95,9 @@ export class SinkRunner {
   readonly #aside = new Set<Trip>();
   /** Monotonic: when the next batch of a class may be made. */
   readonly #lulls = new Map<SyncClass, number>();
+  /** How old the oldest of the next batch of a class may be: windows of a whole fleet end on the same second. */
+  readonly #ages = new Map<SyncClass, number>();
+  readonly #line = new LineQuality();
   #outcomes: SyncOutcome[] = [];
   #timer: NodeJS.Timeout | null = null;
   #probeTimer: NodeJS.Timeout | null = null;
@@ -123,6 +127,7 @@ export class SinkRunner {
     this.#breaker = this.#makeBreaker();
     this.#breaker.opened = opened;
     this.#growth = growthOf(config);
+    this.#ages.clear();
     for (const trip of [...this.#held, ...this.#aside]) trip.dueMs = Number.NEGATIVE_INFINITY;
     this.wake();
   }
@@ -229,14 +234,14 @@ export class SinkRunner {
     }
   }
 
-  /** Begins as many attempts as there is room for. */
+  /** Begins as many attempts as there is room for, and one more of what is urgent: on a slow line large ones take their time. */
   async #start(): Promise<void> {
     const { concurrency } = this.#config;
     for (;;) {
       if (this.#stop.signal.aborted) return;
       const room = this.#breaker.room(concurrency) - this.#underWay.size;
-      if (room <= 0) return;
-      const trip = await this.#next();
+      if (room <= 0 && (room < 0 || this.#breaker.state !== "closed")) return;
+      const trip = await this.#next(room <= 0);
       if (trip === null) return;
       this.#held.delete(trip);
       this.#aside.delete(trip);
@@ -249,12 +254,12 @@ export class SinkRunner {
     }
   }
 
-  async #next(): Promise<Trip | null> {
+  async #next(isUrgentOnly: boolean): Promise<Trip | null> {
     const [{ clock }, config] = [this.#parts, this.#config];
     const nowMs = clock.monotonicMs();
     const isOpen = isWithin(config.windows, new Date(clock.nowUs() / 1_000));
     this.#isPaused = !isOpen;
-    const order = this.#turns.order(isOpen);
+    const order = this.#turns.order(isOpen).filter((kind) => !isUrgentOnly || isUrgent(kind));
     const isUp = this.#breaker.state === "closed";
     // While the line is bad, what was begun is tried before anything else is taken.
     const due = [...this.#held, ...this.#aside].filter(
@@ -285,13 +290,16 @@ export class SinkRunner {
     const grown = this.#growth[kind].size;
     const most = sink.largestBytes?.() ?? grown.bytes;
     const size = { rows: grown.rows, bytes: Math.min(grown.bytes, most) };
-    const olderThanUs = clock.nowUs() - Math.round(everyMs * 1_000);
+    const ageMs = this.#ages.get(kind) ?? shortened(everyMs, this.#random);
+    this.#ages.set(kind, ageMs);
+    const olderThanUs = clock.nowUs() - Math.round(ageMs * 1_000);
     const answer = await claim({ sink: sink.name, class: kind, size, enough, olderThanUs });
     if (answer.kind !== "claimed") {
       this.#turns.idle(kind);
       return null;
     }
     const { batch, isFull } = answer;
+    this.#ages.delete(kind);
     if (!isFull && everyMs > URGENT_MS) this.#lulls.set(kind, clock.monotonicMs() + LULL_MS);
     this.#growth[kind].claimed(isFull);
     this.#turns.sent(kind, batch.bytes);
@@ -322,6 +330,9 @@ export class SinkRunner {
     const delivery = await this.#breaker.run(() =>
       sink.deliver({ ...packed, claimed: batch }, this.#stop.signal),
     );
+    const isFirst = trip.failures + trip.strikes === 0;
+    if (isFirst && !this.#stop.signal.aborted)
+      this.#line.firstAttempt(delivery.kind === "unreachable" ? "failed" : "came-through");
     if (delivery.kind === "delivered") {
       this.#growth[batch.class].delivered(clock.monotonicMs() - startedMs);
       this.#succeed(trip, packed, delivery);
@@ -352,7 +363,7 @@ export class SinkRunner {
     trip.failures++;
     if (this.#successes > trip.successesBefore) trip.strikes++;
     trip.successesBefore = this.#successes;
-    if (trip.strikes >= config.retry.attempts) {
+    if (trip.strikes >= this.#line.failuresThatTell(config.retry.attempts)) {
       this.#refuse(trip, `failed ${trip.strikes} times while others went through: ${reason}`, false);
       return;
     }

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { all } from "../support/fleet.ts";
 import { HttpClient } from "../support/http-client.ts";
-import { openPublisher } from "../support/jetstream-bridge.ts";
+import { openPublisher } from "../support/jetstream-publisher.ts";
 import { NatsServer, withoutNats } from "../support/nats-server.ts";
 import { NodeProcess } from "../support/node-process.ts";
 import { PostgresServer, withoutPostgres } from "../support/postgres.ts";

@@ -1,9 +1,9 @@
-import { connect, createServer, type Server, type Socket } from "node:net";
-import { setTimeout as sleep } from "node:timers/promises";
+import { createServer, type Server, type Socket } from "node:net";
+import { ChaosLine, type LineParts } from "./chaos-line.ts";
 import type { Random } from "./random.ts";
 import type { Cleanup } from "./temp-dir.ts";
 
-/** What may happen to a connection. */
+/** What may happen to an exchange: a request, and its answer. */
 export type Mishap =
   | "pass"
   /** Refused, or ended before anything came through. */
@@ -13,6 +13,8 @@ export type Mishap =
   | "cut-answer"
   /** Every portion comes late. */
   | "delay"
+  /** It is held back whole until another has overtaken it, and then goes through, even if nobody waits for it any more. */
+  | "reorder"
   /** Some bytes of the request are others. */
   | "garble"
   /** The request ends early, though the connection stays. */
@@ -31,6 +33,7 @@ export const MISHAPS: readonly Mishap[] = [
   "cut-request",
   "cut-answer",
   "delay",
+  "reorder",
   "garble",
   "truncate",
   "duplicate",
@@ -40,30 +43,53 @@ export const MISHAPS: readonly Mishap[] = [
   "hang",
 ];
 
-const CANNED: Readonly<Record<string, string>> = {
-  "answer-500": answer("500 Internal Server Error", "oops"),
-  "answer-429": answer("429 Too Many Requests", "later", "retry-after: 1\r\n"),
-  "answer-200": answer("200 OK", "<html>please log in</html>"),
-};
-const MAX_DELAY_MS = 60;
-const MAX_CUT_BYTES = 4_000;
+/** Those that leave a line of any protocol as one that TCP may give: nothing of it is another's, or not as it was sent. */
+export const MISHAPS_OF_TCP: readonly Mishap[] = [
+  "refuse",
+  "cut-request",
+  "cut-answer",
+  "delay",
+  "truncate",
+  "hang",
+];
+
+export interface ProxyOptions {
+  /** Default: nothing ever happens. */
+  readonly choose?: () => Mishap;
+  /**
+   * How often is chosen: once for a connection (the default), or for each exchange on it. An exchange begins when the client
+   * says something after the server has, or for the first time.
+   */
+  readonly per?: "connection" | "exchange";
+}
 
 /** A real TCP proxy on 127.0.0.1 that treats connections badly. */
 export class ChaosProxy {
   readonly #server: Server;
-  readonly #target: () => string;
-  readonly #choose: () => Mishap;
-  readonly #random: Random;
+  readonly #parts: Omit<LineParts, "socket">;
   readonly #sockets = new Set<Socket>();
+  /** Requests that are held back, and what lets them go; see `reorder`. */
+  readonly #held = new Set<(isOvertaken: boolean) => void>();
   /** Nothing gets through while it is true. */
   isDown = false;
+  /** How often each has really happened: a cut behind the end of a request is none. */
   readonly counts = new Map<Mishap, number>();
 
-  private constructor(target: () => string, choose: () => Mishap, random: Random) {
-    this.#target = target;
-    this.#choose = choose;
-    this.#random = random;
-    this.#server = createServer((socket) => this.#take(socket));
+  private constructor(target: () => string, random: Random, { choose, per }: Required<ProxyOptions>) {
+    this.#parts = {
+      target,
+      random,
+      per,
+      choose: () => (this.isDown ? "refuse" : choose()),
+      happened: (mishap) => this.counts.set(mishap, (this.counts.get(mishap) ?? 0) + 1),
+      watch: (socket) => this.#watch(socket),
+      hold: (letGo) => this.#held.add(letGo),
+      passed: () => this.#letGo(),
+    };
+    this.#server = createServer((socket) => {
+      this.#watch(socket);
+      new ChaosLine({ ...this.#parts, socket }).open();
+    });
   }
 
   /** `target` is asked for each connection; it may throw while there is none. */
@@ -71,9 +97,10 @@ export class ChaosProxy {
     target: () => string,
     random: Random,
     cleanup: Cleanup,
-    choose: () => Mishap = () => "pass",
+    choose: ProxyOptions["choose"] = () => "pass",
+    per: "connection" | "exchange" = "connection",
   ): Promise<ChaosProxy> {
-    const proxy = new ChaosProxy(target, choose, random);
+    const proxy = new ChaosProxy(target, random, { choose, per });
     await new Promise<void>((resolve) => proxy.#server.listen(0, "127.0.0.1", resolve));
     cleanup.after(() => proxy.close());
     return proxy;
@@ -85,88 +112,22 @@ export class ChaosProxy {
     return `http://127.0.0.1:${address.port}`;
   }
 
-  /** Cuts what is open. */
+  /** Cuts what is open. What is held back is on its way all the same. */
   cut(): void {
     for (const socket of this.#sockets) socket.destroy();
   }
 
   close(): void {
+    this.#held.clear();
     this.cut();
     this.#server.close();
   }
 
-  #take(client: Socket): void {
-    this.#watch(client);
-    const mishap = this.isDown ? "refuse" : this.#choose();
-    this.counts.set(mishap, (this.counts.get(mishap) ?? 0) + 1);
-    const canned = CANNED[mishap];
-    if (mishap === "refuse") client.destroy();
-    else if (mishap === "hang") client.resume();
-    else if (canned !== undefined) client.once("data", () => client.end(canned)).resume();
-    else this.#join(client, mishap);
-  }
-
-  #join(client: Socket, mishap: Mishap): void {
-    let hub: Socket;
-    try {
-      const { hostname, port } = new URL(this.#target());
-      hub = connect(Number(port), hostname);
-    } catch {
-      client.destroy();
-      return;
-    }
-    this.#watch(hub);
-    const twin =
-      mishap === "duplicate" ? connect(hub.remotePort ?? portOf(this.#target()), "127.0.0.1") : null;
-    if (twin !== null) this.#watch(twin).resume();
-    const requestCut = mishap === "cut-request" || mishap === "truncate" ? this.#cutAt() : Infinity;
-    const answerCut = mishap === "cut-answer" ? this.#random.integer(0, 200) : Infinity;
-    let [up, down] = [0, 0];
-    this.#pipe(client, async (chunk) => {
-      if (mishap === "delay") await sleep(this.#random.integer(0, MAX_DELAY_MS));
-      const bytes = mishap === "garble" ? this.#garbled(chunk) : chunk;
-      const part = bytes.subarray(0, Math.max(0, requestCut - up));
-      up += chunk.length;
-      hub.write(part);
-      twin?.write(part);
-      if (up < requestCut) return;
-      if (mishap === "cut-request") for (const socket of [client, hub]) socket.destroy();
-      else hub.end();
-    });
-    this.#pipe(hub, async (chunk) => {
-      if (mishap === "delay") await sleep(this.#random.integer(0, MAX_DELAY_MS));
-      client.write(chunk.subarray(0, Math.max(0, answerCut - down)));
-      down += chunk.length;
-      if (down >= answerCut) for (const socket of [client, hub]) socket.destroy();
-    });
-    client.on("close", () => hub.destroy());
-    client.on("close", () => twin?.end());
-    hub.on("close", () => client.destroy());
-  }
-
-  /** Hands on what comes, one after the other. */
-  #pipe(from: Socket, take: (chunk: Buffer) => Promise<void>): void {
-    let last = Promise.resolve();
-    from.on("data", (chunk: Buffer) => {
-      from.pause();
-      last = last
-        .then(() => take(chunk))
-        .then(() => {
-          from.resume();
-        });
-    });
-  }
-
-  #garbled(chunk: Buffer): Buffer {
-    if (!this.#random.chance(0.5)) return chunk;
-    const copy = Buffer.from(chunk);
-    const at = this.#random.integer(0, copy.length - 1);
-    copy[at] = copy[at]! ^ (1 << this.#random.integer(0, 7));
-    return copy;
-  }
-
-  #cutAt(): number {
-    return this.#random.integer(1, MAX_CUT_BYTES);
+  /** An exchange came to its end: those that were held back meanwhile were overtaken by it. */
+  #letGo(): void {
+    const held = [...this.#held];
+    this.#held.clear();
+    for (const letGo of held) letGo(true);
   }
 
   #watch(socket: Socket): Socket {
@@ -175,12 +136,4 @@ export class ChaosProxy {
     socket.on("error", () => undefined);
     return socket;
   }
-}
-
-function portOf(url: string): number {
-  return Number(new URL(url).port);
-}
-
-function answer(status: string, body: string, headers = ""): string {
-  return `HTTP/1.1 ${status}\r\ncontent-type: text/plain\r\ncontent-length: ${body.length}\r\n${headers}connection: close\r\n\r\n${body}`;
 }

@@ -16,7 +16,7 @@ export interface SinkState {
   readonly rows: Readonly<Record<"alerts" | "losses" | "attributes" | "results" | "events", number>>;
 }
 
-const SYNC_TIMEOUT_MS = 120_000;
+const SYNC_TIMEOUT_MS = 300_000;
 /** The status is as it was a moment ago: twice nothing, this far apart, is nothing. */
 const SETTLE_MS = 600;
 
@@ -26,8 +26,13 @@ export async function sinkState(client: HttpClient): Promise<SinkState> {
 }
 
 /** Waits until the hub has everything, but for what is parked. */
-export async function synced(node: NodeProcess, client: HttpClient, parked = 0): Promise<SinkState> {
-  const deadline = performance.now() + SYNC_TIMEOUT_MS;
+export async function synced(
+  node: NodeProcess,
+  client: HttpClient,
+  parked = 0,
+  timeoutMs = SYNC_TIMEOUT_MS,
+): Promise<SinkState> {
+  const deadline = performance.now() + timeoutMs;
   let wasDone = false;
   for (;;) {
     const state = await sinkState(client);
@@ -52,20 +57,29 @@ export async function logged(node: NodeProcess, pattern: RegExp): Promise<string
   }
 }
 
-/** Every row of a list, page by page. */
+/** Every row of a list. */
 export async function all(client: HttpClient, path: string): Promise<Record<string, unknown>[]> {
   const rows: Record<string, unknown>[] = [];
-  let next: string | null = `${path}${path.includes("?") ? "&" : "?"}limit=5000`;
+  for await (const page of pages(client, path, 5_000)) for (const row of page) rows.push(row);
+  return rows;
+}
+
+/** The pages of a list, so many rows each. */
+export async function* pages(
+  client: HttpClient,
+  path: string,
+  limit: number,
+): AsyncGenerator<Record<string, unknown>[], void, void> {
+  let next: string | null = `${path}${path.includes("?") ? "&" : "?"}limit=${limit}`;
   while (next !== null) {
     const answer = await client.request("GET", next);
     // Nothing was ever sent of it.
-    if (answer.status === 404) return rows;
+    if (answer.status === 404) return;
     if (answer.status !== 200) throw new UnexpectedAnswer(`GET ${next}`, answer);
-    for (const line of answer.text.split("\n"))
-      if (line !== "") rows.push(JSON.parse(line) as Record<string, unknown>);
+    const lines = answer.text.split("\n").filter((line) => line !== "");
+    yield lines.map((line) => JSON.parse(line) as Record<string, unknown>);
     next = /<([^>]+)>/.exec(String(answer.headers.link ?? ""))?.[1] ?? null;
   }
-  return rows;
 }
 
 /** Rows without the edge, each as a text, in an order of their own: what is the same here is the same there. */

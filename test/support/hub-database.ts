@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { jetstreamManager } from "@nats-io/jetstream";
-import { connect } from "@nats-io/transport-node";
-import { openPublisher, startBridge } from "./jetstream-bridge.ts";
+import { jetstreamManager, RetentionPolicy } from "@nats-io/jetstream";
+import { connect, nanos } from "@nats-io/transport-node";
 import { NatsServer, withoutNats } from "./nats-server.ts";
 import { PostgresServer, withoutPostgres } from "./postgres.ts";
 import type { Cleanup } from "./temp-dir.ts";
@@ -11,7 +10,8 @@ export const HUB_STORE = process.env.MILLRACE_HUB_STORE ?? "sqlite";
 
 /** What a run kills and starts again beside the nodes. */
 export interface Killable {
-  kill(signal: NodeJS.Signals): Promise<unknown>;
+  readonly name: string;
+  kill(): Promise<void>;
   start(): Promise<void>;
 }
 
@@ -19,25 +19,32 @@ export interface HubDatabase {
   /** The hub's configuration; null: none. */
   readonly config: string | null;
   readonly killable: readonly Killable[];
-  /** Where edges send to; null: to the hub itself. */
-  readonly front: string | null;
+  /** Where edges may publish to in the hub's stead; null: nowhere. */
+  readonly nats: string | null;
+  readonly hasAudit: boolean;
   /** Waits until what edges have delivered is stored. */
   settled(): Promise<void>;
 }
 
+/** So short that what an edge publishes again after a while is in the stream twice, and the hub must know it. */
+const DUPLICATE_WINDOW_MS = 200;
+
+const SETTLE_TIMEOUT_MS = 300_000;
+
 export async function startHubDatabase(cleanup: Cleanup, store = HUB_STORE): Promise<HubDatabase> {
   const settled = (): Promise<void> => Promise.resolve();
-  if (store === "sqlite") return { config: null, killable: [], front: null, settled };
+  if (store === "sqlite") return { config: null, killable: [], nats: null, hasAudit: true, settled };
   const server = await PostgresServer.start(cleanup);
-  const killable = { kill: () => server.kill(), start: () => server.start() };
+  const killable = { name: "postgres", kill: () => server.kill(), start: () => server.start() };
   const config = `store: { postgres: "${server.url()}" }\n`;
-  if (store === "postgres") return { config, killable: [killable], front: null, settled };
+  if (store === "postgres") return { config, killable: [killable], nats: null, hasAudit: false, settled };
   const nats = await NatsServer.start(cleanup);
-  const front = await startBridge(await openPublisher(nats.url, cleanup), cleanup);
+  await makeStream(nats.url);
   return {
     config: `${config}nats: { url: "${nats.url}" }\n`,
-    killable: [killable, { kill: () => nats.kill(), start: () => nats.start() }],
-    front,
+    killable: [killable, { name: "nats", kill: () => nats.kill(), start: () => nats.start() }],
+    nats: nats.url,
+    hasAudit: false,
     settled: () => consumed(nats.url),
   };
 }
@@ -48,14 +55,32 @@ export function withoutHubDatabase(store = HUB_STORE): string | false {
   return withoutPostgres() || (store === "jetstream" && withoutNats());
 }
 
+async function makeStream(url: string): Promise<void> {
+  const connection = await connect({ servers: url });
+  try {
+    const manager = await jetstreamManager(connection, { checkAPI: false });
+    await manager.streams.add({
+      name: "MILLRACE",
+      subjects: ["millrace.sync.>"],
+      retention: RetentionPolicy.Workqueue,
+      duplicate_window: nanos(DUPLICATE_WINDOW_MS),
+    });
+  } finally {
+    await connection.close();
+  }
+}
+
 /** Waits until the group has acknowledged every message. */
 async function consumed(url: string): Promise<void> {
   const connection = await connect({ servers: url });
   try {
     const manager = await jetstreamManager(connection, { checkAPI: false });
+    const deadline = performance.now() + SETTLE_TIMEOUT_MS;
     for (;;) {
       const { num_pending, num_ack_pending } = await manager.consumers.info("MILLRACE", "millrace-hub");
       if (num_pending + num_ack_pending === 0) return;
+      if (performance.now() > deadline)
+        throw new Error(`${num_pending} messages wait, ${num_ack_pending} are not acknowledged`);
       await sleep(100);
     }
   } finally {
