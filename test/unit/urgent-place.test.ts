@@ -9,7 +9,7 @@ import type { SyncClass } from "../../workers/store/sync-operations.ts";
 const CONCURRENCY = 3;
 
 test("an alert goes out beside batches that take all places of a slow line; further ones wait for it", async () => {
-  const waiting: Record<SyncClass, number> = { alerts: 0, losses: 0, results: 0, events: 10 };
+  const waiting: Record<SyncClass, number> = { alerts: 0, losses: 0, attributes: 0, results: 0, events: 10 };
   const underWay: { readonly kind: SyncClass; readonly end: (delivery: Delivery) => void }[] = [];
   let id = 0;
   const sink: Sink = {
