@@ -267,6 +267,8 @@ export type CommitOperation =
       readonly text: string;
       /** Left as they are: rows that are stored under the same revision. */
       readonly onlyNew?: true;
+      /** Of what has just been committed, not of a replay. */
+      readonly isLive?: true;
     }
   | {
       readonly kind: "late";

@@ -58,6 +58,8 @@ export class ApplyLoop {
   #unwrittenChars = 0;
   /** Windows are made anew of blocks that were merged or thinned out meanwhile: what is stored stays as it is. */
   isRebuilding = false;
+  /** What is applied may have been applied before: its results are those that are stored. */
+  isReplaying = false;
   /** What alerts come to up to this entry of the log was told before: it is not told again. */
   toldSeq = 0;
   pushedSeq = 0;
@@ -180,7 +182,11 @@ export class ApplyLoop {
 
   #write({ rows, fired }: ApplyResult): void {
     for (const text of splitResults(rows, RESULT_CHARS)) {
-      const own = this.isRebuilding ? ({ onlyNew: true } as const) : {};
+      const own = this.isRebuilding
+        ? ({ onlyNew: true } as const)
+        : this.isReplaying
+          ? {}
+          : ({ isLive: true } as const);
       const written = this.#commits.push({ kind: "packed-results", text, ...own }, text.length);
       const previous = this.#lastResults;
       this.#unwrittenChars += text.length;

@@ -74,11 +74,13 @@ export async function recover(parts: RecoveryParts): Promise<{ lastSeq: number; 
     }
   }
   apply.isRebuilding = rebuild !== null;
+  apply.isReplaying = true;
   apply.toldSeq = rebuild?.toldSeq ?? 0;
   const checkpointSeq = checkpoint?.seq ?? 0;
   const startedMs = performance.now();
   const events = await replayLog(parts, checkpointSeq);
   apply.isRebuilding = false;
+  apply.isReplaying = false;
   apply.remember(await windows.describe());
   const seconds = (performance.now() - startedMs) / 1_000;
   if (events > 0) {

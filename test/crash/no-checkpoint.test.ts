@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { blockSeqs, giveUpUpTo, rotCheckpoints } from "../support/damage.ts";
 import { startFieldNode } from "../support/field-node.ts";
 import type { HttpClient } from "../support/http-client.ts";
@@ -117,3 +118,34 @@ for (const share of [0, 0.25, 0.5, 0.9]) {
     }
   });
 }
+
+test("a window that is revised before and after blocks were merged and all checkpoints lost: the last word is the newest", async (context) => {
+  const { node, client } = await startFieldNode(CONFIG, context);
+  for (let n = 0; n < 60; n++) await client.send("s", [{ k: "a", ts: START_MS + n * 1_000 }]);
+  const late = async (ms: number): Promise<void> => {
+    await client.send("s", [{ k: "a", ts: START_MS + ms }]);
+  };
+  for (const ms of [25_100, 25_200, 25_300]) await late(ms);
+  // So that those before are not among the last, which wait for others to be merged with.
+  for (let n = 0; n < 30; n++) await client.send("s", [{ k: "b", ts: START_MS + 59_000 }]);
+  const isMerged = async (): Promise<boolean> =>
+    (await client.json<{ blocks: number }>("/v1/streams/s")).blocks < 30;
+  while (!(await isMerged())) await sleep(200);
+  const counts = async (): Promise<unknown[]> =>
+    (await client.results("tumbling"))
+      .filter(({ window }) => window.start.includes("00:00:20"))
+      .map(({ values }) => values.n);
+  assert.deepEqual(await counts(), [13]);
+  await node.kill("SIGKILL");
+  rotCheckpoints(node.dataDir);
+  await node.start();
+  assert.deepEqual(await counts(), [13]);
+  await late(25_400);
+  assert.deepEqual(await counts(), [14]);
+  await node.restart("SIGKILL");
+  assert.deepEqual(await counts(), [14]);
+  await late(25_500);
+  await client.watermark("s", { end: true });
+  assert.deepEqual(await counts(), [15]);
+  await node.stop();
+});

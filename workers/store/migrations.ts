@@ -441,4 +441,8 @@ export const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (sink, class, query)
   ) WITHOUT ROWID;
   `,
+  // Places of the log up to which windows were made anew without a checkpoint: their results may have other revisions.
+  `
+  CREATE TABLE rebuilds (seq INTEGER PRIMARY KEY);
+  `,
 ];

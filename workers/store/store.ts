@@ -78,6 +78,7 @@ export class Store {
     const lastSegment = checkpoints.lastSegment();
     checkpoints.sweepAll();
     const checkpoint = checkpoints.read();
+    if (checkpoint === null && checkpoints.lostSeq > 0) this.writer.rebuilt.begin(checkpoints.lostSeq);
     this.corruptBlocks = new CorruptBlocks(db, this.sql, streams);
     this.buffer = new BufferKeeper({ db, sql: this.sql, dir, streams, writer: this.writer });
     this.sync = new SyncStore(db, streams, this.writer.outbox);

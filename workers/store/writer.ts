@@ -11,6 +11,7 @@ import type { Connection } from "./database.ts";
 import { coversRows } from "./late-rows.ts";
 import { recordLoss } from "./ledger.ts";
 import { Outbox } from "./outbox.ts";
+import { RebuiltResults } from "./rebuilt-results.ts";
 import { RESULTS_PER_INSERT, type Statements } from "./statements.ts";
 import type { StreamEntry, StreamTable } from "./stream-table.ts";
 import { TableStore } from "./table-store.ts";
@@ -58,6 +59,7 @@ export class Writer {
   readonly alerts: AlertStore;
   readonly tables: TableStore;
   readonly checkpoints: CheckpointStore;
+  readonly rebuilt: RebuiltResults;
   /** What sinks are to get of it. */
   readonly outbox: Outbox;
   /** Longest window stored of each query, in µs: it bounds where a read by time must start. */
@@ -81,6 +83,7 @@ export class Writer {
     this.alerts = new AlertStore(db, sql.seal, this.outbox);
     this.tables = new TableStore(db, sql.seal);
     this.checkpoints = new CheckpointStore(db, sql.seal);
+    this.rebuilt = new RebuiltResults(db, sql.seal);
     this.#counters = sql.readCounters.get() as Counters;
     this.#loadSpans();
   }
@@ -156,6 +159,8 @@ export class Writer {
         return this.#writeResults(operation.rows);
       case "packed-results":
         if (operation.onlyNew) return this.#writeNewResults(unpackResults(operation.text), nowUs);
+        if (operation.isLive && this.rebuilt.isAny)
+          return this.#writeFurtherResults(unpackResults(operation.text), nowUs);
         this.outbox.addPacked(operation.text, nowUs);
         return this.#writeResults(unpackResults(operation.text));
       case "late": {
@@ -285,6 +290,13 @@ export class Writer {
         hasResult.get(query, startUs, resultKeyName(seal, query, key), endUs, revision) === undefined,
     );
     if (rows.length > 0) this.outbox.addResults(rows, nowUs);
+    return this.#writeResults(rows);
+  }
+
+  /** Of windows that were made anew, whose results may have had more revisions before. */
+  #writeFurtherResults(all: readonly ResultRow[], nowUs: number): CommitOutcome {
+    const rows = this.rebuilt.behindStored(all);
+    this.outbox.addResults(rows, nowUs);
     return this.#writeResults(rows);
   }
 
