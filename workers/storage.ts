@@ -71,7 +71,7 @@ export interface OpenTask {
 
 /** Wraps the store's keys by another master key; what comes from now on is sealed with a new one. */
 export function changeKeys(masters: MasterKeys): StoreAnswer<null> {
-  return withStore(({ encryption }) => {
+  return writing(({ encryption }) => {
     encryption?.keys.rewrap(masters);
     return { value: null };
   });
@@ -79,10 +79,7 @@ export function changeKeys(masters: MasterKeys): StoreAnswer<null> {
 
 /** Seals some of what was stored before there was a key. @returns what is left */
 export function sealSome(): StoreAnswer<PlainLeft> {
-  return withStore(({ buffer, encryption }) => {
-    buffer.keepWithin();
-    return { value: encryption === null ? 0 : encryption.plain.step() };
-  });
+  return writing(({ encryption }) => ({ value: encryption === null ? 0 : encryption.plain.step() }));
 }
 
 /** Makes a new database of what can be read of a damaged one. The store must be closed. */
@@ -201,7 +198,7 @@ export async function setAside(task: {
   // Made when needed and then given up: a decoder's memory is much for a thread that never decodes else.
   const { BlockInspector } = await import("./store/block-inspector.ts");
   const inspector = await BlockInspector.create();
-  return withStore(({ corruptBlocks }) => ({
+  return writing(({ corruptBlocks }) => ({
     value: corruptBlocks.setAside(
       task.place,
       task.seqs,
@@ -217,7 +214,7 @@ export function dueWebhooks(task: {
   readonly perUrl: number;
   readonly maxWaiting: number;
 }): StoreAnswer<DueWebhooks> {
-  return withStore(({ writer: { alerts } }) => {
+  return writing(({ writer: { alerts } }) => {
     const overflow = alerts.limit(task.maxWaiting, "limits.maxQueuedWebhooks waited");
     const due = alerts.due(task.nowUs, task.perUrl);
     return { value: { due, nextDueUs: alerts.nextDueUs(task.nowUs), overflow, waiting: alerts.waiting() } };
@@ -236,25 +233,19 @@ export interface DueWebhooks {
 /** Says where everything is sent; without sinks nothing is. */
 export async function openSync(setup: SyncSetup): Promise<StoreAnswer<SyncOpened>> {
   const codec = await portableCodec();
-  return withStore(({ sync }) => ({ value: sync.open(setup, codec) }));
+  return writing(({ sync }) => ({ value: sync.open(setup, codec) }));
 }
 
 export function claimBatch(task: ClaimTask): StoreAnswer<ClaimAnswer> {
-  return withStore(({ buffer, sync }) => {
-    buffer.keepWithin();
-    return { value: sync.claim(task) };
-  });
+  return writing(({ sync }) => ({ value: sync.claim(task) }));
 }
 
 export function settleBatches(outcomes: readonly SyncOutcome[]): StoreAnswer<ClaimedBatch[]> {
-  return withStore(({ buffer, sync }) => {
-    buffer.keepWithin();
-    return { value: sync.settle(outcomes) };
-  });
+  return writing(({ sync }) => ({ value: sync.settle(outcomes) }));
 }
 
 export function unparkBatches(): StoreAnswer<ClaimedBatch[]> {
-  return withStore(({ sync }) => ({ value: sync.unpark() }));
+  return writing(({ sync }) => ({ value: sync.unpark() }));
 }
 
 export function openRelay(): StoreAnswer<null> {
@@ -277,15 +268,14 @@ export function nextRelayed(task: NextRelayedTask): StoreAnswer<WaitingBatch | n
 }
 
 export function settleRelayed(outcomes: readonly SettleRelayedTask[]): StoreAnswer<null> {
-  return withStore(({ buffer, relay }) => {
-    buffer.keepWithin();
+  return writing(({ relay }) => {
     relay.settle(outcomes);
     return { value: null };
   });
 }
 
 export function unparkRelayed(): StoreAnswer<number> {
-  return withStore(({ relay }) => ({ value: relay.unpark() }));
+  return writing(({ relay }) => ({ value: relay.unpark() }));
 }
 
 export function relayedEdges(): StoreAnswer<RelayedEdge[]> {
@@ -304,14 +294,14 @@ export function listDocuments(kind: NodeDocument["kind"]): StoreAnswer<NodeDocum
 }
 
 export function putDocument(document: Omit<NodeDocument, "version">): StoreAnswer<null> {
-  return withStore(({ documents }) => {
+  return writing(({ documents }) => {
     documents.put(document);
     return { value: null };
   });
 }
 
 export function dropDocument(document: Omit<NodeDocument, "body">): StoreAnswer<null> {
-  return withStore(({ documents }) => {
+  return writing(({ documents }) => {
     documents.drop(document);
     return { value: null };
   });
@@ -319,7 +309,7 @@ export function dropDocument(document: Omit<NodeDocument, "body">): StoreAnswer<
 
 /** Durable when it is answered: one transaction, one fsync for all of them. */
 export function setAttributes({ tasks, limits }: SetAttributesTasks): StoreAnswer<SetAttributesOutcome[]> {
-  return withStore(({ attributes }) => ({ value: attributes.set(tasks, limits, Date.now()) }));
+  return writing(({ attributes }) => ({ value: attributes.set(tasks, limits, Date.now()) }));
 }
 
 export interface SetAttributesTasks {
@@ -337,7 +327,7 @@ export function listDevices(task: ListDevicesTask): StoreAnswer<DeviceAttributes
 
 /** A hub said what time it is. @returns how many attributes were stamped anew for it */
 export function learnTime(hub: HubTime): StoreAnswer<number> {
-  return withStore(({ attributes }) => ({ value: attributes.learn(hub, Date.now()) }));
+  return writing(({ attributes }) => ({ value: attributes.learn(hub, Date.now()) }));
 }
 
 export function reportAttributes(): StoreAnswer<AttributeReport> {
@@ -355,6 +345,14 @@ export function close(): StoreAnswer<null> {
   return answer(databaseFile(open.dir), () => {
     open.close();
     return { value: null };
+  });
+}
+
+/** As `withStore`, for what writes: the log has room for it within the cap. */
+function writing<T>(run: (open: Store) => { value: T }): StoreAnswer<T> {
+  return withStore((open) => {
+    open.buffer.keepWithin();
+    return run(open);
   });
 }
 
