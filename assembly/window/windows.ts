@@ -43,6 +43,9 @@ export class Windows {
   /** Groups that the last merge refused: window start i64, key length u32, key bytes. */
   late: ByteBuffer;
   lateRows: u64;
+  /** Where the search for times that the calendar does not cover stands in `input`, and for how many slices it goes on. */
+  searchAt: usize;
+  searchLeft: u32;
   partialKeys: PartialKeys;
   fieldMap: ByteBuffer; // u32: the plan's field by the partial's
   found: ByteBuffer; // u32: record by group of the window at hand
@@ -65,6 +68,8 @@ export class Windows {
     self.out = ByteBuffer.create(4096);
     self.late = ByteBuffer.create(256);
     self.lateRows = 0;
+    self.searchAt = 0;
+    self.searchLeft = 0;
     self.partialKeys = PartialKeys.create(self.keys);
     self.fieldMap = ByteBuffer.create(256);
     self.found = ByteBuffer.create(4096);
@@ -336,23 +341,32 @@ export class Windows {
       : axis.windowEnd(axis.lastWindow(this.pane(this.paneCount - 1).number));
   }
 
-  /** The start of a slice in `input` that no page of the calendar covers, or `UNCOVERED` when there is none. */
-  missingTime(): i64 {
-    if (!this.plan.axis.isCalendar) return UNCOVERED;
+  /**
+   * The start of a slice in `input` that no page of the calendar covers, or `UNCOVERED` when there is none. Goes on where it was
+   * but for the first call for an input.
+   */
+  missingTime(isFirst: bool): i64 {
+    if (isFirst) this.beginSearch();
+    for (; this.searchLeft > 0; this.searchLeft--) {
+      const at = this.searchAt;
+      if (!this.plan.axis.calendar.covers(load<i64>(at))) return load<i64>(at);
+      this.searchAt = at + PANE_HEAD_BYTES + <usize>load<u32>(at, 8) * GROUP_ENTRY_BYTES + load<u32>(at, 12);
+    }
+    return UNCOVERED;
+  }
+
+  private beginSearch(): void {
+    this.searchLeft = 0;
+    if (!this.plan.axis.isCalendar) return;
     let at = this.input.data;
-    if (this.input.length < 4 || load<u32>(at) != PARTIAL_VERSION) return UNCOVERED;
+    if (this.input.length < 4 || load<u32>(at) != PARTIAL_VERSION) return;
     const fields = load<u32>(at, 4);
     at += 8;
     for (let f: u32 = 0; f < fields; f++) at += 8 + load<u32>(at, 4);
     const texts: usize = load<u64>(at) == 0 ? 0 : <usize>load<u32>(at, 8) << 2;
     at += 16 + texts + load<u32>(at, 12);
-    const slices = load<u32>(at);
-    at += 4;
-    for (let s: u32 = 0; s < slices; s++) {
-      if (!this.plan.axis.calendar.covers(load<i64>(at))) return load<i64>(at);
-      at += PANE_HEAD_BYTES + <usize>load<u32>(at, 8) * GROUP_ENTRY_BYTES + load<u32>(at, 12);
-    }
-    return UNCOVERED;
+    this.searchLeft = load<u32>(at);
+    this.searchAt = at + 4;
   }
 
   /** Bytes of memory that the state takes. */

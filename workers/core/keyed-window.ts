@@ -16,7 +16,7 @@ interface KeyedExports {
   release(pointer: number): void;
   batchRows(batch: number): number;
   keyedLocalCreate(plan: number, settings: number): number;
-  keyedLocalMissingTime(local: number, batch: number): bigint;
+  keyedLocalMissingTime(local: number, batch: number, isFirst: number): bigint;
   keyedLocalCover(local: number, page: number): void;
   keyedLocalTidyPages(local: number, most: number): void;
   keyedLocalAggregate(local: number, batch: number): number;
@@ -25,7 +25,7 @@ interface KeyedExports {
   keyedLocalDispose(local: number): void;
   keyedCreate(plan: number, settings: number): number;
   keyedInput(windows: number, length: number): number;
-  keyedMissingTime(windows: number): bigint;
+  keyedMissingTime(windows: number, isFirst: number): bigint;
   keyedCover(windows: number, page: number): void;
   keyedTidyPages(windows: number, most: number): void;
   keyedMerge(windows: number, watermarkUs: bigint): number;
@@ -65,7 +65,7 @@ export function createKeyedLocal(core: CoreModule, plan: QueryPlan): LocalAggreg
   return {
     aggregate: (batch) => {
       exports.keyedLocalTidyPages(local, MAX_PAGES);
-      supply(() => exports.keyedLocalMissingTime(local, batch));
+      supply((isFirst) => exports.keyedLocalMissingTime(local, batch, isFirst));
       const at = exports.keyedLocalAggregate(local, batch);
       return copyOut(core, at, exports.keyedLocalLength(local));
     },
@@ -134,7 +134,7 @@ export function createKeyedWindows(core: CoreModule, plan: QueryPlan): Windows {
     merge: (partial, watermarkUs) => {
       input(partial);
       exports.keyedTidyPages(windows, MAX_PAGES);
-      supply(() => exports.keyedMissingTime(windows));
+      supply((isFirst) => exports.keyedMissingTime(windows, isFirst));
       const late = exports.keyedMerge(windows, watermarkUs);
       if (late < 0)
         throw new MillraceError("E_PARTIAL_VERSION", `a partial of ${plan.name} has another version`);

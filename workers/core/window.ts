@@ -20,16 +20,16 @@ interface WindowExports {
   localAggregate(local: number, batch: number): number;
   localLength(local: number): number;
   localMaskLate(local: number, batch: number, wanted: number, length: number, mask: number): void;
-  localMissingTime(local: number, batch: number): bigint;
+  localMissingTime(local: number, batch: number, isFirst: number): bigint;
   localCover(local: number, page: number): void;
   localPageCount(local: number): number;
   localForgetPages(local: number): void;
   localDispose(local: number): void;
   windowsCreate(plan: number): number;
   windowsInput(windows: number, length: number): number;
-  windowsMissingTime(windows: number): bigint;
-  windowsMissingInSnapshot(windows: number): bigint;
-  windowsMissingInHead(windows: number): bigint;
+  windowsMissingTime(windows: number, isFirst: number): bigint;
+  windowsMissingInSnapshot(windows: number, isFirst: number): bigint;
+  windowsMissingInHead(windows: number, isFirst: number): bigint;
   windowsCover(windows: number, page: number): void;
   windowsMerge(windows: number, watermarkUs: bigint): number;
   windowsLate(windows: number): number;
@@ -142,7 +142,7 @@ export function createLocal(core: CoreModule, plan: QueryPlan): LocalAggregator 
   const supply = pageSupply(core, plan, (at) => exports.localCover(local, at));
   const coverTimes = (batch: BatchHandle): void => {
     if (exports.localPageCount(local) > MAX_LOCAL_PAGES) exports.localForgetPages(local);
-    supply(() => exports.localMissingTime(local, batch));
+    supply((isFirst) => exports.localMissingTime(local, batch, isFirst));
   };
   return {
     aggregate: (batch) => {
@@ -196,7 +196,7 @@ export function createWindows(core: CoreModule, plan: QueryPlan): Windows {
   return {
     merge: (partial, watermarkUs) => {
       input(partial);
-      supply(() => exports.windowsMissingTime(windows));
+      supply((isFirst) => exports.windowsMissingTime(windows, isFirst));
       const late = exports.windowsMerge(windows, watermarkUs);
       if (late < 0)
         throw new MillraceError("E_PARTIAL_VERSION", `a partial of ${plan.name} has another version`);
@@ -216,7 +216,7 @@ export function createWindows(core: CoreModule, plan: QueryPlan): Windows {
     },
     restore: (snapshot) => {
       input(snapshot);
-      supply(() => exports.windowsMissingInSnapshot(windows));
+      supply((isFirst) => exports.windowsMissingInSnapshot(windows, isFirst));
       if (exports.windowsRestore(windows) !== 0) return;
       throw new MillraceError(
         "E_CHECKPOINT_VERSION",
@@ -224,7 +224,7 @@ export function createWindows(core: CoreModule, plan: QueryPlan): Windows {
       );
     },
     ...createCapture(core, "windows", windows, plan.name, () =>
-      supply(() => exports.windowsMissingInHead(windows)),
+      supply((isFirst) => exports.windowsMissingInHead(windows, isFirst)),
     ),
     nextCloseUs: () => {
       const close = exports.windowsNextClose(windows);
