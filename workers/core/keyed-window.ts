@@ -33,6 +33,9 @@ interface KeyedExports {
   keyedLateLength(windows: number): number;
   keyedLateRows(windows: number): number;
   keyedFireNext(windows: number, watermarkUs: bigint): number;
+  keyedOutgrown(windows: number): number;
+  keyedOutgrownCount(windows: number): number;
+  keyedForgetOutgrown(windows: number): void;
   keyedTidy(windows: number): void;
   windowsBoxes(): number;
   keyedSnapshot(windows: number): number;
@@ -53,6 +56,7 @@ interface KeyedExports {
   keyedDispose(windows: number): void;
 }
 
+const OUTGROWN_BYTES = 24;
 const NO_TIME = -(2n ** 63n);
 /** Pages of a calendar that are kept from batch to batch. */
 const MAX_PAGES = 64;
@@ -102,8 +106,26 @@ export function createKeyedWindows(core: CoreModule, plan: QueryPlan): Windows {
   const supply = pageSupply(core, plan, (at) => exports.keyedCover(windows, at));
   const isRevised = plan.window.kind !== "count" && plan.window.kind !== "none";
   let closed: readonly WindowOfKey[] = [];
+  let outgrown: readonly WindowOfKey[] = [];
+  const takeOutgrown = (): readonly WindowOfKey[] => {
+    const count = exports.keyedOutgrownCount(windows);
+    if (count === 0) return [];
+    const at = exports.keyedOutgrown(windows) >>> 0;
+    const words = new DataView(core.memory.buffer, at, count * OUTGROWN_BYTES);
+    const found = Array.from({ length: count }, (_, index) => {
+      const from = index * OUTGROWN_BYTES;
+      return {
+        startUs: Number(words.getBigInt64(from, true)),
+        endUs: Number(words.getBigInt64(from + 8, true)),
+        key: keyText(words.getUint32(from + 16, true)),
+      };
+    });
+    exports.keyedForgetOutgrown(windows);
+    return found;
+  };
   function* portions(watermarkUs: bigint, limit: Portion = RESULT_PORTION): Generator<ResultRow[]> {
     closed = [];
+    outgrown = takeOutgrown();
     for (;;) {
       const at = exports.keyedFireNext(windows, watermarkUs) >>> 0;
       if (at === 0) break;
@@ -145,6 +167,7 @@ export function createKeyedWindows(core: CoreModule, plan: QueryPlan): Windows {
     fire: (watermarkUs) => fireAtOnce(portions, watermarkUs),
     portions,
     ...(plan.having === undefined ? {} : { lastClosed: () => closed }),
+    ...(plan.window.kind === "session" ? { lastOutgrown: () => outgrown } : {}),
     lastEndUs: () => known(exports.keyedLastEnd(windows)),
     ...(plan.keyClock === undefined
       ? {}

@@ -105,6 +105,8 @@ export interface Windows {
   lastEndUs(): bigint | null;
   /** Windows that the last `fire`, or portion, has closed, of a query with `having`; not there where the watermark tells. */
   lastClosed?(): readonly WindowOfKey[];
+  /** Windows whose results stand and will be retracted with a row to come: those that were found since the `fire` before. */
+  lastOutgrown?(): readonly WindowOfKey[];
   /** Where keys have clocks: the earliest clock of a key with an open window, or null when none has one. */
   earliestClockUs?(): bigint | null;
   /** Where keys have clocks: that of a key by its bytes, as partials have them; null when it has none yet. */

@@ -102,6 +102,20 @@ export function keyedFireNext(windows: KeyedWindows, watermarkUs: i64): usize {
   return fireKeyed(windows, watermarkUs) ? windows.out.data : 0;
 }
 
+/** See `KeyedWindows.outgrown`; to be read before rows are asked for, and then forgotten. */
+export function keyedOutgrown(windows: KeyedWindows): usize {
+  return windows.outgrown.data;
+}
+
+/** How many there are. */
+export function keyedOutgrownCount(windows: KeyedWindows): u32 {
+  return windows.outgrown.length / 24;
+}
+
+export function keyedForgetOutgrown(windows: KeyedWindows): void {
+  windows.outgrown.reset();
+}
+
 /** To be called when there are no more rows. */
 export function keyedTidy(windows: KeyedWindows): void {
   windows.tidy();
