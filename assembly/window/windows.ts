@@ -36,6 +36,8 @@ export class Windows {
   sliding: Sliding;
   /** The watermark that windows were fired under last. */
   firedUs: i64;
+  /** The panes before have nothing more to give in the firing at hand; 0 between firings. */
+  fireFrom: u32;
   groupCount: u32;
   /** The bytes to merge or restore: the host writes them here. */
   input: ByteBuffer;
@@ -63,6 +65,7 @@ export class Windows {
     self.keys = KeyTable.create();
     self.panes = PaneList.create();
     self.firedUs = i64.MIN_VALUE;
+    self.fireFrom = 0;
     self.groupCount = 0;
     self.input = ByteBuffer.create(4096);
     self.out = ByteBuffer.create(4096);
@@ -104,6 +107,7 @@ export class Windows {
     if (this.isSliding) this.sliding.clear();
     this.panes.clear(this.plan);
     this.firedUs = i64.MIN_VALUE;
+    this.fireFrom = 0;
     this.groupCount = 0;
     this.extraBytes = 0;
     this.keys.clear();
@@ -135,6 +139,7 @@ export class Windows {
   private mergeInput(watermarkUs: i64): i32 {
     this.late.reset();
     this.lateRows = 0;
+    this.fireFrom = 0;
     let at = this.input.data;
     if (this.input.length < 4 || load<u32>(at) != PARTIAL_VERSION) return MERGE_REFUSED;
     const fieldCount = load<u32>(at, 4);
@@ -289,6 +294,7 @@ export class Windows {
   dropClosed(watermarkUs: i64): void {
     const before = outsideBytes;
     this.firedUs = max(this.firedUs, watermarkUs);
+    this.fireFrom = 0;
     const closed = this.dropClosedSlices(watermarkUs);
     // A capture finds its keys by their numbers.
     if (closed != 0 && this.keys.isMostlyDead() && !this.capture.isOn) this.renumberKeys();
