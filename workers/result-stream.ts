@@ -47,6 +47,11 @@ export class ResultStream {
     }
   }
 
+  /** Takes away rows that stand but will be retracted, so that they are not final whatever their end. */
+  withdraw(windows: readonly Pick<ResultRow, "startUs" | "endUs" | "key">[]): void {
+    for (const { startUs, endUs, key } of windows) this.#open.get(endUs)?.delete(`${startUs} ${key}`);
+  }
+
   /**
    * The rows whose windows ended by that time, as batches of events in the order of these ends. They are forgotten. A batch
    * is there until the next is asked for.

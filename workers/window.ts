@@ -322,6 +322,7 @@ function* fire(stream: StreamWindows, fired: Fired, touched: Set<string>): Gener
       if (fired.isFull) yield;
     }
     if (together !== null) stream.alerts.takeResults(plan.name, together, stream.watermarkUs, fired.alerts);
+    results?.results?.rows.withdraw(windows.lastOutgrown?.() ?? []);
     if (results === undefined || finalUs === null || finalUs <= results.watermarkUs) continue;
     mergeResults(results, finalUs);
     results.watermarkUs = finalUs;

@@ -31,8 +31,8 @@ export function windowsCapture(windows: Windows): Capture {
 }
 
 /** A time in the head in the input that the calendar must cover before `windowsAdoptBegin`, or the least i64. */
-export function windowsMissingInHead(windows: Windows): i64 {
-  return missingInHead(windows);
+export function windowsMissingInHead(windows: Windows, isFirst: bool): i64 {
+  return missingInHead(windows, isFirst);
 }
 
 export function windowsAdoptBegin(windows: Windows): bool {

@@ -176,4 +176,5 @@ export function endKeyedAdopting(windows: KeyedWindows): void {
   windows.reschedule();
   if (windows.settings.hasClocks) windows.touchAll();
   if (windows.keys.isMostlyDead()) windows.renumberKeys();
+  windows.noteAllOutgrown();
 }

@@ -184,6 +184,7 @@ export function readKeyedSnapshot(windows: KeyedWindows): bool {
   windows.reschedule();
   // The snapshot may stand between a merge and what it lets fire.
   if (windows.settings.hasClocks) windows.touchAll();
+  windows.noteAllOutgrown();
   windows.extraBytes = outsideBytes - before;
   return true;
 }

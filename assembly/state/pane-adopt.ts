@@ -85,9 +85,18 @@ function readFields(windows: Windows): usize {
 }
 
 /** A time in the head in the input that the calendar must cover before `beginAdopting`, or `UNCOVERED`. */
-export function missingInHead(windows: Windows): i64 {
-  const axis = windows.plan.axis;
-  if (!axis.isCalendar || !isKnownHead(windows)) return UNCOVERED;
+export function missingInHead(windows: Windows, isFirst: bool): i64 {
+  if (isFirst) beginSearch(windows);
+  for (; windows.searchLeft > 0; windows.searchLeft--, windows.searchAt += PANE_ENTRY_BYTES) {
+    const start = load<i64>(windows.searchAt, 4);
+    if (!windows.plan.axis.calendar.covers(start)) return start;
+  }
+  return UNCOVERED;
+}
+
+function beginSearch(windows: Windows): void {
+  windows.searchLeft = 0;
+  if (!windows.plan.axis.isCalendar || !isKnownHead(windows)) return;
   let at = windows.input.data + PANE_HEAD_BYTES + 1;
   const names = <u32>readVarint(at);
   at = varintEnd;
@@ -99,12 +108,8 @@ export function missingInHead(windows: Windows): i64 {
   readVarint(at + 8);
   const slices = <u32>readVarint(varintEnd);
   const notes = <u32>readVarint(varintEnd);
-  at = varintEnd;
-  for (let s: u32 = 0; s < slices + notes; s++, at += PANE_ENTRY_BYTES) {
-    const start = load<i64>(at, 4);
-    if (!axis.calendar.covers(start)) return start;
-  }
-  return UNCOVERED;
+  windows.searchAt = varintEnd;
+  windows.searchLeft = slices + notes;
 }
 
 /** Number u32, start i64, passed u8. */

@@ -264,9 +264,18 @@ function readNotes(windows: Windows, note: Pane, at: usize, keys: ByteBuffer): u
 }
 
 /** The start of a slice or window in the snapshot in `windows.input` that the calendar does not cover, or `UNCOVERED`. */
-export function missingInSnapshot(windows: Windows): i64 {
-  const axis = windows.plan.axis;
-  if (!axis.isCalendar || !isReadable(windows)) return UNCOVERED;
+export function missingInSnapshot(windows: Windows, isFirst: bool): i64 {
+  if (isFirst) beginSearch(windows);
+  for (; windows.searchLeft > 0; windows.searchLeft--, windows.searchAt += 8) {
+    const start = load<i64>(windows.searchAt);
+    if (!windows.plan.axis.calendar.covers(start)) return start;
+  }
+  return UNCOVERED;
+}
+
+function beginSearch(windows: Windows): void {
+  windows.searchLeft = 0;
+  if (!windows.plan.axis.isCalendar || !isReadable(windows)) return;
   let at = windows.input.data + HEAD_BYTES;
   const fields = <u32>readVarint(at);
   at = varintEnd;
@@ -283,12 +292,8 @@ export function missingInSnapshot(windows: Windows): i64 {
   }
   const slices = <u32>readVarint(at);
   const notes = <u32>readVarint(varintEnd);
-  const starts = varintEnd + 8;
-  for (let s: u32 = 0; s < slices + notes; s++) {
-    const start = load<i64>(starts + (<usize>s << 3));
-    if (!axis.calendar.covers(start)) return start;
-  }
-  return UNCOVERED;
+  windows.searchAt = varintEnd + 8;
+  windows.searchLeft = slices + notes;
 }
 
 function readGroups(windows: Windows, pane: Pane, at: usize, fields: ByteBuffer, keys: ByteBuffer): usize {

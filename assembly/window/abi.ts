@@ -26,9 +26,12 @@ export function localMaskLate(local: Local, batch: Batch, wanted: usize, length:
   local.maskLate(batch, wanted, length, mask);
 }
 
-/** A time of the batch that the calendar must cover before it is aggregated, or the least i64: see `localCover`. */
-export function localMissingTime(local: Local, batch: Batch): i64 {
-  return local.grouping.missingTime(batch);
+/**
+ * A time of the batch that the calendar must cover before it is aggregated, or the least i64: see `localCover`. `isFirst`: of
+ * the calls for a batch, which each go on where the one before was.
+ */
+export function localMissingTime(local: Local, batch: Batch, isFirst: bool): i64 {
+  return local.grouping.missingTime(batch, isFirst);
 }
 
 /** Takes in a page of the calendar, as `workers/core/calendar.ts` writes it. */
@@ -61,13 +64,13 @@ export function windowsInput(windows: Windows, length: u32): usize {
 }
 
 /** A time in the input that the calendar must cover before it is merged, or the least i64: see `windowsCover`. */
-export function windowsMissingTime(windows: Windows): i64 {
-  return windows.missingTime();
+export function windowsMissingTime(windows: Windows, isFirst: bool): i64 {
+  return windows.missingTime(isFirst);
 }
 
 /** The same for the snapshot in the input. */
-export function windowsMissingInSnapshot(windows: Windows): i64 {
-  return missingInSnapshot(windows);
+export function windowsMissingInSnapshot(windows: Windows, isFirst: bool): i64 {
+  return missingInSnapshot(windows, isFirst);
 }
 
 export function windowsCover(windows: Windows, page: usize): void {

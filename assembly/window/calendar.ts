@@ -38,7 +38,7 @@ class Page {
  */
 @unmanaged
 export class Calendar {
-  pages: ByteBuffer; // Page addresses
+  pages: ByteBuffer; // Page addresses, by number and so by time
   /** The page used last: the next time is likely in it. */
   last: Page;
 
@@ -72,8 +72,24 @@ export class Calendar {
     const bytes = (<usize>page.count + 1 + (page.margin << 1)) << 3;
     page.boundaries = heap.alloc(bytes);
     memory.copy(page.boundaries, at + 16, bytes);
-    store<Page>(this.pages.reserve(<u32>sizeof<usize>()), page);
+    this.pages.reserve(<u32>sizeof<usize>());
     this.pages.length += <u32>sizeof<usize>();
+    const index = this.pagesFrom(page.first, this.count - 1);
+    const place = this.pages.data + <usize>index * sizeof<usize>();
+    memory.copy(place + sizeof<usize>(), place, <usize>(this.count - 1 - index) * sizeof<usize>());
+    store<Page>(place, page);
+  }
+
+  /** How many of the first `count` pages begin with that slice or an earlier one. */
+  private pagesFrom(number: i64, count: u32): u32 {
+    let from: u32 = 0;
+    let to = count;
+    while (from < to) {
+      const middle = (from + to) >> 1;
+      if (this.page(middle).first <= number) from = middle + 1;
+      else to = middle;
+    }
+    return from;
   }
 
   /** Forgets the pages with no time in [from, to). */
@@ -96,11 +112,16 @@ export class Calendar {
   private pageOf(time: i64): Page {
     const last = this.last;
     if (changetype<usize>(last) != 0 && time >= last.from() && last.to() > time) return last;
-    for (let i: u32 = 0; i < this.count; i++) {
-      const page = this.page(i);
-      if (time >= page.to() || page.from() > time) continue;
-      this.last = page;
-      return page;
+    let from: u32 = 0;
+    let to = this.count;
+    while (from < to) {
+      const middle = (from + to) >> 1;
+      if (this.page(middle).to() <= time) from = middle + 1;
+      else to = middle;
+    }
+    if (from < this.count && this.page(from).from() <= time) {
+      this.last = this.page(from);
+      return this.last;
     }
     return changetype<Page>(0);
   }
@@ -127,10 +148,10 @@ export class Calendar {
   start(number: i64): i64 {
     const last = this.last;
     if (changetype<usize>(last) != 0 && last.hasBoundary(number)) return last.boundary(number);
-    for (let i: u32 = 0; i < this.count; i++) {
-      const page = this.page(i);
-      if (page.hasBoundary(number)) return page.boundary(number);
-    }
+    // Pages of one calendar are equally long: if neither of the two about the slice has it, none has.
+    const next = this.pagesFrom(number, this.count);
+    if (next > 0 && this.page(next - 1).hasBoundary(number)) return this.page(next - 1).boundary(number);
+    if (next < this.count && this.page(next).hasBoundary(number)) return this.page(next).boundary(number);
     return i64.MAX_VALUE;
   }
 }

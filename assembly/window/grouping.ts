@@ -59,6 +59,8 @@ export class Grouping {
   groupMask: u32;
   groupOfRow: ByteBuffer; // u32 by row
   order: ByteBuffer; // u32: rows, by group
+  /** Rows that the calendar was found to cover, see `missingTime`. */
+  coveredRows: u32;
 
   static create(plan: Plan): Grouping {
     const self = changetype<Grouping>(heap.alloc(offsetof<Grouping>()));
@@ -80,6 +82,7 @@ export class Grouping {
     self.groupTable = heap.alloc(FIRST_TABLE_SIZE << 2);
     self.groupOfRow = ByteBuffer.create(4096);
     self.order = ByteBuffer.create(4096);
+    self.coveredRows = 0;
     return self;
   }
 
@@ -131,12 +134,17 @@ export class Grouping {
     return load<i64>(this.panes.pointer(index));
   }
 
-  /** A time that no page of the calendar covers yet, or `UNCOVERED` when there is none; `number` needs them all. */
-  missingTime(batch: Batch): i64 {
+  /**
+   * A time that no page of the calendar covers yet, or `UNCOVERED` when there is none; `number` needs them all. Goes on where
+   * it was but for the first call for a batch.
+   */
+  missingTime(batch: Batch, isFirst: bool): i64 {
     const axis = this.plan.axis;
     if (!axis.isCalendar) return UNCOVERED;
     const calendar = axis.calendar;
-    for (let row: u32 = 0; row < batch.rows; row++) {
+    if (isFirst) this.coveredRows = 0;
+    for (; this.coveredRows < batch.rows; this.coveredRows++) {
+      const row = this.coveredRows;
       if (load<u8>(batch.flags + row) & FLAG_CLOCK_SKEW) continue;
       const time = load<i64>(batch.times + (<usize>row << 3));
       if (!calendar.covers(time)) return time;

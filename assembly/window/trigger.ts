@@ -41,10 +41,10 @@ export function fireNext(windows: Windows, watermarkUs: i64, out: ByteBuffer): b
     windows.extraBytes += outsideBytes - before;
     return isFired;
   }
-  for (let p: u32 = 0; p < windows.paneCount; p++) {
+  for (let p = windows.fireFrom; p < windows.paneCount; p++) {
     const pane = windows.pane(p);
     const isEarly = pane.end > watermarkUs;
-    if (isEarly && !isEarlyDue(windows, watermarkUs)) return false;
+    if (isEarly && !isEarlyDue(windows, watermarkUs)) break;
     if ((isEarly || pane.isPassed) && pane.dirty == 0) continue;
     const isOnTime = !isEarly && pane.isPassed == 0;
     writeHead(
@@ -62,8 +62,10 @@ export function fireNext(windows: Windows, watermarkUs: i64, out: ByteBuffer): b
     }
     if (!isEarly) pane.isPassed = 1;
     pane.dirty = 0;
+    windows.fireFrom = p + 1;
     return true;
   }
+  windows.fireFrom = 0;
   return false;
 }
 

@@ -36,6 +36,8 @@ export class Windows {
   sliding: Sliding;
   /** The watermark that windows were fired under last. */
   firedUs: i64;
+  /** The panes before have nothing more to give in the firing at hand; 0 between firings. */
+  fireFrom: u32;
   groupCount: u32;
   /** The bytes to merge or restore: the host writes them here. */
   input: ByteBuffer;
@@ -43,6 +45,9 @@ export class Windows {
   /** Groups that the last merge refused: window start i64, key length u32, key bytes. */
   late: ByteBuffer;
   lateRows: u64;
+  /** Where the search for times that the calendar does not cover stands in `input`, and for how many slices it goes on. */
+  searchAt: usize;
+  searchLeft: u32;
   partialKeys: PartialKeys;
   fieldMap: ByteBuffer; // u32: the plan's field by the partial's
   found: ByteBuffer; // u32: record by group of the window at hand
@@ -60,11 +65,14 @@ export class Windows {
     self.keys = KeyTable.create();
     self.panes = PaneList.create();
     self.firedUs = i64.MIN_VALUE;
+    self.fireFrom = 0;
     self.groupCount = 0;
     self.input = ByteBuffer.create(4096);
     self.out = ByteBuffer.create(4096);
     self.late = ByteBuffer.create(256);
     self.lateRows = 0;
+    self.searchAt = 0;
+    self.searchLeft = 0;
     self.partialKeys = PartialKeys.create(self.keys);
     self.fieldMap = ByteBuffer.create(256);
     self.found = ByteBuffer.create(4096);
@@ -99,6 +107,7 @@ export class Windows {
     if (this.isSliding) this.sliding.clear();
     this.panes.clear(this.plan);
     this.firedUs = i64.MIN_VALUE;
+    this.fireFrom = 0;
     this.groupCount = 0;
     this.extraBytes = 0;
     this.keys.clear();
@@ -130,6 +139,7 @@ export class Windows {
   private mergeInput(watermarkUs: i64): i32 {
     this.late.reset();
     this.lateRows = 0;
+    this.fireFrom = 0;
     let at = this.input.data;
     if (this.input.length < 4 || load<u32>(at) != PARTIAL_VERSION) return MERGE_REFUSED;
     const fieldCount = load<u32>(at, 4);
@@ -284,6 +294,7 @@ export class Windows {
   dropClosed(watermarkUs: i64): void {
     const before = outsideBytes;
     this.firedUs = max(this.firedUs, watermarkUs);
+    this.fireFrom = 0;
     const closed = this.dropClosedSlices(watermarkUs);
     // A capture finds its keys by their numbers.
     if (closed != 0 && this.keys.isMostlyDead() && !this.capture.isOn) this.renumberKeys();
@@ -336,23 +347,32 @@ export class Windows {
       : axis.windowEnd(axis.lastWindow(this.pane(this.paneCount - 1).number));
   }
 
-  /** The start of a slice in `input` that no page of the calendar covers, or `UNCOVERED` when there is none. */
-  missingTime(): i64 {
-    if (!this.plan.axis.isCalendar) return UNCOVERED;
+  /**
+   * The start of a slice in `input` that no page of the calendar covers, or `UNCOVERED` when there is none. Goes on where it was
+   * but for the first call for an input.
+   */
+  missingTime(isFirst: bool): i64 {
+    if (isFirst) this.beginSearch();
+    for (; this.searchLeft > 0; this.searchLeft--) {
+      const at = this.searchAt;
+      if (!this.plan.axis.calendar.covers(load<i64>(at))) return load<i64>(at);
+      this.searchAt = at + PANE_HEAD_BYTES + <usize>load<u32>(at, 8) * GROUP_ENTRY_BYTES + load<u32>(at, 12);
+    }
+    return UNCOVERED;
+  }
+
+  private beginSearch(): void {
+    this.searchLeft = 0;
+    if (!this.plan.axis.isCalendar) return;
     let at = this.input.data;
-    if (this.input.length < 4 || load<u32>(at) != PARTIAL_VERSION) return UNCOVERED;
+    if (this.input.length < 4 || load<u32>(at) != PARTIAL_VERSION) return;
     const fields = load<u32>(at, 4);
     at += 8;
     for (let f: u32 = 0; f < fields; f++) at += 8 + load<u32>(at, 4);
     const texts: usize = load<u64>(at) == 0 ? 0 : <usize>load<u32>(at, 8) << 2;
     at += 16 + texts + load<u32>(at, 12);
-    const slices = load<u32>(at);
-    at += 4;
-    for (let s: u32 = 0; s < slices; s++) {
-      if (!this.plan.axis.calendar.covers(load<i64>(at))) return load<i64>(at);
-      at += PANE_HEAD_BYTES + <usize>load<u32>(at, 8) * GROUP_ENTRY_BYTES + load<u32>(at, 12);
-    }
-    return UNCOVERED;
+    this.searchLeft = load<u32>(at);
+    this.searchAt = at + 4;
   }
 
   /** Bytes of memory that the state takes. */

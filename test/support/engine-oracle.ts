@@ -206,6 +206,8 @@ class QueryOracle {
       if (row.isRetracted) this.#open.delete(id);
       else this.#open.set(id, row);
     }
+    for (const { startUs, endUs, key } of this.#keyed?.outgrown ?? [])
+      this.#open.delete(`${startUs} ${endUs} ${key}`);
     if (finalUs <= this.#finalUs) return;
     const events: SentEvent[] = [];
     for (const [id, { startUs, endUs, key, events: of }] of this.#open) {

@@ -117,6 +117,15 @@ export class KeyedOracle {
     return rows;
   }
 
+  /** Windows whose rows stand, and not early ones only, but will be retracted. */
+  get outgrown(): { readonly key: string; readonly startUs: number; readonly endUs: number }[] {
+    return [...this.#keys].flatMap(([key, { windows }]) =>
+      windows.flatMap(({ outgrown }) =>
+        outgrown.flatMap(({ startUs, endUs, kind }) => (kind === "early" ? [] : { key, startUs, endUs })),
+      ),
+    );
+  }
+
   /** Windows that are open; of count windows those that have an event. */
   get openWindows(): number {
     return [...this.#keys.values()].reduce(

@@ -16,7 +16,7 @@ interface KeyedExports {
   release(pointer: number): void;
   batchRows(batch: number): number;
   keyedLocalCreate(plan: number, settings: number): number;
-  keyedLocalMissingTime(local: number, batch: number): bigint;
+  keyedLocalMissingTime(local: number, batch: number, isFirst: number): bigint;
   keyedLocalCover(local: number, page: number): void;
   keyedLocalTidyPages(local: number, most: number): void;
   keyedLocalAggregate(local: number, batch: number): number;
@@ -25,7 +25,7 @@ interface KeyedExports {
   keyedLocalDispose(local: number): void;
   keyedCreate(plan: number, settings: number): number;
   keyedInput(windows: number, length: number): number;
-  keyedMissingTime(windows: number): bigint;
+  keyedMissingTime(windows: number, isFirst: number): bigint;
   keyedCover(windows: number, page: number): void;
   keyedTidyPages(windows: number, most: number): void;
   keyedMerge(windows: number, watermarkUs: bigint): number;
@@ -33,6 +33,9 @@ interface KeyedExports {
   keyedLateLength(windows: number): number;
   keyedLateRows(windows: number): number;
   keyedFireNext(windows: number, watermarkUs: bigint): number;
+  keyedOutgrown(windows: number): number;
+  keyedOutgrownCount(windows: number): number;
+  keyedForgetOutgrown(windows: number): void;
   keyedTidy(windows: number): void;
   windowsBoxes(): number;
   keyedSnapshot(windows: number): number;
@@ -53,6 +56,7 @@ interface KeyedExports {
   keyedDispose(windows: number): void;
 }
 
+const OUTGROWN_BYTES = 24;
 const NO_TIME = -(2n ** 63n);
 /** Pages of a calendar that are kept from batch to batch. */
 const MAX_PAGES = 64;
@@ -65,7 +69,7 @@ export function createKeyedLocal(core: CoreModule, plan: QueryPlan): LocalAggreg
   return {
     aggregate: (batch) => {
       exports.keyedLocalTidyPages(local, MAX_PAGES);
-      supply(() => exports.keyedLocalMissingTime(local, batch));
+      supply((isFirst) => exports.keyedLocalMissingTime(local, batch, isFirst));
       const at = exports.keyedLocalAggregate(local, batch);
       return copyOut(core, at, exports.keyedLocalLength(local));
     },
@@ -102,8 +106,26 @@ export function createKeyedWindows(core: CoreModule, plan: QueryPlan): Windows {
   const supply = pageSupply(core, plan, (at) => exports.keyedCover(windows, at));
   const isRevised = plan.window.kind !== "count" && plan.window.kind !== "none";
   let closed: readonly WindowOfKey[] = [];
+  let outgrown: readonly WindowOfKey[] = [];
+  const takeOutgrown = (): readonly WindowOfKey[] => {
+    const count = exports.keyedOutgrownCount(windows);
+    if (count === 0) return [];
+    const at = exports.keyedOutgrown(windows) >>> 0;
+    const words = new DataView(core.memory.buffer, at, count * OUTGROWN_BYTES);
+    const found = Array.from({ length: count }, (_, index) => {
+      const from = index * OUTGROWN_BYTES;
+      return {
+        startUs: Number(words.getBigInt64(from, true)),
+        endUs: Number(words.getBigInt64(from + 8, true)),
+        key: keyText(words.getUint32(from + 16, true)),
+      };
+    });
+    exports.keyedForgetOutgrown(windows);
+    return found;
+  };
   function* portions(watermarkUs: bigint, limit: Portion = RESULT_PORTION): Generator<ResultRow[]> {
     closed = [];
+    outgrown = takeOutgrown();
     for (;;) {
       const at = exports.keyedFireNext(windows, watermarkUs) >>> 0;
       if (at === 0) break;
@@ -134,7 +156,7 @@ export function createKeyedWindows(core: CoreModule, plan: QueryPlan): Windows {
     merge: (partial, watermarkUs) => {
       input(partial);
       exports.keyedTidyPages(windows, MAX_PAGES);
-      supply(() => exports.keyedMissingTime(windows));
+      supply((isFirst) => exports.keyedMissingTime(windows, isFirst));
       const late = exports.keyedMerge(windows, watermarkUs);
       if (late < 0)
         throw new MillraceError("E_PARTIAL_VERSION", `a partial of ${plan.name} has another version`);
@@ -145,6 +167,7 @@ export function createKeyedWindows(core: CoreModule, plan: QueryPlan): Windows {
     fire: (watermarkUs) => fireAtOnce(portions, watermarkUs),
     portions,
     ...(plan.having === undefined ? {} : { lastClosed: () => closed }),
+    ...(plan.window.kind === "session" ? { lastOutgrown: () => outgrown } : {}),
     lastEndUs: () => known(exports.keyedLastEnd(windows)),
     ...(plan.keyClock === undefined
       ? {}

@@ -20,16 +20,16 @@ interface WindowExports {
   localAggregate(local: number, batch: number): number;
   localLength(local: number): number;
   localMaskLate(local: number, batch: number, wanted: number, length: number, mask: number): void;
-  localMissingTime(local: number, batch: number): bigint;
+  localMissingTime(local: number, batch: number, isFirst: number): bigint;
   localCover(local: number, page: number): void;
   localPageCount(local: number): number;
   localForgetPages(local: number): void;
   localDispose(local: number): void;
   windowsCreate(plan: number): number;
   windowsInput(windows: number, length: number): number;
-  windowsMissingTime(windows: number): bigint;
-  windowsMissingInSnapshot(windows: number): bigint;
-  windowsMissingInHead(windows: number): bigint;
+  windowsMissingTime(windows: number, isFirst: number): bigint;
+  windowsMissingInSnapshot(windows: number, isFirst: number): bigint;
+  windowsMissingInHead(windows: number, isFirst: number): bigint;
   windowsCover(windows: number, page: number): void;
   windowsMerge(windows: number, watermarkUs: bigint): number;
   windowsLate(windows: number): number;
@@ -105,6 +105,8 @@ export interface Windows {
   lastEndUs(): bigint | null;
   /** Windows that the last `fire`, or portion, has closed, of a query with `having`; not there where the watermark tells. */
   lastClosed?(): readonly WindowOfKey[];
+  /** Windows whose results stand and will be retracted with a row to come: those that were found since the `fire` before. */
+  lastOutgrown?(): readonly WindowOfKey[];
   /** Where keys have clocks: the earliest clock of a key with an open window, or null when none has one. */
   earliestClockUs?(): bigint | null;
   /** Where keys have clocks: that of a key by its bytes, as partials have them; null when it has none yet. */
@@ -142,7 +144,7 @@ export function createLocal(core: CoreModule, plan: QueryPlan): LocalAggregator 
   const supply = pageSupply(core, plan, (at) => exports.localCover(local, at));
   const coverTimes = (batch: BatchHandle): void => {
     if (exports.localPageCount(local) > MAX_LOCAL_PAGES) exports.localForgetPages(local);
-    supply(() => exports.localMissingTime(local, batch));
+    supply((isFirst) => exports.localMissingTime(local, batch, isFirst));
   };
   return {
     aggregate: (batch) => {
@@ -196,7 +198,7 @@ export function createWindows(core: CoreModule, plan: QueryPlan): Windows {
   return {
     merge: (partial, watermarkUs) => {
       input(partial);
-      supply(() => exports.windowsMissingTime(windows));
+      supply((isFirst) => exports.windowsMissingTime(windows, isFirst));
       const late = exports.windowsMerge(windows, watermarkUs);
       if (late < 0)
         throw new MillraceError("E_PARTIAL_VERSION", `a partial of ${plan.name} has another version`);
@@ -216,7 +218,7 @@ export function createWindows(core: CoreModule, plan: QueryPlan): Windows {
     },
     restore: (snapshot) => {
       input(snapshot);
-      supply(() => exports.windowsMissingInSnapshot(windows));
+      supply((isFirst) => exports.windowsMissingInSnapshot(windows, isFirst));
       if (exports.windowsRestore(windows) !== 0) return;
       throw new MillraceError(
         "E_CHECKPOINT_VERSION",
@@ -224,7 +226,7 @@ export function createWindows(core: CoreModule, plan: QueryPlan): Windows {
       );
     },
     ...createCapture(core, "windows", windows, plan.name, () =>
-      supply(() => exports.windowsMissingInHead(windows)),
+      supply((isFirst) => exports.windowsMissingInHead(windows, isFirst)),
     ),
     nextCloseUs: () => {
       const close = exports.windowsNextClose(windows);

@@ -25,8 +25,8 @@ export function keyedLocalLength(local: KeyedLocal): u32 {
 }
 
 /** A time of the batch that the calendar must cover before it is aggregated, or the least i64: see `keyedLocalCover`. */
-export function keyedLocalMissingTime(local: KeyedLocal, batch: Batch): i64 {
-  return local.missingTime(batch);
+export function keyedLocalMissingTime(local: KeyedLocal, batch: Batch, isFirst: bool): i64 {
+  return local.missingTime(batch, isFirst);
 }
 
 /** Takes in a page of the calendar, as `workers/core/calendar.ts` writes it. */
@@ -61,8 +61,8 @@ export function keyedInput(windows: KeyedWindows, length: u32): usize {
 }
 
 /** A time in the partial in the input that the calendar must cover before it is merged, or the least i64. */
-export function keyedMissingTime(windows: KeyedWindows): i64 {
-  return missingTime(windows);
+export function keyedMissingTime(windows: KeyedWindows, isFirst: bool): i64 {
+  return missingTime(windows, isFirst);
 }
 
 export function keyedCover(windows: KeyedWindows, page: usize): void {
@@ -100,6 +100,20 @@ export function keyedLateRows(windows: KeyedWindows): f64 {
 export function keyedFireNext(windows: KeyedWindows, watermarkUs: i64): usize {
   boxes.reset();
   return fireKeyed(windows, watermarkUs) ? windows.out.data : 0;
+}
+
+/** See `KeyedWindows.outgrown`; to be read before rows are asked for, and then forgotten. */
+export function keyedOutgrown(windows: KeyedWindows): usize {
+  return windows.outgrown.data;
+}
+
+/** How many there are. */
+export function keyedOutgrownCount(windows: KeyedWindows): u32 {
+  return windows.outgrown.length / 24;
+}
+
+export function keyedForgetOutgrown(windows: KeyedWindows): void {
+  windows.outgrown.reset();
 }
 
 /** To be called when there are no more rows. */

@@ -16,11 +16,14 @@ import { KeyedKind, KeyedSettings } from "./settings";
 export class KeyedLocal {
   settings: KeyedSettings;
   local: Local;
+  /** Rows that the calendar was found to cover. */
+  coveredRows: u32;
 
   static create(plan: Plan, settings: KeyedSettings): KeyedLocal {
     const self = changetype<KeyedLocal>(heap.alloc(offsetof<KeyedLocal>()));
     self.settings = settings;
     self.local = Local.create(plan);
+    self.coveredRows = 0;
     return self;
   }
 
@@ -102,12 +105,14 @@ export class KeyedLocal {
   }
 
   /** A time of the batch that the calendar must cover before it is aggregated, or `UNCOVERED`. Dropped events need none. */
-  missingTime(batch: Batch): i64 {
+  missingTime(batch: Batch, isFirst: bool): i64 {
     const calendar = this.settings.calendar;
     if (changetype<usize>(calendar) == 0) return UNCOVERED;
-    for (let row: usize = 0; row < <usize>batch.rows; row++) {
+    if (isFirst) this.coveredRows = 0;
+    for (; this.coveredRows < batch.rows; this.coveredRows++) {
+      const row = this.coveredRows;
       if (load<u8>(batch.flags + row) & FLAG_CLOCK_SKEW) continue;
-      const timeUs = load<i64>(batch.times + (row << 3));
+      const timeUs = load<i64>(batch.times + (<usize>row << 3));
       if (!calendar.covers(timeUs)) return timeUs;
     }
     return UNCOVERED;

@@ -51,24 +51,44 @@ export function mergePartial(windows: KeyedWindows, watermarkUs: i64): i32 {
   return late;
 }
 
-/** The first event of a fragment in `windows.input` that no page of the calendar covers, or `UNCOVERED`. */
-export function missingTime(windows: KeyedWindows): i64 {
+/** Where `missingTime` stands in the input: the next group's head, the next fragment, and how many are left. */
+let searchHead: usize = 0;
+let searchAt: usize = 0;
+let searchGroups: u32 = 0;
+let searchFragments: u32 = 0;
+
+/**
+ * The first event of a fragment in `windows.input` that no page of the calendar covers, or `UNCOVERED`. Goes on where it was but
+ * for the first call for an input.
+ */
+export function missingTime(windows: KeyedWindows, isFirst: bool): i64 {
+  if (isFirst) beginSearch(windows);
   const calendar = windows.settings.calendar;
-  const input = windows.input;
-  if (changetype<usize>(calendar) == 0) return UNCOVERED;
-  if (input.length < 4 || load<u32>(input.data) != KEYED_PARTIAL_VERSION) return UNCOVERED;
-  let head = skipKeys(input.data + 4);
-  const groups = load<u32>(head);
-  head += 4;
-  let at = head + groups * GROUP_HEAD_BYTES;
-  for (let g: u32 = 0; g < groups; g++, head += GROUP_HEAD_BYTES) {
-    for (let f = load<u32>(head, 4); f > 0; f--) {
-      const entry = changetype<FragmentEntry>(at);
-      if (!calendar.covers(entry.firstUs)) return entry.firstUs;
-      at += FRAGMENT_ENTRY_BYTES + entry.stateLength;
+  while (searchFragments != 0 || searchGroups != 0) {
+    if (searchFragments == 0) {
+      searchFragments = load<u32>(searchHead, 4);
+      searchHead += GROUP_HEAD_BYTES;
+      searchGroups--;
+      continue;
     }
+    const entry = changetype<FragmentEntry>(searchAt);
+    if (!calendar.covers(entry.firstUs)) return entry.firstUs;
+    searchAt += FRAGMENT_ENTRY_BYTES + entry.stateLength;
+    searchFragments--;
   }
   return UNCOVERED;
+}
+
+function beginSearch(windows: KeyedWindows): void {
+  const input = windows.input;
+  searchGroups = 0;
+  searchFragments = 0;
+  if (changetype<usize>(windows.settings.calendar) == 0) return;
+  if (input.length < 4 || load<u32>(input.data) != KEYED_PARTIAL_VERSION) return;
+  const groupsAt = skipKeys(input.data + 4);
+  searchGroups = load<u32>(groupsAt);
+  searchHead = groupsAt + 4;
+  searchAt = searchHead + searchGroups * GROUP_HEAD_BYTES;
 }
 
 function skipKeys(at: usize): usize {

@@ -77,6 +77,7 @@ function firstNear(group: KeyedGroup, timeUs: i64, gapUs: i64): u32 {
 export function outgrow(windows: KeyedWindows, session: Fragment, heir: Fragment): void {
   const head = headOf(session);
   if (head.emitted == 0) return;
+  if (!session.isEarly) windows.noteOutgrown(session.firstUs, windows.endOf(session), head.key);
   addShown(heir, session.firstUs, windows.endOf(session), head.emitted, session.isEarly);
   head.emitted = 0;
   session.isEarly = 0;

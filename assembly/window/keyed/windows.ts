@@ -9,7 +9,7 @@ import { Plan } from "../plan";
 import { forgetClocks } from "./clocks";
 import { fillWindows } from "./count";
 import { dropPassed } from "./events";
-import { disposeFragment, Fragment, fragmentBytes, headOf } from "./fragment";
+import { disposeFragment, Fragment, fragmentBytes, headOf, Shown } from "./fragment";
 import {
   BEFORE_ALL,
   CLOCKED,
@@ -67,6 +67,8 @@ export class KeyedWindows {
   /** What the last merge refused: first event i64, last event i64, key length u32, key bytes. */
   late: ByteBuffer;
   lateRows: u64;
+  /** Windows that were shown, not only early, and are to be retracted: first i64, end i64, key u32, unused u32. */
+  outgrown: ByteBuffer;
   partialKeys: ByteBuffer; // address u32, length u32
   found: ByteBuffer; // u32: key number by group of the partial
   /** Keeps a look ahead from being optimised away. */
@@ -96,6 +98,7 @@ export class KeyedWindows {
     self.queued = ByteBuffer.create(256);
     self.late = ByteBuffer.create(256);
     self.lateRows = 0;
+    self.outgrown = ByteBuffer.create(64);
     self.partialKeys = ByteBuffer.create(4096);
     self.found = ByteBuffer.create(4096);
     self.glanced = 0;
@@ -116,6 +119,7 @@ export class KeyedWindows {
     this.out.dispose();
     this.queued.dispose();
     this.late.dispose();
+    this.outgrown.dispose();
     this.partialKeys.dispose();
     this.found.dispose();
     this.scratch.dispose();
@@ -140,6 +144,7 @@ export class KeyedWindows {
     this.clocks.clear();
     this.touched.reset();
     this.queued.reset();
+    this.outgrown.reset();
     this.fragmentCount = 0;
     this.openKeys = 0;
     this.forgottenUs = BEFORE_ALL;
@@ -370,6 +375,26 @@ export class KeyedWindows {
       this.refresh(group, key);
     }
     if (this.plan.earlyUs != 0) this.touchAll();
+  }
+
+  noteOutgrown(startUs: i64, endUs: i64, key: u32): void {
+    this.outgrown.u64(startUs);
+    this.outgrown.u64(endUs);
+    this.outgrown.u64(key);
+  }
+
+  /** Notes all that are to be retracted: after a restore nobody knows whether they had been told of. */
+  noteAllOutgrown(): void {
+    this.outgrown.reset();
+    for (let key: u32 = 0; key < this.groupCount; key++) {
+      const group = this.group(key);
+      for (let i: u32 = 0; i < group.count; i++) {
+        for (let at = fragmentAt(group, i).shown; at != 0; at = changetype<Shown>(at).next) {
+          const shown = changetype<Shown>(at);
+          if (!shown.isEarly) this.noteOutgrown(shown.startUs, shown.endUs, key);
+        }
+      }
+    }
   }
 
   /** The greatest time that a clock must reach for all that is open to be shown, or the least i64. */
