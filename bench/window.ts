@@ -2,7 +2,7 @@ import { makeOutputs, makePlan } from "../test/unit/window-batch.ts";
 import { type CoreModule, instantiateCore } from "../workers/core/module.ts";
 import { createLocal, createWindows } from "../workers/core/window.ts";
 import type { Output, QueryPlan } from "../workers/messages.ts";
-import type { BenchReport } from "./report.ts";
+import type { BenchOptions, BenchReport } from "./report.ts";
 import { makeFleetBatches } from "./support/fleet-batches.ts";
 import { measureKeyedWindows } from "./support/keyed-windows.ts";
 import { measureSliding } from "./window-sliding.ts";
@@ -52,17 +52,23 @@ const WORKLOADS: readonly Workload[] = [
   { name: "stddev of one field", keys: 10, select: makeOutputs({ sd: ["stddev", "temp"] }) },
 ];
 
-/** How fast events become partials, partials become windows, and windows become results. */
-export async function run(): Promise<BenchReport> {
-  const core = instantiateCore();
-  const rows = [
-    ...WORKLOADS.map((workload) => measure(core, workload)),
-    ...measureSliding(core, cpuMs, [
+const PARTS: Readonly<Record<string, (core: CoreModule) => BenchReport["rows"]>> = {
+  tumbling: (core) => WORKLOADS.map((workload) => measure(core, workload)),
+  sliding: (core) =>
+    measureSliding(core, cpuMs, [
       { name: "count, sum, avg, min, max", select: EXACT_QUERY },
       { name: "count, avg, min, max, p99", select: QUANTILE_QUERY },
     ]),
-    ...measureKeyedWindows(core, randomNumbers(), MIN_MS, cpuMs),
-  ];
+  keyed: (core) => measureKeyedWindows(core, randomNumbers(), MIN_MS, cpuMs),
+};
+
+/** How fast events become partials, partials become windows, and windows become results. `--part`: one of `PARTS`, not all. */
+export async function run({ settings }: BenchOptions): Promise<BenchReport> {
+  const core = instantiateCore();
+  const only = settings.get("part");
+  const rows = Object.entries(PARTS).flatMap(([name, measurePart]) =>
+    only === undefined || only === name ? measurePart(core) : [],
+  );
   return {
     name: "window",
     rows,

@@ -1,4 +1,5 @@
 import { MillraceError } from "./errors.ts";
+import { releaseBytes } from "./move.ts";
 import { portableCodec } from "./zstd.ts";
 
 /**
@@ -36,6 +37,7 @@ export function framesOf(kind: FrameKind, part: number, bytes: Uint8Array): Fram
     frame.set(content, HEAD_BYTES);
     frames.push(frame);
   }
+  if (packed !== bytes) releaseBytes(packed);
   return frames;
 }
 

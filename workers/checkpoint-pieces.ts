@@ -1,5 +1,6 @@
 import { type Frame, framesOf } from "./checkpoint-frames.ts";
 import type { StateCapture } from "./core/capture.ts";
+import { releaseBytes } from "./move.ts";
 
 /** How long a thread is held for pieces at once, in ms; the last piece may go beyond by what it takes, about 4 ms. */
 const STEP_MS = 5;
@@ -8,6 +9,8 @@ const STEP_MS = 5;
 export interface CheckpointStep {
   readonly frames: readonly Frame[];
   readonly isDone: boolean;
+  /** Bytes that wait to be told since their records have changed. */
+  readonly savedBytes: number;
   /** How long the thread was held. */
   readonly heldMs: number;
 }
@@ -37,18 +40,26 @@ export class CheckpointPieces {
     if (this.#pack !== null) {
       frames.push(...framesOf("head", 0, this.#pack()));
       this.#pack = null;
-      return { frames, isDone: false, heldMs: performance.now() - startedMs };
+      return { frames, isDone: false, savedBytes: 0, heldMs: performance.now() - startedMs };
     }
     for (;;) {
       const current = this.#parts[this.#at];
       const heldMs = performance.now() - startedMs;
-      if (current === undefined || heldMs > STEP_MS) return { frames, isDone: current === undefined, heldMs };
+      if (current === undefined) return { frames, isDone: true, savedBytes: 0, heldMs };
+      if (heldMs > STEP_MS) return { frames, isDone: false, savedBytes: this.#savedBytes(), heldMs };
       const piece = current.capture.next();
       if (piece === null) {
         current.capture.end("kept");
         this.#at++;
-      } else if (piece !== "looking") frames.push(...framesOf("records", current.part, piece));
+      } else if (piece !== "looking") {
+        frames.push(...framesOf("records", current.part, piece));
+        releaseBytes(piece);
+      }
     }
+  }
+
+  #savedBytes(): number {
+    return this.#parts.slice(this.#at).reduce((sum, { capture }) => sum + capture.savedBytes(), 0);
   }
 
   /** Gives up what has not been told: the next checkpoint must be whole. */

@@ -91,6 +91,11 @@ export function keyedAdoptEnd(windows: KeyedWindows): void {
   endKeyedAdopting(windows);
 }
 
+/** Bytes of records that wait to be handed out. */
+export function captureSaved(capture: Capture): u32 {
+  return capture.saved.length;
+}
+
 /** To be called before a capture begins. */
 export function captureLimit(capture: Capture, pieceBytes: u32, lookRecords: u32): void {
   capture.pieceBytes = pieceBytes;

@@ -165,9 +165,21 @@ export class Capture {
     return piece == 0 ? 0 : load<u32>(this.cuts.data + ((piece - 1) << 2));
   }
 
-  /** Forgets pieces that were all taken. */
+  /** Forgets pieces that were all taken; what has come behind them moves to their place. */
   tidy(): void {
-    if (this.taken != 0 && this.taken == this.cuts.length >> 2 && this.saved.length == this.lastCut) this.empty();
+    if (this.taken == 0 || this.hasPiece) return;
+    const rest = this.saved.length - this.lastCut;
+    if (rest > KEPT_BYTES >> 1) return;
+    memory.copy(this.saved.data, this.saved.data + this.lastCut, rest);
+    this.taken = 0;
+    this.lastCut = 0;
+    this.cuts.reset();
+    this.saved.length = rest;
+    if (this.saved.capacity <= KEPT_BYTES) return;
+    const kept = ByteBuffer.create(KEPT_BYTES);
+    kept.append(this.saved.data, rest);
+    this.saved.dispose();
+    this.saved = kept;
   }
 
   private empty(): void {

@@ -14,8 +14,8 @@ export const NO_RECORD: u32 = 0xffffffff;
 /**
  * The groups of one slice of time (a tumbling window is one slice): a record of `Plan.stride` bytes for each key.
  *
- * Invariant: the table holds record number + 1 (0 is free), its size is a power of two and at least twice `count`;
- * records are numbered in order of arrival and stay until the pane is dropped.
+ * Invariant: the table holds record number + 1 (0 is free), its size is a power of two and at least 16/9 of `count`, which
+ * it grows at: not where a dictionary of as many keys does, since both at once would hold up the windows; records are numbered in order of arrival and stay until the pane is dropped.
  */
 @unmanaged
 export class Pane {
@@ -137,7 +137,7 @@ export class Pane {
     head.mark = NEW_MARK;
     for (let f: u32 = 0; f < plan.fieldCount; f++) plan.layout(f).clear(changetype<usize>(head));
     store<u32>(this.table + (<usize>slot << 2), index + 1);
-    if (this.count << 1 > this.tableMask) this.rehash((this.tableMask + 1) << 1);
+    if (this.count << 4 > this.tableMask * 9) this.rehash((this.tableMask + 1) << 1);
     return index;
   }
 

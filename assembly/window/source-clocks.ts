@@ -8,6 +8,8 @@ const NONE: u32 = 0xffffffff;
 const GENERATION_EVENTS: u32 = 4096;
 /** … which counts as soon as it has so many; until then the one before it tells. */
 const ENOUGH_EVENTS: u32 = 1024;
+/** Sources are forgotten as soon as this share of the limit can be: each time costs a copy of those that stay. */
+const FORGOTTEN_SHARE: u32 = 64;
 /** Sources with clock skew that are named. */
 const MAX_NAMED: u32 = 20;
 
@@ -52,8 +54,8 @@ export const SOURCE_SIZE: u32 = offsetof<Source>() + SKETCH_BYTES;
  * heap holds the active sources, least `maxTime` first. Cost: O(log sources) for each source of a summary.
  *
  * At most `limit` sources are known. To make room, sources are forgotten that are idle and cannot hold anything back
- * when they return: their watermark is not ahead of the stream's. Where that makes none, events of further sources
- * are counted in `untrackedEvents`, and hold nothing back.
+ * when they return: their watermark is not ahead of the stream's. Where that would make hardly any, events of further
+ * sources are counted in `untrackedEvents`, and hold nothing back.
  */
 @unmanaged
 export class SourceClocks {
@@ -357,8 +359,26 @@ export class SourceClocks {
     this.place(number, at);
   }
 
-  /** Forgets idle sources that could return without holding the watermark back. Cost: a pass over all. */
+  /** Whether an idle source could return and hold the watermark back. */
+  @inline private isAhead(source: Source, watermarkUs: i64): bool {
+    return this.isPerSource != 0 && source.maxTime != NO_TIME && source.maxTime - this.boundUs > watermarkUs;
+  }
+
+  /** How many sources are idle and not ahead. Cost: nothing without clocks by source, else a look at every source. */
+  private countForgettable(watermarkUs: i64): u32 {
+    const idle = this.keys.count - this.activeCount;
+    if (!this.isPerSource || idle == 0) return idle;
+    let count: u32 = 0;
+    for (let number: u32 = 0; number < this.keys.count; number++) {
+      const source = this.source(number);
+      if (!source.isActive && !this.isAhead(source, watermarkUs)) count++;
+    }
+    return count;
+  }
+
+  /** Forgets idle sources that could return without holding the watermark back, if they are enough. Cost: a copy of all. */
   private forgetIdle(watermarkUs: i64): void {
+    if (this.countForgettable(watermarkUs) < max<u32>(1, this.limit / FORGOTTEN_SHARE)) return;
     const oldKeys = this.keys;
     const oldSources = this.sources;
     const first = this.first;
@@ -378,8 +398,7 @@ export class SourceClocks {
     }
     for (let number: u32 = 0; number < count; number++) {
       const old = changetype<Source>(oldSources.data + <usize>number * SOURCE_SIZE);
-      const isAhead = this.isPerSource && old.maxTime != NO_TIME && old.maxTime - this.boundUs > watermarkUs;
-      if (!old.isActive && isAhead) this.keep(oldKeys, number, old);
+      if (!old.isActive && this.isAhead(old, watermarkUs)) this.keep(oldKeys, number, old);
     }
     oldKeys.dispose();
     oldSources.dispose();

@@ -10,6 +10,12 @@ import type { WindowWorker } from "./window-worker.ts";
 
 /** Log entries given to the window thread at once. */
 const APPLY_ENTRIES = 64;
+/**
+ * The same while a checkpoint is on its way, beside bytes of partials: what these change is saved before it is changed, and
+ * waits until the next step hands it out.
+ */
+const APPLY_ENTRIES_CAPTURING = 16;
+const APPLY_BYTES_CAPTURING = 512 * 1024;
 /** Results written and published at once, in characters: about 1,500 rows. */
 const RESULT_CHARS = 192 * 1024;
 /** What a step of an alert takes beside its key and value, about. */
@@ -144,7 +150,19 @@ export class ApplyLoop {
     const change = this.#waiting.findIndex(
       ({ entry, later }) => entry.kind === "config" && later !== undefined,
     );
-    return change <= 0 ? APPLY_ENTRIES : Math.min(change, APPLY_ENTRIES);
+    const most = this.#checkpointer.isCapturing ? this.#smallGroup() : APPLY_ENTRIES;
+    return change <= 0 ? most : Math.min(change, most);
+  }
+
+  #smallGroup(): number {
+    let bytes = 0;
+    let entries = 0;
+    for (const { entry } of this.#waiting.slice(0, APPLY_ENTRIES_CAPTURING)) {
+      bytes += sizeOf(entry);
+      if (entries > 0 && bytes > APPLY_BYTES_CAPTURING) break;
+      entries++;
+    }
+    return entries;
   }
 
   #fail(cause: unknown): void {

@@ -7,6 +7,10 @@ import type { CommitQueue } from "./commit-queue.ts";
 
 /** Bytes that may wait to be written: results and alerts wait behind them. */
 const MAX_UNWRITTEN_BYTES = 512 * 1024;
+/** Bytes that events may make the window thread save before they wait: of memory that it keeps. */
+const MAX_SAVED_BYTES = 2 * 1024 * 1024;
+/** Steps that are left out in a row, when pieces wait to be written, before events wait too: meanwhile these save more. */
+const MAX_SKIPPED = 4;
 /** Segments of a checkpoint at most. */
 const MAX_SEGMENTS = 32;
 /** Pieces that are deleted in one transaction: of 256 KiB at most each. */
@@ -59,6 +63,7 @@ export class Checkpointer {
   #chain: (Segments & { readonly wholeBytes: number; readonly changedBytes: number }) | null = null;
   #lastSegment: number;
   #unwrittenBytes = 0;
+  #skipped = 0;
   #lastWrite: Promise<unknown> = Promise.resolve();
   figures: CheckpointFigures | null = null;
   /** Told when there is something to do that there was not. */
@@ -96,17 +101,20 @@ export class Checkpointer {
 
   /**
    * One step, between two groups of entries: what came of all before it is already in the commit queue, in front of the
-   * checkpoint. `whenBehind`: what to do when pieces wait to be written.
+   * checkpoint. `whenBehind`: what to do when pieces wait to be written. More than one when events have made the windows save
+   * much.
    */
   async step(whenBehind: "wait" | "skip"): Promise<void> {
     try {
       if (this.#writing === null) await this.#begin();
       if (this.#writing === null || this.#isHandedOut) return;
       if (this.#unwrittenBytes >= MAX_UNWRITTEN_BYTES) {
-        if (whenBehind === "wait") await this.#lastWrite;
-        return;
+        if (whenBehind === "skip" && this.#skipped++ < MAX_SKIPPED) return;
+        await this.#lastWrite;
+        if (whenBehind === "wait") return;
       }
-      await this.#goOn(this.#writing);
+      this.#skipped = 0;
+      while (this.isCapturing && (await this.#goOn(this.#writing)) > MAX_SAVED_BYTES) await this.#lastWrite;
     } catch (cause) {
       this.fail(cause);
     }
@@ -160,8 +168,9 @@ export class Checkpointer {
     return chain.last - chain.first + 1 < MAX_SEGMENTS ? "changes" : "whole";
   }
 
-  async #goOn(writing: Writing): Promise<void> {
-    const { frames, isDone, heldMs } = await this.#windows.nextPieces();
+  /** @returns the bytes that the windows have saved and not told. */
+  async #goOn(writing: Writing): Promise<number> {
+    const { frames, isDone, savedBytes, heldMs } = await this.#windows.nextPieces();
     writing.pausesMs.push(heldMs);
     for (const bytes of frames) {
       const { length } = bytes;
@@ -174,10 +183,11 @@ export class Checkpointer {
         release(bytes.buffer);
       });
     }
-    if (!isDone) return;
+    if (!isDone) return savedBytes;
     this.#isHandedOut = true;
     // Operations of the queue are durable in their order: with this one, all of its pieces are.
     void this.#name(writing).catch((cause: unknown) => this.fail(cause));
+    return 0;
   }
 
   async #name(writing: Writing): Promise<void> {

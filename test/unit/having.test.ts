@@ -46,7 +46,12 @@ function scripted(): { windows: Windows; give: (rows: readonly ResultRow[]) => v
     lastEndUs: () => null,
     snapshot: () => Uint8Array.of(1, 2, 3),
     restore: (snapshot) => assert.deepEqual([...snapshot], [1, 2, 3]),
-    capture: { begin: () => Uint8Array.of(1, 2), next: () => null, end: () => undefined },
+    capture: {
+      begin: () => Uint8Array.of(1, 2),
+      next: () => null,
+      savedBytes: () => 0,
+      end: () => undefined,
+    },
     adoption: {
       isWhole: () => true,
       begin: (head) => assert.deepEqual([...head], [1, 2]),

@@ -23,6 +23,8 @@ export interface StateCapture {
   begin(kind: CaptureKind, limits?: CaptureLimits): Uint8Array<ArrayBuffer>;
   /** The next piece; "looking" when there was none among so many records; null when all is told. */
   next(): Uint8Array<ArrayBuffer> | "looking" | null;
+  /** Bytes of what was about to change and was saved before, and waits for its turn. */
+  savedBytes(): number;
   /** Ends it, also before all is told. When it is not kept, the next one is whole. */
   end(outcome: "kept" | "dropped"): void;
 }
@@ -59,6 +61,7 @@ interface SharedExports {
   capturePiece(capture: number): number;
   capturePieceLength(capture: number): number;
   captureLimit(capture: number, pieceBytes: number, lookRecords: number): void;
+  captureSaved(capture: number): number;
   captureEnd(capture: number, isKept: number): void;
 }
 
@@ -100,6 +103,7 @@ export function createCapture(
       const made = call("capture")(windows);
       return copyOut(core, shared.capturePiece(made), shared.capturePieceLength(made));
     },
+    savedBytes: () => shared.captureSaved(call("capture")(windows)),
     end: (outcome) => shared.captureEnd(call("capture")(windows), outcome === "kept" ? 1 : 0),
   };
   const adoption: StateAdoption = {

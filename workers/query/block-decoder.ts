@@ -118,12 +118,14 @@ export class BlockDecoder {
 
   #store(encoded: Uint8Array<ArrayBuffer>): StoredBlock {
     const { count, minUs, maxUs, schema } = readHeader(encoded);
+    const encodedBytes = encoded.length;
     const packed = this.#codec.compress(encoded, MERGED_ZSTD_LEVEL);
     const isSmaller = packed.length < encoded.length;
+    if (isSmaller) releaseBytes(encoded);
     return {
       data: isSmaller ? new Uint8Array(packed) : encoded,
       codec: isSmaller ? "zstd" : "none",
-      encodedBytes: encoded.length,
+      encodedBytes,
       count,
       minUs: Number(minUs),
       maxUs: Number(maxUs),

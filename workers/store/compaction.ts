@@ -15,9 +15,11 @@ export interface SmallBlocks {
 /** Groups listed at once: their data is read on the thread that commits, and is in memory until they are merged. */
 const MAX_GROUPS = 2;
 const MAX_MERGED_BLOCKS = 256;
+/** Events that are merged into one block, about: all are in memory at once, some 100 bytes each where every one has texts of its own. */
+const MERGED_EVENTS = 100_000;
 /** A shorter run waits until it has grown, so that each event is written again only a few times. */
 const MIN_MERGED_BLOCKS = 16;
-/** A block of this share of the target or more stays as it is. */
+/** A block of this share of the target, or of the events, or more stays as it is. */
 const SMALL_SHARE = 0.5;
 
 /** Finds small blocks and puts merged ones in their place. */
@@ -34,8 +36,8 @@ export class Compaction {
 
   /**
    * Runs of small blocks up to `upToSeq`, and never beyond the oldest checkpoint kept: what comes after it is the
-   * log that a replay from either checkpoint reads. Each run reaches `targetBytes` of stored data, or is long: of
-   * `mostAtOnce` blocks at most.
+   * log that a replay from either checkpoint reads. Each run reaches `targetBytes` of stored data, or is of many events,
+   * or is long: of `mostAtOnce` blocks at most.
    */
   listSmall(upToSeq: number, targetBytes: number, mostAtOnce = MAX_MERGED_BLOCKS): SmallBlocks[] {
     const { seq: oldest } = this.#sql.oldestCheckpoint.get() as { seq: number };
@@ -98,23 +100,32 @@ export class Compaction {
 
   *#runs(streamId: number, upToSeq: number, targetBytes: number, most: number): Generator<readonly number[]> {
     const limit = targetBytes * SMALL_SHARE;
-    type Row = { seq: number; bytes: number; state: string; resolutionUs: number };
+    type Row = { seq: number; bytes: number; count: number; state: string; resolutionUs: number };
     let seqs: number[] = [];
     let bytes = 0;
+    let events = 0;
     let before: Row | null = null;
-    for (const row of this.#sql.smallBlocks.all(streamId, upToSeq, limit) as Row[]) {
+    for (const row of this.#sql.smallBlocks.all(
+      streamId,
+      upToSeq,
+      limit,
+      MERGED_EVENTS * SMALL_SHARE,
+    ) as Row[]) {
       if (before !== null && !isAlike(row, before)) {
         if (seqs.length >= MIN_MERGED_BLOCKS) yield seqs;
         seqs = [];
         bytes = 0;
+        events = 0;
       }
       before = row;
       seqs.push(row.seq);
       bytes += row.bytes;
-      if (bytes < targetBytes && seqs.length < most) continue;
+      events += row.count;
+      if (bytes < targetBytes && events < MERGED_EVENTS && seqs.length < most) continue;
       yield seqs;
       seqs = [];
       bytes = 0;
+      events = 0;
     }
     if (seqs.length >= MIN_MERGED_BLOCKS) yield seqs;
   }

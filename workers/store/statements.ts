@@ -114,8 +114,8 @@ const SQL = {
     " JOIN streams s ON s.id = t.stream_id WHERE seq > ? AND seq <= ? ORDER BY seq",
 
   smallBlocks:
-    "SELECT seq, stored_bytes AS bytes, state, resolution_us AS resolutionUs FROM blocks" +
-    " WHERE stream_id = ? AND seq <= ? AND stored_bytes < ? AND state IN ('pending', 'synced') ORDER BY seq",
+    "SELECT seq, stored_bytes AS bytes, count, state, resolution_us AS resolutionUs FROM blocks" +
+    " WHERE stream_id = ? AND seq <= ? AND stored_bytes < ? AND count < ? AND state IN ('pending', 'synced') ORDER BY seq",
   readBlock: `SELECT ${BLOCK_COLUMNS} FROM blocks WHERE seq = ?`,
   describeBlock:
     "SELECT stream_id AS streamId, arrival_us AS arrivalUs, count, stored_bytes AS bytes, state, resolution_us AS resolutionUs" +
