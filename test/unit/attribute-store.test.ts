@@ -105,6 +105,21 @@ test("with a key nothing of attributes is in the plain, and what was there befor
     assert.doesNotMatch(readFileSync(join(dir, file), "latin1"), /qzxv/, file);
 });
 
+test("a clock whose row was lost goes on behind the latest attribute", (context) => {
+  const fixture = new StoreFixture(context);
+  fixture.store.attributes.set([merge("m1", { a: "1" })], LIMITS, NOW_MS + 5_000);
+  fixture.store.close();
+  const db = new Database(join(fixture.dir, "millrace.db"));
+  db.exec("DELETE FROM attribute_clock");
+  db.close();
+  fixture.reopen();
+  fixture.store.attributes.set([merge("m1", { a: "2" })], LIMITS, NOW_MS);
+  assert.deepEqual(fixture.store.attributes.read("m1")?.attributes[0]?.time, {
+    ms: NOW_MS + 5_000,
+    counter: 1,
+  });
+});
+
 test("stamps beyond what a hub takes are made anew in their order, and the clock goes back with them", (context) => {
   const fixture = new StoreFixture(context);
   const { attributes } = fixture.store;

@@ -24,7 +24,7 @@ const IS_FORGETTABLE =
 
 const SQL = {
   clock: "SELECT ms, counter, has_heard AS hasHeard FROM attribute_clock",
-  setClock: "UPDATE attribute_clock SET ms = ?, counter = ?, has_heard = ?",
+  setClock: "INSERT OR REPLACE INTO attribute_clock (id, ms, counter, has_heard) VALUES (1, ?, ?, ?)",
   counts:
     "SELECT count(DISTINCT device) AS devices, count(*) - sum(is_removed) AS attributes FROM device_attributes",
   ofDevice:
@@ -49,6 +49,11 @@ const SQL = {
   sealRow: "UPDATE device_attributes SET device = ?, attribute = ?, body = ? WHERE id = ?",
 } as const;
 
+/**
+ * Of what a hub takes, how far this node's clock is believed to be ahead: with all of it, what is stamped while an answer is on
+ * its way would be beyond what that says.
+ */
+const BELIEVED_SHARE = 0.5;
 /** Rows are a few hundred bytes: of the page, the index, and what stands for texts. */
 const ROW_BYTES = 64;
 
@@ -87,7 +92,7 @@ export class AttributeStore {
   #devices = 0;
   #attributes = 0;
   #restamped = 0;
-  /** What the hub takes at most, and when (monotonic) it said so; null: nothing was heard since the start. */
+  /** How far a clock is believed, and when (monotonic) the hub said so; null: nothing was heard since the start. */
   #ceiling: { readonly ms: number; readonly atMs: number } | null = null;
 
   constructor(db: Connection, seal: Seal, monotonicMs: () => number = () => performance.now()) {
@@ -129,7 +134,8 @@ export class AttributeStore {
    */
   learn(hub: HubTime, nowMs: number): number {
     const ceilingMs = hub.nowMs + hub.maxAheadMs;
-    this.#ceiling = { ms: ceilingMs, atMs: this.#monotonicMs() };
+    const believedMs = hub.nowMs + hub.maxAheadMs * BELIEVED_SHARE;
+    this.#ceiling = { ms: believedMs, atMs: this.#monotonicMs() };
     const isAhead = this.#clock.ms > ceilingMs;
     const isBehind = compareTimes(this.#clock, hub.latest) < 0;
     if (!isAhead && !isBehind && this.#hasHeard) return 0;
@@ -247,9 +253,11 @@ export class AttributeStore {
 
   #load(): void {
     type Clock = HybridTime & { readonly hasHeard: number };
-    const { ms, counter, hasHeard } = this.#sql.clock.get() as Clock;
-    this.#clock = { ms, counter };
-    this.#hasHeard = hasHeard === 1;
+    // Missing in a new store, and in one of which its page could not be read.
+    const clock = this.#sql.clock.get() as Clock | undefined;
+    const latest = this.#sql.latestUpTo.get(Number.MAX_SAFE_INTEGER) as HybridTime | undefined;
+    this.#clock = later(clock === undefined ? NO_TIME : timeOf(clock), latest ?? NO_TIME);
+    this.#hasHeard = clock?.hasHeard === 1;
     this.#count();
   }
 
@@ -277,6 +285,10 @@ export class AttributeStore {
       }
     })();
   }
+}
+
+function timeOf({ ms, counter }: HybridTime): HybridTime {
+  return { ms, counter };
 }
 
 function countSet(rows: readonly Row[]): number {
