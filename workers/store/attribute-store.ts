@@ -24,7 +24,8 @@ const IS_FORGETTABLE =
 
 const SQL = {
   clock: "SELECT ms, counter, has_heard AS hasHeard FROM attribute_clock",
-  setClock: "INSERT OR REPLACE INTO attribute_clock (id, ms, counter, has_heard) VALUES (1, ?, ?, ?)",
+  dropClock: "DELETE FROM attribute_clock",
+  setClock: "INSERT INTO attribute_clock (ms, counter, has_heard) VALUES (?, ?, ?)",
   counts:
     "SELECT count(DISTINCT device) AS devices, count(*) - sum(is_removed) AS attributes FROM device_attributes",
   ofDevice:
@@ -242,6 +243,7 @@ export class AttributeStore {
     try {
       return this.#db.transaction(() => {
         const result = run();
+        this.#sql.dropClock.run();
         this.#sql.setClock.run(this.#clock.ms, this.#clock.counter, Number(this.#hasHeard));
         return result;
       })();
@@ -253,7 +255,7 @@ export class AttributeStore {
 
   #load(): void {
     type Clock = HybridTime & { readonly hasHeard: number };
-    // Missing in a new store, and in one of which its page could not be read.
+    // Missing in a store of which its page could not be read.
     const clock = this.#sql.clock.get() as Clock | undefined;
     const latest = this.#sql.latestUpTo.get(Number.MAX_SAFE_INTEGER) as HybridTime | undefined;
     this.#clock = later(clock === undefined ? NO_TIME : timeOf(clock), latest ?? NO_TIME);

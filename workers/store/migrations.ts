@@ -427,12 +427,8 @@ export const MIGRATIONS: readonly string[] = [
     UNIQUE (device, attribute)
   );
   CREATE INDEX device_attributes_by_time ON device_attributes (ms, counter);
-  CREATE TABLE attribute_clock (
-    id INTEGER PRIMARY KEY CHECK (id = 1),
-    ms INTEGER NOT NULL,
-    counter INTEGER NOT NULL,
-    has_heard INTEGER NOT NULL
-  );
+  CREATE TABLE attribute_clock (ms INTEGER NOT NULL, counter INTEGER NOT NULL, has_heard INTEGER NOT NULL);
+  INSERT INTO attribute_clock VALUES (0, 0, 0);
   `,
   // How far what was stored before a sink was there has come on its way to it.
   `
