@@ -1,6 +1,6 @@
 import type { StandingAlert } from "./alert/standing.ts";
 import type { AttributeLimits } from "./attributes/attribute-rules.ts";
-import type { MillraceError } from "./errors.ts";
+import { MillraceError } from "./errors.ts";
 import type { CommitOperation, CommitOutcome, LogEntry, StoredBlock } from "./messages.ts";
 import { moveWith, release } from "./move.ts";
 import type { MasterKeys } from "./seal/master-key.ts";
@@ -319,7 +319,18 @@ export function dropDocument(document: Omit<NodeDocument, "body">): StoreAnswer<
 
 /** Durable when it is answered: one transaction, one fsync for all of them. */
 export function setAttributes({ tasks, limits }: SetAttributesTasks): StoreAnswer<SetAttributesOutcome[]> {
-  return withStore(({ attributes }) => ({ value: attributes.set(tasks, limits, Date.now()) }));
+  return withStore(({ attributes, buffer }) => {
+    const nowMs = Date.now();
+    const rows = tasks.reduce((sum, task) => sum + Object.keys(task.attributes).length, 0);
+    const bytes = tasks.reduce((sum, task) => sum + JSON.stringify(task).length, 0);
+    if (!buffer.makeRoomFor(bytes, nowMs * 1_000))
+      throw new MillraceError(
+        "E_BUFFER_FULL",
+        "there is no room left within buffer.cap; raise it, or free the disk",
+      );
+    buffer.keepWithin(rows, bytes);
+    return { value: attributes.set(tasks, limits, nowMs) };
+  });
 }
 
 export interface SetAttributesTasks {
@@ -337,7 +348,10 @@ export function listDevices(task: ListDevicesTask): StoreAnswer<DeviceAttributes
 
 /** A hub said what time it is. @returns how many attributes were stamped anew for it */
 export function learnTime(hub: HubTime): StoreAnswer<number> {
-  return withStore(({ attributes }) => ({ value: attributes.learn(hub, Date.now()) }));
+  return withStore(({ attributes, buffer }) => {
+    buffer.keepWithin();
+    return { value: attributes.learn(hub, Date.now()) };
+  });
 }
 
 export function reportAttributes(): StoreAnswer<AttributeReport> {

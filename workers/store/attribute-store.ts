@@ -14,6 +14,8 @@ import type {
 } from "./attribute-operations.ts";
 import type { Connection } from "./database.ts";
 
+/** Stamped anew in one transaction: others wait meanwhile. */
+const STAMPED_AT_ONCE = 500;
 /** Removed, and every sink has been told: the hub remembers it from then on. */
 const IS_FORGETTABLE =
   "is_removed = 1 AND EXISTS (SELECT 1 FROM sync_sinks)" +
@@ -41,7 +43,10 @@ const SQL = {
   forgetAll: `DELETE FROM device_attributes WHERE ${IS_FORGETTABLE}`,
   ahead:
     "SELECT id, device, attribute, ms, counter, is_removed AS isRemoved, body FROM device_attributes" +
-    " WHERE ms > ? ORDER BY ms, counter, id",
+    ` WHERE ms > ? ORDER BY ms, counter, id LIMIT ${STAMPED_AT_ONCE}`,
+  behind:
+    "SELECT id, device, attribute, ms, counter, is_removed AS isRemoved, body FROM device_attributes" +
+    ` WHERE (ms, counter) <= (?, ?) ORDER BY ms, counter, id LIMIT ${STAMPED_AT_ONCE}`,
   latestUpTo:
     "SELECT ms, counter FROM device_attributes WHERE ms <= ? ORDER BY ms DESC, counter DESC LIMIT 1",
   plain:
@@ -90,6 +95,8 @@ export class AttributeStore {
   #clock: HybridTime = NO_TIME;
   /** Whether this data directory was ever told of a hub's time. */
   #hasHeard = false;
+  /** What is not later than this is yet to be stamped anew; null: nothing is. */
+  #behind: HybridTime | null = null;
   #devices = 0;
   #attributes = 0;
   #restamped = 0;
@@ -131,26 +138,34 @@ export class AttributeStore {
    * A hub said what time it is. What was stamped so far ahead that no hub would take it is stamped anew, in its order, and
    * sent again. So is everything that was set before a hub was ever heard, should the hub know later times of this edge:
    * they are of a data directory before this one.
-   * @returns how many were stamped anew
+   * @returns how many were stamped anew; asked again, it goes on with what is left
    */
   learn(hub: HubTime, nowMs: number): number {
     const ceilingMs = hub.nowMs + hub.maxAheadMs;
     const believedMs = hub.nowMs + hub.maxAheadMs * BELIEVED_SHARE;
     this.#ceiling = { ms: believedMs, atMs: this.#monotonicMs() };
-    const isAhead = this.#clock.ms > ceilingMs;
+    const ahead = this.#sql.ahead.all(ceilingMs) as Row[];
+    const isAhead = ahead.length > 0 || this.#clock.ms > ceilingMs;
     const isBehind = compareTimes(this.#clock, hub.latest) < 0;
-    if (!isAhead && !isBehind && this.#hasHeard) return 0;
+    if (isBehind && !this.#hasHeard) this.#behind = hub.latest;
+    if (!isAhead && !isBehind && this.#behind === null && this.#hasHeard) return 0;
     return this.#write(() => {
-      const isFirst = !this.#hasHeard;
-      this.#hasHeard = true;
-      const rows =
-        isAhead || (isFirst && isBehind) ? (this.#sql.ahead.all(isAhead ? ceilingMs : -1) as Row[]) : [];
       if (isAhead) this.#clock = (this.#sql.latestUpTo.get(ceilingMs) as HybridTime | undefined) ?? NO_TIME;
       this.#clock = later(this.#clock, hub.latest);
+      const rows = isAhead ? ahead : this.#rowsBehind();
       for (const row of rows) this.#stampAnew(row, nowMs);
+      if (!isAhead && rows.length < STAMPED_AT_ONCE) {
+        this.#behind = null;
+        this.#hasHeard = true;
+      }
       this.#restamped += rows.length;
       return rows.length;
     });
+  }
+
+  #rowsBehind(): Row[] {
+    const { ms, counter } = this.#behind ?? NO_TIME;
+    return this.#behind === null ? [] : (this.#sql.behind.all(ms, counter) as Row[]);
   }
 
   report(nowMs: number): AttributeReport {
