@@ -1,6 +1,6 @@
 import type { StandingAlert } from "./alert/standing.ts";
 import type { AttributeLimits } from "./attributes/attribute-rules.ts";
-import type { MillraceError } from "./errors.ts";
+import { MillraceError } from "./errors.ts";
 import type { CommitOperation, CommitOutcome, LogEntry, StoredBlock } from "./messages.ts";
 import { moveWith, release } from "./move.ts";
 import type { MasterKeys } from "./seal/master-key.ts";
@@ -309,7 +309,18 @@ export function dropDocument(document: Omit<NodeDocument, "body">): StoreAnswer<
 
 /** Durable when it is answered: one transaction, one fsync for all of them. */
 export function setAttributes({ tasks, limits }: SetAttributesTasks): StoreAnswer<SetAttributesOutcome[]> {
-  return writing(({ attributes }) => ({ value: attributes.set(tasks, limits, Date.now()) }));
+  return withStore(({ attributes, buffer }) => {
+    const nowMs = Date.now();
+    const rows = tasks.reduce((sum, task) => sum + Object.keys(task.attributes).length, 0);
+    const bytes = tasks.reduce((sum, task) => sum + JSON.stringify(task).length, 0);
+    if (!buffer.makeRoomFor(bytes, nowMs * 1_000))
+      throw new MillraceError(
+        "E_BUFFER_FULL",
+        "there is no room left within buffer.cap; raise it, or free the disk",
+      );
+    buffer.keepWithin(rows, bytes);
+    return { value: attributes.set(tasks, limits, nowMs) };
+  });
 }
 
 export interface SetAttributesTasks {

@@ -98,6 +98,8 @@ async function answer(
   } catch (cause) {
     if (cause instanceof MillraceError && cause.code === "E_ATTRIBUTES_WAITING")
       return refuse({ ...busy, detail: cause.message });
+    if (cause instanceof MillraceError && cause.code === "E_BUFFER_FULL")
+      return refuse({ status: 507, code: cause.code, title: "No room", detail: cause.message });
     if (cause instanceof MillraceError && /^E_(STORE|DISK)/.test(cause.code))
       return refuse({ ...busy, code: cause.code, detail: cause.message });
     throw cause;

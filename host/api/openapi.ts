@@ -97,6 +97,7 @@ function setAttributes(summary: string): object {
       413: problem("larger than what a device may have"),
       415: problem("unknown content type"),
       422: problem("one of them cannot be taken, or there are too many: nothing was changed"),
+      507: problem("no room within buffer.cap"),
       503: problem("not available; see Retry-After"),
     },
   };

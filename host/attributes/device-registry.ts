@@ -11,8 +11,8 @@ import type { StorageClient } from "../store/storage-client.ts";
 
 /** Requests that may wait for a transaction: each is a few KiB at most. */
 const MAX_WAITING = 10_000;
-/** Of one transaction. */
-const MAX_GROUP = 256;
+/** Attributes in one transaction, beyond those of its first request. */
+const MAX_GROUP_ROWS = 512;
 
 type Storage = Pick<StorageClient, "setAttributes" | "readAttributes" | "listDevices" | "reportAttributes">;
 
@@ -75,11 +75,20 @@ export class DeviceRegistry {
     return this.#parts.storage.reportAttributes();
   }
 
+  #takeGroup(): Waiting[] {
+    let rows = 0;
+    const end = this.#waiting.findIndex(({ task }, at) => {
+      rows += Object.keys(task.attributes).length;
+      return at > 0 && rows > MAX_GROUP_ROWS;
+    });
+    return this.#waiting.splice(0, end < 0 ? this.#waiting.length : end);
+  }
+
   async #write(): Promise<void> {
     this.#isWriting = true;
     const { storage, limits, onSet } = this.#parts;
     while (this.#waiting.length > 0) {
-      const group = this.#waiting.splice(0, MAX_GROUP);
+      const group = this.#takeGroup();
       try {
         const tasks = group.map(({ task }) => task);
         const outcomes = await storage.setAttributes({ tasks, limits });

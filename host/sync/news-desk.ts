@@ -45,6 +45,7 @@ export class NewsDesk {
   #report: NewsReport = { identity: null, clockOffsetMs: null, refusedAttributes: 0 };
   #learnAtMs = Number.NEGATIVE_INFINITY;
   #isSkewLogged = false;
+  #isLearning = false;
 
   constructor(parts: NewsDeskParts) {
     this.#parts = parts;
@@ -65,7 +66,7 @@ export class NewsDesk {
     };
     if (identity !== null) this.#tell(identity);
     this.#watchClock(clockOffsetMs, time.maxAheadMs);
-    if (refusedAttributes === 0 && clock.monotonicMs() < this.#learnAtMs) return;
+    if (this.#isLearning || (refusedAttributes === 0 && clock.monotonicMs() < this.#learnAtMs)) return;
     this.#learnAtMs = clock.monotonicMs() + LEARN_EVERY_MS;
     void this.#learn(time, refusedAttributes);
   }
@@ -91,8 +92,11 @@ export class NewsDesk {
 
   async #learn(time: HubTime, refused: number): Promise<void> {
     const { log, learnTime } = this.#parts;
+    this.#isLearning = true;
     try {
-      const restamped = await learnTime(time);
+      let restamped = 0;
+      // A portion each, so that commits come in between.
+      for (let some = await learnTime(time); some > 0; some = await learnTime(time)) restamped += some;
       if (restamped + refused > 0)
         log.warn(
           { code: "E_CLOCK", refused, restamped, maxAheadSeconds: time.maxAheadMs / 1_000 },
@@ -101,6 +105,8 @@ export class NewsDesk {
     } catch (cause) {
       log.warn({ err: cause }, "the hub's time could not be written down; it is with its next answer");
       this.#learnAtMs = Number.NEGATIVE_INFINITY;
+    } finally {
+      this.#isLearning = false;
     }
   }
 }

@@ -12,7 +12,7 @@ import {
   unpackBatch,
 } from "../../workers/sync/batch-format.ts";
 import { crc32c } from "../../workers/sync/crc32c.ts";
-import { decodeAlerts, decodeLosses, decodeResults } from "../../workers/sync/rows.ts";
+import { decodeAlerts, decodeAttributes, decodeLosses, decodeResults } from "../../workers/sync/rows.ts";
 import { nativeCodec } from "../../workers/zstd.ts";
 
 const RUNS = Number(process.env.MILLRACE_RUNS ?? 300);
@@ -41,7 +41,7 @@ const item: fc.Arbitrary<BatchItem> = fc.oneof(
     data: bytes,
   }),
   fc.record({
-    kind: fc.constantFrom("results" as const, "alerts" as const, "losses" as const),
+    kind: fc.constantFrom("results" as const, "alerts" as const, "losses" as const, "attributes" as const),
     id: count,
     rows: count,
     ndjson: bytes,
@@ -132,7 +132,7 @@ test("rows that are anything at all are read, or refused by the format's error",
   const line = fc.oneof(fc.json(), fc.string(), fc.constant('{"clear":1}'), fc.constant('{"kind":"late"}'));
   fc.assert(
     fc.property(fc.oneof(bytes, fc.array(line).map(ndjson)), (rows) => {
-      for (const decode of [decodeResults, decodeAlerts, decodeLosses]) {
+      for (const decode of [decodeResults, decodeAlerts, decodeLosses, decodeAttributes]) {
         try {
           decode(rows);
         } catch (cause) {

@@ -92,3 +92,29 @@ test("tables that must not be made are asked for, and parks nothing", { skip }, 
   assert.equal(await edge.parked(), 0);
   await edge.node.stop();
 });
+
+test("attributes of devices are as they were set last, and rows of their own", { skip }, async (context) => {
+  const server = await PostgresServer.start(context);
+  const edge = new SinkEdge(`postgres: "${server.url()}"`, context);
+  await edge.node.start();
+  const set = async (method: string, device: string, attributes: object): Promise<void> => {
+    const path = `/v1/devices/${encodeURIComponent(device)}/attributes`;
+    const { status, text } = await edge.client.request(method, path, JSON.stringify(attributes));
+    assert.equal(status, 200, text);
+  };
+  await set("PUT", "m1", { firmware: "1.4", hall: 3, spare: false });
+  await set("PUT", "é/2", { firmware: "1.5" });
+  await synced(edge.node, edge.client);
+  await set("PATCH", "m1", { firmware: "1.6", hall: null });
+  await synced(edge.node, edge.client);
+  const rows = rowsOf(
+    server,
+    "SELECT jsonb_build_array(device, attribute, value, removed) FROM millrace.attributes ORDER BY device, attribute",
+  );
+  assert.deepEqual(rows, [
+    ["m1", "firmware", "1.6", false],
+    ["m1", "hall", null, true],
+    ["m1", "spare", false, false],
+    ["é/2", "firmware", "1.5", false],
+  ]);
+});

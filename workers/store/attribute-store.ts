@@ -14,6 +14,8 @@ import type {
 } from "./attribute-operations.ts";
 import type { Connection } from "./database.ts";
 
+/** Stamped anew in one transaction: others wait meanwhile. */
+const STAMPED_AT_ONCE = 500;
 /** Removed, and every sink has been told: the hub remembers it from then on. */
 const IS_FORGETTABLE =
   "is_removed = 1 AND EXISTS (SELECT 1 FROM sync_sinks)" +
@@ -24,7 +26,8 @@ const IS_FORGETTABLE =
 
 const SQL = {
   clock: "SELECT ms, counter, has_heard AS hasHeard FROM attribute_clock",
-  setClock: "UPDATE attribute_clock SET ms = ?, counter = ?, has_heard = ?",
+  dropClock: "DELETE FROM attribute_clock",
+  setClock: "INSERT INTO attribute_clock (ms, counter, has_heard) VALUES (?, ?, ?)",
   counts:
     "SELECT count(DISTINCT device) AS devices, count(*) - sum(is_removed) AS attributes FROM device_attributes",
   ofDevice:
@@ -40,7 +43,10 @@ const SQL = {
   forgetAll: `DELETE FROM device_attributes WHERE ${IS_FORGETTABLE}`,
   ahead:
     "SELECT id, device, attribute, ms, counter, is_removed AS isRemoved, body FROM device_attributes" +
-    " WHERE ms > ? ORDER BY ms, counter, id",
+    ` WHERE ms > ? ORDER BY ms, counter, id LIMIT ${STAMPED_AT_ONCE}`,
+  behind:
+    "SELECT id, device, attribute, ms, counter, is_removed AS isRemoved, body FROM device_attributes" +
+    ` WHERE (ms, counter) <= (?, ?) ORDER BY ms, counter, id LIMIT ${STAMPED_AT_ONCE}`,
   latestUpTo:
     "SELECT ms, counter FROM device_attributes WHERE ms <= ? ORDER BY ms DESC, counter DESC LIMIT 1",
   plain:
@@ -49,6 +55,11 @@ const SQL = {
   sealRow: "UPDATE device_attributes SET device = ?, attribute = ?, body = ? WHERE id = ?",
 } as const;
 
+/**
+ * Of what a hub takes, how far this node's clock is believed to be ahead: with all of it, what is stamped while an answer is on
+ * its way would be beyond what that says.
+ */
+const BELIEVED_SHARE = 0.5;
 /** Rows are a few hundred bytes: of the page, the index, and what stands for texts. */
 const ROW_BYTES = 64;
 
@@ -84,10 +95,12 @@ export class AttributeStore {
   #clock: HybridTime = NO_TIME;
   /** Whether this data directory was ever told of a hub's time. */
   #hasHeard = false;
+  /** What is not later than this is yet to be stamped anew; null: nothing is. */
+  #behind: HybridTime | null = null;
   #devices = 0;
   #attributes = 0;
   #restamped = 0;
-  /** What the hub takes at most, and when (monotonic) it said so; null: nothing was heard since the start. */
+  /** How far a clock is believed, and when (monotonic) the hub said so; null: nothing was heard since the start. */
   #ceiling: { readonly ms: number; readonly atMs: number } | null = null;
 
   constructor(db: Connection, seal: Seal, monotonicMs: () => number = () => performance.now()) {
@@ -125,25 +138,34 @@ export class AttributeStore {
    * A hub said what time it is. What was stamped so far ahead that no hub would take it is stamped anew, in its order, and
    * sent again. So is everything that was set before a hub was ever heard, should the hub know later times of this edge:
    * they are of a data directory before this one.
-   * @returns how many were stamped anew
+   * @returns how many were stamped anew; asked again, it goes on with what is left
    */
   learn(hub: HubTime, nowMs: number): number {
     const ceilingMs = hub.nowMs + hub.maxAheadMs;
-    this.#ceiling = { ms: ceilingMs, atMs: this.#monotonicMs() };
-    const isAhead = this.#clock.ms > ceilingMs;
+    const believedMs = hub.nowMs + hub.maxAheadMs * BELIEVED_SHARE;
+    this.#ceiling = { ms: believedMs, atMs: this.#monotonicMs() };
+    const ahead = this.#sql.ahead.all(ceilingMs) as Row[];
+    const isAhead = ahead.length > 0 || this.#clock.ms > ceilingMs;
     const isBehind = compareTimes(this.#clock, hub.latest) < 0;
-    if (!isAhead && !isBehind && this.#hasHeard) return 0;
+    if (isBehind && !this.#hasHeard) this.#behind = hub.latest;
+    if (!isAhead && !isBehind && this.#behind === null && this.#hasHeard) return 0;
     return this.#write(() => {
-      const isFirst = !this.#hasHeard;
-      this.#hasHeard = true;
-      const rows =
-        isAhead || (isFirst && isBehind) ? (this.#sql.ahead.all(isAhead ? ceilingMs : -1) as Row[]) : [];
       if (isAhead) this.#clock = (this.#sql.latestUpTo.get(ceilingMs) as HybridTime | undefined) ?? NO_TIME;
       this.#clock = later(this.#clock, hub.latest);
+      const rows = isAhead ? ahead : this.#rowsBehind();
       for (const row of rows) this.#stampAnew(row, nowMs);
+      if (!isAhead && rows.length < STAMPED_AT_ONCE) {
+        this.#behind = null;
+        this.#hasHeard = true;
+      }
       this.#restamped += rows.length;
       return rows.length;
     });
+  }
+
+  #rowsBehind(): Row[] {
+    const { ms, counter } = this.#behind ?? NO_TIME;
+    return this.#behind === null ? [] : (this.#sql.behind.all(ms, counter) as Row[]);
   }
 
   report(nowMs: number): AttributeReport {
@@ -236,6 +258,7 @@ export class AttributeStore {
     try {
       return this.#db.transaction(() => {
         const result = run();
+        this.#sql.dropClock.run();
         this.#sql.setClock.run(this.#clock.ms, this.#clock.counter, Number(this.#hasHeard));
         return result;
       })();
@@ -247,9 +270,11 @@ export class AttributeStore {
 
   #load(): void {
     type Clock = HybridTime & { readonly hasHeard: number };
-    const { ms, counter, hasHeard } = this.#sql.clock.get() as Clock;
-    this.#clock = { ms, counter };
-    this.#hasHeard = hasHeard === 1;
+    // Missing in a store of which its page could not be read.
+    const clock = this.#sql.clock.get() as Clock | undefined;
+    const latest = this.#sql.latestUpTo.get(Number.MAX_SAFE_INTEGER) as HybridTime | undefined;
+    this.#clock = later(clock === undefined ? NO_TIME : timeOf(clock), latest ?? NO_TIME);
+    this.#hasHeard = clock?.hasHeard === 1;
     this.#count();
   }
 
@@ -277,6 +302,10 @@ export class AttributeStore {
       }
     })();
   }
+}
+
+function timeOf({ ms, counter }: HybridTime): HybridTime {
+  return { ms, counter };
 }
 
 function countSet(rows: readonly Row[]): number {
