@@ -157,7 +157,7 @@ async function startEdges(
           : await uplinkTo("hub", () => hub.url);
     edges.push(new ChaosEdge({ role, uplink, random, pauseMs: PAUSE_MS }, cleanup));
   }
-  await Promise.all(edges.map((edge) => edge.start()));
+  await Promise.all(edges.map((edge) => edge.start(cleanup)));
   return edges;
 }
 
