@@ -146,15 +146,18 @@ export class RelayForwarder {
     for (const [id, trip] of this.#trips) if (!this.#underWay.has(id)) trip.dueMs = 0;
   }
 
+  /** Begins as many as there is room for, and one more of what is urgent, as a node does for its own. */
   async #start(): Promise<void> {
     const { clock, config, next } = this.#parts;
     for (;;) {
       if (this.#stop.signal.aborted) return;
       const { concurrency, windows } = config();
-      if (this.#breaker.room(concurrency) - this.#underWay.size <= 0) return;
+      const room = this.#breaker.room(concurrency) - this.#underWay.size;
+      if (room <= 0 && (room < 0 || this.#breaker.state !== "closed")) return;
       const nowMs = clock.monotonicMs();
       const except = [...this.#trips].filter(([, { dueMs }]) => dueMs > nowMs).map(([id]) => id);
-      const classes = isWithin(windows, new Date(clock.nowUs() / 1_000)) ? ALL : URGENT;
+      const isOpen = isWithin(windows, new Date(clock.nowUs() / 1_000));
+      const classes = isOpen && room > 0 ? ALL : URGENT;
       const batch = await next({ classes, except });
       if (batch === null) return;
       const trip = this.#trips.get(batch.id) ?? { failures: 0, dueMs: 0 };

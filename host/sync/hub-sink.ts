@@ -179,8 +179,8 @@ function isSecure({ url }: HubSinkParts): boolean {
 }
 
 function agentFor(parts: HubSinkParts): http.Agent {
-  // One for what is urgent, one to look whether the hub is there.
-  const options = { keepAlive: true, maxSockets: parts.concurrency + 2 };
+  // The node's own and those of edges behind it, each with one for what is urgent; and one to look whether the hub is there.
+  const options = { keepAlive: true, maxSockets: 2 * (parts.concurrency + 1) + 1 };
   return isSecure(parts) ? new https.Agent(options) : new http.Agent(options);
 }
 

@@ -100,9 +100,13 @@ export class ChaosEdge {
     });
   }
 
-  async start(): Promise<void> {
+  async start(cleanup: Cleanup): Promise<void> {
     await this.node.start();
     const loads = [this.load, this.bulk];
+    // A run that failed leaves nobody who goes on sending.
+    cleanup.after(() => {
+      for (const load of loads) load.giveUp();
+    });
     this.#running = Promise.all(loads.map((load) => load.run())).catch((cause: unknown) => {
       this.#failure = cause;
       for (const load of loads) load.stop();

@@ -51,6 +51,7 @@ export class ChaosLoad {
   #count = 0;
   #sent = 0;
   #isStopping = false;
+  #hasGivenUp = false;
   /** Sends without a pause while it is true. */
   isBurst = false;
   resent = 0;
@@ -72,6 +73,12 @@ export class ChaosLoad {
 
   stop(): void {
     this.#isStopping = true;
+  }
+
+  /** As `stop`, without waiting for an answer any more. */
+  giveUp(): void {
+    this.#isStopping = true;
+    this.#hasGivenUp = true;
   }
 
   /** Returns when stopped and the last batch is acknowledged. Throws at an answer that no client should get. */
@@ -104,7 +111,7 @@ export class ChaosLoad {
   async #sendUntilAcknowledged(key: string, batch: readonly ChaosEvent[]): Promise<void> {
     const { client } = this.#options;
     const body = batch.map(asSent);
-    for (;;) {
+    while (!this.#hasGivenUp) {
       const answer = await client.post(this.stream, body, { idempotencyKey: key }).catch(() => null);
       if (answer?.status === 200) {
         const { accepted } = JSON.parse(answer.text) as { accepted: number };

@@ -27,7 +27,7 @@ const CUT_SHARE = 0.3;
 const OUTAGE_SHARE = 0.15;
 const LONGEST_OUTAGE_MS = 4_000;
 /** Harm that is made good at the same time: more, and nothing would be up for long. */
-const AT_ONCE = 3;
+const AT_ONCE = 2;
 
 /** Kills, cuts and starts again. */
 export class Mayhem {

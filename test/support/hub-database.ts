@@ -21,7 +21,6 @@ export interface HubDatabase {
   readonly killable: readonly Killable[];
   /** Where edges may publish to in the hub's stead; null: nowhere. */
   readonly nats: string | null;
-  readonly hasAudit: boolean;
   /** Waits until what edges have delivered is stored. */
   settled(): Promise<void>;
 }
@@ -33,18 +32,18 @@ const SETTLE_TIMEOUT_MS = 300_000;
 
 export async function startHubDatabase(cleanup: Cleanup, store = HUB_STORE): Promise<HubDatabase> {
   const settled = (): Promise<void> => Promise.resolve();
-  if (store === "sqlite") return { config: null, killable: [], nats: null, hasAudit: true, settled };
+  if (store === "sqlite") return { config: null, killable: [], nats: null, settled };
   const server = await PostgresServer.start(cleanup);
   const killable = { name: "postgres", kill: () => server.kill(), start: () => server.start() };
   const config = `store: { postgres: "${server.url()}" }\n`;
-  if (store === "postgres") return { config, killable: [killable], nats: null, hasAudit: false, settled };
+  if (store === "postgres") return { config, killable: [killable], nats: null, settled };
   const nats = await NatsServer.start(cleanup);
   await makeStream(nats.url);
   return {
     config: `${config}nats: { url: "${nats.url}" }\n`,
     killable: [killable, { name: "nats", kill: () => nats.kill(), start: () => nats.start() }],
     nats: nats.url,
-    hasAudit: false,
+
     settled: () => consumed(nats.url),
   };
 }
