@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { unpackSums } from "./core/event-sums.ts";
 import { MillraceError } from "./errors.ts";
 import { type ReadLimits, type ReceivedBatch, readBatch } from "./hub/read-batch.ts";
 import { moveWith } from "./move.ts";
@@ -27,6 +28,8 @@ export interface PackTask {
   readonly atStart: readonly StreamTotals[];
   readonly form: PackForm;
   readonly selection: Selection;
+  /** Whether the sink is held against this node's books. */
+  readonly isAudited: boolean;
 }
 
 /** As hubs take it, or as rows. */
@@ -89,13 +92,14 @@ export async function pack(task: PackTask): Promise<Answer<PackedBatch>> {
 }
 
 function packForWire(task: PackTask): PackedBatch {
-  const { items, header, packed } = selected(task);
+  const { items, header, packed, sums } = selected(task);
   const bases = new Map(task.atStart.map((total) => [total.stream, total]));
   const totals = opened()
     .totals()
     .map((total) => ({ ...total, base: baseOf(bases.get(total.stream)) }));
   const whole = { ...header, totals };
-  return { ...packed, sums: sumsOf(items), body: packBatch(codec, { header: whole, items }) };
+  const booked = task.isAudited ? { sums: sumsOf(items, sums) } : {};
+  return { ...packed, ...booked, body: packBatch(codec, { header: whole, items }) };
 }
 
 /** A stream that came since began with nothing. */
@@ -120,8 +124,10 @@ function selected({ batch, class: kind, header, forms, form, selection }: PackTa
   items: readonly BatchItem[];
   header: Omit<BatchHeader, "totals">;
   packed: PackedBatch;
+  sums: ReadonlyMap<number, Uint8Array>;
 } {
-  const read = selectItems(opened().items(batch, kind), selection);
+  const stored = opened().items(batch, kind);
+  const read = selectItems(stored.items, selection);
   const items = form === "wire" ? withPlainBlocks(codec, read) : read;
   const key = keyOf(header.edge, header.incarnation, items);
   const named = new Set(items.map((item) => (item.kind === "block" ? item.stream : null)));
@@ -132,6 +138,7 @@ function selected({ batch, class: kind, header, forms, form, selection }: PackTa
     items,
     header: { ...header, key, streams },
     packed: { ...packed, incarnation: header.incarnation },
+    sums: stored.sums,
   };
 }
 
@@ -175,12 +182,14 @@ export function close(): void {
   reader = null;
 }
 
-function sumsOf(items: readonly BatchItem[]): readonly StreamSum[] {
+/** Blocks that lanes have not summed up, such as those of aggregates, are read to their end. */
+function sumsOf(items: readonly BatchItem[], known: ReadonlyMap<number, Uint8Array>): readonly StreamSum[] {
   const table = new SumTable();
   for (const item of items) {
     if (item.kind !== "block") continue;
+    const packed = known.get(item.id);
     try {
-      table.add(item.stream, item.resolutionUs, summer.sum(item));
+      table.add(item.stream, item.resolutionUs, packed === undefined ? summer.sum(item) : unpackSums(packed));
     } catch (cause) {
       // It is damaged: the hub will not take it, and then there is nothing to book.
       if (!(cause instanceof MillraceError)) throw cause;

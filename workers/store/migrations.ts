@@ -441,4 +441,6 @@ export const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (sink, class, query)
   ) WITHOUT ROWID;
   `,
+  // What a block's events come to by hours, so that it need not be read again for an audit's books; null: it must be.
+  "ALTER TABLE blocks ADD COLUMN sums BLOB",
 ];
