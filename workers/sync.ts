@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { unpackSums } from "./core/event-sums.ts";
 import { MillraceError } from "./errors.ts";
 import { type ReadLimits, type ReceivedBatch, readBatch } from "./hub/read-batch.ts";
-import { moveWith } from "./move.ts";
+import { moveWith, releaseBytes } from "./move.ts";
 import { BlockDecoder } from "./query/block-decoder.ts";
 import type { MasterKeys } from "./seal/master-key.ts";
 import { databaseFile } from "./store/data-dir.ts";
@@ -92,14 +92,16 @@ export async function pack(task: PackTask): Promise<Answer<PackedBatch>> {
 }
 
 function packForWire(task: PackTask): PackedBatch {
-  const { items, header, packed, sums } = selected(task);
+  const { items, header, packed, sums, read } = selected(task);
   const bases = new Map(task.atStart.map((total) => [total.stream, total]));
   const totals = opened()
     .totals()
     .map((total) => ({ ...total, base: baseOf(bases.get(total.stream)) }));
   const whole = { ...header, totals };
   const booked = task.isAudited ? { sums: sumsOf(items, sums) } : {};
-  return { ...packed, ...booked, body: packBatch(codec, { header: whole, items }) };
+  const body = packBatch(codec, { header: whole, items });
+  for (const item of [...read, ...items]) releaseBytes(item.kind === "block" ? item.data : item.ndjson);
+  return { ...packed, ...booked, body };
 }
 
 /** A stream that came since began with nothing. */
@@ -125,6 +127,8 @@ function selected({ batch, class: kind, header, forms, form, selection }: PackTa
   header: Omit<BatchHeader, "totals">;
   packed: PackedBatch;
   sums: ReadonlyMap<number, Uint8Array>;
+  /** The items as they are stored. */
+  read: readonly BatchItem[];
 } {
   const stored = opened().items(batch, kind);
   const read = selectItems(stored.items, selection);
@@ -139,6 +143,7 @@ function selected({ batch, class: kind, header, forms, form, selection }: PackTa
     header: { ...header, key, streams },
     packed: { ...packed, incarnation: header.incarnation },
     sums: stored.sums,
+    read,
   };
 }
 

@@ -199,7 +199,10 @@ function hashOfBytes(text: string): Lanes {
     low = U64(mixLow(low ^ word) + SEED_LOW);
     high = mixHigh(U64(high + word)) ^ SEED_HIGH;
   }
-  const rest = [...bytes.subarray(words.length * 8)].reduceRight((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
+  const rest = [...bytes.subarray(words.length * 8)].reduceRight(
+    (sum, byte) => (sum << 8n) | BigInt(byte),
+    0n,
+  );
   return [mixLow(low ^ rest ^ 0x74657874n), mixHigh(U64(high + rest + 0x74657874n))];
 }
 

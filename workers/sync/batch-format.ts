@@ -1,5 +1,7 @@
 import { MillraceError } from "../errors.ts";
+import { release, releaseBytes } from "../move.ts";
 import type { Codec } from "../zstd.ts";
+import { rawFrame } from "../zstd-frame.ts";
 import type { Batch, BatchHeader, BatchItem, RowsKind } from "./batch.ts";
 import { crc32c } from "./crc32c.ts";
 import { readBlockMeta, readHeader, readRowsMeta } from "./frame-meta.ts";
@@ -71,9 +73,50 @@ const ROWS_KINDS: ReadonlyMap<number, RowsKind> = new Map([
 const utf8 = new TextEncoder();
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** The batch as it goes over the wire. */
+/** Blocks in zstd from this size on are not worth a second look by zstd. */
+const MIN_RAW_BYTES = 8 * 1024;
+/** A shorter piece between such blocks, which is a meta, goes with them. */
+const MIN_PIECE_BYTES = 1024;
+
+/** The batch as it goes over the wire: frames of zstd, those of blocks that are compressed already as they are. */
 export function packBatch(codec: Codec, batch: Batch): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(codec.compress(encodeContent(batch), ZSTD_LEVEL));
+  const { content, packed } = layOut(batch);
+  const pieces = piecesOf(packed, content.length).map(({ from, to, isRaw }) => {
+    const piece = content.subarray(from, to);
+    return isRaw ? rawFrame(piece) : codec.compress(piece, ZSTD_LEVEL);
+  });
+  release(content.buffer);
+  const bytes = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    bytes.set(piece, at);
+    at += piece.length;
+    releaseBytes(piece);
+  }
+  return bytes;
+}
+
+interface Piece {
+  readonly from: number;
+  to: number;
+  readonly isRaw: boolean;
+}
+
+/** The content from its beginning to its end, cut around what is `packed`: from and to of each such block. */
+function piecesOf(packed: readonly (readonly [from: number, to: number])[], contentBytes: number): Piece[] {
+  const pieces: Piece[] = [];
+  let at = 0;
+  for (const [from, to] of packed) {
+    const before = pieces.at(-1);
+    if (before !== undefined && from - at < MIN_PIECE_BYTES) before.to = to;
+    else {
+      if (from > at) pieces.push({ from: at, to: from, isRaw: false });
+      pieces.push({ from, to, isRaw: true });
+    }
+    at = to;
+  }
+  if (at < contentBytes) pieces.push({ from: at, to: contentBytes, isRaw: false });
+  return pieces;
 }
 
 /** @throws BatchError, whatever the bytes are; E_ZSTD when it is the compression that is damaged */
@@ -84,9 +127,18 @@ export function unpackBatch(codec: Codec, bytes: Uint8Array, limits = DEFAULT_BA
 }
 
 /** The content: what is in the zstd frame. */
-export function encodeContent({ header, items }: Batch): Uint8Array<ArrayBuffer> {
+export function encodeContent(batch: Batch): Uint8Array<ArrayBuffer> {
+  return layOut(batch).content;
+}
+
+/** `packed`: where the blocks lie in it that zstd can do nothing about. */
+function layOut({ header, items }: Batch): {
+  content: Uint8Array<ArrayBuffer>;
+  packed: (readonly [from: number, to: number])[];
+} {
+  const packed: (readonly [from: number, to: number])[] = [];
   const frames = [
-    { kind: FRAME.header, meta: utf8.encode(JSON.stringify(header)), body: null },
+    { kind: FRAME.header, meta: utf8.encode(JSON.stringify(header)), body: null, isPacked: false },
     ...items.map(encodeItem),
   ];
   const bytes = frames.reduce((sum, frame) => sum + frameBytes(frame), HEAD_BYTES);
@@ -109,13 +161,14 @@ export function encodeContent({ header, items }: Batch): Uint8Array<ArrayBuffer>
     at += meta.length;
     if (body === null) continue;
     content.set(body, at);
+    if (frame.isPacked && body.length >= MIN_RAW_BYTES) packed.push([at, at + body.length]);
     at += body.length;
   }
   view.setUint8(at, FRAME.end);
   view.setUint32(at + 1, CHECKSUM_BYTES, true);
   at += FRAME_HEAD_BYTES;
   view.setUint32(at, crc32c(content.subarray(0, at)), true);
-  return content;
+  return { content, packed };
 }
 
 /** Reads the content. Items are views of it. @throws BatchError */
@@ -164,19 +217,26 @@ interface Frame {
   readonly meta: Uint8Array;
   /** null: the frame is its meta alone. */
   readonly body: Uint8Array | null;
+  /** Whether its body is compressed already. */
+  readonly isPacked: boolean;
 }
 
-function frameBytes({ meta, body }: Frame): number {
+function frameBytes({ meta, body }: Pick<Frame, "meta" | "body">): number {
   return FRAME_HEAD_BYTES + meta.length + (body === null ? 0 : META_LENGTH_BYTES + body.length);
 }
 
 function encodeItem(item: BatchItem): Frame {
   if (item.kind === "block") {
     const { kind: _kind, data, ...meta } = item;
-    return { kind: FRAME.block, meta: utf8.encode(JSON.stringify(meta)), body: data };
+    return {
+      kind: FRAME.block,
+      meta: utf8.encode(JSON.stringify(meta)),
+      body: data,
+      isPacked: item.codec === "zstd",
+    };
   }
   const { kind, ndjson, ...meta } = item;
-  return { kind: FRAME[kind], meta: utf8.encode(JSON.stringify(meta)), body: ndjson };
+  return { kind: FRAME[kind], meta: utf8.encode(JSON.stringify(meta)), body: ndjson, isPacked: false };
 }
 
 function decodeItem(kind: number, payload: Uint8Array): BatchItem {
