@@ -10,12 +10,14 @@ import { explainFailure, type StoreFailure } from "./store/failure.ts";
 import type { ParkedBatch, SyncBacklog, SyncClass } from "./store/sync-operations.ts";
 import { type AuditRange, type EdgeAudit, wholeHours } from "./sync/audit-reader.ts";
 import { BlockSummer, type StreamSum, SumTable } from "./sync/audit-sums.ts";
-import type { BatchHeader, BatchItem, CountBase, StreamForm, StreamTotals } from "./sync/batch.ts";
+import type { Batch, BatchHeader, BatchItem, CountBase, StreamForm, StreamTotals } from "./sync/batch.ts";
 import { packBatch } from "./sync/batch-format.ts";
+import { BlockMerger } from "./sync/block-merger.ts";
 import { type OutgoingTable, type Selection, selectItems } from "./sync/outgoing-table.ts";
 import { withPlainBlocks } from "./sync/plain-blocks.ts";
 import { SyncReader } from "./sync/sync-reader.ts";
 import type { TableMaker } from "./sync/tables.ts";
+import { TimeCredit } from "./sync/time-credit.ts";
 import { portableCodec } from "./zstd.ts";
 
 export interface PackTask {
@@ -30,7 +32,11 @@ export interface PackTask {
   readonly selection: Selection;
   /** Whether the sink is held against this node's books. */
   readonly isAudited: boolean;
+  /** Whether blocks may be merged: the sink must be known to read that. `spare`: while it takes little of the processor. */
+  readonly merge: MergeMode;
 }
+
+export type MergeMode = "never" | "spare" | "always";
 
 /** As hubs take it, or as rows. */
 export type PackForm = "wire" | "ndjson" | "parquet";
@@ -57,6 +63,7 @@ const codec = await portableCodec();
 const summer = new BlockSummer(codec);
 const blocks = new BlockDecoder(codec);
 let reader: SyncReader | null = null;
+let merger: BlockMerger | null = null;
 let openedDir = "";
 let tableMaker: TableMaker | null = null;
 
@@ -99,7 +106,7 @@ function packForWire(task: PackTask): PackedBatch {
     .map((total) => ({ ...total, base: baseOf(bases.get(total.stream)) }));
   const whole = { ...header, totals };
   const booked = task.isAudited ? { sums: sumsOf(items, sums) } : {};
-  const body = packBatch(codec, { header: whole, items });
+  const body = packBatch(codec, { header: whole, ...mergedOf(items, task.merge) });
   for (const item of [...read, ...items]) releaseBytes(item.kind === "block" ? item.data : item.ndjson);
   return { ...packed, ...booked, body };
 }
@@ -108,6 +115,18 @@ function packForWire(task: PackTask): PackedBatch {
 function baseOf(total: StreamTotals | undefined): CountBase {
   if (total === undefined) return [0, 0, 0, 0];
   return [total.accepted, total.deadLettered, total.late, total.clockSkewed];
+}
+
+/** Of a core's time, what merging may take where the line is not known to be narrow: ingest is to have the rest. */
+const MERGE_SHARE = 0.03;
+const MOST_CREDIT_MS = 100;
+const credit = new TimeCredit(MERGE_SHARE, MOST_CREDIT_MS, () => performance.now());
+
+/** The items, blocks of them merged as far as that may be. */
+function mergedOf(items: readonly BatchItem[], mode: MergeMode): Pick<Batch, "items" | "merged"> {
+  if (mode === "never" || !items.some(({ kind }) => kind === "block")) return { items };
+  merger ??= new BlockMerger(codec);
+  return merger.merge(items, mode === "always" ? null : credit);
 }
 
 async function packTables(task: PackTask, format: "ndjson" | "parquet"): Promise<Answer<PackedBatch>> {

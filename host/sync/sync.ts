@@ -137,7 +137,7 @@ export class Sync {
   }
 
   /** Where batches of other edges go; null: there is no hub. */
-  get hub(): Pick<HubSink, "forward" | "probe"> | null {
+  get hub(): Pick<HubSink, "forward" | "probe" | "batchVersion"> | null {
     return this.#hub;
   }
 
@@ -233,7 +233,7 @@ export class Sync {
       : [{ sink: this.#hub, config: sync, selection: EVERYTHING }, ...further];
   }
 
-  #pack(batch: ClaimedBatch, { name, form }: Sink, selection: Selection): Promise<PackedBatch> {
+  #pack(batch: ClaimedBatch, sink: Sink, selection: Selection): Promise<PackedBatch> {
     const { config, clock } = this.#parts;
     return this.#client.pack({
       batch: batch.id,
@@ -246,9 +246,11 @@ export class Sync {
       },
       atStart: this.#atStart,
       forms: this.#parts.streams().map(formOf),
-      form,
+      form: sink.form,
       selection,
-      isAudited: name === HUB_SINK,
+      isAudited: sink.name === HUB_SINK,
+      // What was refused is sent as plainly as can be: then it is the data's own fault.
+      merge: batch.reason === null ? (sink.merging?.() ?? "never") : "never",
     });
   }
 }
