@@ -48,6 +48,22 @@ export function encodeBlock(
   return encodeSelected(batch, stream, streamLength, out);
 }
 
+/** Appends the block of `count` rows from row `from` on, all of them rows of the batch. */
+export function encodeRange(
+  batch: Batch,
+  stream: usize,
+  streamLength: u32,
+  from: u32,
+  count: u32,
+  out: ByteBuffer,
+): bool {
+  batch.seal();
+  rowCount = count;
+  rowList = scratch(Scratch.Rows, (<usize>count) << 2);
+  for (let i: u32 = 0; i < count; i++) store<u32>(rowList + ((<usize>i) << 2), from + i);
+  return encodeSelected(batch, stream, streamLength, out);
+}
+
 /**
  * Appends the block of all rows of the batch, put in the order that `orderRows` gives (without parts: as they are) and written
  * as small as it can be.

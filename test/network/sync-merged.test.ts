@@ -109,7 +109,10 @@ test("a hub that has what was merged takes it for the same blocks, however they 
   const url = await startHub((request, response, body) => {
     versions.add((unpackBatch(codec, body).merged ?? []).length > 0 ? 3 : 1);
     const headers = Object.fromEntries(
-      ["idempotency-key", "millrace-edge", "content-type"].map((name) => [name, String(request.headers[name])]),
+      ["idempotency-key", "millrace-edge", "content-type"].map((name) => [
+        name,
+        String(request.headers[name]),
+      ]),
     );
     void fetch(`${hub.url}/v1/sync`, { method: "POST", headers, body: new Uint8Array(body) }).then(
       async (answer) => {

@@ -78,8 +78,7 @@ test("blocks that were merged, sent and taken apart are the same blocks with the
       for (const item of items) {
         const { id, stream, arrivalUs, count, minUs, maxUs, resolutionUs } = item;
         const other = blocks.find((block) => block.id === id)!;
-        const digest =
-          other.digest ?? createHash("sha256").update(other.data).digest("hex").slice(0, 16);
+        const digest = other.digest ?? createHash("sha256").update(other.data).digest("hex").slice(0, 16);
         assert.deepEqual(
           { ...other, codec: "", encodedBytes: 0, data: null, digest },
           {

@@ -13,6 +13,7 @@ interface CodecExports {
   allocate(length: number): number;
   release(pointer: number): void;
   codecEncode(batch: number, stream: number, streamLength: number, mask: number): number;
+  codecEncodeRange(batch: number, stream: number, streamLength: number, from: number, count: number): number;
   codecEncodeOrdered(
     batch: number,
     stream: number,
@@ -93,6 +94,27 @@ export function encodeRows(
     );
   }
   return encode(core, batch, stream, mask);
+}
+
+/**
+ * The block of some rows of a batch that follow one another.
+ * @throws BlockError E_BLOCK_TOO_LARGE beyond 8,388,608 rows or 67,108,864 cells.
+ */
+export function encodeRange(
+  core: CoreModule,
+  batch: BatchHandle,
+  stream: string,
+  { from, count }: { readonly from: number; readonly count: number },
+): Uint8Array<ArrayBuffer> {
+  const { allocate, release, codecEncodeRange, batchRows } = exportsOf(core);
+  if (!(from >= 0 && count >= 0 && from + count <= batchRows(batch)))
+    throw new MillraceError("E_RANGE", `there are no ${count} rows from row ${from} on`);
+  const name = utf8.encode(stream);
+  const input = allocate(name.length + INPUT_PADDING_BYTES) >>> 0;
+  copyIn(core, input, name);
+  const out = codecEncodeRange(batch, input, name.length, from, count) >>> 0;
+  release(input);
+  return outputAt(core, out, stream);
 }
 
 /**

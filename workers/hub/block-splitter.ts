@@ -1,7 +1,7 @@
 import {
   type BatchHandle,
   decodeBlock,
-  encodeRows,
+  encodeRange,
   newBatch,
   readHeader,
   resetBatch,
@@ -36,12 +36,9 @@ export class BlockSplitter {
     const rows = this.#decode(merged);
     if (rows !== parts.reduce((sum, { count }) => sum + count, 0))
       throw new BatchError("E_BATCH_CORRUPT", "merged blocks hold other counts than is said of them");
-    const mask = new Uint8Array(rows);
     let from = 0;
     return parts.map(({ id, arrivalUs, count, digest }) => {
-      mask.fill(1, from, from + count);
-      const data = encodeRows(this.#core, this.#batch, stream, mask);
-      mask.fill(0, from, from + count);
+      const data = encodeRange(this.#core, this.#batch, stream, { from, count });
       from += count;
       const { minUs, maxUs } = readHeader(data);
       return {

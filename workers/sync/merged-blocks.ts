@@ -22,7 +22,7 @@ export interface MergedBlocks {
 }
 
 /** A reader makes a block of each part: these bound what that takes. */
-export const MAX_MERGED_PARTS = 256;
+export const MAX_MERGED_PARTS = 1_024;
 export const MAX_MERGED_ROWS = 65_536;
 
 const DIGEST_DIGITS = 16;
