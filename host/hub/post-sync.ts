@@ -101,7 +101,9 @@ export function postSync(
       const isAsked = news !== undefined && headers[NEWS_HEADER] !== undefined;
       const told = isAsked ? newsAnswer(news, config.limits, Date.now()) : {};
       const version = String(parts.batchVersion?.() ?? BATCH_VERSION);
-      return context.json({ stored, duplicate: isDuplicate, ...told }, 200, { [BATCH_VERSION_HEADER]: version });
+      return context.json({ stored, duplicate: isDuplicate, ...told }, 200, {
+        [BATCH_VERSION_HEADER]: version,
+      });
     } catch (cause) {
       const problem = explain(cause);
       log.warn(

@@ -1,9 +1,9 @@
 import * as http from "node:http";
 import * as https from "node:https";
 import { MillraceError } from "../../workers/errors.ts";
-import { type HubNews, NEWS_HEADER, readNews } from "../hub/news-answer.ts";
 import { BATCH_VERSION, BATCH_VERSION_HEADER } from "../../workers/sync/batch-version.ts";
 import type { MergeMode } from "../../workers/sync.ts";
+import { type HubNews, NEWS_HEADER, readNews } from "../hub/news-answer.ts";
 import type { ByteBucket } from "./byte-bucket.ts";
 import { failureText } from "./failure-text.ts";
 import { retryAfterMs } from "./retry-after.ts";
