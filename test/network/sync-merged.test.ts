@@ -78,7 +78,7 @@ test("blocks are merged once the hub has said that it reads that, and no more wh
     const headers = reads === 1 ? {} : { "millrace-batch-version": String(reads) };
     response.writeHead(200, headers).end('{"stored":1,"duplicate":false}');
   }, context);
-  const { edge, send } = await startEdge(url, context);
+  const { edge, send } = await startEdge(url, context, ", bandwidth: 1000Mbps");
   await send(0);
   await send(EVENTS);
   assert.deepEqual([...new Set(versions)], [1], "an earlier release says nothing");
