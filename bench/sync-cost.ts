@@ -12,20 +12,33 @@ import { fleetConfig } from "./support/fleet.ts";
 /** What sync takes of an edge that is fed as fast as it answers: its processor time an event, with sync and without. */
 
 const DEFAULT_SECONDS = 5;
+const DEFAULT_PAIRS = 3;
 const WARMUP_MS = 2_000;
 
-export async function run({ seconds }: BenchOptions): Promise<BenchReport> {
+export async function run({ seconds, settings }: BenchOptions): Promise<BenchReport> {
   const measureMs = (seconds ?? DEFAULT_SECONDS) * 1_000;
+  const pairs = Number(settings.get("pairs") ?? DEFAULT_PAIRS);
   const rows: Record<string, string | number>[] = [];
   const notes = [
-    "The hub is a process that answers and does nothing else. Shares of threads are of one core:",
+    "The hub is a process that answers and does nothing else. In pairs, one after the other; aim: at most a tenth more. Shares of threads are of one core:",
   ];
-  for (const isOn of [false, true, false, true]) {
-    const measured = await withCleanups((cleanup) => measure(isOn, measureMs, cleanup));
-    rows.push({ sync: isOn ? "on" : "off", ...measured.row });
-    notes.push(`${isOn ? "on" : "off"}: ${measured.threads}`);
+  const costs: Record<"off" | "on", number[]> = { off: [], on: [] };
+  for (let pair = 0; pair < pairs; pair++) {
+    for (const sync of ["off", "on"] as const) {
+      const measured = await withCleanups((cleanup) => measure(sync === "on", measureMs, cleanup));
+      rows.push({ sync, ...measured.row });
+      costs[sync].push(Number(measured.row["edge ns/event"]));
+      notes.push(`${sync}: ${measured.threads}`);
+    }
   }
+  const [off, on] = [median(costs.off), median(costs.on)];
+  const percent = Math.round((100 * (on - off)) / off);
+  notes.push(`at the median ${off} ns an event without sync, ${on} with it: ${percent} % more`);
   return { name: "sync-cost", rows, notes };
+}
+
+function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 }
 
 async function measure(isOn: boolean, measureMs: number, cleanup: Cleanup) {

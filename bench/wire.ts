@@ -1,17 +1,20 @@
-import { zstdCompressSync } from "node:zlib";
 import { decodeBlock, encodeBatch, newBatch, readHeader, resetBatch } from "../workers/core/codec.ts";
 import { sumEvents } from "../workers/core/event-sums.ts";
 import { type CoreModule, instantiateCore } from "../workers/core/module.ts";
-import type { BlockItem } from "../workers/sync/batch.ts";
+import type { Batch, BlockItem } from "../workers/sync/batch.ts";
 import { packBatch } from "../workers/sync/batch-format.ts";
+import { BlockMerger } from "../workers/sync/block-merger.ts";
 import { withPlainBlocks } from "../workers/sync/plain-blocks.ts";
 import { nativeCodec } from "../workers/zstd.ts";
 import type { BenchReport } from "./report.ts";
 import { type DataSet, dispose, fill, fleet, periodicFleet, readNab } from "./size.ts";
 
-/** Bytes an event takes on the wire, by data and by how many events came in a request; and what an audit's sums cost. */
+/**
+ * Bytes an event takes on the wire, by data, by how many events a batch has and how many of them came in a request; and what
+ * merging and an audit's sums cost.
+ */
 
-const EVENTS = 16_000;
+const EVENTS_A_BATCH = [16_000, 64_000] as const;
 const EVENTS_A_BLOCK = [100, 1_000, 4_000] as const;
 const BLOCK_LEVEL = 1;
 const NDJSON_LEVEL = 3;
@@ -24,19 +27,27 @@ export async function run(): Promise<BenchReport> {
   const dataSets = [fleet("fleet, any order", 11), periodicFleet("fleet, every 10 s", 12), ...readNab()];
   return {
     name: "wire",
-    rows: dataSets.flatMap((data) => EVENTS_A_BLOCK.map((events) => measure(core, data, events))),
+    rows: dataSets.flatMap((data) =>
+      EVENTS_A_BATCH.flatMap((batch) => EVENTS_A_BLOCK.map((events) => measure(core, data, batch, events))),
+    ),
     notes: [
-      `One batch of ${EVENTS.toLocaleString("en")} events in blocks of so many. NDJSON: zstd ${NDJSON_LEVEL}, a request at a time. One block: all of them merged, the least that`,
-      "merging before sending could give. Decoding and sums: what an audit's books take of a batch's packing, least of several rounds.",
+      `One batch, in blocks of so many events. NDJSON: all of its events in one frame of zstd ${NDJSON_LEVEL}; by request: each request by itself.`,
+      "Sent: blocks by themselves. Merged: as they go to a hub that reads that. × NDJSON: how many times smaller merged is than one frame.",
+      "Nanoseconds an event, the least of several rounds: merging, and an audit's sums (at ingest).",
     ],
   };
 }
 
-function measure(core: CoreModule, data: DataSet, perBlock: number): Record<string, string | number> {
-  const events = Math.min(EVENTS, data.timesMs.length);
+function measure(
+  core: CoreModule,
+  data: DataSet,
+  batchEvents: number,
+  perBlock: number,
+): Record<string, string | number> {
+  const events = Math.min(batchEvents, data.timesMs.length);
   const items: BlockItem[] = [];
   const encoded: Uint8Array[] = [];
-  let ndjson = 0;
+  let byRequest = 0;
   for (let start = 0; start < events; start += perBlock) {
     const end = Math.min(events, start + perBlock);
     const batch = fill(core, data, start, end);
@@ -45,27 +56,30 @@ function measure(core: CoreModule, data: DataSet, perBlock: number): Record<stri
     encoded.push(block);
     items.push(itemOf(items.length + 1, block));
     const lines = Array.from({ length: end - start }, (_, i) => data.text(start + i)).join("");
-    ndjson += codec.compress(Buffer.from(lines), NDJSON_LEVEL).length;
+    byRequest += codec.compress(Buffer.from(lines), NDJSON_LEVEL).length;
   }
+  const whole = Array.from({ length: events }, (_, row) => data.text(row)).join("");
+  const ndjson = codec.compress(Buffer.from(whole), NDJSON_LEVEL).length;
   const into = newBatch(core);
-  const decodeNs = leastNs(() => {
-    resetBatch(core, into);
-    for (const block of encoded) decodeBlock(core, block, into);
-  });
+  resetBatch(core, into);
+  for (const block of encoded) decodeBlock(core, block, into);
   const sumNs = leastNs(() => sumEvents(core, into));
-  const merged = zstdCompressSync(encodeBatch(core, into, { stream: "fleet" })).length;
   dispose(core, into);
-  const asStored = wireBytes(items);
-  const sent = wireBytes(withPlainBlocks(codec, items) as BlockItem[]);
+  const plain = withPlainBlocks(codec, items);
+  const sent = wireBytes({ items: plain });
+  const merger = new BlockMerger(codec);
+  const merged = wireBytes(merger.merge(plain, null));
+  const mergeNs = leastNs(() => merger.merge(plain, null));
   return {
     data: data.name,
+    batch: events,
     block: perBlock,
     "NDJSON + zstd": ndjson / events,
-    "blocks as stored": asStored / events,
+    "by request": byRequest / events,
     sent: sent / events,
-    "× NDJSON": ndjson / sent,
-    "one block": merged / events,
-    "decode ns": decodeNs / events,
+    merged: merged / events,
+    "× NDJSON": ndjson / merged,
+    "merge ns": mergeNs / events,
     "sum ns": sumNs / events,
   };
 }
@@ -89,12 +103,12 @@ function itemOf(id: number, block: Uint8Array<ArrayBuffer>): BlockItem {
   };
 }
 
-function wireBytes(items: readonly BlockItem[]): number {
+function wireBytes(content: Pick<Batch, "items" | "merged">): number {
   const key = "0123456789abcdef".repeat(2);
   const start = { number: 1, id: "0123456789abcdef" };
   const streams = [{ stream: "fleet", timeField: "ts", keyFields: ["device"] }];
   const header = { edge: "press-1", key, createdUs: 0, incarnation: key, start, streams, totals: [] };
-  return packBatch(codec, { header, items }).length;
+  return packBatch(codec, { header, ...content }).length;
 }
 
 function leastNs(work: () => void): number {

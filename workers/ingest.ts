@@ -11,6 +11,7 @@ import {
   resetBatch,
 } from "./core/codec.ts";
 import { decodeIfNeeded } from "./core/decode-columns.ts";
+import { packedSums } from "./core/event-sums.ts";
 import { withExpressions } from "./core/expression.ts";
 import { type CoreModule, instantiateCore } from "./core/module.ts";
 import { createParser, type Parser } from "./core/parse.ts";
@@ -128,10 +129,12 @@ function ingestBodies(task: IngestTask): IngestResult {
   const timeSources = stream.parser.timeSources();
   const aggregated = process.hrtime.bigint();
   const encoded = encodeBatch(core, batch, { stream: task.stream });
+  const sums = task.isSummed === true ? packedSums(core, batch) : null;
   const skewedBytes =
     range.skewedCount > 0 ? encodeRows(core, batch, task.stream, maskSkewed(core, batch)) : null;
   const encodedAt = process.hrtime.bigint();
-  const block = store(encoded);
+  const stored = store(encoded);
+  const block = sums === null ? stored : { ...stored, sums };
   const skewed = skewedBytes === null ? null : store(skewedBytes);
   const stages = {
     parseNs: Number(parsed - started),

@@ -236,6 +236,8 @@ export interface StoredBlock {
   readonly schema: readonly SchemaField[];
   /** Which keys it may hold, where that was found out. */
   readonly keys?: BlockKeys;
+  /** What its events come to by hours (`core/event-sums.ts`), where that was found out. */
+  readonly sums?: Uint8Array<ArrayBuffer>;
 }
 
 /** Everything the storage worker writes is a list of these, in order, in one transaction with one fsync. */
@@ -374,6 +376,8 @@ export interface IngestTask {
   readonly setup: StreamSetup | null;
   readonly arrivalUs: number;
   readonly maxBodyBytes: number;
+  /** Whether the block's events are summed up for an audit; left out: they are not. */
+  readonly isSummed?: boolean;
   readonly bodies: readonly IngestBody[];
 }
 

@@ -1,7 +1,9 @@
 import { createHash } from "node:crypto";
+import { availableParallelism, loadavg } from "node:os";
+import { unpackSums } from "./core/event-sums.ts";
 import { MillraceError } from "./errors.ts";
 import { type ReadLimits, type ReceivedBatch, readBatch } from "./hub/read-batch.ts";
-import { moveWith } from "./move.ts";
+import { moveWith, releaseBytes } from "./move.ts";
 import { BlockDecoder } from "./query/block-decoder.ts";
 import type { MasterKeys } from "./seal/master-key.ts";
 import { databaseFile } from "./store/data-dir.ts";
@@ -9,12 +11,14 @@ import { explainFailure, type StoreFailure } from "./store/failure.ts";
 import type { ParkedBatch, SyncBacklog, SyncClass } from "./store/sync-operations.ts";
 import { type AuditRange, type EdgeAudit, wholeHours } from "./sync/audit-reader.ts";
 import { BlockSummer, type StreamSum, SumTable } from "./sync/audit-sums.ts";
-import type { BatchHeader, BatchItem, CountBase, StreamForm, StreamTotals } from "./sync/batch.ts";
+import type { Batch, BatchHeader, BatchItem, CountBase, StreamForm, StreamTotals } from "./sync/batch.ts";
 import { packBatch } from "./sync/batch-format.ts";
+import { BlockMerger } from "./sync/block-merger.ts";
 import { type OutgoingTable, type Selection, selectItems } from "./sync/outgoing-table.ts";
 import { withPlainBlocks } from "./sync/plain-blocks.ts";
 import { SyncReader } from "./sync/sync-reader.ts";
 import type { TableMaker } from "./sync/tables.ts";
+import { TimeCredit } from "./sync/time-credit.ts";
 import { portableCodec } from "./zstd.ts";
 
 export interface PackTask {
@@ -27,7 +31,13 @@ export interface PackTask {
   readonly atStart: readonly StreamTotals[];
   readonly form: PackForm;
   readonly selection: Selection;
+  /** Whether the sink is held against this node's books. */
+  readonly isAudited: boolean;
+  /** Whether blocks may be merged: the sink must be known to read that. `spare`: while it takes little of the processor. */
+  readonly merge: MergeMode;
 }
+
+export type MergeMode = "never" | "spare" | "always";
 
 /** As hubs take it, or as rows. */
 export type PackForm = "wire" | "ndjson" | "parquet";
@@ -54,6 +64,7 @@ const codec = await portableCodec();
 const summer = new BlockSummer(codec);
 const blocks = new BlockDecoder(codec);
 let reader: SyncReader | null = null;
+let merger: BlockMerger | null = null;
 let openedDir = "";
 let tableMaker: TableMaker | null = null;
 
@@ -89,19 +100,42 @@ export async function pack(task: PackTask): Promise<Answer<PackedBatch>> {
 }
 
 function packForWire(task: PackTask): PackedBatch {
-  const { items, header, packed } = selected(task);
+  const { items, header, packed, sums, read } = selected(task);
   const bases = new Map(task.atStart.map((total) => [total.stream, total]));
   const totals = opened()
     .totals()
     .map((total) => ({ ...total, base: baseOf(bases.get(total.stream)) }));
   const whole = { ...header, totals };
-  return { ...packed, sums: sumsOf(items), body: packBatch(codec, { header: whole, items }) };
+  const booked = task.isAudited ? { sums: sumsOf(items, sums) } : {};
+  const body = packBatch(codec, { header: whole, ...mergedOf(items, task.merge) });
+  for (const item of [...read, ...items]) releaseBytes(item.kind === "block" ? item.data : item.ndjson);
+  return { ...packed, ...booked, body };
 }
 
 /** A stream that came since began with nothing. */
 function baseOf(total: StreamTotals | undefined): CountBase {
   if (total === undefined) return [0, 0, 0, 0];
   return [total.accepted, total.deadLettered, total.late, total.clockSkewed];
+}
+
+/** Of its cores, what of the machine may be in use while time is spent on what need not be done. */
+const BUSY_SHARE = 0.7;
+/** Of a core's time, what merging may take where the line is not known to be narrow: ingest is to have the rest. */
+const MERGE_SHARE = 0.02;
+const MOST_CREDIT_MS = 100;
+const credit = new TimeCredit(MERGE_SHARE, MOST_CREDIT_MS, () => performance.now());
+
+/** The items, blocks of them merged as far as that may be. */
+function mergedOf(items: readonly BatchItem[], mode: MergeMode): Pick<Batch, "items" | "merged"> {
+  if (mode === "never" || !items.some(({ kind }) => kind === "block")) return { items };
+  if (mode === "spare" && isMachineBusy()) return { items };
+  merger ??= new BlockMerger(codec);
+  return merger.merge(items, mode === "always" ? null : credit);
+}
+
+/** Over the last minute. */
+function isMachineBusy(): boolean {
+  return (loadavg()[0] ?? 0) > BUSY_SHARE * availableParallelism();
 }
 
 async function packTables(task: PackTask, format: "ndjson" | "parquet"): Promise<Answer<PackedBatch>> {
@@ -120,8 +154,12 @@ function selected({ batch, class: kind, header, forms, form, selection }: PackTa
   items: readonly BatchItem[];
   header: Omit<BatchHeader, "totals">;
   packed: PackedBatch;
+  sums: ReadonlyMap<number, Uint8Array>;
+  /** The items as they are stored. */
+  read: readonly BatchItem[];
 } {
-  const read = selectItems(opened().items(batch, kind), selection);
+  const stored = opened().items(batch, kind);
+  const read = selectItems(stored.items, selection);
   const items = form === "wire" ? withPlainBlocks(codec, read) : read;
   const key = keyOf(header.edge, header.incarnation, items);
   const named = new Set(items.map((item) => (item.kind === "block" ? item.stream : null)));
@@ -132,6 +170,8 @@ function selected({ batch, class: kind, header, forms, form, selection }: PackTa
     items,
     header: { ...header, key, streams },
     packed: { ...packed, incarnation: header.incarnation },
+    sums: stored.sums,
+    read,
   };
 }
 
@@ -175,12 +215,14 @@ export function close(): void {
   reader = null;
 }
 
-function sumsOf(items: readonly BatchItem[]): readonly StreamSum[] {
+/** Blocks that lanes have not summed up, such as those of aggregates, are read to their end. */
+function sumsOf(items: readonly BatchItem[], known: ReadonlyMap<number, Uint8Array>): readonly StreamSum[] {
   const table = new SumTable();
   for (const item of items) {
     if (item.kind !== "block") continue;
+    const packed = known.get(item.id);
     try {
-      table.add(item.stream, item.resolutionUs, summer.sum(item));
+      table.add(item.stream, item.resolutionUs, packed === undefined ? summer.sum(item) : unpackSums(packed));
     } catch (cause) {
       // It is damaged: the hub will not take it, and then there is nothing to book.
       if (!(cause instanceof MillraceError)) throw cause;

@@ -46,6 +46,35 @@ export function splitFrames(bytes: Uint8Array): ZstdFrame[] | null {
   return frames;
 }
 
+/** 128 KiB: exponent 7, mantissa 0. */
+const WINDOW_OF_A_BLOCK = 7 << 3;
+/** No single segment, no checksum, the content's size in four bytes. */
+const RAW_DESCRIPTOR = 2 << 6;
+const RAW_HEAD_BYTES = 4 + 1 + 1 + 4;
+const BLOCK_HEAD_BYTES = 3;
+
+/** A frame that holds bytes as they are (§3.1.1.2.2), for what is compressed already. Costs a copy. */
+export function rawFrame(content: Uint8Array): Uint8Array<ArrayBuffer> {
+  const blocks = Math.max(1, Math.ceil(content.length / MAX_BLOCK_BYTES));
+  const frame = new Uint8Array(RAW_HEAD_BYTES + blocks * BLOCK_HEAD_BYTES + content.length);
+  const view = new DataView(frame.buffer);
+  view.setUint32(0, MAGIC, true);
+  view.setUint8(4, RAW_DESCRIPTOR);
+  view.setUint8(5, WINDOW_OF_A_BLOCK);
+  view.setUint32(6, content.length, true);
+  let to = RAW_HEAD_BYTES;
+  for (let block = 0; block < blocks; block++) {
+    const from = block * MAX_BLOCK_BYTES;
+    const part = content.subarray(from, from + MAX_BLOCK_BYTES);
+    const head = (part.length << 3) | (BLOCK_RAW << 1) | Number(block === blocks - 1);
+    view.setUint16(to, head & 0xffff, true);
+    view.setUint8(to + 2, head >> 16);
+    frame.set(part, to + BLOCK_HEAD_BYTES);
+    to += BLOCK_HEAD_BYTES + part.length;
+  }
+  return frame;
+}
+
 function measureFrame(
   view: DataView,
   start: number,

@@ -1,4 +1,3 @@
-import { ColumnType } from "../batch/batch";
 import { writeDouble, writeInteger } from "../codec/numbers";
 import { doubleValue, integerValue, isInteger, readNumber } from "../parse/number";
 
@@ -22,8 +21,8 @@ const NUMBER: u64 = 0x6e756d62;
 const BOOL: u64 = 0x626f6f6c;
 const TEXT: u64 = 0x74657874;
 
-/** The longest text that a number becomes: "-2.2250738585072014e-308". */
-const MAX_NUMBER_BYTES: u32 = 24;
+/** The longest text that a number becomes: "-0.0000016492919191680582". */
+const MAX_NUMBER_BYTES: u32 = 25;
 /** A copy of the text with zeros behind it, and the number as it would be written. */
 const COPY = memory.data(48);
 const WRITTEN = memory.data(48);
@@ -52,6 +51,19 @@ function hashWord(word: u64, kind: u64): void {
   high = mixHigh((word ^ kind) + SEED_HIGH);
 }
 
+/** Fewer than eight bytes as a word, the first lowest. By loads that overlap, none of which goes beyond them. */
+@inline
+function restOf(text: usize, end: usize): u64 {
+  const length = <u64>(end - text);
+  if (length >= 4) return <u64>load<u32>(text) | (<u64>load<u32>(end - 4) << ((length - 4) << 3));
+  if (length == 0) return 0;
+  return (
+    <u64>load<u8>(text) |
+    (<u64>load<u8>(text + <usize>(length >> 1)) << ((length >> 1) << 3)) |
+    (<u64>load<u8>(end - 1) << ((length - 1) << 3))
+  );
+}
+
 /** Hashes bytes as they are. Reads nothing behind them. */
 export function hashBytes(text: usize, length: u32): void {
   let a: u64 = SEED_LOW ^ (<u64>length * MIX_C);
@@ -62,26 +74,65 @@ export function hashBytes(text: usize, length: u32): void {
     a = mixLow(a ^ word) + SEED_LOW;
     b = mixHigh(b + word) ^ SEED_HIGH;
   }
-  let rest: u64 = 0;
-  for (let shift: u64 = 0; text < end; text++, shift += 8) rest |= <u64>load<u8>(text) << shift;
+  const rest = restOf(text, end);
   low = mixLow(a ^ rest ^ TEXT);
   high = mixHigh(b + rest + TEXT);
 }
 
+/** As `hashBytes`, of fewer than 16 bytes that are there with zeros behind them. */
 @inline
+export function hashShort(first: u64, second: u64, length: u32): void {
+  let a: u64 = SEED_LOW ^ (<u64>length * MIX_C);
+  let b: u64 = SEED_HIGH ^ (<u64>length * MIX_A);
+  let rest = first;
+  if (length >= 8) {
+    a = mixLow(a ^ first) + SEED_LOW;
+    b = mixHigh(b + first) ^ SEED_HIGH;
+    rest = second;
+  }
+  low = mixLow(a ^ rest ^ TEXT);
+  high = mixHigh(b + rest + TEXT);
+}
+
+/** By its first byte a text is neither a number nor a boolean, as `hashText` looks for: it is hashed as its bytes. */
+@inline
+export function isPlain(prefix: u64): bool {
+  const first = <u32>prefix & 0xff;
+  return first - 48 >= 10 && first != 0x2d && first != 0x74 && first != 0x66;
+}
+
 function hashDouble(value: f64): void {
   // −0 and 0 are written alike.
   if (value == 0) hashWord(0, NUMBER);
   else if (isFinite(value)) hashWord(reinterpret<u64>(value), NUMBER);
-  else hashBytes(WRITTEN, writeDouble(value, WRITTEN));
+  else hashUnusual(value);
 }
 
-/** Hashes the value of a cell that is no text. */
+/** Hashes what is no finite number. */
+export function hashUnusual(value: f64): void {
+  hashBytes(WRITTEN, writeDouble(value, WRITTEN));
+}
+
+/** The low lane of a finite number by its bits, those of 0 for −0. */
 @inline
-export function hashValue(cell: u64, type: ColumnType): void {
-  if (type == ColumnType.Int) hashDouble(<f64>(<i64>cell));
-  else if (type == ColumnType.Float) hashDouble(reinterpret<f64>(cell));
-  else hashWord(cell & 1, BOOL);
+export function numberLow(bits: u64): u64 {
+  return mixLow(bits + NUMBER * SEED_LOW);
+}
+
+@inline
+export function numberHigh(bits: u64): u64 {
+  return mixHigh((bits ^ NUMBER) + SEED_HIGH);
+}
+
+/** The low lane of a boolean, 0 or 1. */
+@inline
+export function boolLow(value: u64): u64 {
+  return mixLow(value + BOOL * SEED_LOW);
+}
+
+@inline
+export function boolHigh(value: u64): u64 {
+  return mixHigh((value ^ BOOL) + SEED_HIGH);
 }
 
 export function hashText(text: usize, length: u32): void {

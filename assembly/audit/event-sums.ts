@@ -1,4 +1,5 @@
 import { Batch, Column, ColumnType } from "../batch/batch";
+import { Dictionary } from "../memory/dictionary";
 import * as cell from "./cell-hash";
 
 const HOUR_US: i64 = 3_600_000_000;
@@ -20,16 +21,31 @@ export class HourSum {
 const SLOT: usize = offsetof<HourSum>();
 const FIRST_SLOTS: u32 = 64;
 
-/** Of each row, in the making: low lane and high lane. Kept between batches. */
-let rowHashes: usize = 0;
-let rowCapacity: u32 = 0;
-/** Of each text of a column: whether it was hashed, and the hash. */
-let textHashes: usize = 0;
-let textCapacity: u32 = 0;
+/** Rows are done so many at a time, so that what they have come to so far stays in the processor's first cache. */
+const CHUNK: u32 = 512;
+/** Of each row of the chunk, in the making: low lane and high lane. */
+const ROWS = memory.data(512 * 16, 16);
+const EXPONENT: u64 = 0x7ff0000000000000;
+
+/** Of a text column: of each text the two products that a cell adds, or zeros while it was not hashed. */
+let texts: usize = 0;
+let textCapacity: usize = 0;
 /** Hours by open addressing. */
 let slots: usize = 0;
 let slotMask: u32 = 0;
 export let hourCount: u32 = 0;
+
+/** The odd numbers that a column's name gives, and where its texts' products begin. */
+@unmanaged
+class Weights {
+  low: u64;
+  high: u64;
+  texts: usize;
+}
+
+const WEIGHTS: usize = offsetof<Weights>();
+let weights: usize = 0;
+let weightCapacity: u32 = 0;
 
 /**
  * Sums up a batch's events by hours of event time: how many, and the sum of a 128-bit hash of each, so that neither the order
@@ -39,35 +55,69 @@ export let hourCount: u32 = 0;
  */
 export function sumEvents(batch: Batch): usize {
   batch.seal();
-  begin(batch.rows);
-  for (let i: u32 = 0; i < batch.columnCount; i++) addColumn(batch.column(i), batch.rows);
-  addColumn(batch.extra, batch.rows);
-  sumByHour(batch);
+  begin(batch);
+  for (let from: u32 = 0; from < batch.rows; from += CHUNK) {
+    const to = min(batch.rows, from + CHUNK);
+    memory.fill(ROWS, 0, <usize>(to - from) << 4);
+    for (let i: u32 = 0; i < batch.columnCount; i++) addColumn(batch.column(i), i, batch.rows, from, to);
+    addColumn(batch.extra, batch.columnCount, batch.rows, from, to);
+    sumByHour(batch.times, from, to);
+  }
   return gather();
 }
 
-function begin(rows: u32): void {
-  if (rows > rowCapacity) {
-    if (rowHashes != 0) heap.free(rowHashes);
-    rowHashes = heap.alloc(<usize>rows << 4);
-    rowCapacity = rows;
-  }
-  memory.fill(rowHashes, 0, <usize>rows << 4);
+@inline
+function isEmpty(column: Column, rows: u32): bool {
+  return column.type == ColumnType.Null || column.nulls == rows;
+}
+
+@inline
+function weightsOf(index: u32): Weights {
+  return changetype<Weights>(weights + <usize>index * WEIGHTS);
+}
+
+function begin(batch: Batch): void {
   if (slots == 0) {
     slots = heap.alloc(FIRST_SLOTS * SLOT);
     slotMask = FIRST_SLOTS - 1;
   }
   memory.fill(slots, 0, <usize>(slotMask + 1) * SLOT);
   hourCount = 0;
+  const columns = batch.columnCount + 1;
+  if (columns > weightCapacity) {
+    if (weights != 0) heap.free(weights);
+    weightCapacity = columns;
+    weights = heap.alloc(<usize>columns * WEIGHTS);
+  }
+  let textBytes: usize = 0;
+  for (let i: u32 = 0; i < columns; i++) {
+    const column = i == batch.columnCount ? batch.extra : batch.column(i);
+    if (isEmpty(column, batch.rows)) continue;
+    cell.hashBytes(column.name, column.nameLength);
+    const weight = weightsOf(i);
+    weight.low = cell.low | 1;
+    weight.high = cell.high | 1;
+    weight.texts = textBytes;
+    if (column.type == ColumnType.Text) textBytes += <usize>column.dictionary.count << 4;
+  }
+  if (textBytes > textCapacity) {
+    if (texts != 0) heap.free(texts);
+    textCapacity = textBytes;
+    texts = heap.alloc(textBytes);
+  }
+  memory.fill(texts, 0, textBytes);
 }
 
-function addColumn(column: Column, rows: u32): void {
-  if (column.type == ColumnType.Null || column.nulls == rows) return;
-  cell.hashBytes(column.name, column.nameLength);
-  const nameLow = cell.low | 1;
-  const nameHigh = cell.high | 1;
-  if (column.type == ColumnType.Text) addTexts(column, rows, nameLow, nameHigh);
-  else addValues(column, rows, nameLow, nameHigh);
+function addColumn(column: Column, index: u32, rows: u32, from: u32, to: u32): void {
+  if (isEmpty(column, rows)) return;
+  const weight = weightsOf(index);
+  const low = weight.low;
+  const high = weight.high;
+  if (column.type == ColumnType.Text) addTexts(column, texts + weight.texts, from, to, low, high);
+  else if (column.type == ColumnType.Raw) addRaw(column, from, to, low, high);
+  else if (column.type == ColumnType.Bool) addBools(column, from, to, low, high);
+  else if (column.type == ColumnType.Int) addNumbers(column, from, to, low, high, true);
+  else addNumbers(column, from, to, low, high, false);
 }
 
 /**
@@ -75,60 +125,125 @@ function addColumn(column: Column, rows: u32): void {
  * values that change places do (multilinear hashing: Carter and Wegman, "Universal Classes of Hash Functions", 1979).
  */
 @inline
-function addCell(row: usize, low: u64, high: u64, nameLow: u64, nameHigh: u64): void {
-  const at = rowHashes + (row << 4);
-  store<u64>(at, load<u64>(at) + low * nameLow);
-  store<u64>(at, load<u64>(at, 8) + high * nameHigh, 8);
+function add(at: usize, low: u64, high: u64): void {
+  store<u64>(at, load<u64>(at) + low);
+  store<u64>(at, load<u64>(at, 8) + high, 8);
 }
 
-function addValues(column: Column, rows: u32, nameLow: u64, nameHigh: u64): void {
-  const type = column.type;
-  for (let row: u32 = 0; row < rows; row++) {
+@inline
+function addNumbers(
+  column: Column,
+  from: u32,
+  to: u32,
+  nameLow: u64,
+  nameHigh: u64,
+  isInteger: bool,
+): void {
+  let at = ROWS;
+  let source = column.cell(from);
+  const valid = column.valid;
+  for (let row = from; row < to; row++, at += 16, source += 8) {
+    if (load<u8>(valid + row) == 0) continue;
+    let bits = isInteger ? reinterpret<u64>(<f64>load<i64>(source)) : load<u64>(source);
+    // −0 and 0 are written alike.
+    if (bits << 1 == 0) bits = 0;
+    if ((bits & EXPONENT) != EXPONENT) {
+      add(at, cell.numberLow(bits) * nameLow, cell.numberHigh(bits) * nameHigh);
+    } else {
+      cell.hashUnusual(reinterpret<f64>(bits));
+      add(at, cell.low * nameLow, cell.high * nameHigh);
+    }
+  }
+}
+
+function addBools(column: Column, from: u32, to: u32, nameLow: u64, nameHigh: u64): void {
+  const noLow = cell.boolLow(0) * nameLow;
+  const noHigh = cell.boolHigh(0) * nameHigh;
+  const yesLow = cell.boolLow(1) * nameLow;
+  const yesHigh = cell.boolHigh(1) * nameHigh;
+  let at = ROWS;
+  for (let row = from; row < to; row++, at += 16) {
+    if (!column.isValid(row)) continue;
+    const isTrue = (load<u8>(column.cell(row)) & 1) != 0;
+    add(at, select(yesLow, noLow, isTrue), select(yesHigh, noHigh, isTrue));
+  }
+}
+
+function addRaw(column: Column, from: u32, to: u32, nameLow: u64, nameHigh: u64): void {
+  let at = ROWS;
+  for (let row = from; row < to; row++, at += 16) {
     if (!column.isValid(row)) continue;
     const value = load<u64>(column.cell(row));
-    if (type == ColumnType.Raw) cell.hashBytes(column.bytes.data + <u32>value, <u32>(value >> 32));
-    else cell.hashValue(value, type);
-    addCell(row, cell.low, cell.high, nameLow, nameHigh);
+    cell.hashBytes(column.bytes.data + <u32>value, <u32>(value >> 32));
+    add(at, cell.low * nameLow, cell.high * nameHigh);
   }
 }
 
-/** Each text is hashed once. */
-function addTexts(column: Column, rows: u32, nameLow: u64, nameHigh: u64): void {
+/** Each text is hashed once. One whose products are both 0 would be hashed again: no harm. */
+function addTexts(column: Column, products: usize, from: u32, to: u32, nameLow: u64, nameHigh: u64): void {
   const dictionary = column.dictionary;
-  if (dictionary.count > textCapacity) {
-    if (textHashes != 0) heap.free(textHashes);
-    textCapacity = dictionary.count;
-    textHashes = heap.alloc(<usize>textCapacity * 24);
-  }
-  for (let id: u32 = 0; id < dictionary.count; id++) store<u64>(textHashes + <usize>id * 24, 0);
-  for (let row: u32 = 0; row < rows; row++) {
+  let at = ROWS;
+  for (let row = from; row < to; row++, at += 16) {
     if (!column.isValid(row)) continue;
     const id = load<u32>(column.cell(row));
-    const at = textHashes + <usize>id * 24;
-    if (load<u64>(at) == 0) {
-      cell.hashText(dictionary.pointer(id), dictionary.length(id));
-      store<u64>(at, 1);
-      store<u64>(at, cell.low, 8);
-      store<u64>(at, cell.high, 16);
-    }
-    addCell(row, load<u64>(at, 8), load<u64>(at, 16), nameLow, nameHigh);
+    const known = products + (<usize>id << 4);
+    if ((load<u64>(known) | load<u64>(known, 8)) == 0) hashInto(known, dictionary, id, nameLow, nameHigh);
+    add(at, load<u64>(known), load<u64>(known, 8));
   }
 }
 
-function sumByHour(batch: Batch): void {
+function hashInto(target: usize, dictionary: Dictionary, id: u32, nameLow: u64, nameHigh: u64): void {
+  const entry = dictionary.entry(id);
+  const length = entry.length;
+  if (length < 16 && cell.isPlain(entry.prefixLow)) cell.hashShort(entry.prefixLow, entry.prefixHigh, length);
+  else cell.hashText(dictionary.pointer(id), length);
+  store<u64>(target, cell.low * nameLow);
+  store<u64>(target, cell.high * nameHigh, 8);
+}
+
+/** Events that follow one another are mostly of one hour, and often of one time. */
+function sumByHour(times: usize, from: u32, to: u32): void {
   let hour = changetype<HourSum>(0);
-  for (let row: usize = 0; row < batch.rows; row++) {
-    const timeUs = load<i64>(batch.times + (row << 3));
-    const rest = timeUs % HOUR_US;
-    const hourUs = timeUs - (rest < 0 ? rest + HOUR_US : rest);
-    if (changetype<usize>(hour) == 0 || hour.hourUs != hourUs) hour = slotOf(hourUs);
-    const at = rowHashes + (row << 4);
-    hour.count++;
-    hour.low += cell.mixLow(load<u64>(at) ^ cell.mixLow(<u64>timeUs));
-    hour.high += cell.mixHigh(load<u64>(at, 8) + cell.mixHigh(<u64>timeUs + TIME_HIGH));
+  let endUs: i64 = 0;
+  let count: u64 = 0;
+  let low: u64 = 0;
+  let high: u64 = 0;
+  let timeUs: i64 = 0;
+  let timeLow = cell.mixLow(0);
+  let timeHigh = cell.mixHigh(TIME_HIGH);
+  let at = ROWS;
+  for (let row = from; row < to; row++, at += 16) {
+    const next = load<i64>(times + (<usize>row << 3));
+    if (next != timeUs) {
+      timeUs = next;
+      timeLow = cell.mixLow(<u64>timeUs);
+      timeHigh = cell.mixHigh(<u64>timeUs + TIME_HIGH);
+    }
+    if (changetype<usize>(hour) == 0 || timeUs < hour.hourUs || timeUs >= endUs) {
+      if (changetype<usize>(hour) != 0) addToHour(hour, count, low, high);
+      count = 0;
+      low = 0;
+      high = 0;
+      const rest = timeUs % HOUR_US;
+      const hourUs = timeUs - (rest < 0 ? rest + HOUR_US : rest);
+      hour = slotOf(hourUs);
+      endUs = hourUs + HOUR_US;
+    }
+    count++;
+    low += cell.mixLow(load<u64>(at) ^ timeLow);
+    high += cell.mixHigh(load<u64>(at, 8) + timeHigh);
   }
+  if (changetype<usize>(hour) != 0) addToHour(hour, count, low, high);
 }
 
+@inline
+function addToHour(hour: HourSum, count: u64, low: u64, high: u64): void {
+  hour.count += count;
+  hour.low += low;
+  hour.high += high;
+}
+
+/** Counts the hour in when it is new: its count is to be set before the next one is looked for. */
 function slotOf(hourUs: i64): HourSum {
   let slot = find(hourUs);
   if (slot.count == 0) {

@@ -2,7 +2,7 @@ import { Batch, Column, ColumnType } from "../batch/batch";
 import { ByteBuffer } from "../memory/bytes";
 import { appendRow, clearBatch, setCell, setText } from "./builder";
 import { decodeBlock } from "./decode";
-import { encodeBlock } from "./encode";
+import { encodeBlock, encodeOrdered, encodeRange } from "./encode";
 
 const FIRST_ROWS: u32 = 1024;
 const FIRST_OUTPUT_BYTES: u32 = 64 << 10;
@@ -25,6 +25,24 @@ function cleanOutput(): ByteBuffer {
 export function codecEncode(batch: Batch, stream: usize, streamLength: u32, mask: usize): usize {
   const out = cleanOutput();
   return encodeBlock(batch, stream, streamLength, mask, out) ? changetype<usize>(out) : 0;
+}
+
+/** As `codecEncode`, of `count` rows from row `from` on. */
+export function codecEncodeRange(batch: Batch, stream: usize, streamLength: u32, from: u32, count: u32): usize {
+  const out = cleanOutput();
+  return encodeRange(batch, stream, streamLength, from, count, out) ? changetype<usize>(out) : 0;
+}
+
+/** As `codecEncode`, of all rows in another order (`row-order.ts`) and as small as it can be. */
+export function codecEncodeOrdered(
+  batch: Batch,
+  stream: usize,
+  streamLength: u32,
+  parts: usize,
+  partCount: u32,
+): usize {
+  const out = cleanOutput();
+  return encodeOrdered(batch, stream, streamLength, parts, partCount, out) ? changetype<usize>(out) : 0;
 }
 
 /** Appends the block's rows to the batch. 0, or why not (`Failure`). */

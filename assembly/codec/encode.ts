@@ -2,6 +2,7 @@ import { Batch, Column, ColumnType } from "../batch/batch";
 import { ByteBuffer } from "../memory/bytes";
 import { countSet, encodeBitmap } from "./bitmap";
 import { crc32c } from "./crc32c";
+import { isThorough, setThorough } from "./effort";
 import { encodeFloats } from "./floats";
 import { encodeIntegers } from "./integers";
 import { encodeKeyed, setKeys } from "./keyed";
@@ -15,6 +16,7 @@ import {
   MAGIC,
   VERSION,
 } from "./layout";
+import { orderRows } from "./row-order";
 import { Scratch, scratch } from "./scratch";
 import { encodeTexts, numberUsed } from "./texts";
 import { writeVarint } from "./writer";
@@ -26,8 +28,9 @@ let rowCount: u32 = 0;
 /** u32 a row: the number of its key, or 0 when the block is not keyed. */
 let rowKeys: usize = 0;
 let keyCount: u32 = 0;
-/** A column whose texts recur at least so often, on average, is the block's key. */
-const MIN_ROWS_PER_KEY: u32 = 2;
+/** A column whose texts recur at least so often, on average, is the block's key; in quarters. */
+const MIN_ROWS_PER_KEY: u32 = 8;
+const MIN_ROWS_PER_KEY_THOROUGH: u32 = 5;
 
 /**
  * Appends the block of the batch's rows, or of those with a mask byte other than 0. `mask` is 0 or the address of
@@ -42,6 +45,48 @@ export function encodeBlock(
 ): bool {
   batch.seal();
   selectRows(batch.rows, mask);
+  return encodeSelected(batch, stream, streamLength, out);
+}
+
+/** Appends the block of `count` rows from row `from` on, all of them rows of the batch. */
+export function encodeRange(
+  batch: Batch,
+  stream: usize,
+  streamLength: u32,
+  from: u32,
+  count: u32,
+  out: ByteBuffer,
+): bool {
+  batch.seal();
+  rowCount = count;
+  rowList = scratch(Scratch.Rows, (<usize>count) << 2);
+  for (let i: u32 = 0; i < count; i++) store<u32>(rowList + ((<usize>i) << 2), from + i);
+  return encodeSelected(batch, stream, streamLength, out);
+}
+
+/**
+ * Appends the block of all rows of the batch, put in the order that `orderRows` gives (without parts: as they are) and written
+ * as small as it can be.
+ * False when there are too many.
+ */
+export function encodeOrdered(
+  batch: Batch,
+  stream: usize,
+  streamLength: u32,
+  parts: usize,
+  partCount: u32,
+  out: ByteBuffer,
+): bool {
+  batch.seal();
+  rowCount = batch.rows;
+  rowList = partCount == 0 ? 0 : orderRows(batch, parts, partCount);
+  setThorough(true);
+  const isDone = encodeSelected(batch, stream, streamLength, out);
+  setThorough(false);
+  return isDone;
+}
+
+function encodeSelected(batch: Batch, stream: usize, streamLength: u32, out: ByteBuffer): bool {
   if (isTooLarge(rowCount, batch.columnCount)) return false;
   const start = out.length;
   out.reserve(HEAD_BYTES);
@@ -102,6 +147,11 @@ function encodeSchema(batch: Batch, out: ByteBuffer): void {
   }
 }
 
+@inline
+function minRowsPerKey(): u32 {
+  return isThorough ? MIN_ROWS_PER_KEY_THOROUGH : MIN_ROWS_PER_KEY;
+}
+
 /** Numbers each row's key; gives one more than the index of the key's column, or 0 when there is none. */
 function findKey(batch: Batch): u32 {
   rowKeys = 0;
@@ -112,7 +162,7 @@ function findKey(batch: Batch): u32 {
     if (countSet(valid, rowCount) != rowCount) continue;
     const ids = scratch(Scratch.Ids, (<usize>rowCount) << 3);
     keyCount = numberUsed(gatherValues(column, valid, rowCount), rowCount, column.dictionary, ids);
-    if (keyCount == 1 || keyCount > rowCount / MIN_ROWS_PER_KEY) continue;
+    if (keyCount == 1 || (<u64>keyCount * minRowsPerKey()) >> 2 > rowCount) continue;
     rowKeys = scratch(Scratch.Keys, (<usize>rowCount) << 2);
     for (let row: u32 = 0; row < rowCount; row++) {
       store<u32>(rowKeys + ((<usize>row) << 2), load<u32>(ids + ((<usize>row) << 3)));

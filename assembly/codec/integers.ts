@@ -1,6 +1,7 @@
 import { ByteBuffer } from "../memory/bytes";
 import { GROUP, packGroup, packTail, tailBytes, unpackGroup, unpackTail } from "./bits";
 import { decodeEntropy, encodeEntropy, estimateEntropy } from "./entropy";
+import { isThorough } from "./effort";
 import { divisor, factorOut } from "./factor";
 import { cursor, Failure, fail, failure, readBytes, readSigned, readU8, readVarint } from "./reader";
 import { sampleIndex } from "./sample";
@@ -42,7 +43,7 @@ export function encodeIntegers(source: usize, count: u32, out: ByteBuffer): void
 function encodePage(source: usize, count: u32, out: ByteBuffer): void {
   const first = load<i64>(source);
   const values = factorOut(source, count);
-  const order = chooseOrder(values, count);
+  const order = isThorough ? chooseOrderThoroughly(values, count) : chooseOrder(values, count);
   const mode = out.length;
   let flags = order;
   out.u8(0);
@@ -75,7 +76,7 @@ function encodeDifferences(values: usize, count: u32, order: u32, out: ByteBuffe
   }
   const wholeBytes = packedBytes + (groups << 1);
   if (size >= MIN_ENTROPY_VALUES) {
-    const limit = (<u64>wholeBytes * ENTROPY_GAIN) >> 4;
+    const limit = isThorough ? <u64>wholeBytes : (<u64>wholeBytes * ENTROPY_GAIN) >> 4;
     const centre = centreOf(differences, size);
     if (estimateEntropy(differences, size, centre) < limit << 3) {
       if (encodeEntropy(differences, size, centre, <u32>limit, out)) return true;
@@ -179,6 +180,27 @@ function chooseOrder(values: usize, count: u32): u32 {
   }
   if (cost0 <= cost1 && cost0 <= cost2) return 0;
   return cost1 <= cost2 ? 1 : 2;
+}
+
+/** The order of differences that takes the fewest bits, packed or entropy-coded; the lower one on a tie. */
+function chooseOrderThoroughly(values: usize, count: u32): u32 {
+  if (count < MIN_ENTROPY_VALUES) return chooseOrder(values, count);
+  let best: u32 = 0;
+  let least_: u64 = u64.MAX_VALUE;
+  for (let order: u32 = 0; order <= 2; order++) {
+    const size = count - order;
+    const differences = differencesOf(values, size, order);
+    let packed: u64 = 0;
+    for (let from: u32 = 0; from < size; from += GROUP) {
+      const members = min(GROUP, size - from);
+      packed += <u64>members * spanBits(differences, from, members, 0);
+    }
+    const cost = min(packed, estimateEntropy(differences, size, centreOf(differences, size)));
+    if (cost >= least_) continue;
+    least_ = cost;
+    best = order;
+  }
+  return best;
 }
 
 function spanBits(values: usize, from: u32, size: u32, order: u32): u64 {

@@ -1,4 +1,5 @@
 import { ByteBuffer } from "../memory/bytes";
+import { isThorough } from "./effort";
 import { decodeIntegers, encodeIntegers, estimateBits } from "./integers";
 import { Failure, failure } from "./reader";
 import { Scratch, scratch } from "./scratch";
@@ -11,8 +12,9 @@ import { Scratch, scratch } from "./scratch";
 /** u32 a value: the key of each value in hand, below `keyCount`; 0 when the block has no keys. */
 let keys: usize = 0;
 let keyCount: u32 = 0;
-/** Keys below this share of the values can pay. */
-const MIN_VALUES_PER_KEY: u32 = 2;
+/** With so many values a key, in quarters, it can pay. */
+const MIN_VALUES_PER_KEY: u32 = 8;
+const MIN_VALUES_PER_KEY_THOROUGH: u32 = 5;
 /** Keyed numbers are slower, so they must save an eighth. */
 const KEYED_GAIN: u64 = 7;
 
@@ -28,7 +30,8 @@ export function hasKeys(): bool {
 
 /** Appends `count` integers by key when that is clearly smaller; false, and nothing appended, otherwise. */
 export function encodeKeyed(values: usize, count: u32, out: ByteBuffer): bool {
-  if (keys == 0 || count < keyCount * MIN_VALUES_PER_KEY) return false;
+  const perKey = isThorough ? MIN_VALUES_PER_KEY_THOROUGH : MIN_VALUES_PER_KEY;
+  if (keys == 0 || <u64>count << 2 < <u64>keyCount * perKey) return false;
   const firsts = scratch(Scratch.Firsts, <usize>keyCount << 3);
   const steps = scratch(Scratch.Steps, <usize>count << 3);
   const last = clearLast();

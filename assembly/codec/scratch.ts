@@ -62,6 +62,14 @@ export const enum Scratch {
   Text,
   /** u32: by number in a template, one more than the id of its text */
   Known,
+  /** u64: what rows are put in order by */
+  Words,
+  /** u32: rows half sorted */
+  OtherRows,
+  /** u64: what texts are put in order by */
+  TextWords,
+  /** u32: texts in their order */
+  TextOrder,
   Count,
 }
 

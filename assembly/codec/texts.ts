@@ -1,5 +1,6 @@
 import { ByteBuffer } from "../memory/bytes";
 import { Dictionary } from "../memory/dictionary";
+import { isThorough } from "./effort";
 import { decodeIds, encodeIds, estimateIds } from "./ids";
 import { decodeIntegers, encodeIntegers } from "./integers";
 import { Failure, fail, failure, readBytes, readU8, readVarint } from "./reader";
@@ -35,6 +36,7 @@ export function encodeTexts(cells: usize, count: u32, dictionary: Dictionary, ou
     encodeDistinct(dictionary, usedIds, used, out);
     return encodeIds(ids, count, used, out);
   }
+  if (isThorough) return encodeSmallerTemplate(ids, count, used, out);
   const bits = slotBits(used);
   // Going without ids makes reading slower, so it must pay by an eighth.
   if (<u64>count * bits * 9 < (<u64>used * bits + idBits) * 8) {
@@ -48,6 +50,23 @@ export function encodeTexts(cells: usize, count: u32, dictionary: Dictionary, ou
     encodeTemplateSlots(used, 0, used, out);
     encodeIds(ids, count, used, out);
   }
+}
+
+/** Writes both forms and keeps the smaller one. */
+function encodeSmallerTemplate(ids: usize, count: u32, used: u32, out: ByteBuffer): void {
+  const start = out.length;
+  out.u8(<u8>TextMode.Templates);
+  writeVarint(out, used);
+  encodeTemplateHead(out);
+  encodeTemplateSlots(used, 0, used, out);
+  encodeIds(ids, count, used, out);
+  const middle = out.length;
+  out.u8(<u8>TextMode.Rows);
+  encodeTemplateHead(out);
+  encodeTemplateSlots(used, ids, count, out);
+  const length = out.length - middle;
+  if (length < middle - start) memory.copy(out.data + start, out.data + middle, length);
+  out.length = start + min(length, middle - start);
 }
 
 /** Renumbers the texts in use from 0 in order of appearance: writes each row's id, gives how many there are. */

@@ -1,4 +1,5 @@
 import { createServer } from "node:http";
+import { BATCH_VERSION, BATCH_VERSION_HEADER } from "../../workers/sync/batch-version.ts";
 import { receiveOptions, report } from "./child.ts";
 
 /** In the place of a hub: takes every batch and does nothing with it, so that what an edge spends is the edge's own. */
@@ -9,7 +10,11 @@ export interface AnsweringHubReady {
 await receiveOptions();
 const server = createServer((request, response) => {
   request.resume();
-  request.on("end", () => response.writeHead(200).end('{"stored":1,"duplicate":false}'));
+  request.on("end", () =>
+    response
+      .writeHead(200, { [BATCH_VERSION_HEADER]: String(BATCH_VERSION) })
+      .end('{"stored":1,"duplicate":false}'),
+  );
 });
 server.listen(0, "127.0.0.1", () => {
   const address = server.address();

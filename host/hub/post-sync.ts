@@ -4,6 +4,7 @@ import type { Logger } from "pino";
 import { MillraceError } from "../../workers/errors.ts";
 import type { EdgeNews } from "../../workers/hub/edge-news.ts";
 import type { ReceivedBatch } from "../../workers/hub/read-batch.ts";
+import { BATCH_VERSION, BATCH_VERSION_HEADER } from "../../workers/sync/batch-version.ts";
 import type { Problem } from "../api/problem.ts";
 import type { BodyReader } from "../ingest/body.ts";
 import { announcedBytes, ownBuffer } from "../ingest/body.ts";
@@ -24,6 +25,8 @@ export interface PostSyncParts {
   readonly metrics: Pick<HubMetrics, "batches" | "stored" | "wireBytes" | "watchQueue">;
   /** Why a batch that came over these relays is not taken; null: it is. */
   readonly refuseWay?: (edge: string, hops: readonly string[]) => Problem | null;
+  /** The latest version of batches that is read where they end up; left out: here, so the latest. */
+  readonly batchVersion?: () => number;
   readonly log: Logger;
 }
 
@@ -97,7 +100,10 @@ export function postSync(
       metrics.wireBytes.inc(bytes);
       const isAsked = news !== undefined && headers[NEWS_HEADER] !== undefined;
       const told = isAsked ? newsAnswer(news, config.limits, Date.now()) : {};
-      return context.json({ stored, duplicate: isDuplicate, ...told });
+      const version = String(parts.batchVersion?.() ?? BATCH_VERSION);
+      return context.json({ stored, duplicate: isDuplicate, ...told }, 200, {
+        [BATCH_VERSION_HEADER]: version,
+      });
     } catch (cause) {
       const problem = explain(cause);
       log.warn(

@@ -20,9 +20,15 @@ const TASKS = "run";
 /** Tasks given to a lane ahead of the one it works on, so that it never waits for the main thread. */
 export const LANE_DEPTH = 2;
 
+export interface LaneOptions {
+  /** Whether blocks' events are summed up for an audit, while they are at hand. */
+  readonly isSummed: boolean;
+}
+
 /** One ingest thread. It remembers which version of each stream's setup the thread has. */
 export class Lane {
   readonly #pool: Piscina;
+  readonly #options: LaneOptions;
   readonly #known = new Map<string, string>();
   readonly #tables = new Map<string, TableData>();
   /** Tasks under way. */
@@ -30,7 +36,8 @@ export class Lane {
   /** Told whenever a task has ended, so that requests that wait for a free lane go on. */
   onFree: (() => void) | null = null;
 
-  constructor() {
+  constructor(options: LaneOptions = { isSummed: false }) {
+    this.#options = options;
     this.#pool = new Piscina({
       filename: workerFile("ingest"),
       minThreads: 1,
@@ -51,7 +58,13 @@ export class Lane {
     maxBodyBytes: number,
     bodies: readonly IngestBody[],
   ): Promise<IngestResult> {
-    const about = { stream: stream.config.name, setup: this.#setupFor(stream), arrivalUs, maxBodyBytes };
+    const about = {
+      stream: stream.config.name,
+      setup: this.#setupFor(stream),
+      arrivalUs,
+      maxBodyBytes,
+      isSummed: this.#options.isSummed,
+    };
     const packed = packBodies(bodies);
     if (packed === null) {
       const own = bodies.filter(({ body }) => body.buffer.byteLength === body.byteLength);

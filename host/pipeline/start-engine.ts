@@ -117,7 +117,9 @@ class Pipeline implements Engine {
     this.#clock = clock;
     this.#log = log;
     this.#registry = new StreamRegistry(config);
-    this.#lanes = Array.from({ length: config.ingestWorkers }, () => new Lane());
+    // Only a hub is held against this node's books.
+    const isSummed = (config.sync?.url ?? null) !== null;
+    this.#lanes = Array.from({ length: config.ingestWorkers }, () => new Lane({ isSummed }));
     this.#commits = new CommitQueue(storage, config.groupCommitMs - gatherMs(config), (cause) => {
       if (isStoreLost(cause)) {
         this.#hasFailed = true;

@@ -18,7 +18,15 @@ export function addRelayRoutes(app: App, relay: Relay, metrics: RelayMetrics, lo
     explainWay(relay.name, config.maxHops, edge, hops);
   app.post(
     "/v1/sync",
-    postSync({ config: { ...config, limits }, store: relay.inbox, bodies, metrics, log, refuseWay }),
+    postSync({
+      config: { ...config, limits },
+      store: relay.inbox,
+      bodies,
+      metrics,
+      log,
+      refuseWay,
+      batchVersion: () => relay.batchVersion,
+    }),
   );
   app.get("/v1/config/:edge", async (context) => {
     const edge = context.req.param("edge");

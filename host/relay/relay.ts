@@ -37,10 +37,12 @@ export class Relay {
   readonly configs: RelayedConfigs;
   readonly #forwarder: RelayForwarder;
   readonly #storage: StorageClient;
+  readonly #hub: NonNullable<Sync["hub"]>;
 
   private constructor(parts: RelayParts, hub: NonNullable<Sync["hub"]>) {
     const { config, relay, storage, sync, settings, clock, log } = parts;
     this.name = edgeName(config);
+    this.#hub = hub;
     this.config = relay;
     this.#storage = storage;
     this.#forwarder = new RelayForwarder({
@@ -72,6 +74,11 @@ export class Relay {
     relay.#forwarder.wake();
     relay.configs.start();
     return relay;
+  }
+
+  /** The latest version of batches that the hub behind reads, as far as it is known. */
+  get batchVersion(): number {
+    return this.#hub.batchVersion;
   }
 
   reconfigure(): void {

@@ -1,6 +1,8 @@
 import * as http from "node:http";
 import * as https from "node:https";
 import { MillraceError } from "../../workers/errors.ts";
+import { BATCH_VERSION, BATCH_VERSION_HEADER } from "../../workers/sync/batch-version.ts";
+import type { MergeMode } from "../../workers/sync.ts";
 import { type HubNews, NEWS_HEADER, readNews } from "../hub/news-answer.ts";
 import type { ByteBucket } from "./byte-bucket.ts";
 import { failureText } from "./failure-text.ts";
@@ -50,6 +52,8 @@ export class HubSink implements Sink {
   #parts: HubSinkParts;
   #agent: http.Agent;
   #isSecure: boolean;
+  /** The latest version of batches that the hub has said it reads. Before its first answer, the first. */
+  #batchVersion = 1;
 
   constructor(parts: HubSinkParts) {
     this.#parts = parts;
@@ -66,6 +70,17 @@ export class HubSink implements Sink {
     // Its connections in use stay until they are free.
     for (const sockets of Object.values(before.freeSockets))
       for (const socket of sockets ?? []) socket.destroy();
+  }
+
+  /** What the hub reads, as far as it is known. */
+  get batchVersion(): number {
+    return this.#batchVersion;
+  }
+
+  /** On a line with a cap bytes are dearer than the processor's time. */
+  merging(): MergeMode {
+    if (this.#batchVersion < BATCH_VERSION) return "never";
+    return this.#parts.bucket === null ? "spare" : "always";
   }
 
   deliver({ key, body }: OutgoingBatch, signal: AbortSignal): Promise<Delivery> {
@@ -95,6 +110,7 @@ export class HubSink implements Sink {
     };
     try {
       const answer = await this.#request("POST", "/v1/sync", headers, body, signal);
+      this.#learnVersion(answer);
       const delivery = judge(answer);
       if (delivery.kind === "delivered" && NEWS_HEADER in more) this.#hear(answer);
       return delivery;
@@ -106,6 +122,12 @@ export class HubSink implements Sink {
   #hear({ text }: Answer): void {
     const news = readNews(JSON.parse(text) as Readonly<Record<string, unknown>>);
     if (news !== null) this.#parts.onNews?.(news);
+  }
+
+  /** A hub that was set back to an earlier release refuses what is new to it with 400, and says nothing of versions. */
+  #learnVersion({ status, headers }: Answer): void {
+    const said = Number(headers[BATCH_VERSION_HEADER] ?? 1);
+    if (status === 200 || status === 400) this.#batchVersion = Number.isSafeInteger(said) ? said : 1;
   }
 
   async probe(signal: AbortSignal): Promise<boolean> {

@@ -1,5 +1,5 @@
 import type { ClaimedBatch } from "../../workers/store/sync-operations.ts";
-import type { PackedBatch, PackForm } from "../../workers/sync.ts";
+import type { MergeMode, PackedBatch, PackForm } from "../../workers/sync.ts";
 
 /** A batch that is to be delivered: what is known of it, and its bytes. */
 export interface OutgoingBatch extends PackedBatch {
@@ -21,6 +21,8 @@ export interface Sink {
   readonly form: PackForm;
   /** Of a batch, as stored, what it takes at most, where it is known. */
   largestBytes?(): number | null;
+  /** How far it takes blocks merged; left out: never. Asked before each batch. */
+  merging?(): MergeMode;
   /** Never rejects: an aborted attempt is `unreachable`. */
   deliver(batch: OutgoingBatch, signal: AbortSignal): Promise<Delivery>;
   /** Whether the sink is there, asked while it was found not to be. Never rejects. */

@@ -6,7 +6,7 @@ import type { ClaimedBatch, ParkedBatch, SyncBacklog } from "../../workers/store
 import type { AuditRange, EdgeAudit } from "../../workers/sync/audit-reader.ts";
 import type { StreamForm } from "../../workers/sync/batch.ts";
 import { EVERYTHING, type Selection } from "../../workers/sync/outgoing-table.ts";
-import type { Inspected, InspectTask, PackedBatch, PackForm } from "../../workers/sync.ts";
+import type { Inspected, InspectTask, PackedBatch } from "../../workers/sync.ts";
 import type { Config, StreamConfig } from "../config/config.ts";
 import { DEFAULTS } from "../config/defaults.ts";
 import type { DeliveryConfig, SyncConfig } from "../config/sync-config.ts";
@@ -105,7 +105,7 @@ export class Sync {
           config,
           claim: (task) => storage.claimBatch(task),
           settle: (outcomes) => storage.settleBatches(outcomes),
-          pack: (batch) => this.#pack(batch, sink.form, selection),
+          pack: (batch) => this.#pack(batch, sink, selection),
           unsettled: opened.unsettled.filter((batch) => batch.sink === sink.name),
           clock,
           log,
@@ -137,7 +137,7 @@ export class Sync {
   }
 
   /** Where batches of other edges go; null: there is no hub. */
-  get hub(): Pick<HubSink, "forward" | "probe"> | null {
+  get hub(): Pick<HubSink, "forward" | "probe" | "batchVersion"> | null {
     return this.#hub;
   }
 
@@ -233,7 +233,7 @@ export class Sync {
       : [{ sink: this.#hub, config: sync, selection: EVERYTHING }, ...further];
   }
 
-  #pack(batch: ClaimedBatch, form: PackForm, selection: Selection): Promise<PackedBatch> {
+  #pack(batch: ClaimedBatch, sink: Sink, selection: Selection): Promise<PackedBatch> {
     const { config, clock } = this.#parts;
     return this.#client.pack({
       batch: batch.id,
@@ -246,8 +246,11 @@ export class Sync {
       },
       atStart: this.#atStart,
       forms: this.#parts.streams().map(formOf),
-      form,
+      form: sink.form,
       selection,
+      isAudited: sink.name === HUB_SINK,
+      // What was refused is sent as plainly as can be: then it is the data's own fault.
+      merge: batch.reason === null ? (sink.merging?.() ?? "never") : "never",
     });
   }
 }

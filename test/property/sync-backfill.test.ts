@@ -118,7 +118,7 @@ for (const masters of [null, MASTERS])
           );
           if (answer.kind !== "claimed") return false;
           const reader = new SyncReader(dir, codec, masters);
-          for (const item of reader.items(answer.batch.id, kind)) {
+          for (const item of reader.items(answer.batch.id, kind).items) {
             if (item.kind === "results")
               sent.get(sink)!.push(...decodeResults(item.ndjson).map((row) => nameOf(row as ResultRow)));
             if (item.kind === "alerts") sent.get(sink)!.push(...decodeAlerts(item.ndjson).map(alertNameOf));

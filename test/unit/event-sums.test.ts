@@ -3,7 +3,15 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { buildBatch } from "../../workers/core/batch-builder.ts";
 import { decodeBlock, encodeBatch, newBatch } from "../../workers/core/codec.ts";
-import { addHashes, type HourSum, NO_HASH, sumEvents } from "../../workers/core/event-sums.ts";
+import {
+  addHashes,
+  addPackedSums,
+  type HourSum,
+  NO_HASH,
+  packedSums,
+  sumEvents,
+  unpackSums,
+} from "../../workers/core/event-sums.ts";
 import { instantiateCore } from "../../workers/core/module.ts";
 
 const HOUR_US = 3_600_000_000n;
@@ -75,6 +83,9 @@ const text = fc.oneof(
     "1.5",
     "1.50",
     "9007199254740993",
+    // As many characters as a number can have, and one more.
+    "-0.0000016492919191680582",
+    "-0.00000164929191916805820",
   ),
 );
 const kinds: readonly fc.Arbitrary<Value>[] = [
@@ -157,4 +168,116 @@ test("a thousand hours in one batch", () => {
     events.map(({ timeUs }) => [Number(timeUs), 1]),
   );
   assert.equal(new Set(sums.map(({ hash }) => hash)).size, 1_000);
+});
+
+/** The hash by its definition, with big integers: what is in books on disk must be found by later releases. */
+const U64 = (value: bigint): bigint => BigInt.asUintN(64, value);
+const mixLow = (start: bigint): bigint => {
+  let value = U64((start ^ (start >> 30n)) * 0xbf58476d1ce4e5b9n);
+  value = U64((value ^ (value >> 27n)) * 0x94d049bb133111ebn);
+  return value ^ (value >> 31n);
+};
+const mixHigh = (start: bigint): bigint => {
+  let value = U64((start ^ (start >> 33n)) * 0xff51afd7ed558ccdn);
+  value = U64((value ^ (value >> 33n)) * 0xc4ceb9fe1a85ec53n);
+  return value ^ (value >> 33n);
+};
+const SEED_LOW = 0x9e3779b97f4a7c15n;
+const SEED_HIGH = 0xc2b2ae3d27d4eb4fn;
+type Lanes = readonly [low: bigint, high: bigint];
+
+function hashOfWord(word: bigint, kind: bigint): Lanes {
+  return [mixLow(U64(word + kind * SEED_LOW)), mixHigh(U64((word ^ kind) + SEED_HIGH))];
+}
+
+function hashOfBytes(text: string): Lanes {
+  const bytes = Buffer.from(text);
+  const words = Array.from({ length: Math.floor(bytes.length / 8) }, (_, n) => bytes.readBigUInt64LE(n * 8));
+  let low = SEED_LOW ^ U64(BigInt(bytes.length) * 0xff51afd7ed558ccdn);
+  let high = SEED_HIGH ^ U64(BigInt(bytes.length) * 0xbf58476d1ce4e5b9n);
+  for (const word of words) {
+    low = U64(mixLow(low ^ word) + SEED_LOW);
+    high = mixHigh(U64(high + word)) ^ SEED_HIGH;
+  }
+  const rest = [...bytes.subarray(words.length * 8)].reduceRight(
+    (sum, byte) => (sum << 8n) | BigInt(byte),
+    0n,
+  );
+  return [mixLow(low ^ rest ^ 0x74657874n), mixHigh(U64(high + rest + 0x74657874n))];
+}
+
+function hashOfValue(value: Value): Lanes {
+  if (typeof value === "boolean") return hashOfWord(value ? 1n : 0n, 0x626f6f6cn);
+  if (typeof value === "string") {
+    if (value === "true" || value === "false") return hashOfValue(value === "true");
+    const isNumber =
+      String(Number(value)) === value || (/^-?[0-9]+$/.test(value) && String(BigInt(value)) === value);
+    return isNumber && Number.isFinite(Number(value)) ? hashOfValue(Number(value)) : hashOfBytes(value);
+  }
+  const number = Number(value);
+  if (!Number.isFinite(number)) return hashOfBytes(String(number));
+  const view = new DataView(new ArrayBuffer(8));
+  view.setFloat64(0, number === 0 ? 0 : number);
+  return hashOfWord(view.getBigUint64(0), 0x6e756d62n);
+}
+
+function plainSums(events: readonly Event[]): HourSum[] {
+  return added(
+    events.map(({ timeUs, fields }) => {
+      let [low, high] = [0n, 0n];
+      for (const [name, value] of Object.entries(fields)) {
+        const [[nameLow, nameHigh], [valueLow, valueHigh]] = [hashOfBytes(name), hashOfValue(value)];
+        low = U64(low + valueLow * (nameLow | 1n));
+        high = U64(high + valueHigh * (nameHigh | 1n));
+      }
+      low = mixLow(low ^ mixLow(U64(timeUs)));
+      high = mixHigh(U64(high + mixHigh(U64(timeUs + 0xd6e8feb86659fd93n))));
+      const hourUs = Number(timeUs - (((timeUs % HOUR_US) + HOUR_US) % HOUR_US));
+      const hash = [high, low].map((lane) => lane.toString(16).padStart(16, "0")).join("");
+      return [{ hourUs, count: 1, hash }];
+    }),
+  );
+}
+
+test("sums are those of the definition, event by event", () => {
+  fc.assert(
+    fc.property(block, (events) => {
+      assert.deepEqual(sumOf(blockOf(events, NAMES)), plainSums(events));
+    }),
+    { numRuns: RUNS },
+  );
+});
+
+test("many rows, in several portions of them, are the sum of each", () => {
+  const events = Array.from(
+    { length: 1_300 },
+    (_, n): Event => ({
+      timeUs: BigInt(n) * 3_000_000n,
+      fields: { device: `device-${n % 700}`, ...(n % 3 === 0 ? {} : { a: n / 4 }), b: n % 5 === 0 },
+    }),
+  );
+  assert.deepEqual(sumOf(blockOf(events, NAMES)), plainSums(events));
+});
+
+test("sums that are kept with blocks add up to those of all", () => {
+  fc.assert(
+    fc.property(fc.array(block, { minLength: 1, maxLength: 3 }), (blocks) => {
+      const batches = blocks.map((events) => {
+        const batch = newBatch(core);
+        decodeBlock(core, blockOf(events, NAMES), batch);
+        return batch;
+      });
+      const parts = batches.map((batch) => packedSums(core, batch));
+      parts.forEach((part, index) => {
+        if (part !== null) assert.deepEqual(unpackSums(part), sumEvents(core, batches[index]!));
+        else assert.ok(sumEvents(core, batches[index]!).length > 4);
+      });
+      if (parts.some((part) => part === null)) return;
+      const sum = addPackedSums(parts.map((part) => part!));
+      const total = added(batches.map((batch) => sumEvents(core, batch)));
+      if (sum !== null) assert.deepEqual(unpackSums(sum), total);
+      else assert.ok(total.length > 4);
+    }),
+    { numRuns: RUNS },
+  );
 });

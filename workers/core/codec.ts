@@ -13,6 +13,14 @@ interface CodecExports {
   allocate(length: number): number;
   release(pointer: number): void;
   codecEncode(batch: number, stream: number, streamLength: number, mask: number): number;
+  codecEncodeRange(batch: number, stream: number, streamLength: number, from: number, count: number): number;
+  codecEncodeOrdered(
+    batch: number,
+    stream: number,
+    streamLength: number,
+    parts: number,
+    partCount: number,
+  ): number;
   codecDecode(block: number, length: number, batch: number): number;
   codecNewBatch(): number;
   codecClearBatch(batch: number): void;
@@ -88,6 +96,51 @@ export function encodeRows(
   return encode(core, batch, stream, mask);
 }
 
+/**
+ * The block of some rows of a batch that follow one another.
+ * @throws BlockError E_BLOCK_TOO_LARGE beyond 8,388,608 rows or 67,108,864 cells.
+ */
+export function encodeRange(
+  core: CoreModule,
+  batch: BatchHandle,
+  stream: string,
+  { from, count }: { readonly from: number; readonly count: number },
+): Uint8Array<ArrayBuffer> {
+  const { allocate, release, codecEncodeRange, batchRows } = exportsOf(core);
+  if (!(from >= 0 && count >= 0 && from + count <= batchRows(batch)))
+    throw new MillraceError("E_RANGE", `there are no ${count} rows from row ${from} on`);
+  const name = utf8.encode(stream);
+  const input = allocate(name.length + INPUT_PADDING_BYTES) >>> 0;
+  copyIn(core, input, name);
+  const out = codecEncodeRange(batch, input, name.length, from, count) >>> 0;
+  release(input);
+  return outputAt(core, out, stream);
+}
+
+/**
+ * The block of all rows of a batch in an order that compresses well, and as small as it can be: several times the time of
+ * `encodeBatch`. The batch is of parts with so many rows each: rows stay in their part, ordered by time and key there; those
+ * alike in both keep their order. Without parts all of them do.
+ * @throws BlockError E_BLOCK_TOO_LARGE beyond 8,388,608 rows or 67,108,864 cells.
+ */
+export function encodeOrdered(
+  core: CoreModule,
+  batch: BatchHandle,
+  stream: string,
+  parts: readonly number[],
+): Uint8Array<ArrayBuffer> {
+  const { allocate, release, codecEncodeOrdered } = exportsOf(core);
+  const name = utf8.encode(stream);
+  const counts = Uint32Array.from(parts);
+  const input = allocate(counts.byteLength + name.length + INPUT_PADDING_BYTES) >>> 0;
+  copyIn(core, input, new Uint8Array(counts.buffer));
+  const nameAt = input + counts.byteLength;
+  copyIn(core, nameAt, name);
+  const out = codecEncodeOrdered(batch, nameAt, name.length, input, counts.length) >>> 0;
+  release(input);
+  return outputAt(core, out, stream);
+}
+
 function encode(
   core: CoreModule,
   batch: BatchHandle,
@@ -102,6 +155,10 @@ function encode(
   if (mask !== null) copyIn(core, maskAt, mask);
   const out = codecEncode(batch, input, name.length, mask === null ? 0 : maskAt) >>> 0;
   release(input);
+  return outputAt(core, out, stream);
+}
+
+function outputAt(core: CoreModule, out: Pointer, stream: string): Uint8Array<ArrayBuffer> {
   if (out === 0) {
     throw new BlockError(
       "E_BLOCK_TOO_LARGE",

@@ -1,5 +1,5 @@
 import type { BatchHandle } from "./codec.ts";
-import type { CoreModule } from "./module.ts";
+import { type CoreModule, copyOut } from "./module.ts";
 
 interface AuditExports {
   auditSum(batch: number): number;
@@ -26,8 +26,11 @@ export function sumEvents(core: CoreModule, batch: BatchHandle): HourSum[] {
   const { auditSum, auditHours } = core.exports as unknown as AuditExports;
   const at = auditSum(batch) >>> 0;
   const hours = auditHours() >>> 0;
-  const view = new DataView(core.memory.buffer, at, hours * SUM_BYTES);
-  return Array.from({ length: hours }, (_, index): HourSum => {
+  return readSums(new DataView(core.memory.buffer, at, hours * SUM_BYTES));
+}
+
+function readSums(view: DataView): HourSum[] {
+  return Array.from({ length: Math.floor(view.byteLength / SUM_BYTES) }, (_, index): HourSum => {
     const start = index * SUM_BYTES;
     const high = view.getBigUint64(start + 24, true);
     const low = view.getBigUint64(start + 16, true);
@@ -37,6 +40,52 @@ export function sumEvents(core: CoreModule, batch: BatchHandle): HourSum[] {
       hash: format(high, low),
     };
   }).sort((a, b) => a.hourUs - b.hourUs);
+}
+
+/** A block whose events are of more hours is read again when its sums are wanted: they are to be small beside it. */
+const MAX_PACKED_HOURS = 4;
+
+/** The sums as they are kept with a block, read by `unpackSums`; null when they are of too many hours. */
+export function packedSums(core: CoreModule, batch: BatchHandle): Uint8Array<ArrayBuffer> | null {
+  const { auditSum, auditHours } = core.exports as unknown as AuditExports;
+  const at = auditSum(batch) >>> 0;
+  const hours = auditHours() >>> 0;
+  return hours > MAX_PACKED_HOURS ? null : copyOut(core, at, hours * SUM_BYTES);
+}
+
+/** In the order of time. */
+export function unpackSums(bytes: Uint8Array): HourSum[] {
+  return readSums(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+}
+
+/** As the sums of one block with all their events; null when they are of too many hours. */
+export function addPackedSums(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> | null {
+  const hours = new Map<bigint, [count: bigint, low: bigint, high: bigint]>();
+  for (const part of parts) {
+    const view = new DataView(part.buffer, part.byteOffset, part.byteLength);
+    for (let at = 0; at < view.byteLength; at += SUM_BYTES) {
+      const hourUs = view.getBigInt64(at, true);
+      const [count, low, high] = hours.get(hourUs) ?? [0n, 0n, 0n];
+      hours.set(hourUs, [
+        count + view.getBigUint64(at + 8, true),
+        low + view.getBigUint64(at + 16, true),
+        high + view.getBigUint64(at + 24, true),
+      ]);
+    }
+  }
+  if (hours.size > MAX_PACKED_HOURS) return null;
+  const bytes = new Uint8Array(hours.size * SUM_BYTES);
+  const view = new DataView(bytes.buffer);
+  let at = 0;
+  for (const [hourUs, [count, low, high]] of hours) {
+    view.setBigInt64(at, hourUs, true);
+    view.setBigUint64(at + 8, count, true);
+    // Modulo 2⁶⁴, as the view writes them.
+    view.setBigUint64(at + 16, low, true);
+    view.setBigUint64(at + 24, high, true);
+    at += SUM_BYTES;
+  }
+  return bytes;
 }
 
 /** The hash of the events of both. */

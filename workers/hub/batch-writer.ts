@@ -141,7 +141,7 @@ export class BatchWriter {
     nowUs: number,
   ): { count: number; isConflict: boolean } {
     const { id: seq, count } = item;
-    const digest = createHash("sha256").update(item.data).digest("hex").slice(0, 16);
+    const digest = item.digest ?? createHash("sha256").update(item.data).digest("hex").slice(0, 16);
     const { codec, data } = this.#packed(item);
     const streamId = this.#edges.streamId(item.stream);
     const where = [edgeId, streamId, incarnationId, seq, digest, item.arrivalUs, nowUs];

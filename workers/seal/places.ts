@@ -10,6 +10,10 @@ export function blockPlace(streamId: number, seq: number): string {
   return `blocks/${streamId}/${seq}`;
 }
 
+export function blockSumsPlace(seq: number): string {
+  return `blocks/${seq}/sums`;
+}
+
 export function latePlace(streamId: number, sourceSeq: number, reason: string): string {
   return `late/${streamId}/${sourceSeq}/${reason}`;
 }

@@ -1,6 +1,6 @@
 import { MillraceError } from "../errors.ts";
 import type { StoredBlock } from "../messages.ts";
-import { blockPlace, keyFieldsPlace, keyFilterPlace } from "../seal/places.ts";
+import { blockPlace, blockSumsPlace, keyFieldsPlace, keyFilterPlace } from "../seal/places.ts";
 import type { Seal } from "../seal/seal.ts";
 import type { Statements } from "./statements.ts";
 
@@ -61,6 +61,7 @@ export function insertBlock(
     encodedBytes,
     data.length,
     stored,
+    block.sums === undefined ? null : sql.seal.bytes(blockSumsPlace(seq), block.sums),
   );
   if (block.keys === undefined) return;
   const { fields, filter } = block.keys;

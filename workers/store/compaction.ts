@@ -1,5 +1,7 @@
+import { addPackedSums } from "../core/event-sums.ts";
+import { MillraceError } from "../errors.ts";
 import type { StoredBlock } from "../messages.ts";
-import { blockPlace } from "../seal/places.ts";
+import { blockPlace, blockSumsPlace } from "../seal/places.ts";
 import { type BlockRow, insertBlock, storedBlock } from "./block-row.ts";
 import type { Connection } from "./database.ts";
 import type { Statements } from "./statements.ts";
@@ -68,6 +70,7 @@ export class Compaction {
       bytes: number;
       state: string;
       resolutionUs: number;
+      sums: Uint8Array | null;
     };
     const ordered = [...new Set(seqs)].sort((a, b) => a - b);
     const rows = ordered.map((seq) => this.#sql.describeBlock.get(seq) as Row | undefined);
@@ -82,13 +85,14 @@ export class Compaction {
     );
     const count = rows.reduce((sum, row) => sum + (row?.count ?? 0), 0);
     if (!isWhole || count !== into.count) return false;
+    const sums = this.#sumsOf(rows.map((row, index) => ({ seq: ordered[index]!, sums: row?.sums ?? null })));
     this.#sql.seal.prepare();
     this.#db.transaction(() => {
       for (const seq of ordered) this.#sql.deleteBlock.run(seq);
       insertBlock(
         this.#sql,
         { seq: ordered[0]!, streamId: first.streamId, arrivalUs: first.arrivalUs },
-        into,
+        sums === null ? into : { ...into, sums },
       );
       if (first.state !== "pending" || first.resolutionUs !== 0)
         this.#sql.markMerged.run(first.state, first.resolutionUs, ordered[0]!);
@@ -96,6 +100,21 @@ export class Compaction {
     const bytes = rows.reduce((sum, row) => sum + (row?.bytes ?? 0), 0);
     this.#streams.countRemoved(first.streamId, rows.length - 1, bytes - into.data.length);
     return true;
+  }
+
+  /** Null when one of the blocks has none that can be read: they are made of the merged block when they are wanted. */
+  #sumsOf(rows: readonly { readonly seq: number; readonly sums: Uint8Array | null }[]) {
+    const parts: Uint8Array[] = [];
+    try {
+      for (const { seq, sums } of rows) {
+        if (sums === null) return null;
+        parts.push(this.#sql.seal.openBytes(blockSumsPlace(seq), sums));
+      }
+    } catch (cause) {
+      if (cause instanceof MillraceError) return null;
+      throw cause;
+    }
+    return addPackedSums(parts);
   }
 
   *#runs(streamId: number, upToSeq: number, targetBytes: number, most: number): Generator<readonly number[]> {

@@ -178,7 +178,8 @@ export class PlainData {
       kind === "blocks" ? blockPlace(streamId, id) : latePlace(streamId, row.sourceSeq, row.reason);
     const sealed = this.#keys.bytes(place, row.data);
     if (kind === "late") this.#db.prepare("UPDATE late SET data = ? WHERE id = ?").run(sealed, id);
-    else this.#db.prepare("UPDATE blocks SET data = ? WHERE seq = ?").run(sealed, id);
+    // Sums are made of the block again when they are wanted.
+    else this.#db.prepare("UPDATE blocks SET data = ?, sums = NULL WHERE seq = ?").run(sealed, id);
   }
 
   #note(): void {

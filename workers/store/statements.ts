@@ -47,8 +47,8 @@ const SQL = {
     " FROM streams s ORDER BY id",
 
   insertBlock:
-    "INSERT INTO blocks (seq, stream_id, arrival_us, count, min_us, max_us, codec, encoded_bytes, stored_bytes, data)" +
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "INSERT INTO blocks (seq, stream_id, arrival_us, count, min_us, max_us, codec, encoded_bytes, stored_bytes, data, sums)" +
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
   insertBlockKeys: "INSERT INTO block_keys (seq, fields, filter) VALUES (?, ?, ?)",
   insertWatermark: "INSERT INTO watermarks (seq, stream_id, time_us) VALUES (?, ?, ?)",
 
@@ -118,7 +118,7 @@ const SQL = {
     " WHERE stream_id = ? AND seq <= ? AND stored_bytes < ? AND count < ? AND state IN ('pending', 'synced') ORDER BY seq",
   readBlock: `SELECT ${BLOCK_COLUMNS} FROM blocks WHERE seq = ?`,
   describeBlock:
-    "SELECT stream_id AS streamId, arrival_us AS arrivalUs, count, stored_bytes AS bytes, state, resolution_us AS resolutionUs" +
+    "SELECT stream_id AS streamId, arrival_us AS arrivalUs, count, stored_bytes AS bytes, state, resolution_us AS resolutionUs, sums" +
     " FROM blocks WHERE seq = ?",
   markMerged: "UPDATE blocks SET state = ?, resolution_us = ? WHERE seq = ?",
   deleteBlock: "DELETE FROM blocks WHERE seq = ?",

@@ -1,8 +1,12 @@
 import { MillraceError } from "../errors.ts";
+import { release, releaseBytes } from "../move.ts";
 import type { Codec } from "../zstd.ts";
+import { rawFrame } from "../zstd-frame.ts";
 import type { Batch, BatchHeader, BatchItem, RowsKind } from "./batch.ts";
+import { BATCH_VERSION } from "./batch-version.ts";
 import { crc32c } from "./crc32c.ts";
 import { readBlockMeta, readHeader, readRowsMeta } from "./frame-meta.ts";
+import { type MergedBlocks, mergedMeta, readMergedMeta } from "./merged-blocks.ts";
 
 /** The batch on the wire, as docs/sync-protocol.md specifies it: frames between a head and a checksum, in zstd. */
 
@@ -51,6 +55,8 @@ const MAGIC = 0x4253524d;
 /** A batch that holds attributes is of version 2, so that a hub which knows none keeps it waiting; others are of 1. */
 const VERSION = 1;
 const VERSION_WITH_ATTRIBUTES = 2;
+/** One with merged blocks, of 3, is sent to hubs alone that have said they read it. */
+const MERGED_VERSION = BATCH_VERSION;
 const HEAD_BYTES = 8;
 const FRAME_HEAD_BYTES = 5;
 const META_LENGTH_BYTES = 4;
@@ -60,7 +66,16 @@ const RATIO_FREE_BYTES = 1024 * 1024;
 /** Blocks are compressed already, and rows come down well at any level. */
 const ZSTD_LEVEL = 1;
 
-const FRAME = { end: 0, header: 1, block: 2, results: 3, alerts: 4, losses: 5, attributes: 6 } as const;
+const FRAME = {
+  end: 0,
+  header: 1,
+  block: 2,
+  results: 3,
+  alerts: 4,
+  losses: 5,
+  attributes: 6,
+  merged: 7,
+} as const;
 const ROWS_KINDS: ReadonlyMap<number, RowsKind> = new Map([
   [FRAME.results, "results"],
   [FRAME.alerts, "alerts"],
@@ -71,9 +86,50 @@ const ROWS_KINDS: ReadonlyMap<number, RowsKind> = new Map([
 const utf8 = new TextEncoder();
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** The batch as it goes over the wire. */
+/** Blocks in zstd from this size on are not worth a second look by zstd. */
+const MIN_RAW_BYTES = 8 * 1024;
+/** A shorter piece between such blocks, which is a meta, goes with them. */
+const MIN_PIECE_BYTES = 1024;
+
+/** The batch as it goes over the wire: frames of zstd, those of blocks that are compressed already as they are. */
 export function packBatch(codec: Codec, batch: Batch): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(codec.compress(encodeContent(batch), ZSTD_LEVEL));
+  const { content, packed } = layOut(batch);
+  const pieces = piecesOf(packed, content.length).map(({ from, to, isRaw }) => {
+    const piece = content.subarray(from, to);
+    return isRaw ? rawFrame(piece) : codec.compress(piece, ZSTD_LEVEL);
+  });
+  release(content.buffer);
+  const bytes = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    bytes.set(piece, at);
+    at += piece.length;
+    releaseBytes(piece);
+  }
+  return bytes;
+}
+
+interface Piece {
+  readonly from: number;
+  to: number;
+  readonly isRaw: boolean;
+}
+
+/** The content from its beginning to its end, cut around what is `packed`: from and to of each such block. */
+function piecesOf(packed: readonly (readonly [from: number, to: number])[], contentBytes: number): Piece[] {
+  const pieces: Piece[] = [];
+  let at = 0;
+  for (const [from, to] of packed) {
+    const before = pieces.at(-1);
+    if (before !== undefined && from - at < MIN_PIECE_BYTES) before.to = to;
+    else {
+      if (from > at) pieces.push({ from: at, to: from, isRaw: false });
+      pieces.push({ from, to, isRaw: true });
+    }
+    at = to;
+  }
+  if (at < contentBytes) pieces.push({ from: at, to: contentBytes, isRaw: false });
+  return pieces;
 }
 
 /** @throws BatchError, whatever the bytes are; E_ZSTD when it is the compression that is damaged */
@@ -84,9 +140,19 @@ export function unpackBatch(codec: Codec, bytes: Uint8Array, limits = DEFAULT_BA
 }
 
 /** The content: what is in the zstd frame. */
-export function encodeContent({ header, items }: Batch): Uint8Array<ArrayBuffer> {
+export function encodeContent(batch: Batch): Uint8Array<ArrayBuffer> {
+  return layOut(batch).content;
+}
+
+/** `packed`: where the blocks lie in it that zstd can do nothing about. */
+function layOut({ header, items, merged = [] }: Batch): {
+  content: Uint8Array<ArrayBuffer>;
+  packed: (readonly [from: number, to: number])[];
+} {
+  const packed: (readonly [from: number, to: number])[] = [];
   const frames = [
-    { kind: FRAME.header, meta: utf8.encode(JSON.stringify(header)), body: null },
+    { kind: FRAME.header, meta: utf8.encode(JSON.stringify(header)), body: null, isPacked: false },
+    ...merged.map(encodeMerged),
     ...items.map(encodeItem),
   ];
   const bytes = frames.reduce((sum, frame) => sum + frameBytes(frame), HEAD_BYTES);
@@ -94,7 +160,8 @@ export function encodeContent({ header, items }: Batch): Uint8Array<ArrayBuffer>
   const view = new DataView(content.buffer);
   view.setUint32(0, MAGIC, true);
   const hasAttributes = items.some(({ kind }) => kind === "attributes");
-  view.setUint8(4, hasAttributes ? VERSION_WITH_ATTRIBUTES : VERSION);
+  const version = hasAttributes ? VERSION_WITH_ATTRIBUTES : VERSION;
+  view.setUint8(4, merged.length === 0 ? version : MERGED_VERSION);
   let at = HEAD_BYTES;
   for (const frame of frames) {
     const { kind, meta, body } = frame;
@@ -109,13 +176,14 @@ export function encodeContent({ header, items }: Batch): Uint8Array<ArrayBuffer>
     at += meta.length;
     if (body === null) continue;
     content.set(body, at);
+    if (frame.isPacked && body.length >= MIN_RAW_BYTES) packed.push([at, at + body.length]);
     at += body.length;
   }
   view.setUint8(at, FRAME.end);
   view.setUint32(at + 1, CHECKSUM_BYTES, true);
   at += FRAME_HEAD_BYTES;
   view.setUint32(at, crc32c(content.subarray(0, at)), true);
-  return content;
+  return { content, packed };
 }
 
 /** Reads the content. Items are views of it. @throws BatchError */
@@ -125,6 +193,8 @@ export function decodeContent(content: Uint8Array, limits = DEFAULT_BATCH_LIMITS
   const end = content.length - CHECKSUM_BYTES - FRAME_HEAD_BYTES;
   let header: BatchHeader | null = null;
   const items: BatchItem[] = [];
+  const merged: MergedBlocks[] = [];
+  let count = 0;
   let at = HEAD_BYTES;
   while (at < end) {
     if (at + FRAME_HEAD_BYTES > end) throw new BatchError("E_BATCH_CORRUPT", "a frame is cut off");
@@ -139,14 +209,22 @@ export function decodeContent(content: Uint8Array, limits = DEFAULT_BATCH_LIMITS
       header = readHeader(parseMeta(payload), corrupt);
       continue;
     }
-    if (items.length >= limits.maxItems)
-      throw new BatchError("E_BATCH_TOO_LARGE", `more than ${limits.maxItems} items`);
-    if (kind === FRAME.attributes && view.getUint8(4) === VERSION)
+    const version = view.getUint8(4);
+    if (kind === FRAME.attributes && version === VERSION)
       throw new BatchError("E_BATCH_CORRUPT", "attributes in a batch of version 1");
-    items.push(decodeItem(kind, payload));
+    if (kind === FRAME.merged && version === MERGED_VERSION) {
+      const { meta, body } = splitPayload(payload);
+      merged.push({ ...readMergedMeta(meta, corrupt), data: body });
+      count += merged.at(-1)!.parts.length;
+    } else {
+      items.push(decodeItem(kind, payload));
+      count++;
+    }
+    if (count > limits.maxItems)
+      throw new BatchError("E_BATCH_TOO_LARGE", `more than ${limits.maxItems} items`);
   }
   if (header === null) throw new BatchError("E_BATCH_CORRUPT", "it has no header");
-  return { header, items };
+  return merged.length === 0 ? { header, items } : { header, items, merged };
 }
 
 function decompress(codec: Codec, bytes: Uint8Array, maxBytes: number): Uint8Array {
@@ -164,35 +242,50 @@ interface Frame {
   readonly meta: Uint8Array;
   /** null: the frame is its meta alone. */
   readonly body: Uint8Array | null;
+  /** Whether its body is compressed already. */
+  readonly isPacked: boolean;
 }
 
-function frameBytes({ meta, body }: Frame): number {
+function frameBytes({ meta, body }: Pick<Frame, "meta" | "body">): number {
   return FRAME_HEAD_BYTES + meta.length + (body === null ? 0 : META_LENGTH_BYTES + body.length);
+}
+
+function encodeMerged(merged: MergedBlocks): Frame {
+  const meta = utf8.encode(JSON.stringify(mergedMeta(merged)));
+  return { kind: FRAME.merged, meta, body: merged.data, isPacked: merged.codec === "zstd" };
 }
 
 function encodeItem(item: BatchItem): Frame {
   if (item.kind === "block") {
     const { kind: _kind, data, ...meta } = item;
-    return { kind: FRAME.block, meta: utf8.encode(JSON.stringify(meta)), body: data };
+    return {
+      kind: FRAME.block,
+      meta: utf8.encode(JSON.stringify(meta)),
+      body: data,
+      isPacked: item.codec === "zstd",
+    };
   }
   const { kind, ndjson, ...meta } = item;
-  return { kind: FRAME[kind], meta: utf8.encode(JSON.stringify(meta)), body: ndjson };
+  return { kind: FRAME[kind], meta: utf8.encode(JSON.stringify(meta)), body: ndjson, isPacked: false };
 }
 
 function decodeItem(kind: number, payload: Uint8Array): BatchItem {
   const rowsKind = ROWS_KINDS.get(kind);
   if (kind !== FRAME.block && rowsKind === undefined)
     throw new BatchError("E_BATCH_CORRUPT", `a frame is of kind ${kind}`);
+  const { meta, body } = splitPayload(payload);
+  return rowsKind === undefined
+    ? { kind: "block", ...readBlockMeta(meta, corrupt), data: body }
+    : { kind: rowsKind, ...readRowsMeta(meta, corrupt), ndjson: body };
+}
+
+function splitPayload(payload: Uint8Array): { readonly meta: unknown; readonly body: Uint8Array } {
   if (payload.length < META_LENGTH_BYTES) throw new BatchError("E_BATCH_CORRUPT", "a frame has no meta");
   const metaBytes = new DataView(payload.buffer, payload.byteOffset).getUint32(0, true);
   if (metaBytes > payload.length - META_LENGTH_BYTES)
     throw new BatchError("E_BATCH_CORRUPT", "a frame's meta is longer than the frame");
   const bodyAt = META_LENGTH_BYTES + metaBytes;
-  const meta = parseMeta(payload.subarray(META_LENGTH_BYTES, bodyAt));
-  const body = payload.subarray(bodyAt);
-  return rowsKind === undefined
-    ? { kind: "block", ...readBlockMeta(meta, corrupt), data: body }
-    : { kind: rowsKind, ...readRowsMeta(meta, corrupt), ndjson: body };
+  return { meta: parseMeta(payload.subarray(META_LENGTH_BYTES, bodyAt)), body: payload.subarray(bodyAt) };
 }
 
 /** Head and checksum: what is behind it can be trusted to be what was written, though not to make sense. */
@@ -201,7 +294,7 @@ function checkEnds(content: Uint8Array): void {
   if (content.length < 4 || view.getUint32(0, true) !== MAGIC) throw new BatchError("E_BATCH_MAGIC");
   if (content.length < HEAD_BYTES) throw new BatchError("E_BATCH_TRUNCATED");
   const version = view.getUint8(4);
-  if (version !== VERSION && version !== VERSION_WITH_ATTRIBUTES) throw new BatchError("E_BATCH_VERSION");
+  if (version < VERSION || version > BATCH_VERSION) throw new BatchError("E_BATCH_VERSION");
   const end = content.length - CHECKSUM_BYTES - FRAME_HEAD_BYTES;
   if (end < HEAD_BYTES) throw new BatchError("E_BATCH_TRUNCATED");
   if (view.getUint8(end) !== FRAME.end || view.getUint32(end + 1, true) !== CHECKSUM_BYTES)

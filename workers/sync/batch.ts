@@ -1,3 +1,5 @@
+import type { MergedBlocks } from "./merged-blocks.ts";
+
 /** What an edge sends at once, as both sides have it in memory. Times are µs since the epoch. */
 
 /** What a batch holds: an item is what is stored, sent again and set aside as one. */
@@ -18,6 +20,8 @@ export interface BlockItem {
   /** Above 0: its rows are aggregates of so long a time each, which events that had to go became. */
   readonly resolutionUs: number;
   readonly data: Uint8Array;
+  /** What a hub knows it by, when that is not made of these bytes: they were merged on the way. Not sent. */
+  readonly digest?: string;
 }
 
 export type RowsKind = "results" | "alerts" | "losses" | "attributes";
@@ -70,4 +74,6 @@ export interface BatchHeader {
 export interface Batch {
   readonly header: BatchHeader;
   readonly items: readonly BatchItem[];
+  /** Blocks that were merged for the wire; none once the batch was read to its end. */
+  readonly merged?: readonly MergedBlocks[];
 }

@@ -2,7 +2,7 @@ import type { Statement } from "better-sqlite3";
 import type { AlertRow } from "../messages.ts";
 import type { KeyRing } from "../seal/key-ring.ts";
 import type { MasterKeys } from "../seal/master-key.ts";
-import { blockPlace, outboxPlace } from "../seal/places.ts";
+import { blockPlace, blockSumsPlace, outboxPlace } from "../seal/places.ts";
 import type { Seal } from "../seal/seal.ts";
 import { openAttribute } from "../store/attribute-store.ts";
 import { type Connection, openForReading } from "../store/database.ts";
@@ -22,7 +22,7 @@ const IN_BATCH = "FROM sync_items i JOIN";
 const ITEMS: Readonly<Record<SyncClass, string>> = {
   events:
     "SELECT b.seq AS id, s.name AS stream, b.arrival_us AS arrivalUs, b.count, b.min_us AS minUs, b.max_us AS maxUs," +
-    ` b.stream_id AS streamId, b.codec, b.encoded_bytes AS encodedBytes, b.resolution_us AS resolutionUs, b.data ${IN_BATCH} blocks b ON b.seq = i.id` +
+    ` b.stream_id AS streamId, b.codec, b.encoded_bytes AS encodedBytes, b.resolution_us AS resolutionUs, b.data, b.sums ${IN_BATCH} blocks b ON b.seq = i.id` +
     " JOIN streams s ON s.id = b.stream_id WHERE i.batch = ? ORDER BY b.seq",
   results: `SELECT o.id, o.rows, o.codec, o.is_sealed AS isSealed, o.data ${IN_BATCH} outbox o ON o.id = i.id WHERE i.batch = ? ORDER BY o.id`,
   alerts: `SELECT o.id, o.rows, o.codec, o.is_sealed AS isSealed, o.data ${IN_BATCH} outbox o ON o.id = i.id WHERE i.batch = ? ORDER BY o.id`,
@@ -41,6 +41,13 @@ interface OutboxRow {
 }
 
 type AttributeRow = Parameters<typeof openAttribute>[1] & { readonly id: number };
+type BlockItemRow = Omit<BlockItem, "kind"> & { readonly streamId: number; readonly sums: Uint8Array | null };
+
+/** What a batch holds, and by their ids what the events of its blocks come to, where it is known. */
+export interface StoredItems {
+  readonly items: readonly BatchItem[];
+  readonly sums: ReadonlyMap<number, Uint8Array>;
+}
 
 /** Reads what is to be sent, through a connection of its own that holds no snapshot between calls. */
 export class SyncReader {
@@ -66,11 +73,17 @@ export class SyncReader {
   }
 
   /** What a batch holds. What was set aside as damaged meanwhile is not there. */
-  items(batch: number, kind: SyncClass): BatchItem[] {
+  items(batch: number, kind: SyncClass): StoredItems {
+    const sums = new Map<number, Uint8Array>();
+    return { items: this.#items(batch, kind, sums), sums };
+  }
+
+  #items(batch: number, kind: SyncClass, found: Map<number, Uint8Array>): BatchItem[] {
     const rows = this.#prepare(ITEMS[kind]).all(batch);
     switch (kind) {
       case "events":
-        return (rows as (Omit<BlockItem, "kind"> & { streamId: number })[]).map(({ streamId, ...row }) => {
+        return (rows as BlockItemRow[]).map(({ streamId, sums, ...row }) => {
+          if (sums !== null) found.set(row.id, this.#openSums(row.id, sums));
           const data = this.#seal.isOn
             ? this.#seal.openBytes(blockPlace(streamId, row.id), row.data)
             : row.data;
@@ -99,6 +112,10 @@ export class SyncReader {
           return { kind, id, rows: count, ndjson };
         });
     }
+  }
+
+  #openSums(seq: number, sums: Uint8Array): Uint8Array {
+    return this.#seal.isOn ? this.#seal.openBytes(blockSumsPlace(seq), sums) : sums;
   }
 
   totals(): StreamTotals[] {

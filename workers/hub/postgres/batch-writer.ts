@@ -240,7 +240,7 @@ export class PostgresBatchWriter {
     const rows = items.map((item) => ({
       streamId: streams.get(item.stream) ?? none("stream"),
       seq: item.id,
-      digest: createHash("sha256").update(item.data).digest("hex").slice(0, 16),
+      digest: item.digest ?? createHash("sha256").update(item.data).digest("hex").slice(0, 16),
       arrivalUs: item.arrivalUs,
       count: item.count,
       bytes: item.data.length,
