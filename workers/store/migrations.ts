@@ -441,13 +441,10 @@ export const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (sink, class, query)
   ) WITHOUT ROWID;
   `,
-<<<<<<< HEAD
   // Places of the log up to which windows were made anew without a checkpoint: their results may have other revisions.
   `
   CREATE TABLE rebuilds (seq INTEGER PRIMARY KEY);
   `,
-=======
   // What a block's events come to by hours, so that it need not be read again for an audit's books; null: it must be.
   "ALTER TABLE blocks ADD COLUMN sums BLOB",
->>>>>>> synccost
 ];
