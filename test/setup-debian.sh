@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Installs the servers that tests run against: nats-server, and PostgreSQL. Where this is no Debian, or not root, it says
+# Installs what tests run against: nats-server, PostgreSQL, and Chromium for the pages. Where this is no Debian, or not root, it says
 # so and leaves it; tests without their server are skipped.
 set -euo pipefail
 
 missing=()
 command -v nats-server > /dev/null || [ -x /usr/sbin/nats-server ] || missing+=(nats-server)
+command -v chromium > /dev/null || missing+=(chromium)
 compgen -G "/usr/lib/postgresql/*/bin/postgres" > /dev/null || missing+=(postgresql)
 
 if [ "${#missing[@]}" -eq 0 ]; then exit 0; fi

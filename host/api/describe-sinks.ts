@@ -1,4 +1,5 @@
 import { formatDuration } from "../config/durations.ts";
+import type { NatsStreamForm } from "../config/nats-stream.ts";
 import type { SinkConfig, SinkTarget } from "../config/sink-config.ts";
 import { formatSize } from "../config/sizes.ts";
 import type { DeliveryConfig } from "../config/sync-config.ts";
@@ -49,8 +50,8 @@ function describeTarget(target: SinkTarget): object {
       return { file: { dir, format, ...(format === "ndjson" && !isCompressed ? { compress: "none" } : {}) } };
     }
     case "nats": {
-      const { kind: _kind, creates: create, ...nats } = target;
-      return { nats: { ...given(nats), create } };
+      const { kind: _kind, creates: create, form, ...nats } = target;
+      return { nats: { ...given(nats), create, ...describeStream(form) } };
     }
     case "postgres":
       return { postgres: { url: target.url, schema: target.schema, create: target.creates } };
@@ -68,4 +69,9 @@ function describeTarget(target: SinkTarget): object {
 /** Without what is not set. */
 function given(settings: object): object {
   return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== null));
+}
+
+function describeStream({ retention, maxBytes, maxAgeUs }: NatsStreamForm): object {
+  const age = maxAgeUs === null ? {} : { maxAge: formatDuration(maxAgeUs) };
+  return { retention, maxBytes: formatSize(maxBytes), ...age };
 }

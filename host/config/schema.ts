@@ -3,10 +3,10 @@ import { isPublicKey } from "./config-signature.ts";
 import { DURATION, formatDuration, LONGEST_US, parseDurationUs } from "./durations.ts";
 import { encryption } from "./encryption-schema.ts";
 import { parseExpression } from "./expression/parse.ts";
+import { DURATION_MESSAGE, duration, orRefuse, size } from "./measures.ts";
 import { parseWindowLength, WINDOW_LENGTH } from "./pane-window.ts";
 import { parseSelect } from "./select.ts";
 import { sinksSchema } from "./sink-schema.ts";
-import { formatSize, parseSizeBytes, SIZE } from "./sizes.ts";
 import { parseBandwidth, parseTimeOfDayRange } from "./sync-parts.ts";
 import { windowProblem } from "./window.ts";
 
@@ -23,9 +23,7 @@ const LISTEN = /^(\[[0-9a-fA-F:.]+\]|[^:\s]+):(\d{1,5})$/;
 const TABLE_NAME = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/;
 const TABLE_NAME_MESSAGE = "must be 1 to 128 letters, digits or _, and begin with none of the digits";
 const NAME_MESSAGE = "must be 1 to 128 letters, digits, _ . or -";
-const DURATION_MESSAGE = "must be a duration; write it like 250ms, 5s, 5m, 1h or 7d";
 const WINDOW_LENGTH_MESSAGE = "must be a length of time; write it like 10s, 5m, 1h, 7d, 1w or 1mo";
-const SIZE_MESSAGE = "must be a size; write it like 64KiB, 16MiB or 10GiB";
 const LISTEN_MESSAGE = "must be HOST:PORT; write it like 127.0.0.1:7070";
 const EXPRESSION_MESSAGE = "must be an expression; write it like temp > 90";
 const WINDOW_MESSAGE = "must be a kind of window; write it like { tumbling: 5m }, { session: 30s } or none";
@@ -33,6 +31,7 @@ const SELECT_MESSAGE = "must be a call; write it like avg(temp)";
 
 const BACKFILL_MESSAGE = "must be a duration or all; write it like 24h";
 
+export { duration, size } from "./measures.ts";
 export const name = z.string(NAME_MESSAGE).regex(NAME, NAME_MESSAGE);
 const field = z
   .string("must be a field's name")
@@ -43,15 +42,6 @@ export const listen = z
   .string(LISTEN_MESSAGE)
   .regex(LISTEN, LISTEN_MESSAGE)
   .transform(orRefuse(parseListen, LISTEN_MESSAGE));
-
-export function duration(minUs: number, maxUs = LONGEST_US) {
-  const range = `must be from ${formatDuration(minUs)} to ${formatDuration(maxUs)}`;
-  return z
-    .string(DURATION_MESSAGE)
-    .regex(DURATION, DURATION_MESSAGE)
-    .transform(orRefuse(parseDurationUs, DURATION_MESSAGE))
-    .refine((us) => us >= minUs && us <= maxUs, range);
-}
 
 const SIGNED_DURATION = new RegExp(DURATION.source.replace("^", "^(-?)"));
 
@@ -67,15 +57,6 @@ function signedDuration() {
     .regex(SIGNED_DURATION, DURATION_MESSAGE)
     .transform(orRefuse(parse, DURATION_MESSAGE))
     .refine((us) => Math.abs(us) <= LONGEST_US, range);
-}
-
-export function size(minBytes: number, maxBytes: number) {
-  const range = `must be from ${formatSize(minBytes)} to ${formatSize(maxBytes)}`;
-  return z
-    .string(SIZE_MESSAGE)
-    .regex(SIZE, SIZE_MESSAGE)
-    .transform(orRefuse(parseSizeBytes, SIZE_MESSAGE))
-    .refine((bytes) => bytes >= minBytes && bytes <= maxBytes, range);
 }
 
 /** Digits in a text count as a number, since that is how environment variables come. */
@@ -551,13 +532,4 @@ export function parseListen(text: string): { host: string; port: number } | null
   const [, host = "", digits] = LISTEN.exec(text) ?? [];
   const port = Number(digits);
   return host === "" || port > 65_535 ? null : { host: host.replace(/^\[|\]$/g, ""), port };
-}
-
-function orRefuse<T extends object | number>(parse: (text: string) => T | null, message: string) {
-  return (text: string, context: z.core.$RefinementCtx<string>): T => {
-    const value = parse(text);
-    if (value !== null) return value;
-    context.issues.push({ code: "custom", message, input: text });
-    return z.NEVER;
-  };
 }

@@ -1,4 +1,5 @@
 import type { Selection } from "../../workers/sync/outgoing-table.ts";
+import { type NatsStreamForm, natsStreamForm } from "./nats-stream.ts";
 import type { SinkFile } from "./sink-schema.ts";
 import type { DeliveryConfig } from "./sync-config.ts";
 
@@ -30,6 +31,7 @@ export interface NatsTarget {
   readonly subject: string;
   /** Whether the stream is made where there is none. */
   readonly creates: boolean;
+  readonly form: NatsStreamForm;
   readonly user: string | null;
   readonly password: string | null;
   readonly token: string | null;
@@ -87,7 +89,8 @@ function buildTarget({ file, nats, postgres, s3, kafka }: SinkFile): SinkTarget 
     const { url, ...rest } = typeof nats === "string" ? { url: nats } : nats;
     const { stream = "MILLRACE", subject = "millrace.sync", create = true } = rest;
     const { user = null, password = null, token = null } = rest;
-    return { kind: "nats", url, stream, subject, creates: create, user, password, token };
+    const form = natsStreamForm(rest);
+    return { kind: "nats", url, stream, subject, creates: create, form, user, password, token };
   }
   if (postgres !== undefined) {
     const {

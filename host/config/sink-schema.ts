@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { duration, size } from "./measures.ts";
 
 /** The form of `sync.sinks`: each names one kind of place, and how that is reached. */
 
@@ -33,6 +34,20 @@ const file = z.strictObject({
     .describe("Of NDJSON. Default: zstd. Parquet is in zstd always."),
 });
 
+/** Of the stream that is made. A hub makes the same. */
+export const natsRetention = z
+  .enum(["work-queue", "limits"], "must be work-queue or limits")
+  .optional()
+  .describe("Of a stream that is made: what was read goes, or stays until maxAge. Default: work-queue.");
+export const natsMaxBytes = size(16 * 1024, 1024 ** 5)
+  .optional()
+  .describe("Of a stream that is made; beyond it batches wait at the edge. Default: 1GiB.");
+export const natsMaxAge = duration(60e6)
+  .optional()
+  .describe(
+    "Of a stream that is made; what nobody read by then is lost. Default: none; 7d where retention is limits.",
+  );
+
 const nats = z.strictObject({
   url: natsUrl,
   stream: z
@@ -46,6 +61,9 @@ const nats = z.strictObject({
     .optional()
     .describe("What is published is under it and the edge's name. Default: millrace.sync."),
   create: yes.optional().describe("Whether the stream is made where there is none. Default: true."),
+  retention: natsRetention,
+  maxBytes: natsMaxBytes,
+  maxAge: natsMaxAge,
   user: filled("a text").optional(),
   password: filled("a text").optional(),
   token: filled("a text").optional(),

@@ -5,10 +5,12 @@ import { DEFAULT_ATTRIBUTE_LIMITS, type HubAttributeLimits } from "../../workers
 import type { BatchLimits } from "../../workers/sync/batch-format.ts";
 import { type Environment, substituteVariables } from "../config/env.ts";
 import { explainIssues } from "../config/explain.ts";
+import { type NatsStreamForm, natsStreamForm } from "../config/nats-stream.ts";
 import { Places } from "../config/places.ts";
 import type { Problem } from "../config/problems.ts";
 import { readRelays } from "../config/relay-config.ts";
 import { duration, listen, name, parseListen, size, whole } from "../config/schema.ts";
+import { natsMaxAge, natsMaxBytes, natsRetention } from "../config/sink-schema.ts";
 import { unveil, veil } from "../config/veil.ts";
 import { buildStore, type HubStoreConfig, storeSchema } from "./store-config.ts";
 
@@ -37,6 +39,7 @@ export interface HubNatsConfig {
   readonly stream: string;
   /** The group's name: each batch goes to one of the hubs that share it. */
   readonly consumer: string;
+  readonly form: NatsStreamForm;
 }
 
 /** Every limit has a name, a default and a metric. */
@@ -108,6 +111,9 @@ const hubFile = z.strictObject({
         .describe(
           "The group of hubs that share the batches. Default: millrace-hub. Made where there is none.",
         ),
+      retention: natsRetention,
+      maxBytes: natsMaxBytes,
+      maxAge: natsMaxAge,
     })
     .nullish(),
   tokens: z
@@ -229,6 +235,7 @@ export function parseHubConfig(
               url: nats.url,
               stream: nats.stream ?? DEFAULTS.nats.stream,
               consumer: nats.consumer ?? DEFAULTS.nats.consumer,
+              form: natsStreamForm(nats),
             },
       tokens: tokens == null ? null : new Map(Object.entries(tokens)),
       adminToken: http?.admin?.token ?? null,

@@ -5,6 +5,7 @@ import type { Logger } from "pino";
 import { MillraceError } from "../../workers/errors.ts";
 import type { ParkedLimits } from "../../workers/hub/parked.ts";
 import { isStreamName } from "../api/problem.ts";
+import { streamConfig } from "../sync/sinks/nats-stream-config.ts";
 import type { HubNatsConfig } from "./hub-config.ts";
 import type { HubMetrics } from "./hub-metrics.ts";
 import type { HubStore } from "./hub-store.ts";
@@ -26,8 +27,6 @@ const WORKING_EVERY_MS = 10_000;
 const [FIRST_RETRY_MS, LONGEST_RETRY_MS] = [250, 30_000];
 /** A batch of a later release waits for a hub of that release. */
 const LATER_RELEASE_MS = 60_000;
-/** How long the stream that is made here knows keys. */
-const DUPLICATE_WINDOW_MS = 3_600_000;
 const SUBJECTS = "millrace.sync.>";
 const KEY = /^[0-9a-f]{16,64}$/;
 const AT_FAULT =
@@ -175,14 +174,11 @@ export class JetStreamIntake {
 
   /** Another hub, or an edge, may make them at the same time: what is there is taken as it is. */
   async #ensure(manager: JetStreamManager): Promise<void> {
-    const { AckPolicy, DeliverPolicy, RetentionPolicy } = await import("@nats-io/jetstream");
-    const { stream, consumer } = this.#parts.config;
+    const { AckPolicy, DeliverPolicy } = await import("@nats-io/jetstream");
+    const { stream, consumer, form } = this.#parts.config;
     const there = await ifThere(() => manager.streams.info(stream));
     if (there === null) {
-      // What the group has stored goes from the stream.
-      const retention = RetentionPolicy.Workqueue;
-      const window = DUPLICATE_WINDOW_MS * 1e6;
-      const made = { name: stream, subjects: [SUBJECTS], retention, duplicate_window: window };
+      const made = streamConfig(stream, SUBJECTS, form);
       await manager.streams.add(made).catch(async (cause: unknown) => {
         if ((await ifThere(() => manager.streams.info(stream))) === null) throw cause;
       });

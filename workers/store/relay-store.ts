@@ -1,4 +1,5 @@
 import type { Statement } from "better-sqlite3";
+import { MillraceError } from "../errors.ts";
 import { relayPlace } from "../seal/places.ts";
 import type { Seal } from "../seal/seal.ts";
 import type { Connection } from "./database.ts";
@@ -98,16 +99,30 @@ export class RelayStore {
     }
   }
 
-  /** The oldest of the first class that has one; null: nothing waits. */
+  /** The oldest of the first class that has one; null: nothing waits. One that does not open is set aside. */
   next({ classes, except }: NextRelayedTask): WaitingBatch | null {
     for (const kind of classes) {
-      const row = this.#sql.next.get(kind, JSON.stringify(except)) as Row | undefined;
-      if (row === undefined) continue;
-      const { isSealed, hops, body, ...batch } = row;
-      const plain = isSealed === 0 ? body : this.#seal.openBytes(relayPlace(row), body);
-      return { ...batch, hops: JSON.parse(hops) as string[], body: new Uint8Array(plain) };
+      for (;;) {
+        const row = this.#sql.next.get(kind, JSON.stringify(except)) as Row | undefined;
+        if (row === undefined) break;
+        const { isSealed, hops, body, ...batch } = row;
+        const plain = isSealed === 0 ? body : this.#openBody(row);
+        if (plain !== null)
+          return { ...batch, hops: JSON.parse(hops) as string[], body: new Uint8Array(plain) };
+      }
     }
     return null;
+  }
+
+  /** null: it was changed, moved, or sealed by a key that is not there. What is behind it must not wait for it. */
+  #openBody(row: Row): Uint8Array | null {
+    try {
+      return this.#seal.openBytes(relayPlace(row), row.body);
+    } catch (cause) {
+      if (!(cause instanceof MillraceError)) throw cause;
+      this.#sql.park.run(`cannot be opened: ${cause.message}`, row.id);
+      return null;
+    }
   }
 
   settle(outcomes: readonly SettleRelayedTask[]): void {

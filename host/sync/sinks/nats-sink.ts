@@ -1,15 +1,14 @@
 import { JetStreamApiError, jetstream, jetstreamManager } from "@nats-io/jetstream";
-import { connect, headers, type NatsConnection, NoRespondersError, nanos } from "@nats-io/transport-node";
+import { connect, headers, type NatsConnection, NoRespondersError } from "@nats-io/transport-node";
 import { MillraceError } from "../../../workers/errors.ts";
 import type { NatsTarget } from "../../config/sink-config.ts";
 import { rejected, unreachable } from "../failure-text.ts";
 import type { Delivery, OutgoingBatch, Sink } from "../sink.ts";
 import { inTime } from "./in-time.ts";
+import { streamConfig } from "./nats-stream-config.ts";
 import type { SinkParts } from "./sink-parts.ts";
 
 const CONTENT_TYPE = "application/vnd.millrace.batch";
-/** How long the stream that is made here knows keys; a server keeps them in memory. */
-const DUPLICATE_WINDOW_MS = 3_600_000;
 /** What headers take of a message, and the frames of a batch beyond what is stored. */
 const OVERHEAD_BYTES = 1_024;
 const SHARE_OF_PAYLOAD = 0.75;
@@ -96,18 +95,14 @@ export class NatsSink implements Sink {
 
   /** Nothing listens on the subject: there is no stream over it. */
   async #makeStream(connection: NatsConnection): Promise<void> {
-    const { stream, subject, creates } = this.#parts.target;
+    const { stream, subject, creates, form } = this.#parts.target;
     if (!creates)
       throw new MillraceError(
         "E_SINK_STREAM",
         `no stream takes ${this.#subject}; make stream ${stream} over ${subject}.>, or set create: true`,
       );
     const manager = await jetstreamManager(connection, { checkAPI: false, timeout: this.#parts.timeoutMs });
-    await manager.streams.add({
-      name: stream,
-      subjects: [`${subject}.>`],
-      duplicate_window: nanos(DUPLICATE_WINDOW_MS),
-    });
+    await manager.streams.add(streamConfig(stream, `${subject}.>`, form));
   }
 
   #connect(): Promise<NatsConnection> {
