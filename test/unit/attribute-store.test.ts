@@ -34,7 +34,7 @@ function send(store: Store, masters: MasterKeys | null = null): string[] {
   const answer = store.sync.claim(task);
   if (answer.kind !== "claimed") return [];
   const reader = new SyncReader(store.dir, codec, masters);
-  const lines = reader.items(answer.batch.id, "attributes").flatMap((item) => {
+  const lines = reader.items(answer.batch.id, "attributes").items.flatMap((item) => {
     if (item.kind !== "attributes") return [];
     const row = JSON.parse(Buffer.from(item.ndjson).toString()) as Record<string, string>;
     return [`${row.device} ${row.attribute} ${row.value}`];
