@@ -9,7 +9,7 @@ import type { OutboxClass } from "./outbox.ts";
 
 /** Rows read at once. */
 const CHUNK_ROWS = 500;
-/** How long rows are read for one batch: commits wait meanwhile. */
+/** How long rows are read for one batch, beyond the first of them: commits wait meanwhile. */
 const FEED_MS = 10;
 
 /**
@@ -140,13 +140,16 @@ export class SyncBackfill {
     return isBefore({ startUs: sinceUs, rest }, cursor.place);
   }
 
-  /** Puts some of what is yet to be sent into the outbox, about `wanted` rows, fewer when it takes long. One transaction. */
+  /**
+   * Puts some of what is yet to be sent into the outbox, about `wanted` rows, fewer when it takes long, but some while there are
+   * any: a machine that has no time is not to find that there is nothing. One transaction.
+   */
   feed(sink: number, kind: OutboxClass, wanted: number, nowUs: number): void {
     const endMs = performance.now() + FEED_MS;
     let left = wanted;
     try {
       this.#db.transaction(() => {
-        while (left > 0 && this.isOnFor(sink, kind) && performance.now() < endMs)
+        while (left > 0 && this.isOnFor(sink, kind) && (left === wanted || performance.now() < endMs))
           left -= this.#feedOnce(sink, kind, Math.min(left, CHUNK_ROWS), nowUs);
       })();
     } catch (cause) {
@@ -155,6 +158,7 @@ export class SyncBackfill {
     }
   }
 
+  /** @returns rows that it has gone past; 0: those of a query had come to their end */
   #feedOnce(sink: number, kind: OutboxClass, rows: number, nowUs: number): number {
     const cursors = this.#of(sink, kind);
     // Queries take turns.
@@ -178,7 +182,7 @@ export class SyncBackfill {
       this.#sql.move.run(startUs, encodeRest(rest), sink, kind, cursor.query);
       cursors.push(cursor);
     }
-    return Math.max(1, found.length);
+    return found.length;
   }
 
   #results({ query, place }: Cursor, limit: number): Found<ResultRow>[] {
