@@ -1,6 +1,7 @@
 import type { Statement } from "better-sqlite3";
 import { compareTimes, type HybridTime } from "../attributes/hybrid-clock.ts";
 import type { Connection } from "../store/database.ts";
+import { prepareAll } from "../store/prepare-all.ts";
 import type { SentAttribute } from "../sync/rows.ts";
 import type { AttributeRefusal, HubAttributeLimits } from "./edge-news.ts";
 import type { Origin } from "./edge-registry.ts";
@@ -37,8 +38,7 @@ export class AttributeWriter {
 
   constructor(db: Connection, limits: HubAttributeLimits) {
     this.#limits = limits;
-    const entries = Object.entries(SQL).map(([name, sql]) => [name, db.prepare(sql)] as const);
-    this.#sql = Object.fromEntries(entries) as Record<keyof typeof SQL, Statement<unknown[]>>;
+    this.#sql = prepareAll(db, SQL);
   }
 
   /** @param latest of the edge, until now */

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import type { Statement } from "better-sqlite3";
 import type { ResultRow } from "../messages.ts";
 import type { Connection } from "../store/database.ts";
+import { prepareAll } from "../store/prepare-all.ts";
 import type { Batch, BlockItem, RowsItem } from "../sync/batch.ts";
 import {
   type ClearedResults,
@@ -93,8 +94,7 @@ export class BatchWriter {
   constructor(db: Connection, codec: Codec, limits: HubAttributeLimits) {
     this.#codec = codec;
     this.#attributes = new AttributeWriter(db, limits);
-    const entries = Object.entries(SQL).map(([name, sql]) => [name, db.prepare(sql)] as const);
-    this.#sql = Object.fromEntries(entries) as Record<keyof typeof SQL, Statement<unknown[]>>;
+    this.#sql = prepareAll(db, SQL);
     this.#edges = new EdgeRegistry(db);
   }
 

@@ -5,6 +5,7 @@ import type { BlockDecoder } from "../query/block-decoder.ts";
 import { NO_SEAL } from "../seal/seal.ts";
 import { type BlockRow, storedBlock } from "../store/block-row.ts";
 import type { Connection } from "../store/database.ts";
+import { prepareAll } from "../store/prepare-all.ts";
 
 /** Merged blocks hold about so many stored bytes; those of half of it stay as they are. */
 const TARGET_BYTES = 128 * 1024;
@@ -60,8 +61,7 @@ export class HubCompaction {
   constructor(db: Connection, decoder: Pick<BlockDecoder, "merge">) {
     this.#db = db;
     this.#decoder = decoder;
-    const entries = Object.entries(SQL).map(([name, sql]) => [name, db.prepare(sql)] as const);
-    this.#sql = Object.fromEntries(entries) as Record<keyof typeof SQL, Statement<unknown[]>>;
+    this.#sql = prepareAll(db, SQL);
   }
 
   /** Merges one run, in one transaction. @returns how many blocks became one; 0: there is nothing to merge */

@@ -1,6 +1,7 @@
 import type { Statement } from "better-sqlite3";
 import type { HybridTime } from "../attributes/hybrid-clock.ts";
 import type { Connection } from "../store/database.ts";
+import { prepareAll } from "../store/prepare-all.ts";
 import type { BatchHeader } from "../sync/batch.ts";
 import { type IdentityCase, judgeIdentity, type KnownEdge, type KnownIncarnation } from "./edge-identity.ts";
 import { type StartRow, startTotals, totalsOf } from "./fork-totals.ts";
@@ -107,8 +108,7 @@ export class EdgeRegistry {
   readonly #streamIds = new Map<string, number>();
 
   constructor(db: Connection) {
-    const entries = Object.entries(SQL).map(([name, sql]) => [name, db.prepare(sql)] as const);
-    this.#sql = Object.fromEntries(entries) as Record<keyof typeof SQL, Statement<unknown[]>>;
+    this.#sql = prepareAll(db, SQL);
   }
 
   /** Forgets what was not committed. */

@@ -2,6 +2,7 @@ import type { Statement } from "better-sqlite3";
 import { addHashes, NO_HASH } from "../core/event-sums.ts";
 import { MillraceError } from "../errors.ts";
 import type { Connection } from "../store/database.ts";
+import { prepareAll } from "../store/prepare-all.ts";
 import type { BlockSummer } from "../sync/audit-sums.ts";
 
 /** How long events are kept, and how many bytes of them. */
@@ -77,8 +78,7 @@ export class HubRetention {
   constructor(db: Connection, summer: BlockSummer) {
     this.#db = db;
     this.#summer = summer;
-    const entries = Object.entries(SQL).map(([name, sql]) => [name, db.prepare(sql)] as const);
-    this.#sql = Object.fromEntries(entries) as Record<keyof typeof SQL, Statement<unknown[]>>;
+    this.#sql = prepareAll(db, SQL);
   }
 
   /** Pages of the database in use, bytes. */

@@ -6,6 +6,7 @@ import { openAlert, openWebhook, type StoredWebhook, sealAlert, sealWebhook } fr
 import type { Seal, Stored } from "../seal/seal.ts";
 import type { Connection } from "./database.ts";
 import type { Outbox } from "./outbox.ts";
+import { prepareAll } from "./prepare-all.ts";
 
 /** A post that waits. */
 export interface QueuedWebhook {
@@ -87,8 +88,7 @@ export class AlertStore {
   constructor(db: Connection, seal: Seal, outbox: Outbox) {
     this.#seal = seal;
     this.#outbox = outbox;
-    const entries = Object.entries(SQL).map(([name, sql]) => [name, db.prepare(sql)] as const);
-    this.#sql = Object.fromEntries(entries) as Record<keyof typeof SQL, Statement<unknown[]>>;
+    this.#sql = prepareAll(db, SQL);
   }
 
   /** A step that is there already is left as it is, and nobody is told of it again: a replay changes nothing. */

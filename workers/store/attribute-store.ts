@@ -13,6 +13,7 @@ import type {
   SetAttributesTask,
 } from "./attribute-operations.ts";
 import type { Connection } from "./database.ts";
+import { prepareAll } from "./prepare-all.ts";
 
 /** Stamped anew in one transaction: others wait meanwhile. */
 const STAMPED_AT_ONCE = 500;
@@ -107,8 +108,7 @@ export class AttributeStore {
     this.#db = db;
     this.#seal = seal;
     this.#monotonicMs = monotonicMs;
-    const entries = Object.entries(SQL).map(([name, sql]) => [name, db.prepare(sql)] as const);
-    this.#sql = Object.fromEntries(entries) as Record<keyof typeof SQL, Statement<unknown[]>>;
+    this.#sql = prepareAll(db, SQL);
     this.#sealPlain();
     this.#load();
   }

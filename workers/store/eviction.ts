@@ -2,6 +2,7 @@ import type { Statement } from "better-sqlite3";
 import type { Connection } from "./database.ts";
 import { type Loss, recordEviction, recordLoss } from "./ledger.ts";
 import { type OldBlock, OldestBlocks } from "./oldest-blocks.ts";
+import { prepareAll } from "./prepare-all.ts";
 import type { Statements } from "./statements.ts";
 import type { StreamTable } from "./stream-table.ts";
 
@@ -83,8 +84,7 @@ export class Eviction {
     this.#statements = statements;
     this.#onDeadLetters = onDeadLetters;
     this.#oldest = new OldestBlocks(db);
-    const entries = Object.entries(SQL).map(([name, sql]) => [name, db.prepare(sql)] as const);
-    this.#sql = Object.fromEntries(entries) as Record<keyof typeof SQL, Statement<unknown[]>>;
+    this.#sql = prepareAll(db, SQL);
   }
 
   /** Blocks deleted in one transaction at most. */

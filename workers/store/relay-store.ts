@@ -3,6 +3,7 @@ import { MillraceError } from "../errors.ts";
 import { relayPlace } from "../seal/places.ts";
 import type { Seal } from "../seal/seal.ts";
 import type { Connection } from "./database.ts";
+import { prepareAll } from "./prepare-all.ts";
 import type {
   NextRelayedTask,
   RelayedBatch,
@@ -67,8 +68,7 @@ export class RelayStore {
   constructor(db: Connection, seal: Seal) {
     this.#db = db;
     this.#seal = seal;
-    const entries = Object.entries(SQL).map(([name, sql]) => [name, db.prepare(sql)] as const);
-    this.#sql = Object.fromEntries(entries) as Record<keyof typeof SQL, Statement<unknown[]>>;
+    this.#sql = prepareAll(db, SQL);
     const last = db.prepare(
       "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'relayed'), 0) AS id",
     );

@@ -2,6 +2,7 @@ import type { Statement } from "better-sqlite3";
 import { NO_SEAL, type Seal } from "../seal/seal.ts";
 import type { Connection } from "./database.ts";
 import { NEXT_SEQ } from "./next-seq.ts";
+import { prepareAll } from "./prepare-all.ts";
 
 /** Rows of one INSERT. In the order of the primary key: unsorted, this would be slower than row by row. */
 export const RESULTS_PER_INSERT = 20;
@@ -135,6 +136,5 @@ export type Statements = Readonly<Record<keyof typeof SQL, Statement<unknown[]>>
 };
 
 export function prepareStatements(db: Connection, seal: Seal = NO_SEAL): Statements {
-  const entries = Object.entries(SQL).map(([name, sql]) => [name, db.prepare(sql)] as const);
-  return { ...(Object.fromEntries(entries) as Record<keyof typeof SQL, Statement<unknown[]>>), seal };
+  return { ...prepareAll(db, SQL), seal };
 }

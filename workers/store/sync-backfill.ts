@@ -6,6 +6,7 @@ import { openResult, resultKeyName, type StoredResult } from "../seal/result-sea
 import type { Seal, Stored } from "../seal/seal.ts";
 import type { Connection } from "./database.ts";
 import type { OutboxClass } from "./outbox.ts";
+import { prepareAll } from "./prepare-all.ts";
 
 /** Rows read at once. */
 const CHUNK_ROWS = 500;
@@ -92,8 +93,7 @@ export class SyncBackfill {
     this.#db = db;
     this.#seal = seal;
     this.#target = target;
-    const entries = Object.entries(SQL).map(([name, sql]) => [name, db.prepare(sql)] as const);
-    this.#sql = Object.fromEntries(entries) as Record<keyof typeof SQL, Statement<unknown[]>>;
+    this.#sql = prepareAll(db, SQL);
     this.load();
   }
 

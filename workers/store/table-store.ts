@@ -2,6 +2,7 @@ import type { Statement } from "better-sqlite3";
 import { tablePlace } from "../seal/places.ts";
 import { NO_SEAL, type Seal, type Stored } from "../seal/seal.ts";
 import type { Connection } from "./database.ts";
+import { prepareAll } from "./prepare-all.ts";
 
 /** The rows of a reference table as they are stored: named by their digest, for most changes leave most tables as they are. */
 export interface StoredTable {
@@ -37,8 +38,7 @@ export class TableStore {
 
   constructor(db: Connection, seal: Seal = NO_SEAL) {
     this.#seal = seal;
-    const entries = Object.entries(SQL).map(([name, sql]) => [name, db.prepare(sql)] as const);
-    this.#sql = Object.fromEntries(entries) as Record<keyof typeof SQL, Statement<unknown[]>>;
+    this.#sql = prepareAll(db, SQL);
   }
 
   /** The tables of the entry with that seq. */
