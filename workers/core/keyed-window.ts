@@ -5,7 +5,7 @@ import { largestKeys } from "./key-sizes.ts";
 import { keyTexts } from "./key-texts.ts";
 import { encodeKeyedPlan } from "./keyed-plan.ts";
 import { readKeyedRows } from "./keyed-results.ts";
-import { type CoreModule, copyIn, copyOut } from "./module.ts";
+import { type CoreModule, copyIn, copyOut, withBytes } from "./module.ts";
 import { pageSupply } from "./page-supply.ts";
 import { fireAtOnce, type Portion, PortionRows, RESULT_PORTION } from "./portion.ts";
 import type { LocalAggregator, WindowOfKey, Windows } from "./window.ts";
@@ -218,15 +218,4 @@ function create(core: CoreModule, plan: QueryPlan, make: (plan: number, settings
       withBytes(core, encoded.settings, (settings) => make(at, settings)),
     ) >>> 0
   );
-}
-
-function withBytes<T>(core: CoreModule, bytes: Uint8Array, use: (at: number) => T): T {
-  const { allocate, release } = core.exports as unknown as KeyedExports;
-  const at = allocate(bytes.length + 16) >>> 0;
-  copyIn(core, at, bytes);
-  try {
-    return use(at);
-  } finally {
-    release(at);
-  }
 }

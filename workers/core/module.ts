@@ -42,3 +42,23 @@ export function copyOut(core: CoreModule, pointer: Pointer, length: number): Uin
 export function copyIn(core: CoreModule, pointer: Pointer, bytes: Uint8Array): void {
   new Uint8Array(core.memory.buffer, pointer >>> 0, bytes.length).set(bytes);
 }
+
+interface MemoryExports {
+  allocate(length: number): Pointer;
+  release(pointer: Pointer): void;
+}
+
+/** The core may read some bytes beyond what it was given. */
+const PADDING_BYTES = 16;
+
+/** Has bytes stand in the core's memory while they are used. */
+export function withBytes<T>(core: CoreModule, bytes: Uint8Array, use: (at: Pointer) => T): T {
+  const { allocate, release } = core.exports as unknown as MemoryExports;
+  const at = allocate(bytes.length + PADDING_BYTES) >>> 0;
+  copyIn(core, at, bytes);
+  try {
+    return use(at);
+  } finally {
+    release(at);
+  }
+}

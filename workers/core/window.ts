@@ -6,7 +6,7 @@ import { type LargestKeys, largestKeys } from "./key-sizes.ts";
 import { keyTexts } from "./key-texts.ts";
 import { isKeyed } from "./keyed-plan.ts";
 import { createKeyedLocal, createKeyedWindows } from "./keyed-window.ts";
-import { type CoreModule, copyIn, copyOut, type Pointer } from "./module.ts";
+import { type CoreModule, copyIn, copyOut, type Pointer, withBytes } from "./module.ts";
 import { pageSupply } from "./page-supply.ts";
 import { fireAtOnce, type Portion, PortionRows, RESULT_PORTION } from "./portion.ts";
 import { encodePlan } from "./window-plan.ts";
@@ -278,15 +278,4 @@ function valueWriters(
 
 function wordsAt(core: CoreModule, pointer: Pointer, count: number): number[] {
   return [...new Uint32Array(core.memory.buffer, pointer >>> 0, count)];
-}
-
-function withBytes<T>(core: CoreModule, bytes: Uint8Array, use: (at: number) => T): T {
-  const { allocate, release } = core.exports as unknown as WindowExports;
-  const at = allocate(bytes.length + 16) >>> 0;
-  copyIn(core, at, bytes);
-  try {
-    return use(at);
-  } finally {
-    release(at);
-  }
 }
