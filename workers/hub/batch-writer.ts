@@ -1,9 +1,9 @@
-import { createHash } from "node:crypto";
 import type { Statement } from "better-sqlite3";
 import type { ResultRow } from "../messages.ts";
 import type { Connection } from "../store/database.ts";
 import { prepareAll } from "../store/prepare-all.ts";
 import type { Batch, BlockItem, RowsItem } from "../sync/batch.ts";
+import { blockDigest } from "../sync/block-digest.ts";
 import {
   type ClearedResults,
   decodeAlerts,
@@ -141,7 +141,7 @@ export class BatchWriter {
     nowUs: number,
   ): { count: number; isConflict: boolean } {
     const { id: seq, count } = item;
-    const digest = item.digest ?? createHash("sha256").update(item.data).digest("hex").slice(0, 16);
+    const digest = item.digest ?? blockDigest(item.data);
     const { codec, data } = this.#packed(item);
     const streamId = this.#edges.streamId(item.stream);
     const where = [edgeId, streamId, incarnationId, seq, digest, item.arrivalUs, nowUs];

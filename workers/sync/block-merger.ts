@@ -1,10 +1,10 @@
-import { createHash } from "node:crypto";
 import { type BatchHandle, decodeBlock, encodeOrdered, newBatch, resetBatch } from "../core/codec.ts";
 import { type CoreModule, instantiateCore } from "../core/module.ts";
 import { MillraceError } from "../errors.ts";
 import { releaseBytes } from "../move.ts";
 import type { Codec } from "../zstd.ts";
 import type { BatchItem, BlockItem } from "./batch.ts";
+import { blockDigest } from "./block-digest.ts";
 import { MAX_MERGED_PARTS, MAX_MERGED_ROWS, type MergedBlocks } from "./merged-blocks.ts";
 import type { TimeCredit } from "./time-credit.ts";
 
@@ -90,7 +90,7 @@ export class BlockMerger {
         id: block.id,
         arrivalUs: block.arrivalUs,
         count: block.count,
-        digest: digestOf(block.data),
+        digest: blockDigest(block.data),
       })),
       data,
     };
@@ -119,11 +119,6 @@ export class BlockMerger {
     this.#core = instantiateCore();
     this.#batch = newBatch(this.#core);
   }
-}
-
-/** As hubs know a block by. */
-export function digestOf(data: Uint8Array): string {
-  return createHash("sha256").update(data).digest("hex").slice(0, 16);
 }
 
 function isWorthMerging(group: readonly BlockItem[]): boolean {

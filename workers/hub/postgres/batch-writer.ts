@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { ResultRow } from "../../messages.ts";
 import type { Batch, BatchHeader, BlockItem, RowsItem, StreamForm } from "../../sync/batch.ts";
+import { blockDigest } from "../../sync/block-digest.ts";
 import {
   type ClearedResults,
   decodeAlerts,
@@ -240,7 +241,7 @@ export class PostgresBatchWriter {
     const rows = items.map((item) => ({
       streamId: streams.get(item.stream) ?? none("stream"),
       seq: item.id,
-      digest: item.digest ?? createHash("sha256").update(item.data).digest("hex").slice(0, 16),
+      digest: item.digest ?? blockDigest(item.data),
       arrivalUs: item.arrivalUs,
       count: item.count,
       bytes: item.data.length,
