@@ -185,8 +185,8 @@ export function audit(task: HubAuditTask): Answer<HubAuditSlice> {
 /** Does a portion of what retention and compaction have to do. */
 export function tend(rules: RetentionRules): Answer<Tended> {
   return answer(() => {
-    if (db === null) throw closed();
-    upkeep ??= { retention: new HubRetention(db, summer), compaction: new HubCompaction(db, decoder) };
+    const into = openedDb();
+    upkeep ??= { retention: new HubRetention(into, summer), compaction: new HubCompaction(into, decoder) };
     return tendStore(upkeep.retention, upkeep.compaction, rules, Date.now() * 1000);
   });
 }
@@ -197,30 +197,20 @@ export function parked(task: WithText<ParkedTask>): Answer<Page> {
 
 /** Sets a batch aside, fsynced. False: there is no room. */
 export function park({ batch, limits }: ParkTask): Answer<boolean> {
-  return answer(() => {
-    if (db === null) throw closed();
-    return parkBatch(db, batch, limits);
-  });
+  return answer(() => parkBatch(openedDb(), batch, limits));
 }
 
 export function parkedTotals(): Answer<ParkedTotals> {
-  return answer(() => {
-    if (db === null) throw closed();
-    return totalsOfParked(db);
-  });
+  return answer(() => totalsOfParked(openedDb()));
 }
 
 export function nextParked(task: NextParkedTask): Answer<NextParked | null> {
-  return answer(() => {
-    if (db === null) throw closed();
-    return readNextParked(db, task);
-  });
+  return answer(() => readNextParked(openedDb(), task));
 }
 
 export function settleParked(task: SettleParkedTask): Answer<null> {
   return answer(() => {
-    if (db === null) throw closed();
-    settleParkedBatch(db, task);
+    settleParkedBatch(openedDb(), task);
     return null;
   });
 }
@@ -252,11 +242,10 @@ export function listRecords(kind: string): Answer<HubRecord[]> {
 /** False, with nothing done, when a record was written by another meanwhile. */
 export function writeRecords(writes: readonly RecordWrite[]): Answer<boolean> {
   return answer(() => {
-    if (db === null) throw closed();
     const into = openedRecords();
     const overtaken = new Error("written by another");
     try {
-      db.transaction(() => {
+      openedDb().transaction(() => {
         if (!into.write(writes)) throw overtaken;
       })();
       return true;
@@ -294,6 +283,11 @@ function page<Cursor>(
     const { ndjson, next, skippedBlocks } = read(store, after === null ? null : form.decode(after));
     return { ndjson, next: next === null ? null : form.encode(next), skippedBlocks };
   });
+}
+
+function openedDb(): Connection {
+  if (db === null) throw closed();
+  return db;
 }
 
 function openedRecords(): HubRecords {

@@ -8,6 +8,7 @@ import type { SyncClass } from "../../workers/store/sync-operations.ts";
 import type { SyncConfig } from "../config/sync-config.ts";
 import type { Clock } from "../pipeline/clock.ts";
 import { type BreakerState, CircuitBreaker } from "../sync/circuit-breaker.ts";
+import { URGENT } from "../sync/class-turns.ts";
 import type { ForwardedBatch } from "../sync/hub-sink.ts";
 import { jittered, retryDelayMs } from "../sync/retry-delay.ts";
 import type { Delivery } from "../sync/sink.ts";
@@ -17,7 +18,6 @@ import { isWithin } from "../sync/time-windows.ts";
 const LOOK_MS = 500;
 /** After the store failed. */
 const STORE_RETRY_MS = 2_000;
-const URGENT: readonly SyncClass[] = ["alerts", "losses", "attributes"];
 const ALL: readonly SyncClass[] = [...URGENT, "results", "events"];
 
 export interface RelayForwarderParts {

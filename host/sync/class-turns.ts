@@ -6,7 +6,7 @@ type Shared = Extract<SyncClass, "results" | "events">;
 const SHARES: Readonly<Record<Shared, number>> = { results: 8, events: 1 };
 
 /** They go at any time of day, and wait for no company: they are few and small. */
-const URGENT: readonly SyncClass[] = ["alerts", "losses", "attributes"];
+export const URGENT: readonly SyncClass[] = ["alerts", "losses", "attributes"];
 
 export function isUrgent(kind: SyncClass): boolean {
   return URGENT.includes(kind);

@@ -43,7 +43,10 @@ interface Row {
 const CHUNK_BLOCKS = 16;
 const SLICE_MS = 50;
 
-/** The first slice also has what went by retention. Reads stored blocks anew and sums up their events, from block `afterId` on, for a short while. */
+/**
+ * Reads stored blocks anew and sums up their events, from block `afterId` on, for a short while. The first slice also has what
+ * went by retention.
+ */
 export function auditSlice(
   db: Connection,
   summer: BlockSummer,

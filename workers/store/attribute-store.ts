@@ -25,14 +25,15 @@ const IS_FORGETTABLE =
   " AND NOT EXISTS (SELECT 1 FROM sync_batches b JOIN sync_items i ON i.batch = b.id" +
   " WHERE b.class = 'attributes' AND i.id = device_attributes.id)";
 
+const ROWS =
+  "SELECT id, device, attribute, ms, counter, is_removed AS isRemoved, body FROM device_attributes";
 const SQL = {
   clock: "SELECT ms, counter, has_heard AS hasHeard FROM attribute_clock",
   dropClock: "DELETE FROM attribute_clock",
   setClock: "INSERT INTO attribute_clock (ms, counter, has_heard) VALUES (?, ?, ?)",
   counts:
     "SELECT count(DISTINCT device) AS devices, count(*) - sum(is_removed) AS attributes FROM device_attributes",
-  ofDevice:
-    "SELECT id, attribute, ms, counter, is_removed AS isRemoved, body FROM device_attributes WHERE device = ?",
+  ofDevice: `${ROWS} WHERE device = ?`,
   devices:
     "SELECT DISTINCT device FROM device_attributes WHERE (@after IS NULL OR device > @after) AND is_removed = 0" +
     " ORDER BY device LIMIT @limit",
@@ -42,17 +43,11 @@ const SQL = {
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
   forget: `DELETE FROM device_attributes WHERE device = ? AND ${IS_FORGETTABLE}`,
   forgetAll: `DELETE FROM device_attributes WHERE ${IS_FORGETTABLE}`,
-  ahead:
-    "SELECT id, device, attribute, ms, counter, is_removed AS isRemoved, body FROM device_attributes" +
-    ` WHERE ms > ? ORDER BY ms, counter, id LIMIT ${STAMPED_AT_ONCE}`,
-  behind:
-    "SELECT id, device, attribute, ms, counter, is_removed AS isRemoved, body FROM device_attributes" +
-    ` WHERE (ms, counter) <= (?, ?) ORDER BY ms, counter, id LIMIT ${STAMPED_AT_ONCE}`,
+  ahead: `${ROWS} WHERE ms > ? ORDER BY ms, counter, id LIMIT ${STAMPED_AT_ONCE}`,
+  behind: `${ROWS} WHERE (ms, counter) <= (?, ?) ORDER BY ms, counter, id LIMIT ${STAMPED_AT_ONCE}`,
   latestUpTo:
     "SELECT ms, counter FROM device_attributes WHERE ms <= ? ORDER BY ms DESC, counter DESC LIMIT 1",
-  plain:
-    "SELECT id, device, attribute, ms, counter, is_removed AS isRemoved, body FROM device_attributes" +
-    " WHERE typeof(body) = 'text'",
+  plain: `${ROWS} WHERE typeof(body) = 'text'`,
   sealRow: "UPDATE device_attributes SET device = ?, attribute = ?, body = ? WHERE id = ?",
 } as const;
 
