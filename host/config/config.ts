@@ -142,10 +142,10 @@ export interface Limits {
   readonly maxWatermarkAheadUs: number;
   /** Open live feeds (SSE). */
   readonly maxLiveClients: number;
-  /** Open connections; further ones are closed at once. */
   /** Batches that no sink would have; more are held, and tried again. */
   readonly maxParked: number;
   readonly maxParkedBytes: number;
+  /** Open connections; further ones are closed at once. */
   readonly maxConnections: number;
   /** Posts to webhooks a second; further ones wait. */
   readonly maxWebhooksPerSecond: number;

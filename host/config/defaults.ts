@@ -32,9 +32,9 @@ export const DEFAULT_LIMITS: Limits = {
   maxStateBytes: 1024 * MIB,
   maxWatermarkAheadUs: 366 * 86_400 * SECOND_US,
   maxLiveClients: 100,
-  // Each takes a few tens of KiB.
   maxParked: 10_000,
-  maxParkedBytes: 256 * 1024 * 1024,
+  maxParkedBytes: 256 * MIB,
+  // Each takes a few tens of KiB.
   maxConnections: 10_000,
   // Every ingest thread holds them in memory.
   maxTableBytes: 64 * MIB,

@@ -413,9 +413,7 @@ const sync = z.strictObject({
     .array(z.string(TIMES_MESSAGE).transform(orRefuse(parseTimeOfDayRange, TIMES_MESSAGE)))
     .max(32, "must have 32 at most")
     .optional()
-    .describe(
-      "Parts of the day, by local time, in which more than alerts and losses is sent. Default: always.",
-    ),
+    .describe("Parts of the day, by local time, in which results and events are sent. Default: always."),
   timeout: duration(100_000, 3_600e6)
     .optional()
     .describe("How long an attempt may stand still. Default: 30s."),

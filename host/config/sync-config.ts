@@ -23,7 +23,7 @@ export interface DeliveryConfig {
   readonly bandwidth: number | null;
   /** Batches under way at once. */
   readonly concurrency: number;
-  /** When anything but alerts and losses may be sent, by local time; none: always. */
+  /** When results and events may be sent, by local time; none: always. All else is urgent. */
   readonly windows: readonly TimeOfDayRange[];
   /** Without any progress for so long, an attempt is given up. */
   readonly timeoutMs: number;

@@ -156,7 +156,7 @@ export function hubOpenApiDocument(): object {
     info: {
       title: "Millrace hub",
       version: "1",
-      summary: "What the edges of a fleet sent: events, results, alerts, losses.",
+      summary: "What the edges of a fleet sent: events, results, alerts, losses, attributes of devices.",
       license: { name: "Apache-2.0", identifier: "Apache-2.0" },
     },
     paths,

@@ -189,10 +189,9 @@ export class SinkRunner {
   }
 
   #tellHeld({ id, class: kind, reason }: ClaimedBatch): void {
-    const [{ log, sink }, why] = [
-      this.#parts,
-      "as many are parked as may be (limits.maxParked, maxParkedBytes)",
-    ];
+    const { log, sink } = this.#parts;
+    const why = "as many are parked as may be (limits.maxParked, maxParkedBytes)";
+    // It was counted when it was handed over to be parked.
     this.#counts.parked--;
     this.#lastError = `${why}; retry them (POST /v1/dlq/replay) or raise the limit: ${reason}`;
     log.error({ sink: sink.name, batch: id, class: kind, reason }, `a batch is not parked but held: ${why}`);

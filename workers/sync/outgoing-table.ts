@@ -3,7 +3,7 @@ import type { BlockItem, RowsItem, RowsKind } from "./batch.ts";
 /** What of a batch goes where rows are kept: those of one stream or query, or of one kind. */
 export interface OutgoingTable {
   readonly kind: "events" | "downsampled" | RowsKind;
-  /** The stream or query; null for alerts and losses. */
+  /** The stream or query; null for all else. */
   readonly name: string | null;
   readonly rows: number;
   /** Of the earliest: when events arrived, a result's window began, an alert's step or a loss happened. */

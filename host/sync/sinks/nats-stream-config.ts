@@ -3,7 +3,6 @@ import type { NatsStreamForm } from "../../config/nats-stream.ts";
 
 /** How long keys are known; a server keeps them in memory. */
 const DUPLICATE_WINDOW_NS = 3_600e9;
-/** A server takes no window longer than the age. */
 const NS_PER_US = 1_000;
 
 /**
@@ -31,6 +30,7 @@ export function streamConfig(
     discard: "new" as DiscardPolicy,
     max_bytes: maxBytes,
     max_age: maxAge,
+    // A server takes no window longer than the age.
     duplicate_window: maxAge === 0 ? DUPLICATE_WINDOW_NS : Math.min(maxAge, DUPLICATE_WINDOW_NS),
   };
 }

@@ -24,7 +24,7 @@ const REJECTED_CLASSES = new Set(["22", "23", "54"]);
 const NO_TABLE = new Set(["42P01", "3F000"]);
 
 /**
- * Rows in a PostgreSQL: events by COPY, results, alerts and losses by their names. Each batch is one transaction, which
+ * Rows in a PostgreSQL: events by COPY, all else by its names. Each batch is one transaction, which
  * also writes its key: what is delivered again changes nothing.
  */
 export class PostgresSink implements Sink {
