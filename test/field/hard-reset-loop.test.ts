@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { balanceOf, blockSeqs, flipBlockBit, inDatabase } from "../support/damage.ts";
+import { balanceOf, blockSeqs, flipBlockBit, inDatabase, rotCheckpoints } from "../support/damage.ts";
 import { startFieldNode } from "../support/field-node.ts";
 
 const CONFIG = `
@@ -81,20 +81,7 @@ test("hard-reset-loop: a damaged checkpoint gives way to its spare, and without 
   }
   for (const where of ["segment = (SELECT max(last_segment) FROM checkpoints)", "1"]) {
     await node.kill("SIGKILL");
-    inDatabase(node.dataDir, (db) => {
-      const rows = db
-        .prepare(`SELECT segment, number, bytes FROM checkpoint_pieces WHERE ${where}`)
-        .all() as { segment: number; number: number; bytes: Buffer }[];
-      assert.ok(rows.length >= 1);
-      for (const { segment, number, bytes } of rows) {
-        bytes[bytes.length >> 1] = bytes[bytes.length >> 1]! ^ 4;
-        db.prepare("UPDATE checkpoint_pieces SET bytes = ? WHERE segment = ? AND number = ?").run(
-          bytes,
-          segment,
-          number,
-        );
-      }
-    });
+    rotCheckpoints(node.dataDir, where);
     const before = node.lines.length;
     await node.start();
     assert.ok(node.lines.slice(before).some((line) => line.includes("a checkpoint is damaged")));

@@ -73,10 +73,11 @@ export function balanceOf(dir: string, stream: string): Balance {
   );
 }
 
-/** No checkpoint can be used: each has a piece that is rotten, in a base that they share too. */
-export function rotCheckpoints(dir: string): void {
+/** No checkpoint can be used: each has a piece that is rotten, in a base that they share too. Or those that have one of `where`. */
+export function rotCheckpoints(dir: string, where = "1"): void {
   inDatabase(dir, (db) => {
-    const pieces = db.prepare("SELECT segment, number, bytes FROM checkpoint_pieces").all() as {
+    const of = db.prepare(`SELECT segment, number, bytes FROM checkpoint_pieces WHERE ${where}`);
+    const pieces = of.all() as {
       segment: number;
       number: number;
       bytes: Buffer;
