@@ -10,6 +10,7 @@ export interface HubMetrics {
   readonly requestSeconds: Histogram<"route" | "status">;
   readonly batches: Counter<"outcome">;
   readonly stored: Counter;
+  readonly refusedAttributes: Counter;
   readonly wireBytes: Counter;
   readonly refusedConnections: Counter;
   readonly waitingReads: Gauge;
@@ -49,6 +50,11 @@ export function createHubMetrics(limits: HubLimits): HubMetrics {
     stored: new Counter({
       name: "millrace_hub_stored_total",
       help: "Events and rows stored that were not there before",
+      registers,
+    }),
+    refusedAttributes: new Counter({
+      name: "millrace_hub_refused_attributes_total",
+      help: "Attributes of devices passed over: too far ahead (limit: maxClockAhead), or too many (limit: maxAttributes)",
       registers,
     }),
     wireBytes: new Counter({

@@ -133,8 +133,9 @@ export class JetStreamIntake {
       );
     // A copy: it is handed to a thread, and the bytes it is of are those of other messages as well.
     const body = new Uint8Array(message.data).buffer;
-    const { stored, isDuplicate } = await store.receive({ edge, key, body });
+    const { stored, isDuplicate, news } = await store.receive({ edge, key, body });
     metrics.stored.inc(stored);
+    metrics.refusedAttributes.inc(news.refusedAttributes);
     metrics.wireBytes.inc(message.data.length);
     return isDuplicate ? "duplicate" : "stored";
   }

@@ -22,7 +22,8 @@ export interface PostSyncParts {
     ): Promise<{ readonly stored: number; readonly isDuplicate: boolean; readonly news?: EdgeNews }>;
   };
   readonly bodies: BodyReader;
-  readonly metrics: Pick<HubMetrics, "batches" | "stored" | "wireBytes" | "watchQueue">;
+  readonly metrics: Pick<HubMetrics, "batches" | "stored" | "wireBytes" | "watchQueue"> &
+    Partial<Pick<HubMetrics, "refusedAttributes">>;
   /** Why a batch that came over these relays is not taken; null: it is. */
   readonly refuseWay?: (edge: string, hops: readonly string[]) => Problem | null;
   /** The latest version of batches that is read where they end up; left out: here, so the latest. */
@@ -98,6 +99,7 @@ export function postSync(
       metrics.batches.inc({ outcome: isDuplicate ? "duplicate" : "stored" });
       metrics.stored.inc(stored);
       metrics.wireBytes.inc(bytes);
+      metrics.refusedAttributes?.inc(news?.refusedAttributes ?? 0);
       const isAsked = news !== undefined && headers[NEWS_HEADER] !== undefined;
       const told = isAsked ? newsAnswer(news, config.limits, Date.now()) : {};
       const version = String(parts.batchVersion?.() ?? BATCH_VERSION);

@@ -47,9 +47,14 @@ export function replayParked(parts: {
       last = batch.id;
       try {
         const { edge, key, body } = batch;
-        const { stored, isDuplicate } = await store.receive({ edge, key, body: new Uint8Array(body).buffer });
+        const { stored, isDuplicate, news } = await store.receive({
+          edge,
+          key,
+          body: new Uint8Array(body).buffer,
+        });
         metrics.batches.inc({ outcome: isDuplicate ? "duplicate" : "stored" });
         metrics.stored.inc(stored);
+        metrics.refusedAttributes.inc(news.refusedAttributes);
         await store.settleParked(batch.id, null);
         done.taken++;
         done.stored += stored;

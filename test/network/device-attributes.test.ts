@@ -88,6 +88,8 @@ test("a clock that is far ahead is not believed: its stamps are refused, told of
   );
   assert.ok(refusedAttributes.count >= 1);
   assert.equal(refusedAttributes.reason, "clock-ahead");
+  const { text } = await atHub.request("GET", "/metrics");
+  assert.match(text, new RegExp(`^millrace_hub_refused_attributes_total ${refusedAttributes.count}$`, "m"));
   const { sync } = await atEdge.json<{ sync: { hub: { clockOffsetMs: number } } }>("/v1/status");
   assert.ok(sync.hub.clockOffsetMs > 9_000 * HOUR_MS);
   // What was wrong for a while does not hold against what is set when the clock is right again.
