@@ -66,8 +66,7 @@ export function encodeRange(
 
 /**
  * Appends the block of all rows of the batch, put in the order that `orderRows` gives (without parts: as they are) and written
- * as small as it can be.
- * False when there are too many.
+ * as small as it can be. False when there are too many.
  */
 export function encodeOrdered(
   batch: Batch,

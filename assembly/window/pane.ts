@@ -14,8 +14,9 @@ export const NO_RECORD: u32 = 0xffffffff;
 /**
  * The groups of one slice of time (a tumbling window is one slice): a record of `Plan.stride` bytes for each key.
  *
- * Invariant: the table holds record number + 1 (0 is free), its size is a power of two and at least 16/9 of `count`, which
- * it grows at: not where a dictionary of as many keys does, since both at once would hold up the windows; records are numbered in order of arrival and stay until the pane is dropped.
+ * Invariant: the table holds record number + 1 (0 is free), its size is a power of two and at least 16/9 of `count`; records
+ * are numbered in order of arrival and stay until the pane is dropped. The table grows at another count than a dictionary of
+ * as many keys, since both at once would hold up the windows.
  */
 @unmanaged
 export class Pane {

@@ -78,8 +78,8 @@ export interface SinkStatus {
 /**
  * Sends to one sink. A batch that fails keeps its place, so that nothing overtakes a line that is merely bad, and steps
  * aside after `retry.aside` failures, so that it blocks nobody. Failures count against a batch only when others went
- * through meanwhile, and by how bad the line is: neither an outage of days nor a line that fails nine of ten parks anything. What the sink refuses is taken apart until what is bad stands
- * alone, and that is parked.
+ * through meanwhile, and by how bad the line is: neither an outage of days nor a line that fails nine of ten parks anything.
+ * What the sink refuses is taken apart until what is bad stands alone, and that is parked.
  */
 export class SinkRunner {
   readonly #parts: SinkRunnerParts;

@@ -100,8 +100,9 @@ export function knownIncarnation(
 /**
  * Who sends. Totals of each start are replicas of a G-Counter (Shapiro et al., 2011): the greater holds, and an edge's total is
  * the sum over its data directories, so that a batch delivered late or twice changes nothing, and a new disk does not begin
- * at 0. Of a data directory it is the greatest there was, until it went several ways: then these add up (`fork-totals.ts`). A data directory numbers its starts and names each by chance: two names of one number, or a
- * new name below the greatest number, tell that there is a copy of it, or that it was put back.
+ * at 0. Of a data directory it is the greatest there was, until it went several ways: then these add up (`fork-totals.ts`). A
+ * data directory numbers its starts and names each by chance: two names of one number, or a new name below the greatest
+ * number, tell that there is a copy of it, or that it was put back.
  */
 export class EdgeRegistry {
   readonly #sql: Readonly<Record<keyof typeof SQL, Statement<unknown[]>>>;
