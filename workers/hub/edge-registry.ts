@@ -51,8 +51,8 @@ const SQL = {
     " OR excluded.dead_lettered > dead_lettered OR excluded.late > late OR excluded.clock_skewed > clock_skewed",
   streamsOfStarts: "SELECT DISTINCT stream_id AS streamId FROM start_totals WHERE incarnation_id = ?",
   ofStarts:
-    "SELECT accepted_base AS acceptedBase, accepted AS accepted," +
-    " dead_lettered_base AS deadLetteredBase, dead_lettered AS deadLettered, late_base AS lateBase, late AS late, clock_skewed_base AS clockSkewedBase, clock_skewed AS clockSkewed" +
+    "SELECT accepted_base AS acceptedBase, accepted, dead_lettered_base AS deadLetteredBase, dead_lettered AS deadLettered," +
+    " late_base AS lateBase, late, clock_skewed_base AS clockSkewedBase, clock_skewed AS clockSkewed" +
     " FROM start_totals WHERE incarnation_id = ? AND stream_id = ?",
   totals:
     "INSERT INTO totals (incarnation_id, stream_id, accepted, dead_lettered, late, clock_skewed) VALUES (?, ?, ?, ?, ?, ?)" +

@@ -65,7 +65,8 @@ export const WRITES = {
     " OR excluded.dead_lettered > t.dead_lettered OR excluded.late > t.late OR excluded.clock_skewed > t.clock_skewed" +
     ' RETURNING stream_id AS "streamId"',
   ofStarts:
-    'SELECT stream_id AS "streamId", accepted_base::float8 AS "acceptedBase", accepted::float8 AS "accepted", dead_lettered_base::float8 AS "deadLetteredBase", dead_lettered::float8 AS "deadLettered",' +
+    'SELECT stream_id AS "streamId", accepted_base::float8 AS "acceptedBase", accepted::float8 AS "accepted",' +
+    ' dead_lettered_base::float8 AS "deadLetteredBase", dead_lettered::float8 AS "deadLettered",' +
     ' late_base::float8 AS "lateBase", late::float8 AS "late", clock_skewed_base::float8 AS "clockSkewedBase", clock_skewed::float8 AS "clockSkewed"' +
     " FROM start_totals WHERE incarnation_id = $1 AND ($2::text::json IS NULL OR stream_id IN" +
     " (SELECT text::int FROM json_array_elements_text($2::text::json) AS text))",
