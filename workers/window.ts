@@ -321,8 +321,10 @@ function* fire(stream: StreamWindows, fired: Fired, touched: Set<string>): Gener
       }
       if (fired.isFull) yield;
     }
+    const outgrown = windows.lastOutgrown?.() ?? [];
+    stream.alerts.keepOpen(plan.name, outgrown);
     if (together !== null) stream.alerts.takeResults(plan.name, together, stream.watermarkUs, fired.alerts);
-    results?.results?.rows.withdraw(windows.lastOutgrown?.() ?? []);
+    results?.results?.rows.withdraw(outgrown);
     if (results === undefined || finalUs === null || finalUs <= results.watermarkUs) continue;
     mergeResults(results, finalUs);
     results.watermarkUs = finalUs;
@@ -532,10 +534,7 @@ function moveWatermark(stream: StreamWindows): void {
 function explicitWatermark(stream: StreamWindows, timeUs: number | "end"): bigint {
   if (timeUs !== "end") return BigInt(timeUs);
   let end = stream.maxEventUs === BEFORE_ALL_TIME ? BEFORE_ALL_TIME : stream.maxEventUs + 1n;
-  for (const { windows } of stream.queries) {
-    const last = windows.lastEndUs();
-    if (last !== null) end = max(end, BigInt(last));
-  }
+  for (const { windows } of stream.queries) end = max(end, windows.lastEndUs() ?? end);
   return end;
 }
 

@@ -7,6 +7,7 @@ import { queryTrees } from "../../host/pipeline/query-tree.ts";
 import { type RunningStream, StreamRegistry } from "../../host/pipeline/stream-registry.ts";
 import { extractLate, ingest } from "../../workers/ingest.ts";
 import type {
+  AlertRow,
   ApplyEntry,
   ApplyResult,
   IngestResult,
@@ -19,7 +20,7 @@ import { type CorrectionStep, close, correct, lateKeys, open } from "../../worke
 import { unpackResults } from "../../workers/result-rows.ts";
 import { Reader } from "../../workers/store/reader.ts";
 import { Store } from "../../workers/store/store.ts";
-import { apply, closings, resume } from "../../workers/window.ts";
+import { apply, beginCheckpoint, closings, nextPieces, resume } from "../../workers/window.ts";
 
 /** What a step of a correction gives, without its rows. */
 export type Applied = Pick<CorrectionStep, "events" | "waitingEvents" | "unreadableEvents" | "refused"> & {
@@ -35,6 +36,7 @@ export class StoredNode {
   readonly #registry: StreamRegistry;
   readonly #store: Store;
   readonly #dir: string;
+  readonly #alerts: AlertRow[] = [];
 
   constructor(dir: string, yaml: string) {
     const loaded = parseConfig(yaml, "test.yaml");
@@ -54,6 +56,20 @@ export class StoredNode {
 
   get store(): Store {
     return this.#store;
+  }
+
+  /** What alerts have told, in that order. */
+  get alerts(): readonly AlertRow[] {
+    return this.#alerts;
+  }
+
+  /** What is to come must not depend on it. */
+  checkpoint(): void {
+    beginCheckpoint("whole");
+    for (let isDone = false; !isDone; ) {
+      const step = nextPieces() as unknown as Record<symbol, ReturnType<typeof nextPieces>>;
+      ({ isDone } = step[valueSymbol]!);
+    }
   }
 
   /** Lines of one request. */
@@ -187,7 +203,8 @@ export class StoredNode {
     }
   }
 
-  #keep({ rows, late }: ApplyResult, block: StoredBlock | null): void {
+  #keep({ rows, late, alerts }: ApplyResult, block: StoredBlock | null): void {
+    this.#alerts.push(...alerts);
     this.#store.writer.commit([{ kind: "results", rows: unpackResults(rows) }], 0);
     for (const { seq, groups } of late) {
       assert.ok(block !== null);
@@ -219,7 +236,8 @@ export class StoredNode {
     const { name, key, watermark } = stream.config;
     const { boundUs, idleUs, per } = watermark;
     const queries = stream.queries.map(({ plan }) => plan);
-    const setup = { stream: name, boundUs, idleUs, per, key: key.fields, maxSources: 1_000, queries };
+    const { alerts } = stream;
+    const setup = { stream: name, boundUs, idleUs, per, key: key.fields, maxSources: 1_000, queries, alerts };
     const above = stream.queries.flatMap(({ plan, asStream }) =>
       asStream === null ? [] : this.#setups(asStream, resultsSetup(plan)),
     );

@@ -66,6 +66,54 @@ test("rows of one instant are samples each, where windows are counts or single e
   }
 });
 
+test("the sample of a session that has outgrown it is kept for its retraction, through a restart too", () => {
+  const { alert: plan, query: fixture } = alertFixture("from: q, when: mean > 5");
+  const query: QueryPlan = { ...fixture, window: { kind: "session", gapUs: 10 * SECOND } };
+  const row = (endUs: number, rest: Partial<ResultRow>): ResultRow => {
+    const plain = { query: "q", key: "{}", startUs: 0, values: '{"mean":9}', revision: 0 } as const;
+    return { ...plain, endUs, kind: "on-time", ...rest };
+  };
+  const before = new QueryAlert(core, plan, query);
+  before.take([row(10 * SECOND, {})], BigInt(10 * SECOND));
+  before.keepOpen([{ startUs: 0, endUs: 10 * SECOND, key: "{}" }]);
+  const passedUs = BigInt(1_000 * SECOND);
+  const saved = before.save(passedUs);
+  const after = new QueryAlert(core, plan, query);
+  after.restore(saved);
+  assert.equal(after.save(passedUs), saved);
+  const retracted = row(10 * SECOND, { revision: 1, retracted: true, values: "{}" });
+  const told = after.take([retracted, row(1_000 * SECOND, {})], passedUs);
+  assert.deepEqual(
+    told.map(({ state, atUs, isRetracted }) => [state, atUs / SECOND, isRetracted]),
+    [
+      ["resolved", 10, true],
+      ["firing", 1_000, false],
+    ],
+  );
+  assert.equal(after.stats().ignoredRevisions, 0);
+  before.dispose();
+  after.dispose();
+});
+
+test("of windows that are revised together and closed by then, each is judged again", () => {
+  const { alert: plan, query } = alertFixture("from: q, when: mean > 5");
+  const alert = new QueryAlert(core, plan, query);
+  const take = (watermark: number, revision: number, means: readonly number[]): string[] => {
+    const rows = means.map((mean, window): ResultRow => {
+      const times = { startUs: window * 10 * SECOND, endUs: (window + 1) * 10 * SECOND };
+      const kind = revision === 0 ? "on-time" : "late";
+      return { query: "q", key: "{}", ...times, values: `{"mean":${mean}}`, revision, kind };
+    });
+    return alert
+      .take(rows, BigInt(watermark * SECOND))
+      .map(({ state, sinceUs, revision }) => `${state} ${sinceUs / SECOND} ${revision}`);
+  };
+  assert.deepEqual(take(20, 0, [9, 9]), ["firing 0 0"]);
+  assert.deepEqual(take(1_000, 1, [8, 1]), ["resolved 0 1"]);
+  assert.equal(alert.stats().ignoredRevisions, 0);
+  alert.dispose();
+});
+
 test("sliding windows: `for` as a duration goes from the first window's start to the last one's end", () => {
   const window = { kind: "sliding", sizeUs: 60 * SECOND, everyUs: 10 * SECOND, offsetUs: 0 } as const;
   const { take } = look(window, "when: mean > 5, for: 80s");

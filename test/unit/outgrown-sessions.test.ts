@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { standing } from "../support/alert-fixture.ts";
 import { StoredNode } from "../support/stored-node.ts";
 import { makeTempDir } from "../support/temp-dir.ts";
 
@@ -40,4 +41,31 @@ test("a session that was shown and has grown since is no event for the query abo
   assert.deepEqual(rowsOf("sessions"), [[0, 70, { n: 3 }]]);
   assert.deepEqual(rowsOf("minutes"), [[60, 120, { sessions: 1, n: 3 }]]);
   node.close();
+});
+
+test("an alert over sessions that have grown together does not settle on one of them, with a checkpoint or without", (context) => {
+  for (const hasCheckpoint of [false, true]) {
+    const node = new StoredNode(
+      makeTempDir(context),
+      `${CONFIG.replace("lateness: 5s", "lateness: 60s")}alerts: { many: { from: sessions, when: n < 3 } }\n`,
+    );
+    const at = (device: string, ...times: number[]) => times.map((ts) => ({ device, ts }));
+    node.send(at("a", 0), 0);
+    node.send(at("a", 31), 0);
+    node.send(at("b", 65), 0);
+    // They become one, which ends behind a watermark that has passed the ends of both, and the lateness.
+    node.send([...at("a", 20, 50, 75, 100, 125, 150, 175, 195), ...at("b", 200)], 0);
+    if (hasCheckpoint) node.checkpoint();
+    node.watermark("end");
+    const told = node.alerts.filter(({ key }) => key === '{"device":"a"}');
+    assert.deepEqual(
+      told.slice(0, 2).map(({ state, sinceUs, isRetracted }) => [state, sinceUs / SECOND_US, isRetracted]),
+      [
+        ["firing", 0, false],
+        ["resolved", 0, true],
+      ],
+    );
+    assert.deepEqual(standing(told), []);
+    node.close();
+  }
 });

@@ -24,11 +24,16 @@ interface Place {
   readonly endUs: number;
 }
 
+/** `isOutgrown`: its window will be retracted, however long ago it ended. */
+interface OpenSample extends Sample {
+  readonly isOutgrown?: true;
+}
+
 /** A history in a checkpoint. */
 export interface SavedHistory {
   readonly base: Phase;
   readonly settled: Place | null;
-  readonly samples: readonly Sample[];
+  readonly samples: readonly OpenSample[];
   readonly told: readonly TellTale[];
 }
 
@@ -42,7 +47,7 @@ export class KeyHistory {
   /** After the settled samples. */
   #base: Phase = IDLE;
   #settled: Place | null = null;
-  #samples: Sample[] = [];
+  #samples: OpenSample[] = [];
   /** After all samples. */
   #phase: Phase = IDLE;
   #told: TellTale[] = [];
@@ -87,18 +92,28 @@ export class KeyHistory {
     return this.#judgeAgain();
   }
 
-  /** Settles samples that end at or before `beforeUs`, and the oldest beyond the limit. */
+  /** Keeps a sample, and those behind it, from being settled until it is removed. */
+  keepOpen(place: Place): void {
+    const at = this.#samples.findIndex((other) => compare(other, place) === 0);
+    if (at >= 0) this.#samples[at] = { ...this.#samples[at]!, isOutgrown: true };
+  }
+
+  /** Settles samples that end at or before `beforeUs`, up to one that is kept open, and the oldest beyond the limit. */
   settle(beforeUs: number): void {
     let count = 0;
     while (count < this.#samples.length) {
       const sample = this.#samples[count]!;
-      if (sample.endUs > beforeUs && this.#samples.length - count <= MAX_OPEN_SAMPLES) break;
+      const isOpen = sample.endUs > beforeUs || sample.isOutgrown === true;
+      if (isOpen && this.#samples.length - count <= MAX_OPEN_SAMPLES) break;
       this.#base = step(this.#base, sample, this.#patience).phase;
       this.#settled = { startUs: sample.startUs, endUs: sample.endUs };
       count++;
     }
     if (count > 0) this.#samples.splice(0, count);
-    if (this.#told.length > 0) this.#told = this.#told.filter((told) => this.#mayChange(told, beforeUs));
+    if (this.#told.length === 0) return;
+    // What came of a sample that is kept open may change with it.
+    const openUs = Math.min(beforeUs, (this.#samples[0]?.endUs ?? Number.POSITIVE_INFINITY) - 1);
+    this.#told = this.#told.filter((told) => this.#mayChange(told, openUs));
   }
 
   /** Stands where it is known to have stood: samples may be missing. Those before are judged no more. */

@@ -1,6 +1,7 @@
 import { createRowProgram, type RowProgram } from "../core/expression.ts";
 import { evaluate } from "../core/having.ts";
 import type { CoreModule } from "../core/module.ts";
+import type { WindowOfKey } from "../core/window.ts";
 import type { AlertPlan, AlertRow, AlertStats, QueryPlan, ResultRow } from "../messages.ts";
 import { alertRow } from "./alert-row.ts";
 import { KeyHistory, type SavedHistory, type Told } from "./key-history.ts";
@@ -66,6 +67,11 @@ export class QueryAlert {
     return out;
   }
 
+  /** Samples of windows that will be retracted are not settled before they are. */
+  keepOpen(windows: readonly WindowOfKey[]): void {
+    for (const window of windows) this.#histories.get(window.key)?.keepOpen(window);
+  }
+
   /** Revised results whose windows are closed. */
   ignoreRevisions(count: number): void {
     this.#ignoredRevisions += count;
@@ -123,7 +129,10 @@ export class QueryAlert {
     const told = this.#isRevised ? takeRevised(history, row, sample) : takeFinal(history, row, sample);
     if (told === null) this.#ignoredRevisions++;
     for (const each of told ?? []) out.push(alertRow(this.plan, row.key, each));
-    history.settle(this.#settledBefore(watermarkUs));
+    // Rows that fire together come by their ends: those behind this one may revise what the watermark has closed since.
+    const mayBeRevised = this.#isRevised && this.#latenessUs > 0;
+    const closedUs = this.#settledBefore(watermarkUs);
+    history.settle(mayBeRevised ? Math.min(closedUs, row.endUs - 1) : closedUs);
     this.#counts.move(before, history.phase);
     if (history.isEmpty) this.#histories.delete(row.key);
   }

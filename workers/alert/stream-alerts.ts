@@ -1,4 +1,5 @@
 import type { CoreModule } from "../core/module.ts";
+import type { WindowOfKey } from "../core/window.ts";
 import type { AlertPlan, AlertRow, AlertStats, QueryPlan, ResultRow } from "../messages.ts";
 import { EventAlert } from "./event-alert.ts";
 import { partialIdOf } from "./event-rows.ts";
@@ -58,6 +59,12 @@ export class StreamAlerts {
     if (rows.length === 0) return;
     for (const alert of this.#ofQueries)
       if (alert.plan.from.name === query) for (const row of alert.take(rows, watermarkUs)) out.push(row);
+  }
+
+  /** Windows whose results stand and will be retracted; to be called before the rows that fire then are taken. */
+  keepOpen(query: string, windows: readonly WindowOfKey[]): void {
+    if (windows.length === 0) return;
+    for (const alert of this.#ofQueries) if (alert.plan.from.name === query) alert.keepOpen(windows);
   }
 
   /** Results that were revised after all of them had been judged. */
