@@ -145,9 +145,9 @@ export function swap(task: {
   readonly into: StoredBlock;
 }): StoreAnswer<boolean> {
   return withStore(({ buffer, compaction }) => {
-    const value =
-      buffer.keepWithin(task.removeSeqs.length, task.into.data.length) &&
-      compaction.swap(task.removeSeqs, task.into);
+    const value = buffer.swapWithin(task.removeSeqs.length, task.into.data.length, (check) =>
+      compaction.swap(task.removeSeqs, task.into, check),
+    );
     release(task.into.data.buffer);
     return { value };
   });
@@ -183,8 +183,7 @@ export function listForDownsampling(): StoreAnswer<DownsamplingGroup | null> {
 
 export function swapDownsampled(swap: DownsamplingSwap): StoreAnswer<boolean> {
   return withStore(({ buffer }) => {
-    const value =
-      buffer.keepWithin(swap.seqs.length, swap.into?.data.length) && buffer.downsampling.swap(swap);
+    const value = buffer.swapDownsampled(swap);
     if (swap.into !== null) release(swap.into.data.buffer);
     return { value };
   });

@@ -119,8 +119,7 @@ class Crowd {
     if (group === null) return;
     const bytes = group.blocks.reduce((sum, { data }) => sum + data.length, 0);
     const into = makeBlock({ data: new Uint8Array(bytes / 2), count: 3, minUs: 0, maxUs: 60e6 });
-    if (buffer.keepWithin(group.seqs.length, into.data.length))
-      buffer.downsampling.swap({ stream: group.stream, seqs: group.seqs, into, nowUs: this.#nowUs });
+    buffer.swapDownsampled({ stream: group.stream, seqs: group.seqs, into, nowUs: this.#nowUs });
   }
 
   #compact(): void {
@@ -128,8 +127,8 @@ class Crowd {
     for (const { seqs, blocks } of compaction.listSmall(this.#lastSeq, 128 * 1024, buffer.mostAtOnce)) {
       const bytes = blocks.reduce((sum, { data }) => sum + data.length, 0);
       const count = blocks.reduce((sum, block) => sum + block.count, 0);
-      if (buffer.keepWithin(seqs.length, bytes))
-        compaction.swap(seqs, makeBlock({ data: new Uint8Array(bytes), count, minUs: 0, maxUs: 60e6 }));
+      const into = makeBlock({ data: new Uint8Array(bytes), count, minUs: 0, maxUs: 60e6 });
+      buffer.swapWithin(seqs.length, bytes, (check) => compaction.swap(seqs, into, check));
     }
   }
 

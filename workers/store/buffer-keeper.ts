@@ -6,9 +6,10 @@ import type {
   BufferSettings,
   BufferUse,
   DownsamplingGroup,
+  DownsamplingSwap,
   MaintainTask,
 } from "./buffer-operations.ts";
-import { BeyondCap, CapGuard } from "./cap-guard.ts";
+import { BeyondCap, CapGuard, type StepCheck } from "./cap-guard.ts";
 import { operationBytes, operationPages } from "./commit-bytes.ts";
 import type { Connection } from "./database.ts";
 import { splitDerived } from "./derived-parts.ts";
@@ -186,6 +187,41 @@ export class BufferKeeper {
     this.#unmeasuredBytes = 0;
     const written = pagesOf(bytes) + rows * PAGES_OF_A_ROW + TOUCHED_PAGES;
     return this.#keepFilesSmall(this.#space.measure(), { written, taken: SPLIT_PAGES });
+  }
+
+  /**
+   * Puts a block of so many bytes in the place of others, in a transaction that is measured as commits are: what could pass the
+   * cap is rolled back, and tried once more with an empty log. @returns what `swap` says, and false where there is no room
+   * @param onBeyond told when there was none by measure
+   */
+  swapWithin(
+    rows: number,
+    bytes: number,
+    swap: (check: StepCheck) => boolean,
+    onBeyond: () => void = () => undefined,
+  ): boolean {
+    for (let tries = 0; tries < 2; tries++) {
+      if (!this.keepWithin(rows, bytes)) return false;
+      if (this.#settings === null || !this.#space.canShrink) return swap(() => undefined);
+      try {
+        return this.#guard.run(swap);
+      } catch (cause) {
+        if (!(cause instanceof BeyondCap)) throw cause;
+        this.#space.emptyLog(READERS_MS);
+      }
+    }
+    onBeyond();
+    return false;
+  }
+
+  /** False, with nothing done, also where there is no room for it: then another group's turn comes. */
+  swapDownsampled(swap: DownsamplingSwap): boolean {
+    return this.swapWithin(
+      swap.seqs.length,
+      swap.into?.data.length ?? 0,
+      (check) => this.downsampling.swap(swap, check),
+      () => this.downsampling.passOver(swap),
+    );
   }
 
   /** Blocks that go, or become one, in one transaction at most: it stands in the log as a whole. */
@@ -496,11 +532,11 @@ export class BufferKeeper {
   /** What senders are told: what is in the way, and what to do. */
   #whyFull(): string {
     if (this.#isLogHeld)
-      return "the buffer is full, and a program that reads the database keeps its log from being emptied; send again when that has ended, such as a backup";
+      return "the buffer is full, and a program that reads the database keeps its log from being emptied; send again when that has ended, such as a backup, or free space on the disk";
     if (this.#isComingDown)
       return "the buffer holds more than buffer.cap, which was lowered; the oldest data is being given up, send again in a moment";
     if (this.#isCheckpointAwaited())
-      return "the buffer is full until the next checkpoint is written, which is under way: what it holds is needed by a restart until then; send again in a moment, and raise buffer.cap if this lasts";
+      return "the buffer is full until the next checkpoint is written, which is under way: what it holds is needed by a restart until then; send again in a moment; if this lasts, free space on the disk or raise buffer.cap";
     return "the buffer is full and holds nothing that may be given up; raise buffer.cap, free space on the disk, or restore the connection to the hub";
   }
 

@@ -3,6 +3,7 @@ import { MillraceError } from "../errors.ts";
 import type { StoredBlock } from "../messages.ts";
 import { blockPlace, blockSumsPlace } from "../seal/places.ts";
 import { type BlockRow, insertBlock, storedBlock } from "./block-row.ts";
+import type { StepCheck } from "./cap-guard.ts";
 import type { Connection } from "./database.ts";
 import type { Statements } from "./statements.ts";
 import type { StreamTable } from "./stream-table.ts";
@@ -62,7 +63,7 @@ export class Compaction {
    * arrival. Does nothing, and says so by `false`, unless all of them are still there, in one state, and hold as many
    * events.
    */
-  swap(seqs: readonly number[], into: StoredBlock): boolean {
+  swap(seqs: readonly number[], into: StoredBlock, check: StepCheck = () => undefined): boolean {
     type Row = {
       streamId: number;
       arrivalUs: number;
@@ -88,7 +89,11 @@ export class Compaction {
     const sums = this.#sumsOf(rows.map((row, index) => ({ seq: ordered[index]!, sums: row?.sums ?? null })));
     this.#sql.seal.prepare();
     this.#db.transaction(() => {
-      for (const seq of ordered) this.#sql.deleteBlock.run(seq);
+      for (const seq of ordered) {
+        check(0);
+        this.#sql.deleteBlock.run(seq);
+      }
+      check(into.data.length);
       insertBlock(
         this.#sql,
         { seq: ordered[0]!, streamId: first.streamId, arrivalUs: first.arrivalUs },
@@ -96,6 +101,7 @@ export class Compaction {
       );
       if (first.state !== "pending" || first.resolutionUs !== 0)
         this.#sql.markMerged.run(first.state, first.resolutionUs, ordered[0]!);
+      check("end");
     })();
     const bytes = rows.reduce((sum, row) => sum + (row?.bytes ?? 0), 0);
     this.#streams.countRemoved(first.streamId, rows.length - 1, bytes - into.data.length);

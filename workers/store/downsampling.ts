@@ -2,6 +2,7 @@ import type { StoredBlock } from "../messages.ts";
 import { blockPlace } from "../seal/places.ts";
 import { type BlockRow, insertBlock, storedBlock } from "./block-row.ts";
 import type { DownsamplingGroup, DownsamplingSwap } from "./buffer-operations.ts";
+import type { StepCheck } from "./cap-guard.ts";
 import type { Connection } from "./database.ts";
 import { recordLoss } from "./ledger.ts";
 import { type OldBlock, OldestBlocks } from "./oldest-blocks.ts";
@@ -67,7 +68,7 @@ export class Downsampling {
    * Puts a block of aggregates in the place of events, in one transaction with their rows of the ledger. False, with
    * nothing done, when some are gone or on their way to the hub, or the aggregates are hardly smaller.
    */
-  swap({ stream, seqs, into, nowUs }: DownsamplingSwap): boolean {
+  swap({ stream, seqs, into, nowUs }: DownsamplingSwap, check: StepCheck = () => undefined): boolean {
     const { id } = this.#streams.entry(stream);
     const first = seqs[0];
     const last = seqs.at(-1);
@@ -81,7 +82,11 @@ export class Downsampling {
     }
     this.#sql.seal.prepare();
     this.#db.transaction(() => {
-      for (const { seq } of rows) this.#sql.deleteBlock.run(seq);
+      for (const { seq } of rows) {
+        check(0);
+        this.#sql.deleteBlock.run(seq);
+      }
+      check(into.data.length);
       insertBlock(this.#sql, { seq: first, streamId: id, arrivalUs: rows[0]!.arrivalUs }, into);
       this.#sql.markDownsampled.run(RESOLUTION_US, first);
       recordLoss(this.#sql, {
@@ -93,9 +98,16 @@ export class Downsampling {
         reason: "downsampled",
         atUs: nowUs,
       });
+      check("end");
     })();
     this.#streams.countRemoved(id, rows.length - 1, bytes - into.data.length);
     return true;
+  }
+
+  /** A group that could not be swapped is left as it is until the next start. */
+  passOver({ stream, seqs }: Pick<DownsamplingSwap, "stream" | "seqs">): void {
+    const last = seqs.at(-1);
+    if (last !== undefined) this.#triedBefore.set(this.#streams.entry(stream).id, last + 1);
   }
 
   #open(seq: number): StoredBlock {
