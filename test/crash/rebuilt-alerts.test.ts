@@ -132,7 +132,14 @@ for (const [merged, share] of [
     const after = await seen(damaged);
     const undamaged = await seen(whole);
     assert.deepEqual(overEvents(after), overEvents(undamaged), "alerts over events go on where they stood");
-    if (share === 0) assert.deepEqual(after, undamaged, "it goes on as one that was never damaged");
+    // Alerts over results may go another way where late events revise results of before the damage: the samples between are
+    // not known any more (docs/decisions/0010-alerts-follow-the-log.md).
+    if (share === 0)
+      assert.deepEqual(
+        [after.q, after.above],
+        [undamaged.q, undamaged.above],
+        "results go on as those of one that was never damaged",
+      );
     for (const [name, rows] of Object.entries(before)) {
       const kept = new Set(after[name]);
       assert.deepEqual(

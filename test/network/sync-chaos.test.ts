@@ -4,7 +4,7 @@ import { runChaos } from "../support/chaos-fleet.ts";
 import { HUB_STORE, withoutHubDatabase } from "../support/hub-database.ts";
 import { Random } from "../support/random.ts";
 
-const SECONDS = Number(process.env.MILLRACE_CHAOS_SECONDS ?? 12);
+const SECONDS = Number(process.env.MILLRACE_CHAOS_SECONDS ?? 8);
 /** Where to tell how far a long run is; default: nowhere. */
 const LOG_FILE = process.env.MILLRACE_CHAOS_LOG;
 const skip = withoutHubDatabase();

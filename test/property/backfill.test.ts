@@ -17,7 +17,7 @@ import { Store } from "../../workers/store/store.ts";
 import { portableCodec } from "../../workers/zstd.ts";
 import { makeTempDir } from "../support/temp-dir.ts";
 
-const RUNS = 150;
+const RUNS = 100;
 const SECOND_US = 1_000_000;
 const MINUTE_US = 60 * SECOND_US;
 const STREAM = "s";
