@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { asSent } from "../support/chaos-load.ts";
 import { ChaosProxy } from "../support/chaos-proxy.ts";
 import { all, pages, synced } from "../support/fleet.ts";
@@ -54,6 +55,16 @@ const LETTERS = 12 * 1024;
 const LARGE_BODIES = 220;
 const LARGE_EVENTS = 10;
 
+/** A full buffer says when to come back: what it holds may be needed by a restart until the next checkpoint. */
+async function sendUntilTaken(client: HttpClient, stream: string, events: readonly object[]): Promise<void> {
+  for (;;) {
+    const { status, text, headers } = await client.post(stream, events);
+    if (status === 200) return;
+    assert.equal(status, 507, text);
+    await sleep(Number(headers["retry-after"]) * 1_000);
+  }
+}
+
 test("drops-when-slow: what a slow hub leaves no room for is the oldest of the least important, and each event of it is in the ledger", async (context) => {
   const hub = new NodeProcess({ config: null, command: "hub" }, context);
   await hub.start();
@@ -80,8 +91,8 @@ sync: { url: "${hub.url}", batch: { events: 500, bytes: 64KiB, every: 1s }, band
     const chatter = Array.from({ length: LARGE_EVENTS }, (_, index) =>
       asSent({ n: sent + index, device: "m", ts: start + sent + index, v: 0, letters: LETTERS }),
     );
-    await atEdge.send("chatter", chatter);
-    await atEdge.send("machines", [{ ts: start + body, device: "m", n: body }]);
+    await sendUntilTaken(atEdge, "chatter", chatter);
+    await sendUntilTaken(atEdge, "machines", [{ ts: start + body, device: "m", n: body }]);
     sent += LARGE_EVENTS;
   }
   // Now the line is good, so that the test need not wait for hours.
@@ -103,7 +114,12 @@ sync: { url: "${hub.url}", batch: { events: 500, bytes: 64KiB, every: 1s }, band
   const inLedger = lost.reduce((sum, { count }) => sum + Number(count), 0);
   assert.ok(inLedger > 0, "there was no room for all");
   assert.equal(seen.size + inLedger, sent, "each event is at the hub or in the ledger");
-  assert.equal(losses.length, lost.length, "nothing else was lost");
+  // Aggregates that took the place of events, and then had to go themselves, are rows of another kind.
+  assert.deepEqual(
+    losses.filter(({ stream }) => stream !== "chatter"),
+    [],
+    "nothing else was lost",
+  );
   assert.ok(seen.has(sent - 1), "the newest is kept");
   assert.deepEqual(
     await all(atEdge, "/v1/losses"),
