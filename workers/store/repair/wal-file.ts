@@ -161,6 +161,12 @@ function copyOf(view: DataView, from: number, bytes: number): Uint8Array {
   return new Uint8Array(view.buffer, view.byteOffset + from, bytes).slice();
 }
 
+interface FlippedBit {
+  /** Of its word in the file. */
+  readonly place: number;
+  readonly mask: number;
+}
+
 /** One pass over the frames. */
 class Mending {
   readonly #view: DataView;
@@ -170,6 +176,8 @@ class Mending {
   readonly #count: number;
   /** Frames that are kept though their sum is another: the sums behind them are made anew. */
   readonly #sealed = new Set<number>();
+  /** Where the newest frame of each page has its content. */
+  readonly #newest = new Map<number, number>();
   #greatestPage = 0;
 
   constructor(view: DataView, head: Head, mended: string[]) {
@@ -205,6 +213,7 @@ class Mending {
       const pagesAfter = this.#view.getUint32(at + 4);
       this.#greatestPage = Math.max(this.#greatestPage, page, pagesAfter);
       frames.push({ page, pagesAfter, at: at + FRAME_HEADER_BYTES });
+      this.#newest.set(page, at + FRAME_HEADER_BYTES);
       if (pagesAfter !== 0) whole = frames.length;
     }
     let unfinishedFrames = frames.length - whole;
@@ -257,7 +266,9 @@ class Mending {
     const places = this.#flippedBits(at, found, stored);
     const [only, ...others] = places;
     if (only === undefined) return false;
-    const misplaced = this.#isPossiblePage(at) ? undefined : places.find(({ place }) => place < at + 8);
+    const misplaced = this.#isPossiblePage(at)
+      ? this.#likelierPage(at, places)
+      : places.find(({ place }) => place < at + 8);
     const chosen = misplaced ?? (others.length === 0 ? only : undefined);
     if (chosen === undefined) {
       // One of several bits: the page is kept as it is, under the sum that it has now.
@@ -270,6 +281,35 @@ class Mending {
     this.#view.setUint32(chosen.place, (word ^ chosen.mask) >>> 0, isLittle);
     this.#mended.push(`a flipped bit in frame ${index + 1} of the write-ahead log was put right`);
     return true;
+  }
+
+  /**
+   * Of bits that may be flipped, one of the page's number: the one that makes the frame a version of a page which it is more like than
+   * the page that it says it is. From one version to the next most bytes of a page stay.
+   */
+  #likelierPage(at: number, places: readonly FlippedBit[]): FlippedBit | undefined {
+    const { isLittle, pageBytes } = this.#head;
+    let likeliest: FlippedBit | undefined;
+    let most = Math.max(pageBytes / 2, this.#likeness(at, this.#view.getUint32(at)));
+    for (const bit of places.filter(({ place }) => place === at)) {
+      const copy = new DataView(new ArrayBuffer(4));
+      copy.setUint32(0, (this.#view.getUint32(at, isLittle) ^ bit.mask) >>> 0, isLittle);
+      const likeness = this.#likeness(at, copy.getUint32(0));
+      if (likeness <= most) continue;
+      most = likeness;
+      likeliest = bit;
+    }
+    return likeliest;
+  }
+
+  /** Bytes of a frame's page that are as in the newest version of a page in the log; 0 when there is none. */
+  #likeness(at: number, page: number): number {
+    const before = this.#newest.get(page);
+    if (before === undefined) return 0;
+    let alike = 0;
+    for (let byte = 0; byte < this.#head.pageBytes; byte++)
+      if (this.#view.getUint8(at + FRAME_HEADER_BYTES + byte) === this.#view.getUint8(before + byte)) alike++;
+    return alike;
   }
 
   #goesOnFrom(index: number, before: Sum): boolean {
@@ -286,11 +326,11 @@ class Mending {
    * power of two times its word's weights, which follow from those of the word behind it. Of a word's low bits there is
    * one; of its high ones, of whose weights less is left, there may be several.
    */
-  #flippedBits(at: number, found: Sum, stored: Sum): { readonly place: number; readonly mask: number }[] {
+  #flippedBits(at: number, found: Sum, stored: Sum): FlippedBit[] {
     const { isLittle, pageBytes } = this.#head;
     const lack1 = (stored[0] - found[0]) | 0;
     const lack2 = (stored[1] - found[1]) | 0;
-    const bits: { place: number; mask: number }[] = [];
+    const bits: FlippedBit[] = [];
     // What 1 more in s1, and in s2, before the words behind this place adds to the sums at the end.
     let s1To: Sum = [1, 0];
     let s2To: Sum = [0, 1];
