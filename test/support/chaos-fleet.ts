@@ -94,6 +94,7 @@ export async function runChaos(
     );
   }
   const level = await (filling ?? fill(small));
+  await mayhem.end();
   tell(`the small disk came to ${level}; kills ${JSON.stringify(mayhem.kills)}`);
   for (const proxy of proxies) proxy.isDown = false;
   for (const edge of edges) await edge.end();
