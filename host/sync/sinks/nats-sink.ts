@@ -5,6 +5,7 @@ import type { NatsTarget } from "../../config/sink-config.ts";
 import { rejected, unreachable } from "../failure-text.ts";
 import type { Delivery, OutgoingBatch, Sink } from "../sink.ts";
 import { inTime } from "./in-time.ts";
+import { NatsRoom } from "./nats-room.ts";
 import { streamConfig } from "./nats-stream-config.ts";
 import type { SinkParts } from "./sink-parts.ts";
 
@@ -29,6 +30,7 @@ export class NatsSink implements Sink {
   readonly #subject: string;
   #connection: Promise<NatsConnection> | null = null;
   #maxPayload: number | null = null;
+  readonly #room = new NatsRoom();
 
   constructor(parts: SinkParts<NatsTarget>) {
     this.name = parts.name;
@@ -47,7 +49,7 @@ export class NatsSink implements Sink {
     } catch (cause) {
       if (cause instanceof JetStreamApiError && cause.code === TOO_LARGE_FOR_STREAM) return rejected(cause);
       // What was answered came over a line that is well.
-      if (!(cause instanceof JetStreamApiError)) await this.#drop();
+      if (!isAnswer(cause)) await this.#drop();
       return unreachable(cause);
     }
   }
@@ -81,7 +83,11 @@ export class NatsSink implements Sink {
     sent.set("Millrace-Edge", edge);
     sent.set("Content-Type", CONTENT_TYPE);
     const options = { msgID: key, headers: sent, timeout: timeoutMs, expect: { streamName: target.stream } };
-    const publish = () => jetstream(connection).publish(this.#subject, body, options);
+    const message = { stream: target.stream, bytes: body.length + OVERHEAD_BYTES, timeoutMs };
+    const publish = () =>
+      this.#room.publish(connection, message, () =>
+        jetstream(connection).publish(this.#subject, body, options),
+      );
     try {
       const { duplicate } = await publish();
       return { kind: "delivered", stored: 1, isDuplicate: duplicate };
@@ -140,6 +146,12 @@ export class NatsSink implements Sink {
       // It was never there, or is gone already.
     }
   }
+}
+
+function isAnswer(cause: unknown): boolean {
+  return (
+    cause instanceof JetStreamApiError || (cause instanceof MillraceError && cause.code === "E_SINK_FULL")
+  );
 }
 
 function isWithoutStream(cause: unknown): boolean {
