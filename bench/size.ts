@@ -1,10 +1,9 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { type ColumnSource, parquetWriteBuffer } from "hyparquet-writer";
-import { type BatchBuilder, buildBatch } from "../workers/core/batch-builder.ts";
-import { type BatchHandle, decodeBlock, encodeBatch, newBatch, resetBatch } from "../workers/core/codec.ts";
+import { decodeBlock, encodeBatch, newBatch, resetBatch } from "../workers/core/codec.ts";
 import { type CoreModule, instantiateCore } from "../workers/core/module.ts";
 import { nativeCodec } from "../workers/zstd.ts";
 import type { BenchReport } from "./report.ts";
+import { type DataSet, dispose, fill, PARQUET_LEVEL, parquetSize } from "./support/data-set.ts";
 
 /**
  * Bytes an event takes: blocks with zstd, against NDJSON with zstd and Parquet with zstd, in batches as they are sent
@@ -13,27 +12,11 @@ import type { BenchReport } from "./report.ts";
 const BATCH_EVENTS = [4_000, 64_000] as const;
 const FLEET_EVENTS = 256_000;
 const FLEET_DEVICES = 10_000;
-/** Blocks are stored at level 1; the others get level 3, zstd's own default. */
+/** Blocks are stored at level 1; NDJSON gets the level of Parquet. */
 const BLOCK_LEVEL = 1;
-const OTHER_LEVEL = 3;
 const NAB = new URL("../../shared/data/nab/", import.meta.url);
 const START_MS = Date.UTC(2026, 2, 1);
 const MEASURE_MS = 400;
-
-type FieldKind = "string" | "float" | "int" | "bool";
-type Value = string | number | boolean;
-
-/** Events as columns; `text` gives an event's NDJSON line. */
-export interface DataSet {
-  readonly name: string;
-  readonly timesMs: readonly number[];
-  readonly fields: readonly {
-    readonly name: string;
-    readonly kind: FieldKind;
-    readonly values: readonly Value[];
-  }[];
-  text(row: number): string;
-}
 
 const zstd = nativeCodec();
 
@@ -42,7 +25,7 @@ export async function run(): Promise<BenchReport> {
   const dataSets = [fleet("fleet, any order", 11), periodicFleet("fleet, every 10 s", 12), ...readNab()];
   const rows = dataSets.flatMap((data) => BATCH_EVENTS.map((events) => measure(core, data, events)));
   const notes = [
-    `Bytes an event. block: encoded, then zstd ${BLOCK_LEVEL}, as stored; ndjson, parquet: zstd ${OTHER_LEVEL}. Parquet is one file with a row group`,
+    `Bytes an event. block: encoded, then zstd ${BLOCK_LEVEL}, as stored; ndjson, parquet: zstd ${PARQUET_LEVEL}. Parquet is one file with a row group`,
     "a batch, the smaller of its writer's own choice of encodings and DELTA_BINARY_PACKED times and integers.",
     "The fleet in any order is random by construction: where most devices of a batch appear once, an event carries about",
     "4.3 bytes that nothing predicts (device 13.3 bits, temperature 12.6, speed 8.4, state 0.2).",
@@ -68,10 +51,10 @@ function measure(core: CoreModule, data: DataSet, batchEvents: number): Record<s
     const block = encodeBatch(core, batch, { stream: "fleet" });
     encodedBytes += block.length;
     blockBytes += zstd.compress(block, BLOCK_LEVEL).length;
-    blockBytes3 += zstd.compress(block, OTHER_LEVEL).length;
+    blockBytes3 += zstd.compress(block, PARQUET_LEVEL).length;
     const lines = Buffer.from(Array.from({ length: end - start }, (_, i) => data.text(start + i)).join(""));
     rawBytes += lines.length;
-    ndjsonBytes += zstd.compress(lines, OTHER_LEVEL).length;
+    ndjsonBytes += zstd.compress(lines, PARQUET_LEVEL).length;
     const into = newBatch(core);
     if (start === 0) {
       encodeMs = timeOf(() => encodeBatch(core, batch, { stream: "fleet" })) / (end - start);
@@ -85,7 +68,7 @@ function measure(core: CoreModule, data: DataSet, batchEvents: number): Record<s
     dispose(core, batch);
     dispose(core, into);
   }
-  const parquetBytes = Math.min(parquetSize(data, batchEvents, false), parquetSize(data, batchEvents, true));
+  const parquetBytes = parquetSize(data, batchEvents);
   return {
     data: data.name,
     batch: batchEvents,
@@ -113,53 +96,6 @@ function timeOf(work: () => void): number {
     calls++;
   }
   return (performance.now() - started) / calls;
-}
-
-export function dispose(core: CoreModule, batch: BatchHandle): void {
-  (core.exports as unknown as { batchDispose(batch: number): void }).batchDispose(batch);
-}
-
-export function fill(core: CoreModule, data: DataSet, start: number, end: number): BatchHandle {
-  const builder = buildBatch(core);
-  const indexes = data.fields.map(({ name, kind }) => builder.addColumn(name, kind));
-  for (let event = start; event < end; event++) {
-    const row = builder.addRow(BigInt(data.timesMs[event]!) * 1000n, 0);
-    for (const [field, { kind, values }] of data.fields.entries()) {
-      setValue(builder, indexes[field]!, row, kind, values[event]!);
-    }
-  }
-  return builder.batch;
-}
-
-function setValue(builder: BatchBuilder, column: number, row: number, kind: FieldKind, value: Value): void {
-  if (kind === "string") builder.setText(column, row, String(value));
-  else if (kind === "float") builder.setFloat(column, row, Number(value));
-  else if (kind === "int") builder.setInt(column, row, BigInt(value));
-  else builder.setBool(column, row, value === true);
-}
-
-const PARQUET_TYPES = { string: "STRING", float: "DOUBLE", int: "INT64", bool: "BOOLEAN" } as const;
-
-function parquetSize(data: DataSet, rowGroupSize: number, isDelta: boolean): number {
-  const packed = isDelta ? ({ encoding: "DELTA_BINARY_PACKED" } as const) : {};
-  const columnData: ColumnSource[] = [
-    { name: "ts", data: data.timesMs.map(BigInt), type: "INT64", nullable: false, ...packed },
-    ...data.fields.map(({ name, kind, values }) => ({
-      name,
-      type: PARQUET_TYPES[kind],
-      nullable: false,
-      data: kind === "int" ? values.map((value) => BigInt(value)) : [...values],
-      ...(kind === "int" ? packed : {}),
-    })),
-  ];
-  const file = parquetWriteBuffer({
-    columnData,
-    codec: "ZSTD",
-    compressors: { ZSTD: (bytes) => zstd.compress(bytes, OTHER_LEVEL) },
-    statistics: false,
-    rowGroupSize,
-  });
-  return file.byteLength;
 }
 
 /** xorshift32: the same fleet on every run. */

@@ -7,7 +7,8 @@ import { BlockMerger } from "../workers/sync/block-merger.ts";
 import { withPlainBlocks } from "../workers/sync/plain-blocks.ts";
 import { nativeCodec } from "../workers/zstd.ts";
 import type { BenchReport } from "./report.ts";
-import { type DataSet, dispose, fill, fleet, periodicFleet, readNab } from "./size.ts";
+import { fleet, periodicFleet, readNab } from "./size.ts";
+import { type DataSet, dispose, fill } from "./support/data-set.ts";
 
 /**
  * Bytes an event takes on the wire, by data, by how many events a batch has and how many of them came in a request; and what
