@@ -98,13 +98,23 @@ export function quantileOf(sorted: ArrayLike<number>, q: number): number {
   return sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(q * sorted.length) - 1))] ?? Number.NaN;
 }
 
-/** p50, p99, p99.9 and max of latencies in ms, under names that start with `prefix`. */
-export function summariseLatencies(prefix: string, latenciesMs: readonly number[]): Record<string, number> {
+/** In [0, 1]; 1 is the greatest. */
+export type Quantile = number;
+
+const USUAL_QUANTILES: readonly Quantile[] = [0.5, 0.99, 0.999, 1];
+
+/** Quantiles of latencies in ms, as `prefix p99 ms`; p50, p99, p99.9 and max unless told otherwise. */
+export function summariseLatencies(
+  prefix: string,
+  latenciesMs: readonly number[],
+  quantiles: readonly Quantile[] = USUAL_QUANTILES,
+): Record<string, number> {
   const sorted = Float64Array.from(latenciesMs).sort();
-  return {
-    [`${prefix} p50 ms`]: quantileOf(sorted, 0.5),
-    [`${prefix} p99 ms`]: quantileOf(sorted, 0.99),
-    [`${prefix} p99.9 ms`]: quantileOf(sorted, 0.999),
-    [`${prefix} max ms`]: quantileOf(sorted, 1),
-  };
+  return Object.fromEntries(
+    quantiles.map((q) => [`${prefix} ${nameOf(q)} ms`.trim(), quantileOf(sorted, q)]),
+  );
+}
+
+function nameOf(q: Quantile): string {
+  return q === 1 ? "max" : `p${Number((q * 100).toFixed(6))}`;
 }

@@ -40,7 +40,8 @@ export type OpenLoopMessage =
 const REFUSED_PAUSE_MS = 5;
 
 const options = await receiveOptions<OpenLoopOptions>();
-const bodies = makeFleetBodies({ ...options, seed: 11 });
+// A body is on its way in one connection at a time.
+const free = makeFleetBodies({ ...options, seed: 11 });
 const idle = await Promise.all(
   Array.from({ length: options.connections }, () => RawConnection.open(options.url, options.path)),
 );
@@ -59,7 +60,7 @@ let longestQueue = 0;
 let cpuAtStart = process.cpuUsage();
 
 async function send(connection: RawConnection, index: number): Promise<void> {
-  const body = bodies[index % bodies.length]!;
+  const body = free.shift()!;
   const dueMs = startMs + index * everyMs;
   const eventMs = Math.floor(epochMs + dueMs);
   stampBody(body, eventMs, Math.round(everyMs));
@@ -73,6 +74,7 @@ async function send(connection: RawConnection, index: number): Promise<void> {
   if (answer.status !== 200 || accepted !== body.events) {
     throw new Error(`answer ${answer.status}: ${answer.body.slice(0, 1_000)}`);
   }
+  free.push(body);
   totalEvents += accepted;
   bytes += body.bytes.length;
   sent.push([dueMs, machineMs(), eventMs]);
