@@ -4,7 +4,10 @@ import type { BackfillStep } from "./backfill/step.ts";
 import type { BackfillOutcome, BackfillTask } from "./backfill/task.ts";
 import { MillraceError } from "./errors.ts";
 import { moveWith } from "./move.ts";
+import { nameThread } from "./thread-name.ts";
 import { portableCodec } from "./zstd.ts";
+
+nameThread("backfill");
 
 /** A backfill under way: a query over what was stored before it was there. It has a thread and a core of its own. */
 let run: EventBackfill | ResultBackfill | null = null;

@@ -32,7 +32,10 @@ import type { Page } from "./query.ts";
 import type { StoreFailure } from "./store/failure.ts";
 import { BatchError } from "./sync/batch-format.ts";
 import { decodeAlerts, decodeAttributes, decodeLosses, decodeResults } from "./sync/rows.ts";
+import { nameThread } from "./thread-name.ts";
 import { portableCodec } from "./zstd.ts";
+
+nameThread("hub-postgres");
 
 /** A thread of a hub on PostgreSQL: it reads batches, makes rows of them, and has connections of its own. */
 

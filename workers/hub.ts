@@ -37,7 +37,10 @@ import { type DataDirLock, lockDataDir } from "./store/data-dir.ts";
 import type { Connection } from "./store/database.ts";
 import { explainFailure, type StoreFailure } from "./store/failure.ts";
 import { BlockSummer } from "./sync/audit-sums.ts";
+import { nameThread } from "./thread-name.ts";
 import { portableCodec } from "./zstd.ts";
+
+nameThread("hub");
 
 export interface ReceiveTask extends ReadLimits {
   readonly batches: readonly ReceivedBatch[];

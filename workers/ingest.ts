@@ -45,7 +45,10 @@ import type {
 import { moveWith, releaseBytes } from "./move.ts";
 import { type PackedResult, packOutcomes, unpackBodies } from "./packed-bodies.ts";
 import { packLateRows } from "./store/late-rows.ts";
+import { nameThread } from "./thread-name.ts";
 import { portableCodec } from "./zstd.ts";
+
+nameThread("ingest");
 
 /** zstd level of stored blocks: the columns are already small, a higher level buys little. */
 const BLOCK_ZSTD_LEVEL = 1;

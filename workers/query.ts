@@ -13,7 +13,10 @@ import { readAlerts, readDeadLetters, readLosses, readResults } from "./query/ro
 import type * as tasks from "./query/tasks.ts";
 import type { MasterKeys } from "./seal/master-key.ts";
 import { Reader } from "./store/reader.ts";
+import { nameThread } from "./thread-name.ts";
 import { portableCodec } from "./zstd.ts";
+
+nameThread("query");
 
 /** A task as it comes over HTTP: its cursor is the text that the page before gave out. */
 type WithText<Task> = Omit<Task, "after"> & { readonly after: string | null };

@@ -7,7 +7,10 @@ import { readEvents } from "./query/events.ts";
 import type * as tasks from "./query/tasks.ts";
 import type { MasterKeys } from "./seal/master-key.ts";
 import { Reader } from "./store/reader.ts";
+import { nameThread } from "./thread-name.ts";
 import { portableCodec } from "./zstd.ts";
+
+nameThread("scan");
 
 /**
  * Reads of stored events, on a thread of their own: they may go through much of what is stored, and nobody else should

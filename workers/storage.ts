@@ -48,7 +48,10 @@ import type {
   SyncSetup,
 } from "./store/sync-operations.ts";
 import type { StoredTable } from "./store/table-store.ts";
+import { nameThread } from "./thread-name.ts";
 import { portableCodec } from "./zstd.ts";
+
+nameThread("storage");
 
 /** What every call answers: what was asked for, or why not. */
 export type StoreAnswer<T> = { readonly value: T } | StoreFailure;

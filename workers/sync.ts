@@ -19,7 +19,10 @@ import { withPlainBlocks } from "./sync/plain-blocks.ts";
 import { SyncReader } from "./sync/sync-reader.ts";
 import type { TableMaker } from "./sync/tables.ts";
 import { TimeCredit } from "./sync/time-credit.ts";
+import { nameThread } from "./thread-name.ts";
 import { portableCodec } from "./zstd.ts";
+
+nameThread("sync");
 
 export interface PackTask {
   readonly batch: number;

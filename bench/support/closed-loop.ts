@@ -2,7 +2,7 @@ import type { Cleanup } from "../../test/support/temp-dir.ts";
 import { summariseLatencies } from "../report.ts";
 import { Child } from "./child.ts";
 import type { ClosedLoopMessage, ClosedLoopOptions } from "./closed-loop-client.ts";
-import { describeThreads, readThreadCpuMs, readUsage } from "./proc.ts";
+import { cpuMsByName, describeThreads, readThreadCpuMs, readUsage } from "./proc.ts";
 
 export type ClosedLoopDone = Extract<ClosedLoopMessage, { kind: "done" }>;
 
@@ -12,6 +12,8 @@ export interface ClosedLoopRun {
   readonly eventsPerSecond: number;
   readonly row: Record<string, string | number>;
   readonly threads: string;
+  /** CPU time of the server's threads in the measured stretch, by their names. */
+  readonly threadCpuMs: ReadonlyMap<string, number>;
 }
 
 /** Runs the client against the server and reads the server's usage meanwhile. */
@@ -42,6 +44,7 @@ export async function runClosedLoop(
   return {
     done: message,
     eventsPerSecond,
+    threadCpuMs: cpuMsByName(threads, threadsAfter),
     threads: describeThreads(threads, threadsAfter, seconds),
     row: {
       "events/s": Math.round(eventsPerSecond),

@@ -20,7 +20,7 @@ export function readUsage(pid: number): ProcessUsage | null {
   }
 }
 
-/** CPU time by thread, by thread id; empty where there is no /proc. */
+/** CPU time by thread, under its name and id; empty where there is no /proc. */
 export function readThreadCpuMs(pid: number): Map<string, number> {
   const times = new Map<string, number>();
   try {
@@ -46,6 +46,19 @@ export function describeThreads(
     .toSorted((a, b) => b.share - a.share)
     .map(({ thread, share }) => `${thread} ${Math.round(share * 100)} %`)
     .join(", ");
+}
+
+/** CPU time between two readings by the threads' names, without their ids. */
+export function cpuMsByName(
+  before: ReadonlyMap<string, number>,
+  after: ReadonlyMap<string, number>,
+): Map<string, number> {
+  const sums = new Map<string, number>();
+  for (const [thread, cpuMs] of after) {
+    const name = thread.slice(0, thread.lastIndexOf(" "));
+    sums.set(name, (sums.get(name) ?? 0) + cpuMs - (before.get(thread) ?? 0));
+  }
+  return sums;
 }
 
 function cpuMsOf(file: string): number {
