@@ -5,11 +5,13 @@ import type { Cleanup } from "../test/support/temp-dir.ts";
 import type { BenchOptions, BenchReport } from "./report.ts";
 import { withCleanups } from "./support/cleanups.ts";
 import { FIRST_EVENT_MS } from "./support/closed-loop.ts";
+import { measureFootprints } from "./support/footprint.ts";
 import { readUsage } from "./support/proc.ts";
 
 /**
  * Memory: a million live keys of one query in a real node. How much memory the process takes, for how long checkpoints hold
- * the windows, how large they are, and how long a start takes to restore them; for windows of time, and for sessions.
+ * the windows, how large they are, and how long a start takes to restore them; for windows of time, and for sessions. And
+ * what streams and queries take, by how many there are.
  */
 
 const DEFAULT_KEYS = 1_000_000;
@@ -40,21 +42,44 @@ interface Figures {
   readonly tookMs: number;
 }
 
-export function run(options: BenchOptions): Promise<BenchReport> {
-  return withCleanups(async (cleanup) => {
-    const keys = Number(options.settings.get("keys") ?? DEFAULT_KEYS);
-    const rows: BenchReport["rows"][number][] = [];
-    const failures: string[] = [];
-    for (const [name, window] of Object.entries(WINDOWS)) {
-      rows.push(...(await measure(name, window, keys, cleanup, failures)));
-    }
-    const notes = [
-      AIM,
-      `${keys} keys, one event each, n, mean, low and high of one field; then one of ${1 / CHANGED_SHARE} keys again; then keys at random while a checkpoint is written`,
-      "a pause is a stretch for which the window thread does nothing but the checkpoint; bytes as written, zstd 1",
-    ];
-    return { name: "memory", rows, notes, failures };
-  });
+type Row = BenchReport["rows"][number];
+
+interface Part {
+  readonly rows: readonly Row[];
+  readonly notes: readonly string[];
+}
+
+const PARTS: Readonly<
+  Record<string, (options: BenchOptions, cleanup: Cleanup, failures: string[]) => Promise<Part>>
+> = { keys: measureKeys, footprint: measureFootprints };
+
+/** `--part`: one of `PARTS`, not all. */
+export async function run(options: BenchOptions): Promise<BenchReport> {
+  const only = options.settings.get("part");
+  const failures: string[] = [];
+  const rows: Row[] = [];
+  const notes: string[] = [];
+  for (const [name, measurePart] of Object.entries(PARTS)) {
+    if (only !== undefined && only !== name) continue;
+    const part = await withCleanups((cleanup) => measurePart(options, cleanup, failures));
+    rows.push(...part.rows);
+    notes.push(...part.notes);
+  }
+  return { name: "memory", rows, notes, failures };
+}
+
+async function measureKeys({ settings }: BenchOptions, cleanup: Cleanup, failures: string[]): Promise<Part> {
+  const keys = Number(settings.get("keys") ?? DEFAULT_KEYS);
+  const rows: Row[] = [];
+  for (const [name, window] of Object.entries(WINDOWS)) {
+    rows.push(...(await measure(name, window, keys, cleanup, failures)));
+  }
+  const notes = [
+    AIM,
+    `${keys} keys, one event each, n, mean, low and high of one field; then one of ${1 / CHANGED_SHARE} keys again; then keys at random while a checkpoint is written`,
+    "a pause is a stretch for which the window thread does nothing but the checkpoint; bytes as written, zstd 1",
+  ];
+  return { rows, notes };
 }
 
 function configOf(window: string): string {
@@ -74,14 +99,14 @@ async function measure(
   keys: number,
   cleanup: Cleanup,
   failures: string[],
-): Promise<BenchReport["rows"][number][]> {
+): Promise<Row[]> {
   const node = await spawnNode({ config: configOf(window) }, cleanup);
   const client = new HttpClient(() => node.url);
   cleanup.after(() => client.close());
   const describe = (
     what: string,
     { kind, bytes, pauses, medianPauseMs, longestPauseMs, tookMs }: Figures,
-  ): BenchReport["rows"][number] => ({
+  ): Row => ({
     window: name,
     checkpoint: `${what} (${kind})`,
     "MB written": bytes / 1e6,

@@ -7,6 +7,7 @@ import { fleetConfig } from "./fleet.ts";
 import type { LiveMessage, WindowArrivals } from "./live-listener.ts";
 import type { OpenLoopMessage, OpenLoopOptions } from "./open-loop-client.ts";
 import { describeThreads, type ProcessUsage, readThreadCpuMs, readUsage } from "./proc.ts";
+import { waitUntilSettled } from "./settled.ts";
 
 /** A node that is sent a constant rate whatever it answers, and everything that was seen of it. */
 
@@ -15,7 +16,6 @@ const CONNECTIONS = 32;
 const BODIES = 200;
 /** For results that are on their way over the live feed when the node has nothing more to do. */
 const LAST_RESULTS_MS = 1_000;
-const LONGEST_SETTLING_MS = 120_000;
 
 export interface OpenLoopShape {
   readonly eventsPerSecond: number;
@@ -86,7 +86,8 @@ export async function runOpenLoop(shape: OpenLoopShape, cleanup: Cleanup): Promi
   };
   const sender = new Child<OpenLoopMessage>(new URL("./open-loop-client.ts", import.meta.url), load, cleanup);
   const { samples, elapsedMs, threads, done } = await observe(node, sender);
-  await settle(client);
+  // A result that comes late must not go uncounted.
+  await waitUntilSettled(client);
   await sleep(LAST_RESULTS_MS);
   live.send({ stop: true });
   const arrived = await live.next();
@@ -130,15 +131,6 @@ async function observe(node: NodeProcess, sender: Child<OpenLoopMessage>): Promi
   const threads = describeThreads(threadsBefore, readThreadCpuMs(node.pid), elapsedMs / 1_000);
   if (done.kind !== "done") throw new Error("the client did not finish");
   return { samples, elapsedMs, threads, done };
-}
-
-/** Waits until all that was sent is applied: a result that comes late must not go uncounted. */
-async function settle(client: HttpClient): Promise<void> {
-  const giveUpMs = performance.now() + LONGEST_SETTLING_MS;
-  while (!(await client.json<{ settled: boolean }>("/v1/status")).settled) {
-    if (performance.now() > giveUpMs) throw new Error("the node did not settle in time");
-    await sleep(20);
-  }
 }
 
 function resultLatencies(
