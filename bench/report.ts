@@ -58,7 +58,9 @@ function commitOf(root: URL): string {
   try {
     const git = (...args: string[]): string =>
       execFileSync("git", args, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
-    const isClean = git("status", "--porcelain", "--untracked-files=no") === "";
+    // Results that are kept in one run must not look like changes in the next.
+    const changes = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!bench/results");
+    const isClean = changes === "";
     return git("rev-parse", "--short", "HEAD") + (isClean ? "" : " with changes");
   } catch {
     return "not a checkout";

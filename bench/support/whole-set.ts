@@ -21,6 +21,8 @@ export interface Outcome {
 /** Lengths that suffice for steady figures; a bench that is not here runs once, with its own. */
 const SETTINGS: Readonly<Record<string, readonly Omit<PlannedRun, "bench">[]>> = {
   chaos: [{ name: "chaos", settings: ["--minutes", "2"] }],
+  // All levels of a full buffer, in minutes.
+  outage: [{ name: "outage", settings: ["--scale", "0.1", "--step", "300"] }],
   pipeline: [
     { name: "pipeline", settings: ["--seconds", "10"] },
     { name: "pipeline-encrypted", settings: ["--seconds", "10", "--encrypt", "yes"] },

@@ -13,19 +13,33 @@ import { makeTempDir } from "../support/temp-dir.ts";
 const SHORTEST: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "100k": { rate: "1000", batch: "10", devices: "20", seconds: "2.5", warmup: "0.5", window: "1" },
   codec: { events: "600", batch: "200", seconds: "0.001" },
-  expression: { seconds: "0.01" },
   latency: { rates: "500,2000", devices: "20", seconds: "2.5", warmup: "0.5", window: "1" },
   memory: { part: "footprint", streams: "1,3", queries: "2" },
   parse: { seconds: "0.01" },
-  recovery: { events: "20000" },
   scale: { ingest: "1,2", seconds: "0.5", warmup: "0.2" },
-  small: { connections: "2", seconds: "0.3" },
 };
+/** Longer ones, or covered by tests of what they measure: with MILLRACE_BENCHES=all. */
+const LONGER: typeof SHORTEST = {
+  aggregates: { seconds: "0.1" },
+  expression: { seconds: "0.01" },
+  memory: { part: "keys", keys: "1000" },
+  outage: { hours: "2", scale: "0.02" },
+  pipeline: { seconds: "0.5" },
+  recovery: { events: "20000" },
+  query: { events: "50000", seconds: "0.3" },
+  relay: { events: "20000" },
+  small: { connections: "2", seconds: "0.3" },
+  sync: { events: "20000" },
+};
+const RUNS = [
+  ...Object.entries(SHORTEST),
+  ...(process.env["MILLRACE_BENCHES"] === "all" ? Object.entries(LONGER) : []),
+];
 const RUN_FILE = join(REPOSITORY_ROOT, "bench/run.ts");
 
 /** From /proc, which other systems do not have. */
 describe("benches", { skip: process.platform !== "linux" }, () => {
-  for (const [name, settings] of Object.entries(SHORTEST)) {
+  for (const [name, settings] of RUNS) {
     it(`${name} finds finite numbers, and that nothing failed`, async () => {
       const file = new URL(`../../bench/${name}.ts`, import.meta.url);
       const bench = (await import(file.href)) as { run(options: BenchOptions): Promise<BenchReport> };
