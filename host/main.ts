@@ -21,6 +21,7 @@ import { Compactor } from "./pipeline/compactor.ts";
 import { readQuerySet } from "./pipeline/query-set.ts";
 import { configAtStart, Reloader, tablesInForce } from "./pipeline/reloader.ts";
 import { setAsideDamaged } from "./pipeline/set-aside.ts";
+import { Stages } from "./pipeline/stages.ts";
 import { startEngine } from "./pipeline/start-engine.ts";
 import { QueryClient, type SkippedBlocks } from "./query/query-client.ts";
 import { Relay } from "./relay/relay.ts";
@@ -80,8 +81,10 @@ async function startParts(
   await closeOnFailure(storage, () => storage.limitBuffer(bufferSettings(config)));
   const books = await openSync(storage, config);
   const { promise: failed, resolve: onFatal } = Promise.withResolvers<unknown>();
+  const stages = new Stages();
   const engine = await startEngine({
     config,
+    stages,
     origin,
     storage,
     masters: encryption.masters,
@@ -149,6 +152,7 @@ async function startParts(
   registerAttributes(metrics.registry, devices, sync);
   const { app, door } = createApp({
     config,
+    stages,
     devices,
     engine,
     reads,
@@ -169,6 +173,7 @@ async function startParts(
     maxConnections: config.limits.maxConnections,
     metrics,
   });
+  stages.openDoor();
   log.info({ url: server.url, node: config.node.id, data: config.dataDir }, "listening");
   return {
     url: server.url,

@@ -1,5 +1,5 @@
 import type { Portion } from "./core/portion.ts";
-import type { AlertRow, ApplyResult, ResultRow } from "./messages.ts";
+import type { AlertRow, Applied, ApplyResult, LateGroups, ResultRow } from "./messages.ts";
 import { packResults } from "./result-rows.ts";
 
 /** What fired while a group of entries was applied, since it was last handed over. */
@@ -61,4 +61,17 @@ export class Fired {
     this.#counts.clear();
     return { rows, fired };
   }
+}
+
+/** What has fired so far; there is more. */
+export function portionOf(fired: Fired, late: LateGroups[]): Applied {
+  return {
+    ...fired.take(),
+    alerts: fired.takeAlerts(),
+    late: late.splice(0),
+    watermarks: [],
+    stats: [],
+    alertStats: [],
+    hasMore: true,
+  };
 }

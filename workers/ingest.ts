@@ -123,14 +123,14 @@ function ingestBodies(task: IngestTask): IngestResult {
   const parsed = process.hrtime.bigint();
   const range = batchTimeRange(core, batch);
   if (range.rows === 0) {
-    const stages = { parseNs: Number(parsed - started), aggregateNs: 0, encodeNs: 0, compressNs: 0 };
+    const stages = { parseNs: Number(parsed - started), applyNs: 0, encodeNs: 0, compressNs: 0 };
     const nothing = { partials: [], maxEventUs: null, skewedCount: 0, sources: null, timeSources: [] };
     return { outcomes, block: null, skewed: null, ...nothing, stages };
   }
   const partials = aggregate(stream, batch);
   const sources = stream.summarizer.summarize(batch, task.arrivalUs);
   const timeSources = stream.parser.timeSources();
-  const aggregated = process.hrtime.bigint();
+  const applied = process.hrtime.bigint();
   const encoded = encodeBatch(core, batch, { stream: task.stream });
   const sums = task.isSummed === true ? packedSums(core, batch) : null;
   const skewedBytes =
@@ -141,8 +141,8 @@ function ingestBodies(task: IngestTask): IngestResult {
   const skewed = skewedBytes === null ? null : store(skewedBytes);
   const stages = {
     parseNs: Number(parsed - started),
-    aggregateNs: Number(aggregated - parsed),
-    encodeNs: Number(encodedAt - aggregated),
+    applyNs: Number(applied - parsed),
+    encodeNs: Number(encodedAt - applied),
     compressNs: Number(process.hrtime.bigint() - encodedAt),
   };
   const { maxEventUs, skewedCount } = range;

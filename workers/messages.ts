@@ -1,4 +1,5 @@
 import type { BlockKeys } from "./core/key-filter.ts";
+import type { LaneTimes, WindowTimes } from "./stage-times.ts";
 
 /** The types of everything that crosses a thread. Times are int64 microseconds since the epoch, as numbers or bigints as named. */
 import type { CheckpointOperation } from "./store/checkpoint-operations.ts";
@@ -408,13 +409,6 @@ export interface AggregatedBlock {
   readonly sources: Uint8Array<ArrayBuffer> | null;
 }
 
-export interface StageTimes {
-  readonly parseNs: number;
-  readonly aggregateNs: number;
-  readonly encodeNs: number;
-  readonly compressNs: number;
-}
-
 /** Many small uncompressed bodies in one piece, since handing each over by itself costs more than parsing it. */
 export interface PackedTask extends Omit<IngestTask, "bodies"> {
   readonly format: BodyFormat;
@@ -438,7 +432,7 @@ export interface IngestResult extends AggregatedBlock {
   /** null when no line was good. */
   readonly block: StoredBlock | null;
   readonly skewed: StoredBlock | null;
-  readonly stages: StageTimes;
+  readonly stages: LaneTimes;
 }
 
 interface BlockTask {
@@ -577,7 +571,10 @@ export interface SkewedDevice {
   readonly medianOffsetUs: number;
 }
 
-export interface ApplyResult {
+/** What came of entries, and what it took. */
+export type ApplyResult = Applied & WindowTimes;
+
+export interface Applied {
   /** Result rows as `result-rows.ts` packs them. */
   readonly rows: string;
   readonly fired: readonly { readonly queryId: number; readonly rows: number; readonly revisions: number }[];
@@ -594,7 +591,6 @@ export interface ApplyResult {
   /** Steps of alerts, in the order of the log. */
   readonly alerts: readonly AlertRow[];
   readonly alertStats: readonly AlertStats[];
-  readonly mergeNs: number;
   /** The entries have given more results than are handed over at once; clocks and sizes come with the last of them. */
   readonly hasMore: boolean;
 }

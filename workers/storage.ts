@@ -96,12 +96,24 @@ export async function salvage({ dir, masters }: OpenTask): Promise<StoreAnswer<S
   }
 }
 
+export interface Committed {
+  readonly outcomes: readonly CommitOutcome[];
+  /** Time of this thread, the disk's among it, but for that of `emitMs`. */
+  readonly commitMs: number;
+  /** For the rows of results, alerts and late events. */
+  readonly emitMs: number;
+}
+
 /** One transaction, one fsync: all or none. */
-export function commit(operations: readonly CommitOperation[]): StoreAnswer<CommitOutcome[]> {
-  return withStore(({ buffer }) => {
-    const value = buffer.commit(operations, Date.now() * 1000);
+export function commit(operations: readonly CommitOperation[]): StoreAnswer<Committed> {
+  return withStore(({ buffer, writer }) => {
+    const startedMs = performance.now();
+    const emittedMs = writer.emitMs;
+    const outcomes = buffer.commit(operations, Date.now() * 1000);
+    const emitMs = writer.emitMs - emittedMs;
+    const commitMs = performance.now() - startedMs - emitMs;
     for (const operation of operations) releaseBlock(operation);
-    return { value };
+    return { value: { outcomes, commitMs, emitMs } };
   });
 }
 

@@ -14,10 +14,11 @@ import { createSourceClocks, type SourceClock, type SourceClocks } from "./core/
 import { Tables } from "./core/tables.ts";
 import { explainTrap } from "./core/trap.ts";
 import { createLocal, createWindows, type LocalAggregator, type Windows } from "./core/window.ts";
-import { Fired } from "./fired.ts";
+import { Fired, portionOf } from "./fired.ts";
 import type {
   AlertRow,
   AlertStats,
+  Applied,
   ApplyEntry,
   ApplyResult,
   LateGroups,
@@ -31,6 +32,7 @@ import type {
 import { moveWith, release } from "./move.ts";
 import type { Closing } from "./query/corrected-query.ts";
 import { ResultStream } from "./result-stream.ts";
+import { MergeWatch } from "./stage-times.ts";
 import { nameThread } from "./thread-name.ts";
 import { WindowCheckpoints } from "./window-checkpoints.ts";
 
@@ -207,7 +209,8 @@ function whole({ sinceUs }: QueryWindows, rows: readonly ResultRow[]): readonly 
 }
 
 /** The entries that are being applied, while what came of them is handed over in portions. */
-let steps: Generator<ApplyResult, ApplyResult> | null = null;
+let steps: Generator<Applied, Applied> | null = null;
+const watch = new MergeWatch();
 
 /**
  * Begins to apply entries. While the answer says that there is more, `resume` gives it; until then, nothing else may be
@@ -221,16 +224,16 @@ export function apply(entries: readonly ApplyEntry[], portion: Portion = RESULT_
 /** The next portion of what came of the entries. */
 export function resume(): ApplyResult {
   if (steps === null) throw new Error("there is nothing more of the entries");
-  const started = process.hrtime.bigint();
+  watch.begin();
   const current = steps;
   // What fails is not gone on with.
   steps = null;
   const { done, value } = stepOf(current);
   if (done !== true) steps = current;
-  return { ...value, mergeNs: Number(process.hrtime.bigint() - started) };
+  return { ...value, ...watch.end() };
 }
 
-function stepOf(entries: NonNullable<typeof steps>): IteratorResult<ApplyResult, ApplyResult> {
+function stepOf(entries: NonNullable<typeof steps>): IteratorResult<Applied, Applied> {
   try {
     return entries.next();
   } catch (cause) {
@@ -243,7 +246,7 @@ function stepOf(entries: NonNullable<typeof steps>): IteratorResult<ApplyResult,
  * as it was before the block; then the watermark moves, and windows fire. So the outcome depends on the
  * log alone, and a replay of the log repeats it exactly.
  */
-function* applySteps(entries: readonly ApplyEntry[], portion: Portion): Generator<ApplyResult, ApplyResult> {
+function* applySteps(entries: readonly ApplyEntry[], portion: Portion): Generator<Applied, Applied> {
   const fired = new Fired(portion);
   const late: LateGroups[] = [];
   const touched = new Set<string>();
@@ -257,7 +260,7 @@ function* applySteps(entries: readonly ApplyEntry[], portion: Portion): Generato
     }
     const stream = streams.get(entry.stream);
     if (stream !== undefined) {
-      if (entry.kind === "block") mergeBlock(stream, entry, late, fired.alerts);
+      if (entry.kind === "block") watch.merging(() => mergeBlock(stream, entry, late, fired.alerts));
       else if (entry.kind === "tick") {
         stream.clocks.tick(entry.atUs, entry.isResume);
         moveWatermark(stream);
@@ -276,22 +279,7 @@ function* applySteps(entries: readonly ApplyEntry[], portion: Portion): Generato
     stats: [...touched].flatMap(statsOf),
     alerts: fired.takeAlerts(),
     alertStats: [...touched].flatMap(alertStatsOf),
-    mergeNs: 0,
     hasMore: false,
-  };
-}
-
-/** What has fired so far; there is more. */
-function portionOf(fired: Fired, late: LateGroups[]): ApplyResult {
-  return {
-    ...fired.take(),
-    alerts: fired.takeAlerts(),
-    late: late.splice(0),
-    watermarks: [],
-    stats: [],
-    alertStats: [],
-    mergeNs: 0,
-    hasMore: true,
   };
 }
 

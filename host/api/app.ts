@@ -13,6 +13,7 @@ import type { BufferSource } from "../observe/buffer-metrics.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { Engine, StreamState } from "../pipeline/engine.ts";
 import type { Reloader } from "../pipeline/reloader.ts";
+import type { Stages } from "../pipeline/stages.ts";
 import type { Relay } from "../relay/relay.ts";
 import type { RemoteConfigStatus } from "../remote/remote-config.ts";
 import type { Sync } from "../sync/sync.ts";
@@ -56,6 +57,8 @@ import { postWatermark } from "./watermark.ts";
 
 export interface AppParts {
   readonly config: Config;
+  /** Left out: what it takes to copy bodies is not counted. */
+  readonly stages?: Stages;
   readonly engine: Engine;
   readonly reads: HistoryReads;
   readonly log: Logger;
@@ -87,7 +90,10 @@ export interface NodeApp {
 /** Reads wait until what was acknowledged before them is applied: read your writes. */
 export function createApp(parts: AppParts): NodeApp {
   const { config, engine, log, metrics } = parts;
-  const bodies = new BodyReader({ maxHeldBytes: config.limits.maxQueuedBytes });
+  const bodies = new BodyReader({
+    maxHeldBytes: config.limits.maxQueuedBytes,
+    ...(parts.stages === undefined ? {} : { onCopied: (ms) => parts.stages?.addOnMain("copy", ms) }),
+  });
   metrics.watchBodies(() => bodies.heldBytes);
   const app: App = new Hono();
   app.use(async (context, next) => {

@@ -185,6 +185,7 @@ export function describeNode(
     encryption: encryption?.status() ?? null,
     checkpoint: { seq: status.checkpointSeq, ageMs: status.checkpointAgeMs, last: status.checkpoint },
     stageNs: { ...status.stageNs },
+    stageEvents: { ...status.stageEvents },
     memory: { rssBytes: process.memoryUsage.rss() },
   };
 }

@@ -341,6 +341,9 @@ const status = z.strictObject({
       .nullable(),
   }),
   stageNs: z.record(z.string(), z.number()).describe("nanoseconds spent since the start, by stage"),
+  stageEvents: z
+    .record(z.string(), count)
+    .describe("events that went through each stage since the start; of emit, rows of results"),
   memory: z.strictObject({ rssBytes: count }),
   sync: z
     .strictObject({

@@ -17,6 +17,8 @@ export interface BodyLimits {
   readonly maxHeldBytes: number;
   /** A body of which nothing came for so long is given up. */
   readonly stallMs?: number;
+  /** Hears when the copying of a piece began that is done now, by `performance.now`. */
+  readonly onCopied?: (startedMs: number) => void;
 }
 
 /** A body up to this that comes in one piece is that piece. */
@@ -42,12 +44,14 @@ interface Reading {
 export class BodyReader {
   readonly #maxHeldBytes: number;
   readonly #stallMs: number;
+  readonly #onCopied: (startedMs: number) => void;
   readonly #readings = new Set<Reading>();
   #sweep: NodeJS.Timeout | null = null;
   /** Bytes of bodies that are not complete yet. */
   heldBytes = 0;
 
-  constructor({ maxHeldBytes, stallMs = STALL_MS }: BodyLimits) {
+  constructor({ maxHeldBytes, stallMs = STALL_MS, onCopied = () => {} }: BodyLimits) {
+    this.#onCopied = onCopied;
     this.#maxHeldBytes = maxHeldBytes;
     this.#stallMs = stallMs;
   }
@@ -93,6 +97,7 @@ export class BodyReader {
         length = needed;
         // Left to the garbage collector, chunks made it run every 70 ms at 140 MB/s, a fifth of this thread's time.
         releaseBytes(chunk);
+        this.#onCopied(reading.lastChunkMs);
       };
       const end = (): void => finish({ kind: "read", body: exactly(buffer, length) });
       const abort = (): void => finish({ kind: "aborted" });

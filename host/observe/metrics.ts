@@ -329,4 +329,11 @@ function registerNode(registers: Registry[], engine: Engine): void {
   gauge("millrace_streams", "Streams known (limit: maxStreams)", () => engine.streams().length);
   const stages = registerEach(registers, "stage", () => Object.entries(engine.status().stageNs));
   stages("counter", "millrace_stage_seconds_total", "Time spent since the start, by stage", (ns) => ns / 1e9);
+  const passed = registerEach(registers, "stage", () => Object.entries(engine.status().stageEvents));
+  passed(
+    "counter",
+    "millrace_stage_events_total",
+    "Events that went through a stage since the start; of emit, rows of results",
+    (events) => events,
+  );
 }

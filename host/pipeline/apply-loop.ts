@@ -5,6 +5,7 @@ import { splitResults, unpackResults } from "../../workers/result-rows.ts";
 import type { Checkpointer } from "./checkpointer.ts";
 import type { CommitQueue } from "./commit-queue.ts";
 import type { Lane } from "./lane.ts";
+import type { Stages } from "./stages.ts";
 import type { InForce, RunningStream, StreamRegistry } from "./stream-registry.ts";
 import type { WindowWorker } from "./window-worker.ts";
 
@@ -55,6 +56,7 @@ export class ApplyLoop {
   readonly #registry: StreamRegistry;
   readonly #lanes: readonly Lane[];
   readonly #checkpointer: Checkpointer;
+  readonly #stages: Stages;
   readonly #onFailure: (cause: unknown) => void;
   readonly #waiting: CommittedEntry[] = [];
   #isRunning = false;
@@ -74,7 +76,6 @@ export class ApplyLoop {
   onDrained: (() => void) | null = null;
   /** Bytes of partial aggregates that wait. */
   pendingBytes = 0;
-  mergeNs = 0;
 
   constructor(
     windows: WindowWorker,
@@ -82,6 +83,7 @@ export class ApplyLoop {
     registry: StreamRegistry,
     lanes: readonly Lane[],
     checkpointer: Checkpointer,
+    stages: Stages,
     onFailure: (cause: unknown) => void,
   ) {
     this.#windows = windows;
@@ -89,6 +91,7 @@ export class ApplyLoop {
     this.#registry = registry;
     this.#lanes = lanes;
     this.#checkpointer = checkpointer;
+    this.#stages = stages;
     checkpointer.onWork = () => {
       if (!this.#isRunning) void this.#run();
     };
@@ -179,7 +182,9 @@ export class ApplyLoop {
     const writes: Promise<unknown>[] = [];
     let result = await this.#windows.apply(entries);
     for (;;) {
-      this.mergeNs += result.mergeNs;
+      this.#stages.add("merge", result.mergeNs, 0);
+      const rows = result.fired.reduce((sum, each) => sum + each.rows, 0);
+      this.#stages.add("emit", result.emitNs, rows);
       this.remember(result);
       for (const late of result.late) writes.push(...(await this.#keepLate(group, late)));
       this.#count(result);
@@ -191,7 +196,11 @@ export class ApplyLoop {
     }
     this.pendingBytes -= bytes;
     this.onDrained?.();
-    for (const { block } of group) if (block !== null) release(block.data.buffer);
+    for (const { block } of group) {
+      if (block === null) continue;
+      this.#stages.add("merge", 0, block.count);
+      release(block.data.buffer);
+    }
     const seq = group[group.length - 1]!.entry.seq;
     this.#lastResults = Promise.all([this.#lastResults, ...writes]).then(() => this.#advance(seq));
     this.#lastResults.catch((cause: unknown) => this.#fail(cause));
@@ -199,6 +208,8 @@ export class ApplyLoop {
   }
 
   #write({ rows, fired }: ApplyResult): void {
+    if (rows === "") return;
+    const startedMs = performance.now();
     for (const text of splitResults(rows, RESULT_CHARS)) {
       const own = this.isRebuilding
         ? ({ onlyNew: true } as const)
@@ -213,6 +224,7 @@ export class ApplyLoop {
         this.#publish(fired, text);
       });
     }
+    this.#stages.addOnMain("emit", startedMs);
     this.#lastResults.catch((cause: unknown) => this.#fail(cause));
   }
 
@@ -277,10 +289,12 @@ export class ApplyLoop {
   #publish(fired: ApplyResult["fired"], text: string): void {
     const isHeard = fired.some(({ queryId }) => this.#registry.queryById(queryId)?.listeners.size);
     if (!isHeard) return;
+    const startedMs = performance.now();
     const byQuery = Map.groupBy(unpackResults(text), (row) => row.query);
     for (const [name, rows] of byQuery) {
       for (const listener of this.#registry.query(name)?.listeners ?? []) listener(rows);
     }
+    this.#stages.addOnMain("emit", startedMs);
   }
 
   #advance(seq: number): void {

@@ -45,9 +45,8 @@ export class CommitQueue {
   #isApart = false;
   /** Derived operations wait until they are tried again. */
   #isDerivedHeld = false;
-  /** Commits made, and the time they took on the storage thread and to and fro, in ns. */
+  /** Commits made. */
   commits = 0;
-  commitNs = 0;
   isStalled = false;
 
   constructor(sink: CommitSink, intervalMs: number, onStall: (cause: unknown) => void) {
@@ -101,8 +100,7 @@ export class CommitQueue {
 
   async #commit(): Promise<void> {
     this.#isCommitting = true;
-    const started = performance.now();
-    this.#lastStartMs = started;
+    this.#lastStartMs = performance.now();
     const senders = this.#take(this.#senders, MAX_COMMIT_BYTES);
     const most = senders.length > 0 ? MAX_DERIVED_BYTES : MAX_COMMIT_BYTES;
     const derived = this.#isDerivedHeld
@@ -119,7 +117,6 @@ export class CommitQueue {
       if (own.length < group.length) this.#keep(group.slice(own.length), cause);
     }
     this.commits++;
-    this.commitNs += (performance.now() - started) * 1e6;
     this.#isCommitting = false;
     this.#schedule();
   }

@@ -149,8 +149,9 @@ export interface EngineStatus {
   /** Queries that read stored events: merging blocks waits for them. */
   readonly backfills: number;
   readonly state: StateUse;
-  /** Nanoseconds spent by stage since the start. */
+  /** Nanoseconds by stage since the start, and events that went through it (of `emit`: rows). */
   readonly stageNs: Readonly<Record<string, number>>;
+  readonly stageEvents: Readonly<Record<string, number>>;
 }
 
 /** The running pipeline as the HTTP API sees it. */

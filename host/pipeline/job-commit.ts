@@ -8,6 +8,7 @@ import type { FullBuffer } from "./full-buffer.ts";
 import type { ParsedJob } from "./intake.ts";
 import type { Lane } from "./lane.ts";
 import type { LogEnd } from "./log-end.ts";
+import type { Stages } from "./stages.ts";
 import type { StateGuard } from "./state-guard.ts";
 
 const ERRORS_IN_ANSWER = 10;
@@ -21,13 +22,12 @@ export interface JobCommitParts {
   readonly logEnd: LogEnd;
   readonly fullBuffer: FullBuffer;
   readonly maxBodyBytes: number;
+  readonly stages: Stages;
 }
 
 /** Commit before apply: what the lanes parsed becomes durable, is answered, and goes on to the windows. */
 export class JobCommit {
   readonly #parts: JobCommitParts;
-  /** Nanoseconds that lanes spent by stage, since the start. */
-  readonly stageNs = { parse: 0, aggregate: 0, encode: 0, compress: 0 };
 
   constructor(parts: JobCommitParts) {
     this.#parts = parts;
@@ -35,13 +35,13 @@ export class JobCommit {
 
   /** Makes a parsed job durable, answers its senders, and hands its partials on in the order of their seq. */
   async commit(job: ParsedJob): Promise<void> {
-    const { commits, apply, lanes, stateGuard, clock, logEnd } = this.#parts;
+    const { commits, apply, lanes, stateGuard, clock, logEnd, stages } = this.#parts;
     const { stream, requests, arrivalUs, result } = job;
-    this.#countStages(result);
     const parsed = result.outcomes.filter((outcome) => outcome.kind === "parsed");
     const accepted = parsed.reduce((sum, outcome) => sum + outcome.accepted, 0);
     const deadLetters = parsed.flatMap((outcome) => outcome.errors);
     const bad = parsed.reduce((sum, outcome) => sum + outcome.bad, 0);
+    this.#countStages(result, accepted + bad);
     const idempotencyKey = requests[0]?.request.idempotencyKey ?? null;
     const { block, skewed } = result;
     if (block === null && deadLetters.length === 0) return this.#answer(job, null);
@@ -72,6 +72,7 @@ export class JobCommit {
       return this.#answer(job, outcome);
     }
     logEnd.seq = outcome.seq;
+    stages.add("commit", 0, accepted);
     stream.count(accepted, bad, result, block?.data.length ?? 0, clock.monotonicMs());
     if (block !== null) {
       stream.learn(block.schema);
@@ -124,10 +125,13 @@ export class JobCommit {
     });
   }
 
-  #countStages({ stages }: IngestResult): void {
-    this.stageNs.parse += stages.parseNs;
-    this.stageNs.aggregate += stages.aggregateNs;
-    this.stageNs.encode += stages.encodeNs;
-    this.stageNs.compress += stages.compressNs;
+  #countStages({ block, stages: took }: IngestResult, events: number): void {
+    const { stages } = this.#parts;
+    const good = block?.count ?? 0;
+    for (const stage of ["socket", "copy"] as const) stages.add(stage, 0, events);
+    stages.add("parse", took.parseNs, events);
+    stages.add("apply", took.applyNs, good);
+    stages.add("encode", took.encodeNs, good);
+    stages.add("compress", took.compressNs, good);
   }
 }

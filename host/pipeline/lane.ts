@@ -12,6 +12,7 @@ import type {
   TableData,
 } from "../../workers/messages.ts";
 import { type PackedResult, packBodies, unpackOutcomes } from "../../workers/packed-bodies.ts";
+import type { Stages } from "./stages.ts";
 import type { RunningStream } from "./stream-registry.ts";
 import { workerFile } from "./worker-file.ts";
 
@@ -23,6 +24,7 @@ export const LANE_DEPTH = 2;
 export interface LaneOptions {
   /** Whether blocks' events are summed up for an audit, while they are at hand. */
   readonly isSummed: boolean;
+  readonly stages: Stages;
 }
 
 /** One ingest thread. It remembers which version of each stream's setup the thread has. */
@@ -36,7 +38,7 @@ export class Lane {
   /** Told whenever a task has ended, so that requests that wait for a free lane go on. */
   onFree: (() => void) | null = null;
 
-  constructor(options: LaneOptions = { isSummed: false }) {
+  constructor(options: LaneOptions) {
     this.#options = options;
     this.#pool = new Piscina({
       filename: workerFile("ingest"),
@@ -65,7 +67,7 @@ export class Lane {
       maxBodyBytes,
       isSummed: this.#options.isSummed,
     };
-    const packed = packBodies(bodies);
+    const packed = this.#pack(bodies);
     if (packed === null) {
       const own = bodies.filter(({ body }) => body.buffer.byteLength === body.byteLength);
       const transferList = own.map(({ body }) => body.buffer);
@@ -76,6 +78,14 @@ export class Lane {
       task.bodies.buffer,
       task.ends.buffer,
     ]).then(({ packed: outcomes, ...result }) => ({ ...result, outcomes: unpackOutcomes(outcomes) }));
+  }
+
+  #pack(bodies: readonly IngestBody[]): ReturnType<typeof packBodies> {
+    if (bodies.length === 1) return null;
+    const startedMs = performance.now();
+    const packed = packBodies(bodies);
+    this.#options.stages.addOnMain("copy", startedMs);
+    return packed;
   }
 
   replay(stream: RunningStream, block: StoredBlock, arrivalUs: number): Promise<AggregatedBlock> {

@@ -30,6 +30,7 @@ import { LogEnd } from "./log-end.ts";
 import type { ConfigOrigin } from "./query-set.ts";
 import { queryTrees } from "./query-tree.ts";
 import { recover } from "./recovery.ts";
+import { Stages } from "./stages.ts";
 import { StateGuard } from "./state-guard.ts";
 import { type RunningStream, StreamRegistry } from "./stream-registry.ts";
 import { windowSetups } from "./window-setups.ts";
@@ -53,6 +54,8 @@ export interface EngineParts {
   readonly masters?: () => MasterKeys | null;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Left out: nobody else counts. */
+  readonly stages?: Stages;
   /** Hears once when the pipeline cannot go on. Nothing is taken any more, and a restart recovers. */
   readonly onFatal: (cause: unknown) => void;
 }
@@ -84,6 +87,7 @@ class Pipeline implements Engine {
   readonly #storage: StorageClient;
   readonly #clock: Clock;
   readonly #log: Logger;
+  readonly #stages: Stages;
   readonly #registry: StreamRegistry;
   readonly #lanes: readonly Lane[];
   readonly #windows = new WindowWorker();
@@ -111,15 +115,17 @@ class Pipeline implements Engine {
     masters = () => null,
     clock,
     log,
+    stages = new Stages(),
     onFatal,
   }: EngineParts) {
+    this.#stages = stages;
     this.#storage = storage;
     this.#clock = clock;
     this.#log = log;
     this.#registry = new StreamRegistry(config);
     // Only a hub is held against this node's books.
     const isSummed = (config.sync?.url ?? null) !== null;
-    this.#lanes = Array.from({ length: config.ingestWorkers }, () => new Lane({ isSummed }));
+    this.#lanes = Array.from({ length: config.ingestWorkers }, () => new Lane({ isSummed, stages }));
     this.#commits = new CommitQueue(storage, config.groupCommitMs - gatherMs(config), (cause) => {
       if (isStoreLost(cause)) {
         this.#hasFailed = true;
@@ -141,6 +147,7 @@ class Pipeline implements Engine {
       this.#registry,
       this.#lanes,
       this.#checkpointer,
+      stages,
       (cause) => {
         this.#hasFailed = true;
         log.fatal({ err: cause }, "windows could not be brought up to date; a restart replays the log");
@@ -170,6 +177,7 @@ class Pipeline implements Engine {
       logEnd: this.#logEnd,
       fullBuffer: this.#fullBuffer,
       maxBodyBytes: config.limits.maxBodyBytes,
+      stages,
     });
     this.#largestKeys = new LargestKeys({
       windows: this.#windows,
@@ -373,8 +381,16 @@ class Pipeline implements Engine {
       configVersion: this.#registry.set.version,
       backfills: this.#config.backfills.active,
       state: this.#stateGuard.use(),
-      stageNs: { ...this.#jobs.stageNs, commit: this.#commits.commitNs, merge: this.#apply.mergeNs },
+      ...this.#stageTotals(),
     };
+  }
+
+  /** The storage thread's own are counted where its calls are made. */
+  #stageTotals(): Pick<EngineStatus, "stageNs" | "stageEvents"> {
+    const { ns, events } = this.#stages.read();
+    const { commitMs, emitMs } = this.#storage;
+    const stageNs = { ...ns, commit: commitMs * 1e6, emit: ns.emit + emitMs * 1e6 };
+    return { stageNs, stageEvents: events };
   }
 
   queryTrees(name: string): ReturnType<Engine["queryTrees"]> {

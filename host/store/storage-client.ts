@@ -3,7 +3,7 @@ import type { StandingAlert } from "../../workers/alert/standing.ts";
 import { MillraceError } from "../../workers/errors.ts";
 import type { CommitOperation, CommitOutcome, LogEntry, StoredBlock } from "../../workers/messages.ts";
 import type { MasterKeys } from "../../workers/seal/master-key.ts";
-import type { DueWebhooks, SetAttributesTasks, StoreAnswer } from "../../workers/storage.ts";
+import type { Committed, DueWebhooks, SetAttributesTasks, StoreAnswer } from "../../workers/storage.ts";
 import type {
   AttributeReport,
   DeviceAttributes,
@@ -52,6 +52,9 @@ export class StorageClient {
   readonly #pool: Piscina;
   /** What was found at the opening. */
   readonly recovered: Recovered;
+  /** Time of the thread in commits since the opening: for the rows of results, alerts and late events, and for all else. */
+  emitMs = 0;
+  commitMs = 0;
 
   private constructor(pool: Piscina, recovered: Recovered) {
     this.#pool = pool;
@@ -88,8 +91,11 @@ export class StorageClient {
   }
 
   /** All in one transaction; resolves once it is fsynced. The data of blocks is copied. */
-  commit(operations: readonly CommitOperation[]): Promise<readonly CommitOutcome[]> {
-    return run(this.#pool, "commit", operations);
+  async commit(operations: readonly CommitOperation[]): Promise<readonly CommitOutcome[]> {
+    const { outcomes, commitMs, emitMs } = await run<Committed>(this.#pool, "commit", operations);
+    this.commitMs += commitMs;
+    this.emitMs += emitMs;
+    return outcomes;
   }
 
   /** Blocks and watermarks after a seq in its order, until their stored bytes reach `maxBytes`; none at the end. */

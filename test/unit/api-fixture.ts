@@ -165,6 +165,7 @@ export class MemoryEngine implements Engine {
       rejectedRequests: 0,
       state: { bytes: 0, maxBytes: 1_000_000, refusedRequests: 0, largest: [], largestKeys: null },
       stageNs: { parse: 1_000, commit: 2_000 },
+      stageEvents: { parse: 10, commit: 9 },
     };
   }
 

@@ -65,6 +65,8 @@ export class Writer {
   /** Longest window stored of each query, in µs: it bounds where a read by time must start. */
   readonly #spans = new Map<string, number>();
   #counters: Counters;
+  /** Since the opening: what writing took of what follows from events, ms. */
+  emitMs = 0;
   /** By something that is no block, in this commit. */
   #isSeqTaken = false;
   #mostKeys: number;
@@ -118,7 +120,11 @@ export class Writer {
     try {
       const outcomes = operations.map((operation) => {
         if (!isOfResults(operation)) check?.(operationBytes(operation));
-        return this.#write(operation, nowUs);
+        if (!isEmitted(operation)) return this.#write(operation, nowUs);
+        const startedMs = performance.now();
+        const outcome = this.#write(operation, nowUs);
+        this.emitMs += performance.now() - startedMs;
+        return outcome;
       });
       this.#dropOldKeys(nowUs);
       this.#writeCounters(before);
@@ -400,6 +406,10 @@ export class Writer {
 }
 
 /** Such an operation may hold thousands of rows: it is checked as it is written. */
+function isEmitted(operation: CommitOperation): boolean {
+  return isOfResults(operation) || operation.kind === "late" || operation.kind === "alerts";
+}
+
 function isOfResults({ kind }: CommitOperation): boolean {
   return kind === "results" || kind === "packed-results" || kind === "correction";
 }
