@@ -5,7 +5,6 @@ import { EXIT, finish, warn } from "./output.ts";
 
 /** Commands are imported when they run: `check` needs no server, `send` no SQLite. */
 
-const LATER = ["bench"];
 const EPILOGUE = `
 Without a command, a node is started. Exit codes: 0 done, 1 failed or refused, 2 wrong command line, 3 no node there.`;
 
@@ -28,15 +27,7 @@ function createProgram(): Command {
   addSend(program);
   addHistory(program);
   addReaders(program);
-  for (const name of LATER) {
-    program
-      .command(name, { hidden: true })
-      .allowUnknownOption()
-      .allowExcessArguments()
-      .action(() => {
-        throw new CommandError(EXIT.usage, `\`millrace ${name}\` is not supported by this release`);
-      });
-  }
+  addBench(program);
   return program;
 }
 
@@ -158,6 +149,24 @@ function addSend(program: Command): void {
     .option("--patience <duration>", "how long a node may be away or full", "60s")
     .addOption(json())
     .action(async (stream, files, options) => (await import("./send.ts")).send(stream, files, options));
+}
+
+function addBench(program: Command): void {
+  const count = (flags: string, what: string): Option => new Option(flags, what).argParser(positive);
+  program
+    .command("bench")
+    .description("measure a node of its own, or a running one, under generated events")
+    .addOption(count("--seconds <n>", "for how long").default(10))
+    .addOption(count("--rate <events>", "events a second (default: as fast as they are acknowledged)"))
+    .addOption(count("--devices <n>", "devices that send").default(10_000))
+    .addOption(count("--batch <events>", "events in a request").default(4_000))
+    .addOption(count("--connections <n>", "requests under way at once").default(6))
+    .option("--profile", "what an event costs by stage")
+    .option("--data <dir>", "where the node's data is meanwhile (default: the system's temporary directory)")
+    .addOption(new Option("--url <url>", "a running node instead: the events stay there").conflicts("data"))
+    .option("--stream <stream>", "with --url: the stream they go into (default: bench)")
+    .addOption(json())
+    .action(async (options) => (await import("./bench.ts")).bench(options));
 }
 
 function addReaders(program: Command): void {
