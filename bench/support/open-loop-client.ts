@@ -65,7 +65,7 @@ async function send(connection: RawConnection, index: number): Promise<void> {
   const eventMs = Math.floor(epochMs + dueMs);
   stampBody(body, eventMs, Math.round(everyMs));
   let answer = await connection.post(body.bytes);
-  while (answer.status === 429 || answer.status === 503) {
+  while (answer.status === 429 || answer.status === 503 || answer.status === 507) {
     refused++;
     await sleep(REFUSED_PAUSE_MS);
     answer = await connection.post(body.bytes);
