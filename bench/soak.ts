@@ -14,8 +14,8 @@ import { SoakSampler } from "./support/soak-sampler.ts";
 
 /**
  * An hour at a constant rate against a cap that is too small for it: what does not grow (memory, the log, the files), whether
- * anybody ever waits, and whether the ledger has every event at the end. Shorter runs have a smaller cap, so that they see
- * the same levels of the buffer.
+ * anybody ever waits, and whether the ledger has every event at the end. Shorter runs have a smaller cap, shorter windows of fewer
+ * devices and sooner checkpoints, so that they see the same levels of the buffer.
  */
 
 const DEFAULT_MINUTES = 60;
@@ -26,14 +26,18 @@ const BODIES = 200;
 const MIB = 1024 * 1024;
 const CAP_MIB_PER_HOUR = 2_048;
 const LEAST_CAP_MIB = 16;
-/** A minute's windows; shorter where the run is. */
-const WINDOW_SECONDS = 60;
+/** Windows of a minute in an hour: results are then a small part of what is stored, however long the run. */
+const WINDOWS = 60;
+const DEVICES_PER_HOUR = 10_000;
+const LEAST_DEVICES = 100;
 const BOUND_SECONDS = 1;
 /** Caches, dictionaries and heaps grow at first: ten minutes of an hour are not counted. */
 const WARMUP_SHARE = 1 / 6;
 const STALL_MS = 100;
 /** RSS is flat when it grows by less than this in an hour. */
 const FLAT_MB_PER_HOUR = 20;
+/** Within less, a heap's ups and downs look like growth. */
+const TELLING_MS = 300_000;
 const LONGEST_SETTLING_MS = 120_000;
 const BETWEEN_LOOKS_MS = 1_200;
 const LOSSES_AT_ONCE = 10_000;
@@ -69,11 +73,11 @@ export function run(options: BenchOptions): Promise<BenchReport> {
 async function measure({ seconds, settings }: BenchOptions, cleanup: Cleanup): Promise<BenchReport> {
   const allMs = (seconds ?? Number(settings.get("minutes") ?? DEFAULT_MINUTES) * 60) * 1_000;
   const rate = Number(settings.get("rate") ?? DEFAULT_RATE);
-  const devices = Number(settings.get("devices") ?? 10_000);
+  const devices = Number(settings.get("devices") ?? defaultDevices(allMs));
   const capBytes = parseSizeBytes(settings.get("cap") ?? defaultCap(allMs));
   if (!(allMs > 0) || !(rate > 0) || capBytes === null)
     throw new Error("--minutes and --rate take numbers above 0, --cap a size such as 2GiB");
-  const windowSeconds = Math.max(1, Math.min(WINDOW_SECONDS, Math.round(allMs / 10_000)));
+  const windowSeconds = Math.max(1, Math.round(allMs / 1_000 / WINDOWS));
   const capSeconds = (capBytes / (CAP_MIB_PER_HOUR * MIB)) * 3_600 * (DEFAULT_RATE / rate);
   const checkpointSeconds = Math.max(1, Math.min(CHECKPOINT_SECONDS, Math.round(capSeconds / 60)));
   const config = `${fleetConfig(`${windowSeconds}s`, `${BOUND_SECONDS}s`)}
@@ -124,7 +128,7 @@ checkpoint: { every: ${checkpointSeconds}s }
     rows: [row],
     notes: [
       `the aims: RSS flat (within ${FLAT_MB_PER_HOUR} MB an hour after warm-up), no stall above ${STALL_MS} ms, the log bounded`,
-      `seen: RSS ${Math.abs(slope) <= FLAT_MB_PER_HOUR ? "flat" : "NOT flat"}, ${stalls.length === 0 ? "no stall" : `${stalls.length} STALLS`}, the log at most ${(sampler.mostWalBytes / MIB).toFixed(1)} MiB`,
+      `seen: RSS ${tellSlope(slope, elapsedMs)}, ${stalls.length === 0 ? "no stall" : `${stalls.length} STALLS`}, the log at most ${(sampler.mostWalBytes / MIB).toFixed(1)} MiB`,
       `${rate.toLocaleString("en-US")} events/s due for ${allMs / 1_000} s, the first ${warmupMs / 1_000} s of them warm-up; ${devices} devices, bodies of ${EVENTS_PER_BODY} events; windows of ${windowSeconds} s; cap ${formatSize(capBytes)}, a checkpoint every ${checkpointSeconds} s`,
       "latencies count from the moment a body was due; a stall is a stretch in which every body that was due waited longer than that",
       `ledger: ${accepted} accepted = ${held} held + ${downsampled} downsampled + ${givenUp} given up + ${ledger.evicted + ledger.expired + ledger.corrupt} others`,
@@ -139,6 +143,15 @@ checkpoint: { every: ${checkpointSeconds}s }
 /** In proportion to an hour's. */
 function defaultCap(allMs: number): string {
   return `${Math.max(LEAST_CAP_MIB, Math.round((CAP_MIB_PER_HOUR * allMs) / 3_600_000))}MiB`;
+}
+
+function tellSlope(mbPerHour: number, measuredMs: number): string {
+  if (measuredMs < TELLING_MS) return "too short a run to tell";
+  return mbPerHour <= FLAT_MB_PER_HOUR ? "flat" : "NOT flat";
+}
+
+function defaultDevices(allMs: number): number {
+  return Math.max(LEAST_DEVICES, Math.round((DEVICES_PER_HOUR * allMs) / 3_600_000));
 }
 
 async function send(
