@@ -3,13 +3,13 @@ import { isDeepStrictEqual } from "node:util";
 import { formatSize, parseSizeBytes } from "../host/config/sizes.ts";
 import { HttpClient } from "../test/support/http-client.ts";
 import { type NodeProcess, spawnNode } from "../test/support/node-process.ts";
-import type { Cleanup } from "../test/support/temp-dir.ts";
+import { type Cleanup, makeTempDir } from "../test/support/temp-dir.ts";
 import { type BenchOptions, type BenchReport, summariseLatencies } from "./report.ts";
 import { Child } from "./support/child.ts";
 import { withCleanups } from "./support/cleanups.ts";
 import { fleetConfig } from "./support/fleet.ts";
 import type { OpenLoopMessage, OpenLoopOptions } from "./support/open-loop-client.ts";
-import { greatest, slopePerHour, stallsOf } from "./support/soak-figures.ts";
+import { greatest, type Stall, slopePerHour, stallsOf } from "./support/soak-figures.ts";
 import { SoakSampler } from "./support/soak-sampler.ts";
 
 /**
@@ -34,6 +34,7 @@ const BOUND_SECONDS = 1;
 /** Caches, dictionaries and heaps grow at first: ten minutes of an hour are not counted. */
 const WARMUP_SHARE = 1 / 6;
 const STALL_MS = 100;
+const STALLS_NAMED = 5;
 /** RSS is flat when it grows by less than this in an hour. */
 const FLAT_MB_PER_HOUR = 20;
 /** Within less, a heap's ups and downs look like growth. */
@@ -88,7 +89,7 @@ checkpoint: { every: ${checkpointSeconds}s }
   const client = new HttpClient(() => node.url);
   cleanup.after(() => client.close());
   const warmupMs = allMs * WARMUP_SHARE;
-  const sampler = new SoakSampler(node, client);
+  const sampler = await SoakSampler.start(node, client, makeTempDir(cleanup));
   const done = await send(node, { rate, devices, warmupMs, measureMs: allMs - warmupMs }, cleanup);
   await sampler.stop();
   const { ledger, failures } = await balance(client, done, node);
@@ -103,6 +104,7 @@ checkpoint: { every: ${checkpointSeconds}s }
   const cpuMs = (usage.at(-1)?.cpuMs ?? Number.NaN) - (usage[0]?.cpuMs ?? Number.NaN);
   const elapsedMs = (usage.at(-1)?.atMs ?? Number.NaN) - (usage[0]?.atMs ?? Number.NaN);
   const loop = sampler.loop.filter(({ atMs }) => atMs >= done.measureFromMs);
+  const disk = sampler.disk.filter(({ atMs }) => atMs >= done.measureFromMs);
   const longestStallMs = greatest(stalls.map(({ longestMs }) => longestMs));
   const row = {
     "events/s": Math.round((sent.length * EVENTS_PER_BODY) / ((allMs - warmupMs) / 1_000)),
@@ -113,6 +115,7 @@ checkpoint: { every: ${checkpointSeconds}s }
     ),
     stalls: stalls.length,
     "longest stall ms": stalls.length === 0 ? 0 : longestStallMs,
+    "others' fsync max ms": greatest(disk.map(({ tookMs }) => tookMs)),
     "loop delay max ms": greatest(loop.map(({ longestDelayMs }) => longestDelayMs)),
     "RSS warm MB": Math.round(resident[0]?.[1] ?? Number.NaN),
     "RSS end MB": Math.round(resident.at(-1)?.[1] ?? Number.NaN),
@@ -130,7 +133,8 @@ checkpoint: { every: ${checkpointSeconds}s }
       `the aims: RSS flat (within ${FLAT_MB_PER_HOUR} MB an hour after warm-up), no stall above ${STALL_MS} ms, the log bounded`,
       `seen: RSS ${tellSlope(slope, elapsedMs)}, ${stalls.length === 0 ? "no stall" : `${stalls.length} STALLS`}, the log at most ${(sampler.mostWalBytes / MIB).toFixed(1)} MiB`,
       `${rate.toLocaleString("en-US")} events/s due for ${allMs / 1_000} s, the first ${warmupMs / 1_000} s of them warm-up; ${devices} devices, bodies of ${EVENTS_PER_BODY} events; windows of ${windowSeconds} s; cap ${formatSize(capBytes)}, a checkpoint every ${checkpointSeconds} s`,
-      "latencies count from the moment a body was due; a stall is a stretch in which every body that was due waited longer than that",
+      "latencies count from the moment a body was due; a stall is a stretch in which every body that was due waited longer than that; others' fsync: 4 KiB of another process on the same disk, twice a second",
+      `the longest stalls: ${describeStalls(stalls, sampler, done.measureFromMs - warmupMs)}`,
       `ledger: ${accepted} accepted = ${held} held + ${downsampled} downsampled + ${givenUp} given up + ${ledger.evicted + ledger.expired + ledger.corrupt} others`,
       `levels of the buffer by time: ${runsOf(sampler.loop.map(({ level }) => level)).join(" ")}`,
       `RSS by time, MB: ${everyNth(sampler.usage.map(({ residentBytes }) => Math.round(residentBytes / 1e6))).join(" ")}`,
@@ -229,6 +233,21 @@ async function lostEvents(client: HttpClient): Promise<number> {
     if (loss.kind === "events") count += loss.count;
   }
   return count;
+}
+
+/** With the level of the buffer then, and what the disk took for others. */
+function describeStalls(stalls: readonly Stall[], { loop, disk }: SoakSampler, startMs: number): string {
+  const longest = stalls.toSorted((a, b) => b.longestMs - a.longestMs).slice(0, STALLS_NAMED);
+  if (longest.length === 0) return "none";
+  return longest
+    .map(({ fromMs, longestMs, bodies }) => {
+      const level = loop.findLast(({ atMs }) => atMs <= fromMs)?.level ?? 0;
+      const near = disk.filter(({ atMs }) => atMs >= fromMs - longestMs && atMs <= fromMs + longestMs);
+      const others = near.length === 0 ? "-" : Math.round(greatest(near.map(({ tookMs }) => tookMs)));
+      const at = ((fromMs - startMs) / 1_000).toFixed(1);
+      return `${Math.round(longestMs)} ms at ${at} s (${bodies} bodies, level ${level}, others' fsync ${others} ms)`;
+    })
+    .join(", ");
 }
 
 /** Each value once as long as it stays, with how often it was seen. */
