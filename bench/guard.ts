@@ -19,6 +19,8 @@ import { type Baseline, type Measure, type Verdict, verdictsOf } from "./support
  */
 
 const DEFAULT_ROUNDS = 20;
+/** In the first no window ends. */
+const LEAST_ROUNDS = 2;
 const SERVER_ROUNDS = 3;
 const DEFAULT_SECONDS = 1.5;
 const SERVER_WARMUP_MS = 500;
@@ -34,7 +36,9 @@ export function run(options: BenchOptions): Promise<BenchReport> {
 }
 
 async function measure({ seconds, settings }: BenchOptions, cleanup: Cleanup): Promise<BenchReport> {
-  const { times, failures: ofStages } = measureStages(Number(settings.get("rounds") ?? DEFAULT_ROUNDS));
+  const rounds = Number(settings.get("rounds") ?? DEFAULT_ROUNDS);
+  if (!(rounds >= LEAST_ROUNDS)) throw new Error(`--rounds takes a number from ${LEAST_ROUNDS} on`);
+  const { times, failures: ofStages } = measureStages(rounds);
   const servers = await measureServers((seconds ?? DEFAULT_SECONDS) * 1_000, cleanup);
   const measures = [...stageMeasures(times), ...servers.measures];
   const failures = [...ofStages, ...servers.failures];

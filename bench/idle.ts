@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync, rmSync, statSync } from "node:fs";
+import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -209,8 +209,9 @@ function sizes(): Row[] {
   ];
 }
 
-/** Bytes of all files that the compiler wrote; its own notes are left out. */
+/** Bytes of all files that the compiler wrote, its own notes left out; 0 where it has not run. */
 function sizeOf(folder: string): number {
+  if (!existsSync(folder)) return 0;
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && entry.name.endsWith(".js"))
     .reduce((sum, { parentPath, name }) => sum + statSync(join(parentPath, name)).size, 0);

@@ -31,6 +31,8 @@ const SETTINGS: Readonly<Record<string, readonly Omit<PlannedRun, "bench">[]>> =
     { name: "reconnect", settings: [] },
     { name: "reconnect-real-line", settings: ["--line", "real"] },
   ],
+  // An hour is a run of its own.
+  soak: [{ name: "soak-10-minutes", settings: ["--minutes", "10"] }],
   scale: [{ name: "scale", settings: ["--seconds", "10"] }],
   sync: [
     { name: "sync", settings: [] },

@@ -13,6 +13,7 @@ import { makeTempDir } from "../support/temp-dir.ts";
 const SHORTEST: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "100k": { rate: "1000", batch: "10", devices: "20", seconds: "2.5", warmup: "0.5", window: "1" },
   codec: { events: "600", batch: "200", seconds: "0.001" },
+  idle: { form: "source", starts: "1", seconds: "0.5", settle: "0.1" },
   latency: { rates: "500,2000", devices: "20", seconds: "2.5", warmup: "0.5", window: "1" },
   memory: { part: "footprint", streams: "1,3", queries: "2" },
   parse: { seconds: "0.01" },
@@ -22,6 +23,7 @@ const SHORTEST: Readonly<Record<string, Readonly<Record<string, string>>>> = {
 const LONGER: typeof SHORTEST = {
   aggregates: { seconds: "0.1" },
   expression: { seconds: "0.01" },
+  guard: { rounds: "2", seconds: "0.3" },
   memory: { part: "keys", keys: "1000" },
   outage: { hours: "2", scale: "0.02" },
   pipeline: { seconds: "0.5" },
@@ -29,6 +31,7 @@ const LONGER: typeof SHORTEST = {
   query: { events: "50000", seconds: "0.3" },
   relay: { events: "20000" },
   small: { connections: "2", seconds: "0.3" },
+  soak: { seconds: "4", rate: "5000" },
   sync: { events: "20000" },
 };
 const RUNS = [
