@@ -3,6 +3,7 @@ import { fleetConfig } from "./bench/fleet-bodies.ts";
 import { GeneratedLoad, type LoadFigures } from "./bench/generated-load.ts";
 import { OwnNode } from "./bench/own-node.ts";
 import { formatProfile, profileOf, readUsage, type Usage } from "./bench/profile.ts";
+import { readThreadCpuNs } from "./bench/thread-usage.ts";
 import { CommandError, NodeClient, nodeUrl } from "./client.ts";
 import { EXIT, print, warn } from "./output.ts";
 import { formatCount } from "./progress.ts";
@@ -29,6 +30,8 @@ const SETTLE_POLL_MS = 50;
 const EVENTS_PER_EVENT_SECOND = 100_000;
 
 interface Target {
+  /** null: of another machine, for all we know. */
+  readonly pid: number | null;
   readonly url: string;
   readonly stream: string;
   readonly eventTime: (body: number) => { readonly endMs: number; readonly spreadMs: number };
@@ -50,9 +53,9 @@ export async function bench(options: BenchOptions): Promise<void> {
   });
   try {
     await load.run(Math.min(WARMUP_MS, options.seconds * 1_000));
-    const before = await usageOf(client);
+    const before = await usageOf(client, target.pid);
     const figures = await load.run(options.seconds * 1_000);
-    const after = await usageOf(client);
+    const after = await usageOf(client, target.pid);
     if (options.url === undefined) await checkCounts(client, target.stream, load.acknowledged);
     tell(figures, before, after, options);
   } finally {
@@ -66,7 +69,7 @@ async function aim({ url, stream = STREAM, batch, data }: BenchOptions): Promise
     warn(`the events go into stream ${stream} of that node, and stay there`);
     // A running node may set aside what is ahead of its clock.
     const eventTime = (): { endMs: number; spreadMs: number } => ({ endMs: Date.now(), spreadMs: 1 });
-    return { url: nodeUrl(url), stream, eventTime, close: () => Promise.resolve() };
+    return { pid: null, url: nodeUrl(url), stream, eventTime, close: () => Promise.resolve() };
   }
   if (stream !== STREAM)
     throw new CommandError(EXIT.usage, "--stream names a stream of a running node: give its --url too");
@@ -77,18 +80,19 @@ async function aim({ url, stream = STREAM, batch, data }: BenchOptions): Promise
     endMs: firstMs + (body + 1) * msPerBody,
     spreadMs: msPerBody,
   });
-  return { url: node.url, stream, eventTime, close: () => node.close() };
+  return { pid: node.pid, url: node.url, stream, eventTime, close: () => node.close() };
 }
 
 /** Once everything acknowledged is in the windows: only then have all stages done their part. */
-async function usageOf(client: NodeClient): Promise<Usage> {
+async function usageOf(client: NodeClient, pid: number | null): Promise<Usage> {
   const giveUpMs = performance.now() + SETTLE_LIMIT_MS;
   while (!((await client.json("/v1/status")) as { settled: boolean }).settled) {
     if (performance.now() > giveUpMs)
       throw new CommandError(EXIT.failed, "the windows did not keep up; send less with --rate");
     await sleep(SETTLE_POLL_MS);
   }
-  return readUsage(await (await client.get("/metrics")).text());
+  const text = await (await client.get("/metrics")).text();
+  return readUsage(text, pid === null ? undefined : readThreadCpuNs(pid));
 }
 
 async function checkCounts(client: NodeClient, stream: string, acknowledged: number): Promise<void> {

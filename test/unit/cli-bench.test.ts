@@ -33,8 +33,15 @@ function metrics(events: number, nsEach: number): string {
 }
 
 test("a profile is what has grown between two readings, by event", () => {
-  const before = readUsage(metrics(1_000, 50));
-  const after = readUsage(metrics(3_000, 50));
+  const before = readUsage(metrics(1_000, 50), new Map([["ingest", 100_000]]));
+  const after = readUsage(
+    metrics(3_000, 50),
+    new Map([
+      ["ingest", 700_000],
+      ["storage", 900_000],
+      ["query", 0],
+    ]),
+  );
   assert.equal(after.residentBytes, 123e6);
   const profile = profileOf(before, after, 2_000);
   assert.deepEqual(
@@ -49,9 +56,14 @@ test("a profile is what has grown between two readings, by event", () => {
   assert.equal(Math.round(profile.sumNs), 50 * STAGES.length);
   assert.equal(Math.round(profile.cpuNs), 600);
   const table = formatProfile(profile).split("\n");
-  assert.equal(table.length, STAGES.length + 3);
+  assert.equal(table.length, STAGES.length + 5);
+  assert.deepEqual(profile.threads, [
+    { thread: "storage", cpuNs: 450 },
+    { thread: "ingest", cpuNs: 300 },
+  ]);
   assert.match(table[3] ?? "", /^parse +50\.0 +11\.1 % +50\.0 {2}lane$/);
-  assert.match(table.at(-1) ?? "", /^process CPU +600\.0 /);
+  assert.match(table.at(-3) ?? "", /^process CPU +600\.0 /);
+  assert.match(table.at(-1) ?? "", /^ {2}ingest +300\.0$/);
 });
 
 test("a node of its own: every stage has its share, and nothing is left behind", async (context) => {
@@ -74,6 +86,11 @@ test("a node of its own: every stage has its share, and nothing is left behind",
   const sum = profile.stages.reduce((total, { nsPerEvent }) => total + nsPerEvent, 0);
   assert.ok(Math.abs(sum - profile.sumNs) < 1e-6);
   assert.ok(profile.cpuNs > 0);
+  if (process.platform === "linux")
+    assert.ok(
+      profile.threads.some(({ thread }) => thread === "ingest"),
+      JSON.stringify(profile.threads),
+    );
   assert.deepEqual(readdirSync(dir), []);
 });
 

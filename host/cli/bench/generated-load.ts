@@ -56,8 +56,9 @@ export class GeneratedLoad {
     const send = async (): Promise<void> => {
       for (;;) {
         // Latencies count from when a body is due, so that a stall shows in all that it holds up.
-        const dueMs = rate === null ? performance.now() : startMs + next * everyMs;
-        if (dueMs - startMs >= forMs) return;
+        const sinceStartMs = rate === null ? performance.now() - startMs : next * everyMs;
+        if (sinceStartMs >= forMs) return;
+        const dueMs = startMs + sinceStartMs;
         next++;
         const aheadMs = dueMs - performance.now();
         if (aheadMs > 0.5) await sleep(aheadMs);

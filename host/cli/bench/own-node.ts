@@ -47,6 +47,10 @@ export class OwnNode {
     throw new CommandError(EXIT.failed, "the node of this bench ended before it was ready; its log is above");
   }
 
+  get pid(): number | null {
+    return this.#child.pid ?? null;
+  }
+
   /** Its data goes when this process ends. */
   async close(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;

@@ -7,6 +7,8 @@ export interface Usage {
   readonly residentBytes: number;
   readonly stageNs: ReadonlyMap<string, number>;
   readonly stageEvents: ReadonlyMap<string, number>;
+  /** CPU time by threads' names; empty where that is not known. */
+  readonly threadNs: ReadonlyMap<string, number>;
 }
 
 /** One stage between two readings. */
@@ -27,6 +29,8 @@ export interface Profile {
   readonly sumNs: number;
   /** Of the process, by event. */
   readonly cpuNs: number;
+  /** CPU time by event of threads that took any, by name, the busiest first. */
+  readonly threads: readonly { readonly thread: string; readonly cpuNs: number }[];
 }
 
 const THREADS: Readonly<Record<Stage, string>> = {
@@ -42,7 +46,7 @@ const THREADS: Readonly<Record<Stage, string>> = {
 };
 
 /** Reads the Prometheus text of `/metrics`. What is not there counts as NaN, or as no stage. */
-export function readUsage(text: string): Usage {
+export function readUsage(text: string, threadNs: ReadonlyMap<string, number> = new Map()): Usage {
   const value = (name: string): number =>
     Number(new RegExp(`^${name} (\\S+)$`, "m").exec(text)?.[1] ?? Number.NaN);
   const byStage = (name: string, scale: number): Map<string, number> =>
@@ -56,6 +60,7 @@ export function readUsage(text: string): Usage {
     residentBytes: value("millrace_process_resident_memory_bytes"),
     stageNs: byStage("millrace_stage_seconds_total", 1e9),
     stageEvents: byStage("millrace_stage_events_total", 1),
+    threadNs,
   };
 }
 
@@ -73,11 +78,19 @@ export function profileOf(before: Usage, after: Usage, events: number): Profile 
     stages,
     sumNs: stages.reduce((sum, { nsPerEvent }) => sum + nsPerEvent, 0),
     cpuNs: (after.cpuNs - before.cpuNs) / events,
+    threads: threadsOf(before, after, events),
   };
 }
 
+function threadsOf(before: Usage, after: Usage, events: number): Profile["threads"] {
+  return [...after.threadNs]
+    .map(([thread, ns]) => ({ thread, cpuNs: (ns - (before.threadNs.get(thread) ?? 0)) / events }))
+    .filter(({ cpuNs }) => cpuNs > 0)
+    .toSorted((a, b) => b.cpuNs - a.cpuNs);
+}
+
 /** As a table, with what to make of it. */
-export function formatProfile({ stages, sumNs, cpuNs }: Profile): string {
+export function formatProfile({ stages, sumNs, cpuNs, threads }: Profile): string {
   const line = (stage: string, ns: number, share: string, each: string, where: string): string =>
     `${stage.padEnd(12)}${ns.toFixed(1).padStart(9)}${share.padStart(8)}${each.padStart(9)}  ${where}`.trimEnd();
   return [
@@ -93,5 +106,6 @@ export function formatProfile({ stages, sumNs, cpuNs }: Profile): string {
     ),
     line("sum", sumNs, "", "", "by the clock: waiting for the disk (commit) or for a core is in it"),
     line("process CPU", cpuNs, "", "", "of all threads: handing over, checkpoints, merging, collection too"),
+    ...threads.map(({ thread, cpuNs: ns }) => line(`  ${thread}`.slice(0, 12), ns, "", "", "")),
   ].join("\n");
 }
