@@ -39,14 +39,7 @@ import type {
 import type { Salvage } from "./store/repair/salvage.ts";
 import { markDamaged } from "./store/repair/salvage-place.ts";
 import { type Recovered, Store } from "./store/store.ts";
-import type {
-  ClaimAnswer,
-  ClaimedBatch,
-  ClaimTask,
-  SyncOpened,
-  SyncOutcome,
-  SyncSetup,
-} from "./store/sync-operations.ts";
+import type { ClaimedBatch, SyncAdvance, SyncOpened, SyncSetup, SyncStep } from "./store/sync-operations.ts";
 import type { StoredTable } from "./store/table-store.ts";
 import { nameThread } from "./thread-name.ts";
 import { portableCodec } from "./zstd.ts";
@@ -250,12 +243,8 @@ export async function openSync(setup: SyncSetup): Promise<StoreAnswer<SyncOpened
   return writing(({ sync }) => ({ value: sync.open(setup, codec) }));
 }
 
-export function claimBatch(task: ClaimTask): StoreAnswer<ClaimAnswer> {
-  return writing(({ sync }) => ({ value: sync.claim(task) }));
-}
-
-export function settleBatches(outcomes: readonly SyncOutcome[]): StoreAnswer<ClaimedBatch[]> {
-  return writing(({ sync }) => ({ value: sync.settle(outcomes) }));
+export function advanceSync(step: SyncStep): StoreAnswer<SyncAdvance> {
+  return withStore(({ sync, buffer }) => ({ value: sync.advance(step, () => buffer.keepWithin()) }));
 }
 
 export function unparkBatches(): StoreAnswer<ClaimedBatch[]> {

@@ -53,26 +53,41 @@ const RAW_DESCRIPTOR = 2 << 6;
 const RAW_HEAD_BYTES = 4 + 1 + 1 + 4;
 const BLOCK_HEAD_BYTES = 3;
 
-/** A frame that holds bytes as they are (§3.1.1.2.2), for what is compressed already. Costs a copy. */
-export function rawFrame(content: Uint8Array): Uint8Array<ArrayBuffer> {
-  const blocks = Math.max(1, Math.ceil(content.length / MAX_BLOCK_BYTES));
-  const frame = new Uint8Array(RAW_HEAD_BYTES + blocks * BLOCK_HEAD_BYTES + content.length);
-  const view = new DataView(frame.buffer);
-  view.setUint32(0, MAGIC, true);
-  view.setUint8(4, RAW_DESCRIPTOR);
-  view.setUint8(5, WINDOW_OF_A_BLOCK);
-  view.setUint32(6, content.length, true);
-  let to = RAW_HEAD_BYTES;
-  for (let block = 0; block < blocks; block++) {
-    const from = block * MAX_BLOCK_BYTES;
-    const part = content.subarray(from, from + MAX_BLOCK_BYTES);
-    const head = (part.length << 3) | (BLOCK_RAW << 1) | Number(block === blocks - 1);
-    view.setUint16(to, head & 0xffff, true);
-    view.setUint8(to + 2, head >> 16);
-    frame.set(part, to + BLOCK_HEAD_BYTES);
-    to += BLOCK_HEAD_BYTES + part.length;
+/** What `writeRawFrame` writes for so many bytes of content, of which there is at least one. */
+export function rawFrameBytes(contentBytes: number): number {
+  return RAW_HEAD_BYTES + Math.ceil(contentBytes / MAX_BLOCK_BYTES) * BLOCK_HEAD_BYTES + contentBytes;
+}
+
+/**
+ * Writes a frame that holds bytes as they are (§3.1.1.2.2), for what is compressed already: those of the parts, one behind the other.
+ * Costs a copy. @returns where it ends
+ */
+export function writeRawFrame(into: Uint8Array, start: number, parts: readonly Uint8Array[]): number {
+  const view = new DataView(into.buffer, into.byteOffset, into.byteLength);
+  const contentBytes = parts.reduce((sum, part) => sum + part.length, 0);
+  view.setUint32(start, MAGIC, true);
+  view.setUint8(start + 4, RAW_DESCRIPTOR);
+  view.setUint8(start + 5, WINDOW_OF_A_BLOCK);
+  view.setUint32(start + 6, contentBytes, true);
+  let [at, left, room] = [start + RAW_HEAD_BYTES, contentBytes, 0];
+  for (const part of parts) {
+    for (let from = 0; from < part.length; ) {
+      if (room === 0) {
+        room = Math.min(left, MAX_BLOCK_BYTES);
+        const head = (room << 3) | (BLOCK_RAW << 1) | Number(room === left);
+        view.setUint16(at, head & 0xffff, true);
+        view.setUint8(at + 2, head >> 16);
+        at += BLOCK_HEAD_BYTES;
+        left -= room;
+      }
+      const piece = part.subarray(from, from + room);
+      into.set(piece, at);
+      at += piece.length;
+      from += piece.length;
+      room -= piece.length;
+    }
   }
-  return frame;
+  return at;
 }
 
 function measureFrame(

@@ -54,7 +54,8 @@ export class WebhookSender {
   readonly #stop = new AbortController();
   readonly #underWay = new Map<number, Promise<void>>();
   #timer: NodeJS.Timeout | null = null;
-  #look: Promise<void> | null = null;
+  #look: Promise<void> = Promise.resolve();
+  #isLooking = false;
   #isStale = false;
   #waiting = 0;
   #delivered = 0;
@@ -81,9 +82,7 @@ export class WebhookSender {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
     this.#isStale = true;
-    this.#look ??= this.#lookAgain().finally(() => {
-      this.#look = null;
-    });
+    if (!this.#isLooking) this.#look = this.#lookAgain();
   }
 
   /** Gives up posts under way, which are sent again after a restart. */
@@ -96,6 +95,7 @@ export class WebhookSender {
 
   async #lookAgain(): Promise<void> {
     let sleepMs = LONGEST_SLEEP_MS;
+    this.#isLooking = true;
     while (this.#isStale && !this.#stop.signal.aborted) {
       this.#isStale = false;
       try {
@@ -105,6 +105,8 @@ export class WebhookSender {
         sleepMs = RETRY_READ_MS;
       }
     }
+    // At once, with nothing in between: whoever wakes it from here on finds it at rest.
+    this.#isLooking = false;
     if (this.#stop.signal.aborted) return;
     this.#timer = setTimeout(() => this.wake(), Math.min(LONGEST_SLEEP_MS, Math.max(1, sleepMs)));
   }

@@ -64,7 +64,8 @@ export class RelayForwarder {
   readonly #underWay = new Map<number, Promise<void>>();
   #breaker: CircuitBreaker;
   #timer: NodeJS.Timeout | null = null;
-  #turn: Promise<void> | null = null;
+  #turn: Promise<void> = Promise.resolve();
+  #isRunning = false;
   #isStale = false;
   #lastProbeMs = Number.NEGATIVE_INFINITY;
   #lastError: string | null = null;
@@ -83,9 +84,7 @@ export class RelayForwarder {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
     this.#isStale = true;
-    this.#turn ??= this.#run().finally(() => {
-      this.#turn = null;
-    });
+    if (!this.#isRunning) this.#turn = this.#run();
   }
 
   /** The settings are others: what waits is tried at once. */
@@ -120,6 +119,7 @@ export class RelayForwarder {
 
   async #run(): Promise<void> {
     let sleepMs = LOOK_MS;
+    this.#isRunning = true;
     while (this.#isStale && !this.#stop.signal.aborted) {
       this.#isStale = false;
       try {
@@ -131,6 +131,8 @@ export class RelayForwarder {
         sleepMs = STORE_RETRY_MS;
       }
     }
+    // At once, with nothing in between: whoever wakes it from here on finds it at rest.
+    this.#isRunning = false;
     if (this.#stop.signal.aborted) return;
     this.#timer = setTimeout(() => this.wake(), jittered(sleepMs, this.#random));
   }

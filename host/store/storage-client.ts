@@ -34,12 +34,11 @@ import type {
 import type { Salvage } from "../../workers/store/repair/salvage.ts";
 import type { Recovered } from "../../workers/store/store.ts";
 import type {
-  ClaimAnswer,
   ClaimedBatch,
-  ClaimTask,
+  SyncAdvance,
   SyncOpened,
-  SyncOutcome,
   SyncSetup,
+  SyncStep,
 } from "../../workers/store/sync-operations.ts";
 import type { StoredTable } from "../../workers/store/table-store.ts";
 import { workerFile } from "../pipeline/worker-file.ts";
@@ -183,14 +182,9 @@ export class StorageClient {
     return run(this.#pool, "openSync", setup);
   }
 
-  /** Takes the next batch for a sink: it is sent, the very same, until it is settled. */
-  claimBatch(task: ClaimTask): Promise<ClaimAnswer> {
-    return run(this.#pool, "claimBatch", task);
-  }
-
-  /** Writes what became of batches. @returns those that come of a split. */
-  settleBatches(outcomes: readonly SyncOutcome[]): Promise<readonly ClaimedBatch[]> {
-    return run(this.#pool, "settleBatches", outcomes);
+  /** Takes the next batch for a sink, which is sent, the very same, until it is settled; and writes what became of others. */
+  advanceSync(step: SyncStep): Promise<SyncAdvance> {
+    return run(this.#pool, "advanceSync", step);
   }
 
   /** Parked batches, which are to be sent again. */

@@ -14,7 +14,7 @@ export interface GrowthSettings {
   readonly bandwidth: number | null;
 }
 
-/** How large batches are: small while everything flows, doubled each time one was full, halved when one was not, and when the line is slow. */
+/** How large batches are: small while everything flows, doubled each time one was full, halved when less than half was needed, and when the line is slow. */
 export class BatchGrowth {
   readonly #settings: GrowthSettings;
   #factor = 1;
@@ -32,10 +32,14 @@ export class BatchGrowth {
     };
   }
 
-  claimed(isFull: boolean): void {
+  /** A batch of `used` was made of the size given out last. */
+  claimed(isFull: boolean, used: BatchSize): void {
     const { first, largest } = this.#settings;
     const most = Math.max(largest.rows / first.rows, largest.bytes / first.bytes, 1);
-    this.#factor = isFull ? Math.min(most, this.#factor * FACTOR) : Math.max(1, this.#factor / FACTOR);
+    const { rows, bytes } = this.size;
+    if (isFull) this.#factor = Math.min(most, this.#factor * FACTOR);
+    else if (used.rows * FACTOR < rows && used.bytes * FACTOR < bytes)
+      this.#factor = Math.max(1, this.#factor / FACTOR);
   }
 
   delivered(tookMs: number): void {

@@ -1,6 +1,7 @@
 import * as http from "node:http";
 import * as https from "node:https";
 import { MillraceError } from "../../workers/errors.ts";
+import { releaseBytes } from "../../workers/move.ts";
 import { BATCH_VERSION, BATCH_VERSION_HEADER } from "../../workers/sync/batch-version.ts";
 import type { MergeMode } from "../../workers/sync.ts";
 import { type HubNews, NEWS_HEADER, readNews } from "../hub/news-answer.ts";
@@ -34,6 +35,8 @@ interface Answer {
   readonly status: number;
   readonly headers: http.IncomingHttpHeaders;
   readonly text: string;
+  /** Whether the whole request had gone to the system by then: nothing reads its body any more. */
+  readonly isWritten: boolean;
 }
 
 const CONTENT_TYPE = "application/vnd.millrace.batch";
@@ -83,8 +86,10 @@ export class HubSink implements Sink {
     return this.#parts.bucket === null ? "spare" : "always";
   }
 
+  /** Gives the body's memory back as soon as it was sent: it is packed again for another attempt. */
   deliver({ key, body }: OutgoingBatch, signal: AbortSignal): Promise<Delivery> {
-    return this.#deliver(this.#parts.edge, key, body, { [NEWS_HEADER]: "1" }, signal);
+    const onWritten = (): void => releaseBytes(body);
+    return this.#deliver(this.#parts.edge, key, body, { [NEWS_HEADER]: "1" }, signal, onWritten);
   }
 
   /** As `deliver`, for another edge: under its name, by this node's token. */
@@ -98,6 +103,7 @@ export class HubSink implements Sink {
     body: Uint8Array,
     more: Readonly<Record<string, string>>,
     signal: AbortSignal,
+    onWritten: () => void = () => undefined,
   ): Promise<Delivery> {
     const { token } = this.#parts;
     const headers = {
@@ -110,6 +116,7 @@ export class HubSink implements Sink {
     };
     try {
       const answer = await this.#request("POST", "/v1/sync", headers, body, signal);
+      if (answer.isWritten) onWritten();
       this.#learnVersion(answer);
       const delivery = judge(answer);
       if (delivery.kind === "delivered" && NEWS_HEADER in more) this.#hear(answer);
@@ -155,6 +162,7 @@ export class HubSink implements Sink {
     const target = new URL(url.replace(/\/$/, "") + path);
     const open = this.#isSecure ? https.request : http.request;
     return new Promise((resolve, reject) => {
+      let isWritten = false;
       const request = open(target, { method, headers, agent: this.#agent, signal }, (response) => {
         const chunks: Buffer[] = [];
         let bytes = 0;
@@ -165,8 +173,12 @@ export class HubSink implements Sink {
         response.on("error", reject);
         response.on("end", () => {
           const status = response.statusCode ?? 0;
-          resolve({ status, headers: response.headers, text: Buffer.concat(chunks).toString() });
+          const text = Buffer.concat(chunks).toString();
+          resolve({ status, headers: response.headers, text, isWritten });
         });
+      });
+      request.on("finish", () => {
+        isWritten = true;
       });
       request.setTimeout(timeoutMs, () => {
         request.destroy(new MillraceError("E_SYNC_TIMEOUT", `nothing moved for ${timeoutMs / 1_000} s`));

@@ -4,8 +4,10 @@ import type {
   ClaimAnswer,
   ClaimedBatch,
   ClaimTask,
+  SyncAdvance,
   SyncClass,
   SyncOutcome,
+  SyncStep,
 } from "../../workers/store/sync-operations.ts";
 import type { PackedBatch } from "../../workers/sync.ts";
 import type { DeliveryConfig } from "../config/sync-config.ts";
@@ -21,10 +23,12 @@ import { isWithin } from "./time-windows.ts";
 /** How often to look for something new to send, when nothing says that there is. */
 const LOOK_MS = 500;
 /**
- * After a batch that took all there was, the next of its class is made no sooner: each costs claims, a request and two
- * commits, which under a steady flow would be for a block or two.
+ * After a batch that took all there was, the next of its class is made no sooner: each costs a request and a commit, which
+ * under a steady flow would be for a block or two.
  */
-const LULL_MS = 250;
+const LULLS_MS: Readonly<Record<"results" | "events", number>> = { results: 250, events: 1_000 };
+/** What became of batches is written with the next claim, or so much later: until then a restart would send them again. */
+const SETTLE_MS = 250;
 /** Alerts do not wait for company. */
 const URGENT_MS = 0;
 /** After the store failed. */
@@ -33,8 +37,7 @@ const STORE_RETRY_MS = 2_000;
 export interface SinkRunnerParts {
   readonly sink: Sink;
   readonly config: DeliveryConfig;
-  readonly claim: (task: ClaimTask) => Promise<ClaimAnswer>;
-  readonly settle: (outcomes: readonly SyncOutcome[]) => Promise<readonly ClaimedBatch[]>;
+  readonly advance: (step: SyncStep) => Promise<SyncAdvance>;
   readonly pack: (batch: ClaimedBatch) => Promise<PackedBatch>;
   /** Batches that were not settled when the node ended. */
   readonly unsettled: readonly ClaimedBatch[];
@@ -98,10 +101,15 @@ export class SinkRunner {
   /** How old the oldest of the next batch of a class may be: windows of a whole fleet end on the same second. */
   readonly #ages = new Map<SyncClass, number>();
   readonly #line = new LineQuality();
+  /** Of which there was nothing to claim when last looked for. */
+  readonly #empty = new Set<SyncClass>();
   #outcomes: SyncOutcome[] = [];
+  /** Monotonic: when the first of them is written at the latest. */
+  #settleByMs = Number.POSITIVE_INFINITY;
   #timer: NodeJS.Timeout | null = null;
   #probeTimer: NodeJS.Timeout | null = null;
-  #turn: Promise<void> | null = null;
+  #turn: Promise<void> = Promise.resolve();
+  #isRunning = false;
   #isStale = false;
   #successes = 0;
   #isPaused = false;
@@ -152,9 +160,7 @@ export class SinkRunner {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
     this.#isStale = true;
-    this.#turn ??= this.#run().finally(() => {
-      this.#turn = null;
-    });
+    if (!this.#isRunning) this.#turn = this.#run();
   }
 
   status(): SinkStatus {
@@ -184,7 +190,7 @@ export class SinkRunner {
     if (this.#probeTimer !== null) clearTimeout(this.#probeTimer);
     await this.#turn;
     await Promise.all(this.#underWay.values());
-    await this.#flush().catch(() => undefined);
+    await this.#settle().catch(() => undefined);
     await this.#parts.sink.close();
   }
 
@@ -204,33 +210,62 @@ export class SinkRunner {
 
   async #run(): Promise<void> {
     let sleepMs = LOOK_MS;
+    this.#isRunning = true;
     while (this.#isStale && !this.#stop.signal.aborted) {
       this.#isStale = false;
+      this.#empty.clear();
       try {
-        await this.#flush();
+        // Halves of a batch take its place before anything else is claimed.
+        if (this.#outcomes.some(({ kind }) => kind !== "delivered")) await this.#settle();
         await this.#start();
+        if (this.#settleByMs <= this.#parts.clock.monotonicMs()) await this.#settle();
         sleepMs = LOOK_MS;
       } catch (cause) {
         this.#parts.log.error({ err: cause }, "sync could not read or write its store; it tries again");
         sleepMs = STORE_RETRY_MS;
       }
     }
+    // At once, with nothing in between: whoever wakes it from here on finds it at rest.
+    this.#isRunning = false;
     if (this.#stop.signal.aborted) return;
-    const isLull = [...this.#lulls.values()].some((endMs) => endMs > this.#parts.clock.monotonicMs());
-    const waitMs = isLull ? Math.min(sleepMs, LULL_MS) : sleepMs;
-    this.#timer = setTimeout(() => this.wake(), jittered(waitMs, this.#random));
+    this.#timer = setTimeout(() => this.wake(), this.#waitMs(sleepMs));
   }
 
-  async #flush(): Promise<void> {
-    const outcomes = this.#outcomes;
-    if (outcomes.length === 0) return;
+  /** Until there is something to do by what is known, or until the next look. */
+  #waitMs(lookMs: number): number {
+    const nowMs = this.#parts.clock.monotonicMs();
+    const lulls = [...this.#lulls.values()].filter((endMs) => endMs > nowMs);
+    const untilMs = lookMs === LOOK_MS ? Math.min(this.#settleByMs, ...lulls) - nowMs : lookMs;
+    return Math.max(1, Math.min(jittered(lookMs, this.#random), untilMs));
+  }
+
+  /** Writes what became of batches, without claiming any. */
+  async #settle(): Promise<void> {
+    if (this.#outcomes.length > 0) await this.#advance([], true);
+  }
+
+  async #advance(claims: readonly ClaimTask[], mustSettle: boolean): Promise<readonly ClaimAnswer[]> {
+    const [outcomes, settleByMs] = [this.#outcomes, this.#settleByMs];
     this.#outcomes = [];
+    this.#settleByMs = Number.POSITIVE_INFINITY;
+    let isSettled = false;
     try {
-      for (const batch of await this.#parts.settle(outcomes)) this.resume(batch);
-    } catch (cause) {
-      this.#outcomes = [...outcomes, ...this.#outcomes];
-      throw cause;
+      const advance = await this.#parts.advance({ outcomes, claims, mustSettle });
+      isSettled = advance.isSettled;
+      for (const batch of advance.resumed) this.resume(batch);
+      return advance.answers;
+    } finally {
+      if (!isSettled) {
+        this.#outcomes = [...outcomes, ...this.#outcomes];
+        this.#settleByMs = Math.min(settleByMs, this.#settleByMs);
+      }
     }
+  }
+
+  #end(outcome: SyncOutcome): void {
+    this.#outcomes.push(outcome);
+    const byMs = this.#parts.clock.monotonicMs() + SETTLE_MS;
+    this.#settleByMs = Math.min(this.#settleByMs, byMs);
   }
 
   /** Begins as many attempts as there is room for, and one more of what is urgent: on a slow line large ones take their time. */
@@ -266,41 +301,59 @@ export class SinkRunner {
     );
     if (!isUp && due.length > 0) return first(due, order);
     const hasPlace = this.#held.size + this.#underWay.size < config.concurrency;
+    const kinds: SyncClass[] = [];
+    let waiting: Trip | null = null;
     for (const kind of order) {
-      const trip = first(
+      waiting = first(
         due.filter(({ batch }) => batch.class === kind),
         order,
       );
-      if (trip !== null) return trip;
-      if (!hasPlace && !isUrgent(kind)) continue;
-      const claimed = await this.#claim(kind, isUrgent(kind) ? URGENT_MS : config.batch.everyMs);
-      if (claimed !== null) return claimed;
+      if (waiting !== null) break;
+      if (hasPlace || isUrgent(kind)) kinds.push(kind);
+    }
+    return (await this.#claim(kinds)) ?? waiting;
+  }
+
+  /** A batch of the first of the classes that has one. */
+  async #claim(kinds: readonly SyncClass[]): Promise<Trip | null> {
+    const nowMs = this.#parts.clock.monotonicMs();
+    const isQuiet = (kind: SyncClass): boolean =>
+      this.#empty.has(kind) || (this.#lulls.get(kind) ?? Number.NEGATIVE_INFINITY) > nowMs;
+    for (const kind of kinds.filter(isQuiet)) this.#turns.idle(kind);
+    const asked = kinds.filter((kind) => !isQuiet(kind));
+    if (asked.length === 0) return null;
+    const tasks = asked.map((kind) => this.#taskOf(kind));
+    const answers = await this.#advance(tasks, this.#settleByMs <= nowMs);
+    for (const [index, answer] of answers.entries()) {
+      const kind = asked[index]!;
+      if (answer.kind === "claimed") return this.#tripOf(answer);
+      this.#turns.idle(kind);
+      // Somebody who woke it meanwhile may have been too late for this look.
+      if (!this.#isStale) this.#empty.add(kind);
     }
     return null;
   }
 
-  async #claim(kind: SyncClass, everyMs: number): Promise<Trip | null> {
-    const [{ sink, claim, clock }, config] = [this.#parts, this.#config];
-    if ((this.#lulls.get(kind) ?? 0) > clock.monotonicMs()) {
-      this.#turns.idle(kind);
-      return null;
-    }
+  #taskOf(kind: SyncClass): ClaimTask {
+    const [{ sink, clock }, config] = [this.#parts, this.#config];
     const enough = { rows: config.batch.events, bytes: config.batch.bytes };
     const grown = this.#growth[kind].size;
     const most = sink.largestBytes?.() ?? grown.bytes;
     const size = { rows: grown.rows, bytes: Math.min(grown.bytes, most) };
+    const everyMs = isUrgent(kind) ? URGENT_MS : config.batch.everyMs;
     const ageMs = this.#ages.get(kind) ?? shortened(everyMs, this.#random);
     this.#ages.set(kind, ageMs);
     const olderThanUs = clock.nowUs() - Math.round(ageMs * 1_000);
-    const answer = await claim({ sink: sink.name, class: kind, size, enough, olderThanUs });
-    if (answer.kind !== "claimed") {
-      this.#turns.idle(kind);
-      return null;
-    }
-    const { batch, isFull } = answer;
+    return { sink: sink.name, class: kind, size, enough, olderThanUs };
+  }
+
+  #tripOf({ batch, isFull }: ClaimAnswer & { readonly kind: "claimed" }): Trip {
+    const kind = batch.class;
     this.#ages.delete(kind);
-    if (!isFull && everyMs > URGENT_MS) this.#lulls.set(kind, clock.monotonicMs() + LULL_MS);
-    this.#growth[kind].claimed(isFull);
+    const hasLull = !isFull && this.#config.batch.everyMs > URGENT_MS;
+    if (hasLull && (kind === "results" || kind === "events"))
+      this.#lulls.set(kind, this.#parts.clock.monotonicMs() + jittered(LULLS_MS[kind], this.#random));
+    this.#growth[kind].claimed(isFull, batch);
     this.#turns.sent(kind, batch.bytes);
     return {
       batch,
@@ -322,9 +375,10 @@ export class SinkRunner {
       return;
     }
     if (packed.items === 0) {
-      this.#outcomes.push({ kind: "delivered", batch: batch.id });
+      this.#end({ kind: "delivered", batch: batch.id });
       return;
     }
+    const wireBytes = bytesOf(packed);
     const startedMs = clock.monotonicMs();
     const delivery = await this.#breaker.run(() =>
       sink.deliver({ ...packed, claimed: batch }, this.#stop.signal),
@@ -334,7 +388,7 @@ export class SinkRunner {
       this.#line.firstAttempt(delivery.kind === "unreachable" ? "failed" : "came-through");
     if (delivery.kind === "delivered") {
       this.#growth[batch.class].delivered(clock.monotonicMs() - startedMs);
-      this.#succeed(trip, packed, delivery);
+      this.#succeed(trip, packed, wireBytes, delivery);
     } else if (!this.#stop.signal.aborted) {
       if (delivery.kind === "rejected") this.#refuse(trip, delivery.reason, false);
       else this.#fail(trip, delivery);
@@ -343,16 +397,17 @@ export class SinkRunner {
 
   #succeed(
     { batch }: Trip,
-    { rows, sums = [], body, tables }: PackedBatch,
+    { rows, sums = [] }: PackedBatch,
+    wireBytes: number,
     { isDuplicate }: Delivery & { kind: "delivered" },
   ): void {
     this.#successes++;
     this.#lastSuccessUs = this.#parts.clock.nowUs();
     this.#counts.batches++;
     if (isDuplicate) this.#counts.duplicates++;
-    this.#counts.wireBytes += tables.reduce((sum, table) => sum + table.body.length, body.length);
+    this.#counts.wireBytes += wireBytes;
     this.#rows[batch.class] += rows;
-    this.#outcomes.push({ kind: "delivered", batch: batch.id, sums });
+    this.#end({ kind: "delivered", batch: batch.id, sums });
   }
 
   #fail(trip: Trip, { reason, retryAfterMs }: Delivery & { kind: "unreachable" }): void {
@@ -374,7 +429,7 @@ export class SinkRunner {
       log.warn(what, "a batch was not delivered; it is tried again");
     if (trip.strikes > 0) {
       const nextAtUs = clock.nowUs() + Math.ceil(waitMs * 1_000);
-      this.#outcomes.push({ kind: "failed", batch: batch.id, strikes: trip.strikes, nextAtUs, reason });
+      this.#end({ kind: "failed", batch: batch.id, strikes: trip.strikes, nextAtUs, reason });
     }
     if (this.#breaker.state !== "closed") this.#probeSoon();
   }
@@ -389,11 +444,11 @@ export class SinkRunner {
       this.#aside.add(trip);
     } else if (batch.items > 1) {
       log.warn({ sink: sink.name, batch: batch.id, items: batch.items, reason }, "a batch is taken apart");
-      this.#outcomes.push({ kind: "split", batch: batch.id, reason });
+      this.#end({ kind: "split", batch: batch.id, reason });
     } else {
       this.#counts.parked++;
       log.error({ sink: sink.name, batch: batch.id, class: batch.class, reason }, "a batch was parked");
-      this.#outcomes.push({ kind: "parked", batch: batch.id, reason, atUs: clock.nowUs() });
+      this.#end({ kind: "parked", batch: batch.id, reason, atUs: clock.nowUs() });
     }
   }
 
@@ -438,6 +493,10 @@ function growthOf({ batch, largest, bandwidth }: DeliveryConfig): Readonly<Recor
     results: growth(),
     events: growth(),
   };
+}
+
+function bytesOf({ body, tables }: PackedBatch): number {
+  return tables.reduce((sum, table) => sum + table.body.length, body.length);
 }
 
 /** The most important of them; among equals, the one claimed first. */

@@ -23,7 +23,7 @@ export interface Sink {
   largestBytes?(): number | null;
   /** How far it takes blocks merged; left out: never. Asked before each batch. */
   merging?(): MergeMode;
-  /** Never rejects: an aborted attempt is `unreachable`. */
+  /** Never rejects: an aborted attempt is `unreachable`. What the batch holds is the sink's from then on, and may be empty afterwards. */
   deliver(batch: OutgoingBatch, signal: AbortSignal): Promise<Delivery>;
   /** Whether the sink is there, asked while it was found not to be. Never rejects. */
   probe(signal: AbortSignal): Promise<boolean>;

@@ -103,8 +103,7 @@ export class Sync {
         new SinkRunner({
           sink,
           config,
-          claim: (task) => storage.claimBatch(task),
-          settle: (outcomes) => storage.settleBatches(outcomes),
+          advance: (step) => storage.advanceSync(step),
           pack: (batch) => this.#pack(batch, sink, selection),
           unsettled: opened.unsettled.filter((batch) => batch.sink === sink.name),
           clock,

@@ -5,6 +5,7 @@ import { buildSync } from "../../host/config/sync-config.ts";
 import type { Delivery, Sink } from "../../host/sync/sink.ts";
 import { SinkRunner } from "../../host/sync/sink-runner.ts";
 import type { ClaimAnswer, ClaimedBatch, ClaimTask } from "../../workers/store/sync-operations.ts";
+import { advancing } from "../support/advancing.ts";
 import { Random } from "../support/random.ts";
 
 const NODES = 200;
@@ -56,14 +57,15 @@ async function simulate({ config, seconds, deliver, claim }: Fleet, context: Tes
       sink,
       config: buildSync({ url: "http://127.0.0.1:1", ...config }),
       clock,
-      claim: async (task): Promise<ClaimAnswer> => {
-        if (claim(task, nowMs, sinceMs) === "nothing") return { kind: "nothing" };
-        sinceMs = nowMs;
-        const sizes = { items: 1, rows: 1, bytes: 100, strikes: 0, nextAtUs: 0, reason: null };
-        const batch: ClaimedBatch = { id: ++id, sink: "hub", class: task.class, ...sizes };
-        return { kind: "claimed", batch, isFull: false };
-      },
-      settle: async () => [],
+      advance: advancing({
+        claim: (task): ClaimAnswer => {
+          if (claim(task, nowMs, sinceMs) === "nothing") return { kind: "nothing" };
+          sinceMs = nowMs;
+          const sizes = { items: 1, rows: 1, bytes: 100, strikes: 0, nextAtUs: 0, reason: null };
+          const batch: ClaimedBatch = { id: ++id, sink: "hub", class: task.class, ...sizes };
+          return { kind: "claimed", batch, isFull: false };
+        },
+      }),
       pack: async () => ({ ...packed, body: new Uint8Array(1) }),
       unsettled: [],
       log: pino({ level: "silent" }),

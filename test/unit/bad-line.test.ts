@@ -6,6 +6,7 @@ import { LineQuality } from "../../host/sync/line-quality.ts";
 import type { Sink } from "../../host/sync/sink.ts";
 import { SinkRunner } from "../../host/sync/sink-runner.ts";
 import type { SyncOutcome } from "../../workers/store/sync-operations.ts";
+import { advancing } from "../support/advancing.ts";
 import { Random } from "../support/random.ts";
 
 const ATTEMPTS = 5;
@@ -44,15 +45,17 @@ async function send(
       probe: 500_000,
     }),
     clock: { nowUs: () => nowMs * 1_000, monotonicMs: () => nowMs },
-    claim: async ({ class: kind }) => {
-      if (kind !== "events") return { kind: "nothing" };
-      const sizes = { items: 1, rows: 1, bytes: 100, strikes: 0, nextAtUs: 0, reason: null };
-      return { kind: "claimed", batch: { id: ++id, sink: "hub", class: kind, ...sizes }, isFull: false };
-    },
-    settle: async (settled) => {
-      outcomes.push(...settled);
-      return [];
-    },
+    advance: advancing({
+      claim: ({ class: kind }) => {
+        if (kind !== "events") return { kind: "nothing" };
+        const sizes = { items: 1, rows: 1, bytes: 100, strikes: 0, nextAtUs: 0, reason: null };
+        return { kind: "claimed", batch: { id: ++id, sink: "hub", class: kind, ...sizes }, isFull: false };
+      },
+      settle: (settled) => {
+        outcomes.push(...settled);
+        return [];
+      },
+    }),
     pack: async () => ({
       key: "0",
       items: 1,

@@ -70,6 +70,38 @@ test("a block is pending, syncing, synced; a restart sends the very same batch",
   assert.equal(claim(fixture, "events").kind, "nothing");
 });
 
+test("a claim and what became of other batches are one transaction; without a claim it may wait", (context) => {
+  const fixture = new StoreFixture(context);
+  open(fixture, "hub");
+  fixture.commit(makeBlockOperation());
+  const first = claimed(claim(fixture, "events"));
+  const outcomes: SyncOutcome[] = [{ kind: "delivered", batch: first.id }];
+  const claims = (["alerts", "events", "results"] as const).map((kind) => ({
+    ...{ sink: "hub", class: kind, size: LARGE, enough: ANY, olderThanUs: 0 },
+  }));
+  let writes = 0;
+  const advance = (mustSettle: boolean) =>
+    fixture.store.sync.advance({ outcomes, claims, mustSettle }, () => writes++);
+  assert.deepEqual(advance(false), {
+    answers: [{ kind: "nothing" }, { kind: "nothing" }, { kind: "nothing" }],
+    isSettled: false,
+    resumed: [],
+  });
+  assert.deepEqual([inspect(fixture).states, writes], [["syncing"], 0]);
+  fixture.commit(makeBlockOperation());
+  const { answers, isSettled } = advance(false);
+  assert.deepEqual([answers.map(({ kind }) => kind), isSettled, writes], [["nothing", "claimed"], true, 1]);
+  assert.deepEqual(inspect(fixture).states, ["synced", "syncing"]);
+  const second = claimed(answers[1]!);
+  // What cannot be written takes the claim beside it along.
+  fixture.commit(makeBlockOperation());
+  const broken = [{ kind: "delivered", batch: second.id, sums: [{}] }] as unknown as SyncOutcome[];
+  assert.throws(() => fixture.store.sync.advance({ outcomes: broken, claims, mustSettle: true }));
+  assert.deepEqual(inspect(fixture).states, ["synced", "syncing", "pending"]);
+  assert.equal(advance(true).isSettled, true);
+  assert.deepEqual(inspect(fixture).states, ["synced", "syncing", "syncing"]);
+});
+
 test("what is on its way is not merged, and blocks of two states are not merged with each other", (context) => {
   const fixture = new StoreFixture(context);
   open(fixture, "hub");

@@ -180,14 +180,17 @@ test("batches double while they are full, stay within the line, and become small
   const sizes = { first: { rows: 1_000, bytes: 2 ** 20 }, largest: { rows: 200_000, bytes: 2 ** 23 } };
   const growth = new BatchGrowth({ ...sizes, bandwidth: null });
   assert.deepEqual(growth.size, sizes.first);
-  for (let n = 0; n < 20; n++) growth.claimed(true);
+  for (let n = 0; n < 20; n++) growth.claimed(true, sizes.largest);
   assert.deepEqual(growth.size, sizes.largest);
   growth.delivered(60_000);
   assert.ok(growth.size.rows < 200_000);
-  for (let n = 0; n < 20; n++) growth.claimed(false);
+  for (let n = 0; n < 20; n++) growth.claimed(true, sizes.largest);
+  growth.claimed(false, { rows: 100_000, bytes: 1 });
+  assert.deepEqual(growth.size, sizes.largest, "half of it was needed");
+  for (let n = 0; n < 20; n++) growth.claimed(false, { rows: 1, bytes: 1 });
   assert.deepEqual(growth.size, sizes.first);
   const capped = new BatchGrowth({ ...sizes, bandwidth: 125_000 });
-  for (let n = 0; n < 20; n++) capped.claimed(true);
+  for (let n = 0; n < 20; n++) capped.claimed(true, sizes.largest);
   assert.equal(capped.size.bytes, 125_000);
 });
 

@@ -7,6 +7,7 @@ import type { Delivery, Sink } from "../../host/sync/sink.ts";
 import { SinkRunner } from "../../host/sync/sink-runner.ts";
 import type { WaitingBatch } from "../../workers/store/relay-operations.ts";
 import type { SyncClass } from "../../workers/store/sync-operations.ts";
+import { advancing } from "../support/advancing.ts";
 
 const CONCURRENCY = 3;
 
@@ -26,13 +27,14 @@ test("an alert goes out beside batches that take all places of a slow line; furt
     sink,
     config: buildSync({ url: "http://127.0.0.1:1", concurrency: CONCURRENCY }),
     clock: { nowUs: () => 1_000_000, monotonicMs: () => 1_000 },
-    claim: async ({ class: kind }) => {
-      if (waiting[kind] === 0) return { kind: "nothing" };
-      waiting[kind]--;
-      const sizes = { items: 1, rows: 1, bytes: 100, strikes: 0, nextAtUs: 0, reason: null };
-      return { kind: "claimed", batch: { id: ++id, sink: "hub", class: kind, ...sizes }, isFull: true };
-    },
-    settle: async () => [],
+    advance: advancing({
+      claim: ({ class: kind }) => {
+        if (waiting[kind] === 0) return { kind: "nothing" };
+        waiting[kind]--;
+        const sizes = { items: 1, rows: 1, bytes: 100, strikes: 0, nextAtUs: 0, reason: null };
+        return { kind: "claimed", batch: { id: ++id, sink: "hub", class: kind, ...sizes }, isFull: true };
+      },
+    }),
     pack: async () => ({
       key: "0",
       items: 1,

@@ -62,6 +62,24 @@ export type ClaimAnswer =
   | { readonly kind: "waiting"; readonly oldestUs: number }
   | { readonly kind: "nothing" };
 
+/** What a sink has come to, and what it would take next. */
+export interface SyncStep {
+  readonly outcomes: readonly SyncOutcome[];
+  /** In the order in which they are looked for: the first that there is enough for is claimed, and none behind it is looked for. */
+  readonly claims: readonly ClaimTask[];
+  /** Whether the outcomes are written though nothing is claimed: a transaction of their own for them. */
+  readonly mustSettle: boolean;
+}
+
+export interface SyncAdvance {
+  /** Of the claims that were looked for; only the last may be claimed. */
+  readonly answers: readonly ClaimAnswer[];
+  /** Whether the outcomes were written. */
+  readonly isSettled: boolean;
+  /** Batches that come of a split, or are held. */
+  readonly resumed: readonly ClaimedBatch[];
+}
+
 export type SyncOutcome =
   /** `sums`: of the events that were in it. */
   | { readonly kind: "delivered"; readonly batch: number; readonly sums?: readonly StreamSum[] }

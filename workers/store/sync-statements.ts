@@ -21,9 +21,8 @@ const SQL = {
     " ON CONFLICT DO UPDATE SET after_id = max(after_id, excluded.after_id)",
 
   nextBlocks:
-    "SELECT seq AS id, count AS rows, stored_bytes AS bytes, arrival_us AS atUs FROM blocks" +
+    "SELECT seq AS id, count AS rows, stored_bytes AS bytes, arrival_us AS atUs, stream_id AS streamId FROM blocks" +
     " WHERE state <> 'synced' AND stream_id = ? AND seq > ? ORDER BY seq LIMIT ?",
-  streamOfBlock: "SELECT stream_id AS streamId FROM blocks WHERE seq = ?",
   // As many letters as `pending`: the row keeps its size, and SQLite writes the one page that differs.
   beginBlock: "UPDATE blocks SET state = 'syncing' WHERE seq = ? AND state = 'pending'",
   endBlock: "UPDATE blocks SET state = 'synced' WHERE seq = ? AND state = 'syncing'",

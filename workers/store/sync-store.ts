@@ -10,10 +10,12 @@ import type {
   ClaimAnswer,
   ClaimedBatch,
   ClaimTask,
+  SyncAdvance,
   SyncClass,
   SyncOpened,
   SyncOutcome,
   SyncSetup,
+  SyncStep,
 } from "./sync-operations.ts";
 import { prepareSync, type SyncStatements } from "./sync-statements.ts";
 
@@ -29,6 +31,17 @@ interface Candidate {
   readonly rows: number;
   readonly bytes: number;
   readonly atUs: number;
+  /** Of blocks. */
+  readonly streamId?: number;
+}
+
+/** What can be claimed. */
+interface Found {
+  readonly kind: "found";
+  readonly task: ClaimTask;
+  readonly sink: number;
+  readonly gathered: Gathered;
+  readonly isFull: boolean;
 }
 
 interface Gathered {
@@ -54,7 +67,7 @@ export class SyncStore {
   readonly #streams: StreamTable;
   readonly #outbox: Outbox;
   readonly #audit: AuditStore;
-  readonly #turns = new StreamTurns();
+  readonly #turns = new StreamTurns<Candidate>();
   readonly #sinkIds = new Map<string, number>();
   #setup: SyncSetup = { sinks: [], priorities: {}, defaultPriority: 0 };
 
@@ -100,44 +113,72 @@ export class SyncStore {
   }
 
   /** `nowUs`: when what was stored before the sink was there is said to have come into the outbox. */
-  claim(
-    { sink: name, class: kind, size, enough, olderThanUs }: ClaimTask,
+  claim(task: ClaimTask, nowUs = Date.now() * 1_000): ClaimAnswer {
+    return this.advance({ outcomes: [], claims: [task], mustSettle: true }, undefined, nowUs).answers[0]!;
+  }
+
+  /**
+   * Claims a batch and writes what became of others, in one transaction: each of its own costs an fsync that senders wait behind.
+   * @param beforeWriting called before each transaction that writes
+   */
+  advance(
+    { outcomes, claims, mustSettle }: SyncStep,
+    beforeWriting: () => void = () => undefined,
     nowUs = Date.now() * 1_000,
-  ): ClaimAnswer {
+  ): SyncAdvance {
+    const answers: ClaimAnswer[] = [];
+    let next: Found | null = null;
+    for (const task of claims) {
+      const found = this.#find(task, beforeWriting, nowUs);
+      if (found.kind === "found") {
+        next = found;
+        break;
+      }
+      answers.push(found);
+    }
+    const isSettled = next !== null || mustSettle || outcomes.length === 0;
+    const settled = isSettled ? outcomes : [];
+    if (next === null && settled.length === 0) return { answers, isSettled, resumed: [] };
+    beforeWriting();
+    return this.#db.transaction(() => {
+      const resumed = settled.flatMap((outcome) => this.#settle(outcome));
+      if (next !== null) answers.push(this.#claim(next));
+      return { answers, isSettled, resumed };
+    })();
+  }
+
+  #find(task: ClaimTask, beforeWriting: () => void, nowUs: number): Found | ClaimAnswer {
+    const { sink: name, class: kind, size, enough, olderThanUs } = task;
     const sink = this.#sinkId(name);
     const gathered =
-      kind === "events" ? this.#gatherEvents(sink, size) : this.#gatherOrFeed(sink, kind, size, nowUs);
+      kind === "events"
+        ? this.#gatherEvents(sink, size)
+        : this.#gatherOrFeed(sink, kind, size, beforeWriting, nowUs);
     if (gathered.items.length === 0) return { kind: "nothing" };
-    const { items, rows, bytes, oldestUs } = gathered;
+    const { rows, bytes, oldestUs } = gathered;
     const isFull = gathered.isFull || this.#isFed(sink, kind);
     const isEnough = isFull || rows >= enough.rows || bytes >= enough.bytes;
-    if (!isEnough && oldestUs > olderThanUs) {
-      if (kind === "events") this.#turns.undo();
-      return { kind: "waiting", oldestUs };
-    }
-    const id = this.#db.transaction(() => {
-      const batch = this.#insertBatch(sink, kind, items);
-      for (const item of items) this.#take(sink, kind, item.id);
-      if (isSequence(kind)) this.#moveTo(sink, kind, items.at(-1)!.id);
-      return batch;
-    })();
-    const batch = {
-      id,
-      sink: name,
-      class: kind,
-      items: items.length,
-      rows,
-      bytes,
-      strikes: 0,
-      nextAtUs: 0,
-      reason: null,
-    };
+    if (isEnough || oldestUs <= olderThanUs) return { kind: "found", task, sink, gathered, isFull };
+    if (kind === "events") this.#turns.undo();
+    return { kind: "waiting", oldestUs };
+  }
+
+  /** Must run within a transaction. */
+  #claim({ task, sink, gathered, isFull }: Found): ClaimAnswer {
+    const { class: kind } = task;
+    const { items, rows, bytes } = gathered;
+    const id = this.#insertBatch(sink, kind, items);
+    if (kind === "events") this.#takeBlocks(sink, items);
+    else if (isSequence(kind)) this.#moveTo(sink, kind, items.at(-1)!.id);
+    else for (const item of items) this.#sql.takeQueued.run(sink, kind, item.id);
+    const state = { strikes: 0, nextAtUs: 0, reason: null };
+    const batch = { id, sink: task.sink, class: kind, items: items.length, rows, bytes, ...state };
     return { kind: "claimed", batch, isFull };
   }
 
   /** Batches that a split made come back, so that they are sent in the stead of the one that was split. */
-  settle(outcomes: readonly SyncOutcome[]): ClaimedBatch[] {
-    return this.#db.transaction(() => outcomes.flatMap((outcome) => this.#settle(outcome)))();
+  settle(outcomes: readonly SyncOutcome[]): readonly ClaimedBatch[] {
+    return this.advance({ outcomes, claims: [], mustSettle: true }).resumed;
   }
 
   /** Parked batches are to be sent again. @returns them */
@@ -179,10 +220,12 @@ export class SyncStore {
     sink: number,
     kind: Exclude<SyncClass, "events">,
     size: ClaimTask["size"],
+    beforeWriting: () => void,
     nowUs: number,
   ): Gathered {
     const gathered = this.#gatherRows(sink, kind, size);
     if (gathered.isFull || isSequence(kind) || !this.#isFed(sink, kind)) return gathered;
+    beforeWriting();
     this.#outbox.prepare();
     this.#outbox.backfill.feed(sink, kind, size.rows - gathered.rows, nowUs);
     return this.#gatherRows(sink, kind, size);
@@ -227,12 +270,13 @@ export class SyncStore {
     return batch;
   }
 
-  #take(sink: number, kind: SyncClass, id: number): void {
-    if (kind === "events") {
+  #takeBlocks(sink: number, blocks: readonly Candidate[]): void {
+    const last = new Map<number, number>();
+    for (const { id, streamId = 0 } of blocks) {
       this.#sql.beginBlock.run(id);
-      const { streamId } = this.#sql.streamOfBlock.get(id) as { streamId: number };
-      this.#moveTo(sink, `stream ${streamId}`, id);
-    } else if (!isSequence(kind)) this.#sql.takeQueued.run(sink, kind, id);
+      last.set(streamId, Math.max(id, last.get(streamId) ?? 0));
+    }
+    for (const [streamId, id] of last) this.#moveTo(sink, `stream ${streamId}`, id);
   }
 
   #settle(outcome: SyncOutcome): ClaimedBatch[] {

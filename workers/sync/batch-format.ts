@@ -1,7 +1,7 @@
 import { MillraceError } from "../errors.ts";
 import { release, releaseBytes } from "../move.ts";
 import type { Codec } from "../zstd.ts";
-import { rawFrame } from "../zstd-frame.ts";
+import { rawFrameBytes, writeRawFrame } from "../zstd-frame.ts";
 import type { Batch, BatchHeader, BatchItem, RowsKind } from "./batch.ts";
 import { BATCH_VERSION } from "./batch-version.ts";
 import { crc32c } from "./crc32c.ts";
@@ -91,45 +91,81 @@ const MIN_RAW_BYTES = 8 * 1024;
 /** A shorter piece between such blocks, which is a meta, goes with them. */
 const MIN_PIECE_BYTES = 1024;
 
-/** The batch as it goes over the wire: frames of zstd, those of blocks that are compressed already as they are. */
+/**
+ * The batch as it goes over the wire: frames of zstd, those of blocks that are compressed already as they are. Such a block is
+ * copied once: what is sent is made beside ingest, which has other use for the memory's bandwidth.
+ */
 export function packBatch(codec: Codec, batch: Batch): Uint8Array<ArrayBuffer> {
-  const { content, packed } = layOut(batch);
-  const pieces = piecesOf(packed, content.length).map(({ from, to, isRaw }) => {
-    const piece = content.subarray(from, to);
-    return isRaw ? rawFrame(piece) : codec.compress(piece, ZSTD_LEVEL);
-  });
-  release(content.buffer);
-  const bytes = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  const pieces = piecesOf(layOut(batch)).map(({ parts, isRaw }) =>
+    isRaw ? { parts, isRaw, bytes: rawFrameBytes(lengthOf(parts)) } : compressed(codec, parts),
+  );
+  const packed = new Uint8Array(pieces.reduce((sum, { bytes }) => sum + bytes, 0));
   let at = 0;
-  for (const piece of pieces) {
-    bytes.set(piece, at);
-    at += piece.length;
-    releaseBytes(piece);
+  for (const { parts, isRaw } of pieces) {
+    if (isRaw) at = writeRawFrame(packed, at, parts);
+    else {
+      for (const part of parts) {
+        packed.set(part, at);
+        at += part.length;
+        releaseBytes(part);
+      }
+    }
   }
-  return bytes;
+  return packed;
+}
+
+function compressed(codec: Codec, parts: readonly Uint8Array[]) {
+  const content = joined(parts);
+  const frame = codec.compress(content, ZSTD_LEVEL);
+  release(content.buffer);
+  return { parts: [frame], isRaw: false, bytes: frame.length };
+}
+
+/** Of the content, one behind the other. */
+interface Part {
+  readonly bytes: Uint8Array;
+  /** Whether zstd can do nothing about it. */
+  readonly isPacked: boolean;
 }
 
 interface Piece {
-  readonly from: number;
-  to: number;
+  readonly parts: Uint8Array[];
   readonly isRaw: boolean;
 }
 
-/** The content from its beginning to its end, cut around what is `packed`: from and to of each such block. */
-function piecesOf(packed: readonly (readonly [from: number, to: number])[], contentBytes: number): Piece[] {
+/** The content from its beginning to its end, cut around what is packed. */
+function piecesOf(content: readonly Part[]): Piece[] {
   const pieces: Piece[] = [];
-  let at = 0;
-  for (const [from, to] of packed) {
-    const before = pieces.at(-1);
-    if (before !== undefined && from - at < MIN_PIECE_BYTES) before.to = to;
-    else {
-      if (from > at) pieces.push({ from: at, to: from, isRaw: false });
-      pieces.push({ from, to, isRaw: true });
+  let between: Uint8Array[] = [];
+  for (const { bytes, isPacked } of content) {
+    if (!isPacked) {
+      between.push(bytes);
+      continue;
     }
-    at = to;
+    const before = pieces.at(-1);
+    if (before !== undefined && lengthOf(between) < MIN_PIECE_BYTES) before.parts.push(...between, bytes);
+    else {
+      if (between.length > 0) pieces.push({ parts: between, isRaw: false });
+      pieces.push({ parts: [bytes], isRaw: true });
+    }
+    between = [];
   }
-  if (at < contentBytes) pieces.push({ from: at, to: contentBytes, isRaw: false });
+  if (between.length > 0) pieces.push({ parts: between, isRaw: false });
   return pieces;
+}
+
+function lengthOf(parts: readonly Uint8Array[]): number {
+  return parts.reduce((sum, part) => sum + part.length, 0);
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(lengthOf(parts));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
 }
 
 /** @throws BatchError, whatever the bytes are; E_ZSTD when it is the compression that is damaged */
@@ -141,49 +177,54 @@ export function unpackBatch(codec: Codec, bytes: Uint8Array, limits = DEFAULT_BA
 
 /** The content: what is in the zstd frame. */
 export function encodeContent(batch: Batch): Uint8Array<ArrayBuffer> {
-  return layOut(batch).content;
+  return joined(layOut(batch).map(({ bytes }) => bytes));
 }
 
-/** `packed`: where the blocks lie in it that zstd can do nothing about. */
-function layOut({ header, items, merged = [] }: Batch): {
-  content: Uint8Array<ArrayBuffer>;
-  packed: (readonly [from: number, to: number])[];
-} {
-  const packed: (readonly [from: number, to: number])[] = [];
+function layOut({ header, items, merged = [] }: Batch): Part[] {
   const frames = [
     { kind: FRAME.header, meta: utf8.encode(JSON.stringify(header)), body: null, isPacked: false },
     ...merged.map(encodeMerged),
     ...items.map(encodeItem),
   ];
-  const bytes = frames.reduce((sum, frame) => sum + frameBytes(frame), HEAD_BYTES);
-  const content = new Uint8Array(bytes + FRAME_HEAD_BYTES + CHECKSUM_BYTES);
-  const view = new DataView(content.buffer);
-  view.setUint32(0, MAGIC, true);
   const hasAttributes = items.some(({ kind }) => kind === "attributes");
   const version = hasAttributes ? VERSION_WITH_ATTRIBUTES : VERSION;
-  view.setUint8(4, merged.length === 0 ? version : MERGED_VERSION);
-  let at = HEAD_BYTES;
+  const content: Part[] = [contentHead(merged.length === 0 ? version : MERGED_VERSION)];
   for (const frame of frames) {
-    const { kind, meta, body } = frame;
-    view.setUint8(at, kind);
-    view.setUint32(at + 1, frameBytes(frame) - FRAME_HEAD_BYTES, true);
-    at += FRAME_HEAD_BYTES;
-    if (body !== null) {
-      view.setUint32(at, meta.length, true);
-      at += META_LENGTH_BYTES;
-    }
-    content.set(meta, at);
-    at += meta.length;
-    if (body === null) continue;
-    content.set(body, at);
-    if (frame.isPacked && body.length >= MIN_RAW_BYTES) packed.push([at, at + body.length]);
-    at += body.length;
+    content.push(frameHead(frame));
+    if (frame.body === null) continue;
+    const isPacked = frame.isPacked && frame.body.length >= MIN_RAW_BYTES;
+    content.push({ bytes: frame.body, isPacked });
   }
-  view.setUint8(at, FRAME.end);
-  view.setUint32(at + 1, CHECKSUM_BYTES, true);
-  at += FRAME_HEAD_BYTES;
-  view.setUint32(at, crc32c(content.subarray(0, at)), true);
-  return { content, packed };
+  const end = new Uint8Array(FRAME_HEAD_BYTES);
+  const view = new DataView(end.buffer);
+  view.setUint8(0, FRAME.end);
+  view.setUint32(1, CHECKSUM_BYTES, true);
+  content.push({ bytes: end, isPacked: false });
+  const checksum = new Uint8Array(CHECKSUM_BYTES);
+  const crc = content.reduce((sum, { bytes }) => crc32c(bytes, sum), 0);
+  new DataView(checksum.buffer).setUint32(0, crc, true);
+  return [...content, { bytes: checksum, isPacked: false }];
+}
+
+function contentHead(version: number): Part {
+  const bytes = new Uint8Array(HEAD_BYTES);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, MAGIC, true);
+  view.setUint8(4, version);
+  return { bytes, isPacked: false };
+}
+
+/** All of a frame that stands in front of its body. */
+function frameHead(frame: Frame): Part {
+  const { kind, meta, body } = frame;
+  const metaAt = FRAME_HEAD_BYTES + (body === null ? 0 : META_LENGTH_BYTES);
+  const bytes = new Uint8Array(metaAt + meta.length);
+  const view = new DataView(bytes.buffer);
+  view.setUint8(0, kind);
+  view.setUint32(1, frameBytes(frame) - FRAME_HEAD_BYTES, true);
+  if (body !== null) view.setUint32(FRAME_HEAD_BYTES, meta.length, true);
+  bytes.set(meta, metaAt);
+  return { bytes, isPacked: false };
 }
 
 /** Reads the content. Items are views of it. @throws BatchError */

@@ -24,6 +24,7 @@ function makeTables(): Int32Array[] {
 export function crc32c(bytes: Uint8Array, crc = 0): number {
   const aligned = Math.min(bytes.length, -bytes.byteOffset & 3);
   const words = IS_LITTLE_ENDIAN ? (bytes.length - aligned) >> 3 : 0;
+  if (words === 0) return ~addBytes(~crc, bytes, 0, bytes.length) >>> 0;
   let state = addBytes(~crc, bytes, 0, aligned);
   state = addWords(state, new Int32Array(bytes.buffer, bytes.byteOffset + aligned, words * 2));
   return ~addBytes(state, bytes, aligned + words * 8, bytes.length) >>> 0;
