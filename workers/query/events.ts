@@ -1,6 +1,7 @@
 import type { EventPage, RowSelection } from "../core/event-page.ts";
 import { MillraceError } from "../errors.ts";
 import type { StoredBlock } from "../messages.ts";
+import { releaseBytes } from "../move.ts";
 import type { BlockListing, BlockRange, KeyedRange } from "../store/reader.ts";
 import { type BlockScanner, PageLost } from "./block-scanner.ts";
 import { encodeLines } from "./lines.ts";
@@ -12,6 +13,7 @@ export interface BlockStore {
   listBlocks(stream: string, fromUs: number, toUs: number, listing: BlockListing): readonly KeyedRange[];
   /** How many events a block has; null when it is gone. */
   eventsOf(seq: number): number | null;
+  /** Whoever asks may give its memory back. */
   block(seq: number): StoredBlock | null;
   /** Left out where all blocks have the form that the task names. */
   formOf?(seq: number): BlockForm;
@@ -232,7 +234,9 @@ class EventScan {
     const { stream } = this.#task;
     const { seq, count } = range;
     const { timeField } = this.#formOf(seq);
-    const added = this.#scanner.add(seq, this.#read(range), timeField, selection);
+    const block = this.#read(range);
+    const added = this.#scanner.add(seq, block, timeField, selection);
+    releaseBytes(block.data);
     if (added.kind === "rows") return;
     const { code, message } = added;
     this.#skipped.set(seq, { where: "log", stream, seq, count, code, message });

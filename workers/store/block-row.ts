@@ -17,13 +17,13 @@ export interface BlockRow {
 }
 
 /**
- * A block as the row holds it, opened; its schema stands in its own header. The data is a copy with a buffer of its own.
+ * A block as the row holds it, opened; its schema stands in its own header. The data has a buffer of its own.
  * In the place of one that does not open stand bytes that are no block, which every reader leaves out as corrupt.
  */
 export function storedBlock(row: BlockRow, seal: Seal, place: string): StoredBlock {
   const opened = seal.isOn ? open(row.data, seal, place) : row.data;
   return {
-    data: new Uint8Array(opened ?? UNOPENED),
+    data: ownBytes(opened ?? UNOPENED),
     codec: opened === null ? "none" : row.codec,
     encodedBytes: row.encoded_bytes,
     count: row.count,
@@ -31,6 +31,13 @@ export function storedBlock(row: BlockRow, seal: Seal, place: string): StoredBlo
     maxUs: row.max_us,
     schema: [],
   };
+}
+
+/** As the database gives bytes out, they have a buffer of their own. */
+function ownBytes(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  const { buffer, byteLength } = bytes;
+  const isOwn = buffer instanceof ArrayBuffer && buffer.byteLength === byteLength && bytes !== UNOPENED;
+  return isOwn ? new Uint8Array(buffer) : new Uint8Array(bytes);
 }
 
 function open(data: Buffer, seal: Seal, place: string): Uint8Array | null {
