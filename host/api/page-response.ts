@@ -12,6 +12,6 @@ export function pageResponse(context: Context<{ Bindings: HttpBindings }>, { ndj
     headers.link = `<${following.pathname}${following.search}>; rel="next"`;
   }
   // Where a test asks the app itself, there is no connection.
-  const { outgoing } = context.env as Partial<HttpBindings>;
-  return context.body(pageBody(ndjson as Uint8Array<ArrayBuffer>, outgoing), 200, headers);
+  const env: Partial<HttpBindings> | undefined = context.env;
+  return context.body(pageBody(ndjson as Uint8Array<ArrayBuffer>, env?.outgoing), 200, headers);
 }
