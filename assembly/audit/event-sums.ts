@@ -1,6 +1,7 @@
 import { Batch, Column, ColumnType } from "../batch/batch";
 import { Dictionary } from "../memory/dictionary";
 import * as cell from "./cell-hash";
+import { beginTurn, productsOf } from "./text-products";
 
 const HOUR_US: i64 = 3_600_000_000;
 /** Keeps the lanes' hashes of a time apart. */
@@ -27,15 +28,12 @@ const CHUNK: u32 = 512;
 const ROWS = memory.data(512 * 16, 16);
 const EXPONENT: u64 = 0x7ff0000000000000;
 
-/** Of a text column: of each text the two products that a cell adds, or zeros while it was not hashed. */
-let texts: usize = 0;
-let textCapacity: usize = 0;
 /** Hours by open addressing. */
 let slots: usize = 0;
 let slotMask: u32 = 0;
 export let hourCount: u32 = 0;
 
-/** The odd numbers that a column's name gives, and where its texts' products begin. */
+/** The odd numbers that a column's name gives, and where its texts' products stand. */
 @unmanaged
 class Weights {
   low: u64;
@@ -89,7 +87,7 @@ function begin(batch: Batch): void {
     weightCapacity = columns;
     weights = heap.alloc(<usize>columns * WEIGHTS);
   }
-  let textBytes: usize = 0;
+  beginTurn();
   for (let i: u32 = 0; i < columns; i++) {
     const column = i == batch.columnCount ? batch.extra : batch.column(i);
     if (isEmpty(column, batch.rows)) continue;
@@ -97,15 +95,9 @@ function begin(batch: Batch): void {
     const weight = weightsOf(i);
     weight.low = cell.low | 1;
     weight.high = cell.high | 1;
-    weight.texts = textBytes;
-    if (column.type == ColumnType.Text) textBytes += <usize>column.dictionary.count << 4;
+    if (column.type == ColumnType.Text)
+      weight.texts = productsOf(column.dictionary, weight.low, weight.high);
   }
-  if (textBytes > textCapacity) {
-    if (texts != 0) heap.free(texts);
-    textCapacity = textBytes;
-    texts = heap.alloc(textBytes);
-  }
-  memory.fill(texts, 0, textBytes);
 }
 
 function addColumn(column: Column, index: u32, rows: u32, from: u32, to: u32): void {
@@ -113,7 +105,7 @@ function addColumn(column: Column, index: u32, rows: u32, from: u32, to: u32): v
   const weight = weightsOf(index);
   const low = weight.low;
   const high = weight.high;
-  if (column.type == ColumnType.Text) addTexts(column, texts + weight.texts, from, to, low, high);
+  if (column.type == ColumnType.Text) addTexts(column, weight.texts, from, to, low, high);
   else if (column.type == ColumnType.Raw) addRaw(column, from, to, low, high);
   else if (column.type == ColumnType.Bool) addBools(column, from, to, low, high);
   else if (column.type == ColumnType.Int) addNumbers(column, from, to, low, high, true);

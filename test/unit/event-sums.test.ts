@@ -13,10 +13,22 @@ import {
   unpackSums,
 } from "../../workers/core/event-sums.ts";
 import { instantiateCore } from "../../workers/core/module.ts";
+import { createParser } from "../../workers/core/parse.ts";
+import type { StreamPlan } from "../../workers/messages.ts";
 
 const HOUR_US = 3_600_000_000n;
 const RUNS = Number(process.env.MILLRACE_RUNS ?? 100);
 const core = instantiateCore();
+
+const PLAN: StreamPlan = {
+  stream: "s",
+  key: ["a"],
+  isKeyDeclared: true,
+  time: { fields: ["ts"], isDeclared: true, unit: "ms" },
+  fields: null,
+  extra: "keep",
+  maxAheadUs: Number.MAX_SAFE_INTEGER,
+};
 
 type Value = bigint | number | boolean | string;
 interface Event {
@@ -126,6 +138,35 @@ test("sums do not depend on blocks, on the order of rows and columns, or on how 
           .flat()
           .filter(({ timeUs }) => timeUs >= BigInt(hourUs) && timeUs < BigInt(hourUs) + HOUR_US);
         assert.equal(count, inHour.length);
+      }
+    }),
+    { numRuns: RUNS },
+  );
+});
+
+test("parsers that keep texts from batch to batch give the sums of blocks that are read anew", () => {
+  const text = fc.integer({ min: 0, max: 400 }).map((n) => (n % 7 === 0 ? String(n) : `text ${n}`));
+  const names = ["a", "b", ...Array.from({ length: 10 }, (_, index) => `c${index}`)];
+  const line = fc.dictionary(fc.constantFrom(...names), text, { maxKeys: names.length });
+  const step = fc.record({
+    stream: fc.nat({ max: 4 }),
+    lines: fc.array(line, { minLength: 1, maxLength: 40 }),
+  });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 20 }), (steps) => {
+      const lane = instantiateCore();
+      const parsers = Array.from({ length: 5 }, (_, index) =>
+        createParser(lane, { ...PLAN, stream: `s${index}` }),
+      );
+      for (const { stream, lines } of steps) {
+        const parser = parsers[stream]!;
+        const ndjson = lines.map((fields, at) => JSON.stringify({ ...fields, ts: at })).join("\n");
+        parser.begin(0);
+        parser.parse("ndjson", Buffer.from(ndjson));
+        const batch = parser.finish();
+        const encoded = encodeBatch(lane, batch, { stream: `s${stream}` });
+        // Twice: the second finds all that the first has hashed.
+        for (let times = 0; times < 2; times++) assert.deepEqual(sumEvents(lane, batch), sumOf(encoded));
       }
     }),
     { numRuns: RUNS },
