@@ -1,5 +1,4 @@
 import { createHash } from "node:crypto";
-import { availableParallelism, loadavg } from "node:os";
 import { unpackSums } from "./core/event-sums.ts";
 import { MillraceError } from "./errors.ts";
 import { type ReadLimits, type ReceivedBatch, readBatch } from "./hub/read-batch.ts";
@@ -14,6 +13,7 @@ import { BlockSummer, type StreamSum, SumTable } from "./sync/audit-sums.ts";
 import type { Batch, BatchHeader, BatchItem, CountBase, StreamForm, StreamTotals } from "./sync/batch.ts";
 import { packBatch } from "./sync/batch-format.ts";
 import { BlockMerger } from "./sync/block-merger.ts";
+import { MachineLoad } from "./sync/machine-load.ts";
 import { type OutgoingTable, type Selection, selectItems } from "./sync/outgoing-table.ts";
 import { withPlainBlocks } from "./sync/plain-blocks.ts";
 import { SyncReader } from "./sync/sync-reader.ts";
@@ -121,24 +121,18 @@ function baseOf(total: StreamTotals | undefined): CountBase {
   return [total.accepted, total.deadLettered, total.late, total.clockSkewed];
 }
 
-/** Of its cores, what of the machine may be in use while time is spent on what need not be done. */
-const BUSY_SHARE = 0.7;
 /** Of a core's time, what merging may take where the line is not known to be narrow: ingest is to have the rest. */
 const MERGE_SHARE = 0.02;
 const MOST_CREDIT_MS = 100;
+const machine = new MachineLoad();
 const credit = new TimeCredit(MERGE_SHARE, MOST_CREDIT_MS, () => performance.now());
 
 /** The items, blocks of them merged as far as that may be. */
 function mergedOf(items: readonly BatchItem[], mode: MergeMode): Pick<Batch, "items" | "merged"> {
   if (mode === "never" || !items.some(({ kind }) => kind === "block")) return { items };
-  if (mode === "spare" && isMachineBusy()) return { items };
+  if (mode === "spare" && machine.isBusy()) return { items };
   merger ??= new BlockMerger(codec);
   return merger.merge(items, mode === "always" ? null : credit);
-}
-
-/** Over the last minute. */
-function isMachineBusy(): boolean {
-  return (loadavg()[0] ?? 0) > BUSY_SHARE * availableParallelism();
 }
 
 async function packTables(task: PackTask, format: "ndjson" | "parquet"): Promise<Answer<PackedBatch>> {
