@@ -39,9 +39,8 @@ export class ReplayDecoder {
   }
 
   /**
-   * The batch of blocks that follow one another, one after the other. What it comes to is what the blocks come to one by one: no
-   * event has clock skew, and all blocks have the same columns, so that none is widened (numbers beside texts would be texts).
-   * null when a block does not go with the others, or is not what was told of it.
+   * The batch of blocks that follow one another, one after the other. What it comes to is what the blocks come to one by one, for
+   * all have the same columns, so that none is widened: numbers beside texts would be texts. null when a block does not go with the others, or is not what was told of it.
    * @throws BlockError when one is damaged, or they are too large together
    */
   decodeRun(
@@ -87,6 +86,5 @@ function isEqual(a: Columns, b: Columns): boolean {
 }
 
 function isAsTold(head: BlockHeader, { count, minUs, maxUs }: StoredBlock): boolean {
-  const isWhen = head.minUs === BigInt(minUs) && head.maxUs === BigInt(maxUs);
-  return !head.hasFlags && head.count === count && isWhen;
+  return head.count === count && head.minUs === BigInt(minUs) && head.maxUs === BigInt(maxUs);
 }

@@ -26,8 +26,9 @@ export interface Run {
 
 /** A run that is being made. */
 interface OpenRun extends Run {
-  /** No window ends, or is closed, under a watermark below this; and no event before `floorUs` is in one that has ended. */
+  /** No window ends under a watermark below this … */
   readonly limitUs: number;
+  /** … and no event from here on is in one that has ended. */
   readonly floorUs: number;
   readonly firstArrivalUs: number;
   rows: number;
@@ -39,19 +40,19 @@ interface Slices {
   /** Length of the first of a period's two slices; 0: there is one. */
   readonly restUs: number;
   readonly offsetUs: number;
-  readonly latenessUs: number;
 }
 
 /**
  * Finds blocks of a stream that may be merged into its windows as if they were one.
  *
- * Let the watermark be w before blocks 1 … n and v before the last of them. When no boundary of slices lies in (w, v], nor in
- * (w − lateness, v − lateness], and no event in a slice that ended by w, then under every watermark from w to v no window
- * fires, is revised or is closed, and no event is late. So all that blocks 1 … n do is to be added up, and that comes to the same
- * in one step: partial aggregates are those of a set of events. What the last block does to the watermark is done behind all.
+ * Let the watermark be w before blocks 1 … n and v before the last of them. When no boundary of slices lies in (w, v], and no
+ * event in a slice that ended by w, then under every watermark from w to v no window fires or is revised, and no event is
+ * late. (One may be closed, and is then dropped behind the last block.) So all that blocks 1 … n do is to be added up, and that
+ * comes to the same in one step: partial aggregates are those of a set of events. What the last block does to the watermark is
+ * done behind all.
  *
- * The watermark is foretold from the times that the store has of each block. A lane makes sure of these, and that no event has
- * clock skew; whether it was so for the blocks in front is known when the run's turn comes (`isProven`).
+ * The watermark is foretold from the times that the store has of each block. A lane makes sure that these are right. Events with
+ * clock skew move no watermark, so it may be lower than foretold: what stands behind them is seen when its turn comes (`isProven`).
  */
 export class RunPlanner {
   readonly #boundUs: number;
@@ -141,8 +142,7 @@ export class RunPlanner {
     let floorUs = Number.NEGATIVE_INFINITY;
     for (const each of slices) {
       const { startUs, endUs } = sliceAt(each, watermarkUs);
-      const closingUs = sliceAt(each, watermarkUs - each.latenessUs).endUs + each.latenessUs;
-      limitUs = Math.min(limitUs, endUs, closingUs);
+      limitUs = Math.min(limitUs, endUs);
       floorUs = Math.max(floorUs, startUs);
     }
     if (minUs < floorUs) return null;
@@ -187,14 +187,13 @@ function slicesOf({ config, queries, alerts }: RunningStream): Slices[] | null {
 }
 
 function slicesOfPlan(plan: QueryPlan): Slices | null {
-  const { window, select, earlyUs, latenessUs } = plan;
+  const { window, select, earlyUs } = plan;
   if (isKeyed(plan) || earlyUs !== undefined) return null;
   if (select !== "*" && select.some(({ fn }) => fn === "topk" || fn === "mode")) return null;
-  if (window.kind === "tumbling")
-    return { periodUs: window.sizeUs, restUs: 0, offsetUs: window.offsetUs, latenessUs };
+  if (window.kind === "tumbling") return { periodUs: window.sizeUs, restUs: 0, offsetUs: window.offsetUs };
   if (window.kind !== "sliding") return null;
   const { sizeUs, everyUs, offsetUs } = window;
-  return { periodUs: everyUs, restUs: sizeUs % everyUs, offsetUs, latenessUs };
+  return { periodUs: everyUs, restUs: sizeUs % everyUs, offsetUs };
 }
 
 /** The slice that holds a time. Remainders of doubles are exact, as quotients are not. */

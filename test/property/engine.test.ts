@@ -203,7 +203,8 @@ function drawScenario(random: Random): Scenario {
   });
   const isPlain = random.chance(0.3);
   const per = isPlain ? "stream" : random.pick(["stream", "source", "key"] as const);
-  const [bound, idle, maxAhead] = [time(random.integer(0, 40)), time(random.integer(5, 60)), time(80)];
+  const [bound, idle] = [time(random.integer(0, 40)), time(random.integer(5, 60))];
+  const maxAhead = time(isPlain ? random.integer(8, 80) : 80);
   const drawn = Array.from({ length: random.integer(1, 4) }, (_, n) =>
     drawQuery(random, `q${n}`, per, time, isPlain),
   );
@@ -260,11 +261,13 @@ function drawFlow(random: Random, time: Duration): readonly OracleEntry[] {
   const entries: OracleEntry[] = [];
   const steps = random.integer(1, 60);
   const [pace, spread, oddity] = [random.next() * 3, random.integer(0, 12), random.pick([0, 0.02, 0.2])];
+  const isOnTime = random.chance(0.5);
   let now = 0;
   for (let step = 0; step < steps; step++) {
     now += Math.round(random.next() * pace);
     const at = (units: number): number => START_US + time(units).us;
-    const arrivalUs = START_US + step * 20_000;
+    // Half a second off, so that no event is exactly as far ahead as is allowed.
+    const arrivalUs = (isOnTime ? at(now) : START_US) + SECOND_US / 2 + step * 1_000;
     const isOdd = random.chance(oddity);
     if (isOdd && random.chance(0.5)) {
       entries.push({ kind: "watermark", timeUs: at(now + random.integer(-30, 10)) });

@@ -204,7 +204,6 @@ test("the header tells count, times and typed columns without decoding", () => {
     minUs: -20n,
     maxUs: 30n,
     schema: [{ name: "temp", type: "float" }],
-    hasFlags: false,
     columns: 2,
     namesAt: 40,
     namesEnd: 61,

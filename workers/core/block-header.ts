@@ -37,8 +37,6 @@ export interface BlockHeader {
   readonly maxUs: bigint;
   /** The columns that have a type; those in which only nulls were ever seen are left out. */
   readonly schema: readonly SchemaField[];
-  /** Whether some rows have flags, as clock skew is one. */
-  readonly hasFlags: boolean;
   readonly columns: number;
   /** Where the stream's name and the columns stand among the block's bytes. */
   readonly namesAt: number;
@@ -49,10 +47,8 @@ export interface BlockHeader {
 const MAGIC = 0x4b42524d;
 const VERSION = 1;
 const HEAD_BYTES = 40;
-const HAS_FLAGS = 1;
 const AT = {
   version: 8,
-  parts: 9,
   columns: 10,
   length: 12,
   rows: 16,
@@ -90,7 +86,6 @@ export function readHeader(bytes: Uint8Array): BlockHeader {
     minUs: view.getBigInt64(AT.minTime, true),
     maxUs: view.getBigInt64(AT.maxTime, true),
     schema,
-    hasFlags: (view.getUint8(AT.parts) & HAS_FLAGS) !== 0,
     columns,
     namesAt: HEAD_BYTES,
     namesEnd: cursor.at,
