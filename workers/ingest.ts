@@ -369,7 +369,7 @@ function exact(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return isWhole ? new Uint8Array(buffer) : new Uint8Array(bytes);
 }
 
-/** With all columns, or with those of some fields and nulls in the others. */
+/** With all columns, or with those of some fields. */
 function decodeStored(block: StoredBlock, fields: readonly string[] | null = null): BatchHandle {
   const bytes = inflate(block);
   const batch = replayDecoder().decode(bytes, fields);

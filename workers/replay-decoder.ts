@@ -1,6 +1,6 @@
 import type { BlockHeader } from "./core/block-header.ts";
 import { type BatchHandle, decodeBlock, emptyBatch, newBatch, readHeader, resetBatch } from "./core/codec.ts";
-import { decodeIfNeeded } from "./core/decode-columns.ts";
+import { decodeOnly } from "./core/decode-columns.ts";
 import type { CoreModule } from "./core/module.ts";
 import type { StoredBlock } from "./messages.ts";
 import { releaseBytes } from "./move.ts";
@@ -9,6 +9,8 @@ import { releaseBytes } from "./move.ts";
 interface Columns {
   readonly count: number;
   readonly names: Uint8Array;
+  /** Those that are decoded; null: all of them. */
+  readonly fields: readonly string[] | null;
 }
 
 /**
@@ -27,11 +29,11 @@ export class ReplayDecoder {
   }
 
   /**
-   * The batch of a block. `fields`: those to decode, the others are null; null: all of them.
+   * The batch of a block. `fields`: those to decode, the others are not in it; null: all of them.
    * @throws BlockError when it is damaged
    */
   decode(bytes: Uint8Array, fields: readonly string[] | null): BatchHandle {
-    const columns = columnsOf(bytes, readHeader(bytes));
+    const columns = columnsOf(bytes, readHeader(bytes), fields);
     this.#empty(columns);
     this.#append(bytes, fields);
     this.#columns = columns;
@@ -52,7 +54,7 @@ export class ReplayDecoder {
     for (const block of blocks) {
       const bytes = inflate(block);
       const head = readHeader(bytes);
-      const own = columnsOf(bytes, head);
+      const own = columnsOf(bytes, head, fields);
       if (!isAsTold(head, block) || (columns !== null && !isEqual(columns, own))) return null;
       if (columns === null) this.#empty(own);
       columns ??= own;
@@ -73,16 +75,20 @@ export class ReplayDecoder {
   #append(bytes: Uint8Array, fields: readonly string[] | null): void {
     this.#columns = null;
     if (fields === null) decodeBlock(this.#core, bytes, this.batch);
-    else decodeIfNeeded(this.#core, bytes, this.batch, fields, () => false);
+    else decodeOnly(this.#core, bytes, this.batch, fields);
   }
 }
 
-function columnsOf(bytes: Uint8Array, { columns, namesAt, namesEnd }: BlockHeader): Columns {
-  return { count: columns, names: bytes.slice(namesAt, namesEnd) };
+function columnsOf(
+  bytes: Uint8Array,
+  { columns, namesAt, namesEnd }: BlockHeader,
+  fields: Columns["fields"],
+): Columns {
+  return { count: columns, names: bytes.slice(namesAt, namesEnd), fields };
 }
 
 function isEqual(a: Columns, b: Columns): boolean {
-  return a.count === b.count && Buffer.compare(a.names, b.names) === 0;
+  return a.fields === b.fields && a.count === b.count && Buffer.compare(a.names, b.names) === 0;
 }
 
 function isAsTold(head: BlockHeader, { count, minUs, maxUs }: StoredBlock): boolean {

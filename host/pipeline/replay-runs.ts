@@ -1,4 +1,5 @@
 import { isKeyed } from "../../workers/core/keyed-plan.ts";
+import { fieldsRead } from "../../workers/fields-read.ts";
 import type { LogEntry, QueryPlan } from "../../workers/messages.ts";
 import type { RunningStream } from "./stream-registry.ts";
 
@@ -68,7 +69,8 @@ export class RunPlanner {
   constructor(stream: RunningStream) {
     this.#boundUs = stream.config.watermark.boundUs;
     this.#slices = slicesOf(stream);
-    this.#maxRows = Math.floor(RUN_CELLS / (stream.schema.length + 2));
+    const fields = fieldsRead(stream.setup()) ?? stream.schema;
+    this.#maxRows = Math.floor(RUN_CELLS / (fields.length + 2));
   }
 
   /** Whether it would be of use to tell it the clock. */
