@@ -1,21 +1,12 @@
 import { gunzipSync } from "node:zlib";
 import { createEventFilter, type EventFilter } from "./alert/event-filter.ts";
 import { partialIdOf } from "./alert/event-rows.ts";
-import {
-  type BatchHandle,
-  decodeBlock,
-  encodeBatch,
-  encodeRows,
-  newBatch,
-  readHeader,
-  resetBatch,
-} from "./core/codec.ts";
-import { decodeIfNeeded } from "./core/decode-columns.ts";
+import { type BatchHandle, encodeBatch, encodeRows, readHeader } from "./core/codec.ts";
 import { packedSums } from "./core/event-sums.ts";
 import { withExpressions } from "./core/expression.ts";
 import { type CoreModule, instantiateCore } from "./core/module.ts";
 import { createParser, type Parser } from "./core/parse.ts";
-import { batchTimeRange, maskSkewed } from "./core/rows.ts";
+import { batchTimeRange, countNulls, maskSkewed } from "./core/rows.ts";
 import {
   createSummarizer,
   FULL_SUMMARY,
@@ -37,13 +28,16 @@ import type {
   LateTask,
   PackedTask,
   QueryPartial,
+  ReplayRun,
   ReplayTask,
+  RunsTask,
   StoredBlock,
   StreamSetup,
   TableData,
 } from "./messages.ts";
 import { moveWith, releaseBytes } from "./move.ts";
 import { type PackedResult, packOutcomes, unpackBodies } from "./packed-bodies.ts";
+import { ReplayDecoder } from "./replay-decoder.ts";
 import { packLateRows } from "./store/late-rows.ts";
 import { nameThread } from "./thread-name.ts";
 import { portableCodec } from "./zstd.ts";
@@ -61,19 +55,22 @@ interface LocalStream {
   readonly filters: readonly { readonly queryId: number; readonly filter: EventFilter }[];
   /** Those that replays need; null: all of them. */
   readonly fields: readonly string[] | null;
+  /** Those that expressions of queries read. */
+  readonly inputs: readonly string[];
 }
 
 let core: CoreModule = instantiateCore();
 const streams = new Map<string, LocalStream>();
 let tables = new Tables(core);
 const codec = await portableCodec();
-let replayBatch: BatchHandle | null = null;
+let decoder: ReplayDecoder | null = null;
 
 /** What a lane may ask for. */
 export type LaneTask =
   | { readonly name: "ingest"; readonly task: IngestTask }
   | { readonly name: "ingestPacked"; readonly task: PackedTask }
   | { readonly name: "replay"; readonly task: ReplayTask }
+  | { readonly name: "replayRuns"; readonly task: RunsTask }
   | { readonly name: "extractLate"; readonly task: LateTask }
   | { readonly name: "loadTable"; readonly task: TableData };
 
@@ -89,6 +86,8 @@ export function run({ name, task }: LaneTask): unknown {
       return ingestPacked(task);
     case "replay":
       return replay(task);
+    case "replayRuns":
+      return replayRuns(task);
     case "extractLate":
       return extractLate(task);
     case "loadTable":
@@ -163,12 +162,52 @@ function buffersOfResult({
 export function replay(task: ReplayTask): AggregatedBlock {
   return withCore(() => {
     const stream = streamOf(task.stream, task.setup);
-    const batch = decodeStored(task.block, stream.fields);
-    const { maxEventUs, skewedCount } = batchTimeRange(core, batch);
-    const partials = aggregate(stream, batch);
-    const sources = stream.summarizer.summarize(batch, task.arrivalUs);
-    return moveWith({ partials, maxEventUs, skewedCount, sources }, [...buffersOf(partials), sources.buffer]);
+    const aggregated = aggregateBlock(stream, task.block, task.arrivalUs);
+    return moveWith(aggregated, buffersOfBlock(aggregated));
   });
+}
+
+/** The same of several runs; null for one of several blocks that are not what they were told to be, or do not go together. */
+export function replayRuns(task: RunsTask): (AggregatedBlock | null)[] {
+  return withCore(() => {
+    const stream = streamOf(task.stream, task.setup);
+    const aggregated = task.runs.map((run) => {
+      const [block, ...others] = run.blocks;
+      return block !== undefined && others.length === 0
+        ? aggregateBlock(stream, block, run.arrivalsUs[0]!)
+        : aggregateRun(stream, run);
+    });
+    return moveWith(
+      aggregated,
+      aggregated.flatMap((each) => (each === null ? [] : buffersOfBlock(each))),
+    );
+  });
+}
+
+function aggregateBlock(stream: LocalStream, block: StoredBlock, arrivalUs: number): AggregatedBlock {
+  const batch = decodeStored(block, stream.fields);
+  const { maxEventUs, skewedCount } = batchTimeRange(core, batch);
+  const partials = aggregate(stream, batch);
+  const sources = stream.summarizer.summarize(batch, arrivalUs);
+  return { partials, maxEventUs, skewedCount, sources };
+}
+
+function aggregateRun(stream: LocalStream, { blocks, arrivalsUs }: ReplayRun): AggregatedBlock | null {
+  const batch = replayDecoder().decodeRun(blocks, inflate, stream.fields);
+  if (batch === null) return null;
+  const { rows, maxEventUs, skewedCount } = batchTimeRange(core, batch);
+  // What an expression comes to may depend on whether a field has any value.
+  for (const name of stream.inputs) {
+    const nulls = countNulls(core, batch, name);
+    if (nulls > 0 && nulls < rows) return null;
+  }
+  const partials = aggregate(stream, batch);
+  const parts = blocks.map(({ count }, index) => ({ count, arrivalUs: arrivalsUs[index]! }));
+  return { partials, maxEventUs, skewedCount, sources: stream.summarizer.summarizeParts(batch, parts) };
+}
+
+function buffersOfBlock({ partials, sources }: AggregatedBlock): ArrayBuffer[] {
+  return sources === null ? buffersOf(partials) : [...buffersOf(partials), sources.buffer];
 }
 
 /** The block of those events of a stored block that fell into closed windows. */
@@ -218,7 +257,7 @@ function withCore<T>(task: () => T): T {
       core = instantiateCore();
       streams.clear();
       tables = new Tables(core);
-      replayBatch = null;
+      decoder = null;
     }
     throw cause;
   }
@@ -254,7 +293,8 @@ function streamOf(name: string, setup: StreamSetup | null): LocalStream {
     queryId: partialIdOf(alert),
     filter: createEventFilter(core, alert, tables),
   }));
-  const stream = { parser, summarizer, locals, filters, fields: fieldsRead(setup) };
+  const inputs = setup.queries.flatMap(({ expressions }) => expressions?.inputs ?? []);
+  const stream = { parser, summarizer, locals, filters, fields: fieldsRead(setup), inputs };
   streams.set(name, stream);
   return stream;
 }
@@ -329,13 +369,19 @@ function exact(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return isWhole ? new Uint8Array(buffer) : new Uint8Array(bytes);
 }
 
-/** With all columns, or with those of some fields and nulls in the others. */
+/** With all columns, or with those of some fields. */
 function decodeStored(block: StoredBlock, fields: readonly string[] | null = null): BatchHandle {
-  replayBatch ??= newBatch(core);
-  resetBatch(core, replayBatch);
-  const bytes = block.codec === "zstd" ? codec.decompress(block.data, block.encodedBytes) : block.data;
-  if (fields === null) decodeBlock(core, bytes, replayBatch);
-  else decodeIfNeeded(core, bytes, replayBatch, fields, () => false);
+  const bytes = inflate(block);
+  const batch = replayDecoder().decode(bytes, fields);
   if (bytes !== block.data) releaseBytes(bytes);
-  return replayBatch;
+  return batch;
+}
+
+function replayDecoder(): ReplayDecoder {
+  decoder ??= new ReplayDecoder(core);
+  return decoder;
+}
+
+function inflate(block: StoredBlock): Uint8Array {
+  return block.codec === "zstd" ? codec.decompress(block.data, block.encodedBytes) : block.data;
 }

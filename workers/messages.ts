@@ -445,6 +445,21 @@ export interface ReplayTask extends BlockTask {
   readonly arrivalUs: number;
 }
 
+/** Blocks of a stream that follow one another in its log. */
+export interface ReplayRun {
+  readonly blocks: readonly StoredBlock[];
+  /** By block, µs since the epoch. */
+  readonly arrivalsUs: readonly number[];
+}
+
+/** Runs of one stream, in the order of the log. Those of several blocks are to be aggregated as if they were one. */
+export interface RunsTask {
+  readonly stream: string;
+  /** null: as the thread knows it. */
+  readonly setup: StreamSetup | null;
+  readonly runs: readonly ReplayRun[];
+}
+
 /** Queries and tables that were in force for a block, where those of now are others. */
 export interface FormerQueries {
   readonly queries: readonly QueryPlan[];

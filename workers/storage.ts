@@ -114,7 +114,12 @@ export function readLog(task: {
   readonly afterSeq: number;
   readonly maxBytes: number;
 }): StoreAnswer<LogEntry[]> {
-  return withStore(({ sql }) => ({ value: readLogEntries(sql, task.afterSeq, task.maxBytes) }));
+  const answer = withStore(({ sql }) => ({ value: readLogEntries(sql, task.afterSeq, task.maxBytes) }));
+  if (!("value" in answer)) return answer;
+  return moveWith(
+    answer,
+    answer.value.flatMap((entry) => (entry.kind === "block" ? [entry.block.data.buffer] : [])),
+  );
 }
 
 /** Pieces of a checkpoint's segment from one on, until `maxBytes` are reached; none at its end. */

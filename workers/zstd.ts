@@ -35,7 +35,7 @@ export function nativeCodec(): Codec {
       let left = maxBytes;
       return joined(
         frames.map((frame) => {
-          const content = decompressNative(frame.bytes, left, maxBytes);
+          const content = decompressNative(frame, left, maxBytes);
           left -= content.length;
           return content;
         }),
@@ -44,10 +44,20 @@ export function nativeCodec(): Codec {
   };
 }
 
-function decompressNative(frame: Uint8Array, leftBytes: number, maxBytes: number): Uint8Array {
+/** Node takes no fewer for a piece of its output. */
+const MIN_CHUNK_BYTES = 64;
+/** And by default so many, which it then puts together: in one piece it is half the work. */
+const CHUNK_BYTES = 16 * 1024;
+
+function decompressNative(frame: ZstdFrame, leftBytes: number, maxBytes: number): Uint8Array {
   try {
+    // What a frame says of its content may be a lie; no more than its blocks can hold is believed.
+    const told = Math.min(frame.contentBytes ?? CHUNK_BYTES, frame.maxContentBytes, leftBytes);
     // Node takes no limit of 0; one byte is let through and then found to be too much.
-    const content = zlib.zstdDecompressSync(frame, { maxOutputLength: Math.max(leftBytes, 1) });
+    const content = zlib.zstdDecompressSync(frame.bytes, {
+      maxOutputLength: Math.max(leftBytes, 1),
+      chunkSize: Math.max(told, MIN_CHUNK_BYTES),
+    });
     if (content.length > leftBytes) throw tooLarge(maxBytes);
     return content;
   } catch (cause) {

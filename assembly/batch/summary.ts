@@ -26,3 +26,9 @@ export function batchSummarize(batch: Batch): usize {
   summary.skewed = skewed;
   return changetype<usize>(summary);
 }
+
+/** Rows that are null in the column of that name; all of them where there is none. */
+export function batchNulls(batch: Batch, name: usize, nameLength: u32): u32 {
+  const index = batch.indexOf(name, nameLength);
+  return index < 0 ? batch.rows : batch.column(<u32>index).nulls;
+}

@@ -1,3 +1,4 @@
+import { emptyBatch } from "../batch/kept-texts";
 import { Batch, Column, ColumnType } from "../batch/batch";
 import { ByteBuffer } from "../memory/bytes";
 import { appendRow, clearBatch, setCell, setText } from "./builder";
@@ -56,6 +57,11 @@ export function codecNewBatch(): Batch {
 
 export function codecClearBatch(batch: Batch): void {
   clearBatch(batch);
+}
+
+/** Forgets the rows; columns stay, with their types and texts. */
+export function codecEmptyBatch(batch: Batch): void {
+  emptyBatch(batch);
 }
 
 export function codecAddColumn(batch: Batch, name: usize, nameLength: u32, type: ColumnType): u32 {

@@ -51,6 +51,8 @@ export function decodeBlock(block: usize, length: u32, batch: Batch): Failure {
 /** Names of the only columns to decode, a u32 length and the bytes each; 0: all of them. */
 let wantedNames: usize = 0;
 let wantedCount: u32 = 0;
+/** Whether the batch gets no others. */
+let isOnlyWanted: bool = false;
 /** Where the columns of the last block stand that `decodeColumnsNamed` passed over. */
 let restSections: usize = 0;
 let restCount: u32 = 0;
@@ -67,6 +69,15 @@ export function decodeColumnsNamed(block: usize, length: u32, batch: Batch, name
   restCount = 0;
   const outcome = decodeBlock(block, length, batch);
   wantedNames = 0;
+  return outcome;
+}
+
+/** `decodeBlock` of some columns: the batch gets no others, but for the key's where it is needed to read them. */
+export function decodeColumnsOnly(block: usize, length: u32, batch: Batch, names: usize, count: u32): Failure {
+  isOnlyWanted = true;
+  const outcome = decodeColumnsNamed(block, length, batch, names, count);
+  isOnlyWanted = false;
+  restCount = 0;
   return outcome;
 }
 
@@ -96,13 +107,13 @@ function passOver(sections: usize, from: Section, before: u32, rows: u32): void 
   restCount++;
 }
 
-function isWanted(column: Column): bool {
+function isWanted(name: usize, nameLength: u32): bool {
   if (wantedNames == 0) return true;
   let at = wantedNames;
   for (let i: u32 = 0; i < wantedCount; i++) {
-    const nameLength = load<u32>(at);
-    if (column.nameLength == nameLength && memory.compare(column.name, at + 4, nameLength) == 0) return true;
-    at += 4 + nameLength;
+    const length = load<u32>(at);
+    if (nameLength == length && memory.compare(name, at + 4, length) == 0) return true;
+    at += 4 + length;
   }
   return false;
 }
@@ -156,7 +167,7 @@ function decodeBody(head: BlockHead, batch: Batch, before: u32): void {
   }
   if (failure != Failure.None) return;
   const firstColumn: u32 = head.parts & HAS_FLAGS ? 2 : 1;
-  assignColumns(head, batch, schema, sections, firstColumn);
+  assignColumns(head, batch, schema, sections, firstColumn, <u32>key);
   decodeColumns(head, sections, firstColumn, <u32>key, before);
 }
 
@@ -183,8 +194,15 @@ function closeSection(): void {
   if (cursor != limit) fail(Failure.Corrupt);
 }
 
-/** Gives each column's section its column in the batch, in the order of the block. */
-function assignColumns(head: BlockHead, batch: Batch, schema: usize, sections: usize, firstColumn: u32): void {
+/** Gives each column's section its column in the batch, in the order of the block; null to those that are not to be there. */
+function assignColumns(
+  head: BlockHead,
+  batch: Batch,
+  schema: usize,
+  sections: usize,
+  firstColumn: u32,
+  key: u32,
+): void {
   let entry = schema;
   for (let i: u32 = 0; i < head.columnCount; i++) {
     const type = <ColumnType>load<u8>(entry);
@@ -192,7 +210,10 @@ function assignColumns(head: BlockHead, batch: Batch, schema: usize, sections: u
     const name = entry + 1 + lengthSizeAt(entry + 1);
     entry = name + nameLength;
     section(sections, firstColumn + i).type = type;
-    section(sections, firstColumn + i).column = columnNamed(batch, i, name, nameLength, type);
+    const isLeftOut = isOnlyWanted && i + 1 != key && !isWanted(name, nameLength);
+    section(sections, firstColumn + i).column = isLeftOut
+      ? changetype<Column>(0)
+      : columnNamed(batch, i, name, nameLength, type);
   }
   if ((head.parts & HAS_EXTRA) == 0) return;
   section(sections, firstColumn + head.columnCount).type = ColumnType.Raw;
@@ -211,8 +232,8 @@ function decodeColumns(head: BlockHead, sections: usize, firstColumn: u32, key: 
   const count: u32 = head.columnCount + (head.parts & HAS_EXTRA ? 1 : 0);
   for (let i: u32 = 0; i < count && failure == Failure.None; i++) {
     const from = section(sections, firstColumn + i);
-    if (i + 1 == key) continue;
-    if (isWanted(from.column)) decodeSection(from, before, rows);
+    if (i + 1 == key || changetype<usize>(from.column) == 0) continue;
+    if (isWanted(from.column.name, from.column.nameLength)) decodeSection(from, before, rows);
     else passOver(sections, from, before, rows);
   }
 }

@@ -7,11 +7,12 @@ import {
   codeOf,
   codesBytes,
   countOf,
+  isAlone,
   lengthOf,
   MAX_CODE_BITS,
   MAX_SYMBOLS,
   readCodes,
-  TABLE,
+  TABLE_SIZE,
   writeCodes,
 } from "./huffman";
 import { Failure, fail, failure, readBytes, readSigned, readVarint, remaining } from "./reader";
@@ -115,6 +116,29 @@ export function encodeEntropy(values: usize, size: u32, centre: i64, limit: u32,
   return true;
 }
 
+/** u32[4096]: by the next 12 bits, symbol << 11 | bits of its code << 7 | bits of code and rest. */
+const TABLE = memory.data(4096 * 4, 16);
+
+/** Fills TABLE from the codes that were read; gives the most bits that a value takes. */
+function fillTable(): u32 {
+  let most: u32 = 0;
+  for (let symbol: u32 = 0; symbol < MAX_SYMBOLS; symbol++) {
+    const length = lengthOf(symbol);
+    if (length == 0) continue;
+    const total = length + restBits(symbol);
+    most = max(most, total);
+    const entry = (symbol << 11) | (length << 7) | total;
+    for (let at = codeOf(symbol); at < TABLE_SIZE; at += 1 << length) store<u32>(TABLE + (<usize>at << 2), entry);
+    if (length == 1 && isAlone(symbol)) {
+      for (let at: u32 = 1; at < TABLE_SIZE; at += 2) store<u32>(TABLE + (<usize>at << 2), entry);
+    }
+  }
+  return most;
+}
+
+/** A word read at any bit has so many of the bits from there on at the least. */
+const WORD_BITS: u32 = 57;
+
 /** Reads `size` values to `target`. */
 export function decodeEntropy(size: u32, target: usize): void {
   const centre = readSigned();
@@ -123,23 +147,58 @@ export function decodeEntropy(size: u32, target: usize): void {
   if (bytes > remaining()) fail(Failure.Corrupt);
   const source = readBytes(<u32>bytes);
   if (failure != Failure.None) return;
+  const most = fillTable();
   const end = bytes << 3;
+  const stop = target + (<usize>size << 3);
   let at: u64 = 0;
-  for (const stop = target + (<usize>size << 3); target < stop; target += 8) {
+  // Two values of one word: where the next one stands is known sooner.
+  if (most << 1 <= WORD_BITS) {
+    for (; target + 8 < stop; target += 16) {
+      if (at >= end) return fail(Failure.Corrupt);
+      const word = wordAt(source, at);
+      const first = entryAt(word);
+      const second = entryAt(word >> (first & 127));
+      at += (first & 127) + (second & 127);
+      store<i64>(target, valueInWord(first, word, centre));
+      store<i64>(target, valueInWord(second, word >> (first & 127), centre), 8);
+    }
+  }
+  for (; target < stop; target += 8) {
     // Every read starts below `end`, and the input is padded by more than the longest code.
     if (at >= end) return fail(Failure.Corrupt);
-    let word = peekBits(source, at);
-    const entry = <u32>load<u16>(TABLE + (<usize>(word & ((1 << MAX_CODE_BITS) - 1)) << 1));
-    const length = entry & 15;
-    const symbol = entry >> 4;
-    const rest = restBits(symbol);
-    at += length;
-    word = length + rest <= 64 ? word >> length : peekBits(source, at);
-    at += rest;
+    const word = wordAt(source, at);
+    const entry = entryAt(word);
+    const length = (entry >> 7) & 15;
+    const rest = (entry & 127) - length;
     if (rest > MAX_REST) return fail(Failure.Corrupt);
-    let magnitude = <u64>(symbol >> 1);
-    if (magnitude >= EXACT) magnitude = ((magnitude & 3) | 4) << rest | (word & (((<u64>1) << rest) - 1));
-    store<i64>(target, symbol & 1 ? centre - <i64>magnitude : centre + <i64>magnitude);
+    const low = length + rest <= WORD_BITS ? word >> length : peekBits(source, at + length);
+    store<i64>(target, valueOf(entry >> 11, rest, low, centre));
+    at += entry & 127;
   }
   if (at > end) fail(Failure.Corrupt);
+}
+
+@inline
+function wordAt(source: usize, at: u64): u64 {
+  return load<u64>(source + <usize>(at >> 3)) >> (at & 7);
+}
+
+@inline
+function entryAt(word: u64): u32 {
+  return load<u32>(TABLE + (<usize>(word & ((1 << MAX_CODE_BITS) - 1)) << 2));
+}
+
+/** The value whose symbol and rest `word` begins with. */
+@inline
+function valueInWord(entry: u32, word: u64, centre: i64): i64 {
+  const length = (entry >> 7) & 15;
+  return valueOf(entry >> 11, (entry & 127) - length, word >> length, centre);
+}
+
+/** `low`: the rest, with whatever above it. */
+@inline
+function valueOf(symbol: u32, rest: u32, low: u64, centre: i64): i64 {
+  let magnitude = <u64>(symbol >> 1);
+  if (magnitude >= EXACT) magnitude = (((magnitude & 3) | 4) << rest) | (low & (((<u64>1) << rest) - 1));
+  return symbol & 1 ? centre - <i64>magnitude : centre + <i64>magnitude;
 }

@@ -9,7 +9,7 @@ import { writeVarint } from "./writer";
  */
 export const MAX_SYMBOLS: u32 = 512;
 export const MAX_CODE_BITS: u32 = 12;
-const TABLE_SIZE: u32 = 1 << MAX_CODE_BITS;
+export const TABLE_SIZE: u32 = 1 << MAX_CODE_BITS;
 
 /** u32[512]: how often each symbol occurs; filled by the user of this module. */
 export const COUNTS = memory.data(512 * 4, 16);
@@ -17,8 +17,6 @@ export const COUNTS = memory.data(512 * 4, 16);
 export const LENGTHS = memory.data(512, 16);
 /** u16[512]: each symbol's code. */
 export const CODES = memory.data(512 * 2, 16);
-/** u16[4096]: by the next 12 bits, symbol << 4 | length. */
-export const TABLE = memory.data(4096 * 2, 16);
 
 /** u64[512]: count << 16 | symbol of the symbols in use, sorted. */
 const LEAVES = memory.data(512 * 8, 16);
@@ -219,7 +217,7 @@ export function writeCodes(out: ByteBuffer): void {
   }
 }
 
-/** Reads codes into TABLE. False, and failure, when they are no complete code. */
+/** Reads codes. False, and failure, when they are no complete code. */
 export function readCodes(): bool {
   const first = readVarint();
   const span = readVarint();
@@ -239,21 +237,10 @@ export function readCodes(): bool {
     fail(Failure.Corrupt);
     return false;
   }
-  fillTable();
   return true;
 }
 
-function fillTable(): void {
-  for (let symbol: u32 = 0; symbol < MAX_SYMBOLS; symbol++) {
-    const length = lengthOf(symbol);
-    if (length == 0) continue;
-    const entry = <u16>((symbol << 4) | length);
-    for (let at = codeOf(symbol); at < TABLE_SIZE; at += 1 << length) store<u16>(TABLE + (<usize>at << 1), entry);
-    // A single symbol has one code of one bit; the other half of the table leads to it too.
-    if (length == 1 && isAlone(symbol)) for (let at: u32 = 1; at < TABLE_SIZE; at += 2) store<u16>(TABLE + (<usize>at << 1), entry);
-  }
-}
-
-function isAlone(symbol: u32): bool {
+/** A single symbol has one code of one bit; the other bit leads to it too. */
+export function isAlone(symbol: u32): bool {
   return firstSymbol() == symbol && lastSymbol() == symbol;
 }

@@ -60,8 +60,6 @@ export const enum Scratch {
   Gaps,
   /** bytes of a text in the making */
   Text,
-  /** u32: by number in a template, one more than the id of its text */
-  Known,
   /** u64: what rows are put in order by */
   Words,
   /** u32: rows half sorted */

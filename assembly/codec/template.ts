@@ -1,6 +1,7 @@
 import { ByteBuffer } from "../memory/bytes";
 import { Dictionary } from "../memory/dictionary";
 import { decodeIntegers, encodeIntegers } from "./integers";
+import { NumberedTexts, numberedTexts } from "./numbered-texts";
 import { Failure, fail, failure, readBytes, readU8, readVarint } from "./reader";
 import { Scratch, scratch } from "./scratch";
 import { writeVarint } from "./writer";
@@ -168,9 +169,6 @@ export function encodeTemplateSlots(used: u32, ids: usize, count: u32, out: Byte
   }
 }
 
-/** A table of the numbers that were met pays while it has no more places than this for each value. */
-const KNOWN_PER_VALUE: u64 = 4;
-
 /** Reads a template and the numbers of `count` texts; interns these and writes their ids as u64 to `target`. */
 export function decodeTemplate(count: u32, dictionary: Dictionary, target: usize, maxBytes: u32): void {
   if (!readTemplateHead()) return fail(Failure.Corrupt);
@@ -179,10 +177,10 @@ export function decodeTemplate(count: u32, dictionary: Dictionary, target: usize
   for (let s: u32 = 0; s < slotCount; s++) decodeIntegers(count, numbers + stride * s);
   if (failure != Failure.None) return;
   const text = scratch(Scratch.Text, MAX_LITERAL_BYTES + MAX_SLOTS * MAX_DIGITS);
-  const known = slotCount == 1 ? knownNumbers(numbers, count) : 0;
+  const known = slotCount == 1 ? numbersOf(dictionary, numbers, count) : changetype<NumberedTexts>(0);
   for (let i: u32 = 0; i < count; i++) {
     const number = numbers + (<usize>i << 3);
-    const place = known == 0 ? 0 : known + (<usize>(load<u64>(number) - leastNumber) << 2);
+    const place = changetype<usize>(known) == 0 ? 0 : known.placeOf(load<u64>(number));
     if (place != 0 && load<u32>(place) != 0) {
       store<u64>(target + (<usize>i << 3), load<u32>(place) - 1);
       continue;
@@ -196,22 +194,11 @@ export function decodeTemplate(count: u32, dictionary: Dictionary, target: usize
   }
 }
 
-let leastNumber: u64 = 0;
-
-/** A table with room for one more than the id of each number from `leastNumber` on, or 0 where they lie too far apart. */
-function knownNumbers(numbers: usize, count: u32): usize {
-  let least = u64.MAX_VALUE;
-  let greatest: u64 = 0;
-  for (let at = numbers, end = numbers + (<usize>count << 3); at < end; at += 8) {
-    least = min(least, load<u64>(at));
-    greatest = max(greatest, load<u64>(at));
-  }
-  if (count == 0 || greatest - least >= <u64>count * KNOWN_PER_VALUE) return 0;
-  leastNumber = least;
-  const size = (<usize>(greatest - least) + 1) << 2;
-  const table = scratch(Scratch.Known, size);
-  memory.fill(table, 0, size);
-  return table;
+/** The texts of the template at hand, which has one slot. */
+function numbersOf(dictionary: Dictionary, numbers: usize, count: u32): NumberedTexts {
+  const front = slot(0).literalLength;
+  const behind = slot(1).literalLength;
+  return numberedTexts(dictionary, PATTERN, front, behind, slot(0).digits, numbers, count);
 }
 
 function readTemplateHead(): bool {

@@ -1,5 +1,5 @@
 import { Batch } from "../batch/batch";
-import { decodeColumnsNamed, decodeRest } from "../codec/decode";
+import { decodeColumnsNamed, decodeColumnsOnly, decodeRest } from "../codec/decode";
 import { MAX_DEPTH, Program } from "./event-writer";
 import { buildKeyFilter, mayHoldKey } from "./key-filter";
 import { Page } from "./page";
@@ -13,6 +13,11 @@ export function querySelection(): usize {
 /** Appends the block's rows, of the named columns alone: the others are null. 0, or why not (`Failure`). */
 export function queryDecodeColumns(block: usize, length: u32, batch: Batch, names: usize, count: u32): u32 {
   return decodeColumnsNamed(block, length, batch, names, count);
+}
+
+/** The same, and the batch gets no others. */
+export function queryDecodeOnly(block: usize, length: u32, batch: Batch, names: usize, count: u32): u32 {
+  return decodeColumnsOnly(block, length, batch, names, count);
 }
 
 /** Decodes the other columns of that block, which still stands where it did. 0, or why not. */

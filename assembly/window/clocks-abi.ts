@@ -15,6 +15,12 @@ export function sourcesSummarize(sources: Sources, batch: Batch, arrivalUs: i64,
   return sources.out.data;
 }
 
+/** The same where parts of the batch arrived one by one: end row u32, 4 bytes, arrival i64 (µs) for each. */
+export function sourcesSummarizeParts(sources: Sources, batch: Batch, parts: usize, sampleRows: u32): usize {
+  sources.summarizeParts(batch, parts, sampleRows);
+  return sources.out.data;
+}
+
 export function sourcesLength(sources: Sources): u32 {
   return sources.out.length;
 }

@@ -19,6 +19,18 @@ class SourceRow {
   }
 }
 
+/** When the rows before `end`, from the part before on, arrived. */
+@unmanaged
+class Arrival {
+  end: u32;
+  unused: u32;
+  atUs: i64;
+}
+
+const ARRIVAL_BYTES: usize = offsetof<Arrival>();
+/** The one part of a batch that arrived at once. */
+const atOnce = changetype<Arrival>(memory.data(offsetof<Arrival>(), 8));
+
 const ROW_SIZE: u32 = offsetof<SourceRow>() + SKETCH_BYTES;
 const UNSEEN: u32 = 0xffffffff;
 export const NO_TIME: i64 = i64.MIN_VALUE;
@@ -88,6 +100,14 @@ export class Sources {
    * is summarized from about so many of its rows.
    */
   summarize(batch: Batch, arrivalUs: i64, sampleRows: u32): void {
+    atOnce.end = batch.rows;
+    atOnce.atUs = arrivalUs;
+    this.summarizeParts(batch, changetype<usize>(atOnce), sampleRows);
+  }
+
+  /** The same of a batch whose parts arrived one by one: an `Arrival` each at `parts`, the last of which ends with the batch. */
+  summarizeParts(batch: Batch, parts: usize, sampleRows: u32): void {
+    let part = changetype<Arrival>(parts);
     this.keys.reset();
     this.rows.reset();
     this.othersMaxTime = NO_TIME;
@@ -97,14 +117,19 @@ export class Sources {
     const direct = directColumn(this.plan, this.columns);
     if (changetype<usize>(direct) != 0) this.prepareTexts(direct.dictionary.count);
     if (batch.rows <= sampleRows) {
-      for (let row: u32 = 0; row < batch.rows; row++) this.take(batch, direct, row, arrivalUs);
+      for (let row: u32 = 0; row < batch.rows; row++) {
+        while (row >= part.end) part = after(part);
+        this.take(batch, direct, row, part.atUs);
+      }
     } else {
       const stride = batch.rows / max<u32>(sampleRows, 1);
       let next = this.step(stride) >> 1;
       for (let row: u32 = 0; row < batch.rows; row++) {
         const isChosen = row == next;
         if (isChosen) next += this.step(stride);
-        if (isChosen || load<u8>(batch.flags + row) & FLAG_CLOCK_SKEW) this.take(batch, direct, row, arrivalUs);
+        if (!isChosen && (load<u8>(batch.flags + row) & FLAG_CLOCK_SKEW) == 0) continue;
+        while (row >= part.end) part = after(part);
+        this.take(batch, direct, row, part.atUs);
       }
     }
     this.write();
@@ -196,4 +221,9 @@ export class Sources {
       out.length += bytes;
     }
   }
+}
+
+@inline
+function after(part: Arrival): Arrival {
+  return changetype<Arrival>(changetype<usize>(part) + ARRIVAL_BYTES);
 }

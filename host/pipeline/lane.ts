@@ -7,7 +7,9 @@ import type {
   IngestResult,
   LateEvents,
   LateTask,
+  ReplayRun,
   ReplayTask,
+  RunsTask,
   StoredBlock,
   TableData,
 } from "../../workers/messages.ts";
@@ -91,6 +93,15 @@ export class Lane {
   replay(stream: RunningStream, block: StoredBlock, arrivalUs: number): Promise<AggregatedBlock> {
     const task: ReplayTask = { stream: stream.config.name, setup: this.#setupFor(stream), block, arrivalUs };
     return this.#run({ name: "replay", task }, []);
+  }
+
+  /** Of runs of several blocks null where they cannot be taken together. */
+  replayRuns(
+    stream: RunningStream,
+    runs: readonly ReplayRun[],
+  ): Promise<readonly (AggregatedBlock | null)[]> {
+    const task: RunsTask = { stream: stream.config.name, setup: this.#setupFor(stream), runs };
+    return this.#run({ name: "replayRuns", task }, []);
   }
 
   extractLate(

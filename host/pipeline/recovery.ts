@@ -1,30 +1,19 @@
-import type { Logger } from "pino";
-import type { ApplyEntry, LogEntry } from "../../workers/messages.ts";
 import { formatTime } from "../../workers/time-format.ts";
-import type { StorageClient } from "../store/storage-client.ts";
-import type { ApplyLoop, CommittedEntry } from "./apply-loop.ts";
+import type { ApplyLoop } from "./apply-loop.ts";
 import { closedBefore } from "./closed-before.ts";
-import type { Lane } from "./lane.ts";
-import { replayBlock } from "./replay-block.ts";
+import { LogReplay, type LogReplayParts } from "./log-replay.ts";
 import { restoreCheckpoint } from "./restore-checkpoint.ts";
 import type { RunningStream, StreamRegistry } from "./stream-registry.ts";
 import type { WindowWorker } from "./window-worker.ts";
 
 /** Stored bytes read from the log at once during a replay. */
 const REPLAY_BYTES = 4 * 1024 * 1024;
-/** Partial aggregates that may wait for the window thread before the lanes do. */
-const MAX_WAITING_BYTES = 64 * 1024 * 1024;
 
-export interface RecoveryParts {
-  readonly storage: StorageClient;
+export interface RecoveryParts extends LogReplayParts {
   readonly registry: StreamRegistry;
   readonly windows: WindowWorker;
-  readonly lanes: readonly Lane[];
   readonly apply: ApplyLoop;
-  /** Puts the queries of an entry in force, and gives what is to be applied. */
-  readonly switchAt: (entry: LogEntry & { kind: "config" }) => Promise<CommittedEntry>;
   readonly configure: (stream: RunningStream) => Promise<void>;
-  readonly log: Logger;
 }
 
 /**
@@ -92,6 +81,7 @@ export async function recover(parts: RecoveryParts): Promise<{ lastSeq: number; 
 /** The lanes work on what comes next while the windows take in what came before. */
 async function replayLog(parts: RecoveryParts, checkpointSeq: number): Promise<number> {
   let afterSeq = checkpointSeq;
+  const replay = new LogReplay(parts);
   const { toldSeq } = parts.apply;
   let isStanding = toldSeq === 0;
   let events = 0;
@@ -103,35 +93,17 @@ async function replayLog(parts: RecoveryParts, checkpointSeq: number): Promise<n
     afterSeq = last.seq;
     next = parts.storage.readLog({ afterSeq, maxBytes: REPLAY_BYTES });
     const told = entries.filter(({ seq }) => seq <= toldSeq);
-    await replayEntries(parts, told);
+    await replay.take(told);
     if (!isStanding && (told.length < entries.length || last.seq === toldSeq)) {
       isStanding = true;
       await standAsTold(parts);
     }
-    await replayEntries(parts, entries.slice(told.length));
+    await replay.take(entries.slice(told.length));
     for (const entry of entries) if (entry.kind === "block") events += entry.block.count;
   }
   await parts.apply.settled();
   if (!isStanding) await standAsTold(parts);
   return events;
-}
-
-async function replayEntries(parts: RecoveryParts, entries: readonly LogEntry[]): Promise<void> {
-  for (let from = 0; from < entries.length; ) {
-    const config = entries.findIndex(({ kind }, index) => index >= from && kind === "config");
-    const upTo = config < 0 ? entries.length : config;
-    const preparing = entries.slice(from, upTo).map((entry, index) => prepare(parts, entry, index));
-    // Heard of when its turn comes.
-    for (const each of preparing) each.catch(() => undefined);
-    for (const each of preparing) {
-      const committed = await each;
-      if (committed !== null) parts.apply.push(committed);
-      if (parts.apply.pendingBytes > MAX_WAITING_BYTES) await parts.apply.settled();
-    }
-    const entry = entries[upTo];
-    if (entry?.kind === "config") parts.apply.push(await parts.switchAt(entry));
-    from = upTo + 1;
-  }
 }
 
 /**
@@ -141,23 +113,4 @@ async function replayEntries(parts: RecoveryParts, entries: readonly LogEntry[])
 async function standAsTold({ apply, storage, windows }: RecoveryParts): Promise<void> {
   await apply.settled();
   await windows.standAs(await storage.openAlerts(apply.toldSeq));
-}
-
-/** Spreads the blocks over the lanes; the order is restored by the caller. */
-async function prepare(parts: RecoveryParts, entry: LogEntry, index: number): Promise<CommittedEntry | null> {
-  if (entry.kind === "config") return null;
-  const stream = parts.registry.stream(entry.stream);
-  if (stream === undefined) return null;
-  if (entry.kind !== "block") {
-    return { entry, block: null, arrivalUs: 0 };
-  }
-  const { inForce } = stream;
-  const lane = parts.lanes[index % parts.lanes.length]!;
-  const { seq, arrivalUs } = entry;
-  const replayed = await replayBlock({ ...parts, lane }, stream, entry);
-  if (replayed === null) return null;
-  const { partials, maxEventUs, sources } = replayed;
-  const head = { kind: "block", seq, stream: entry.stream, arrivalUs } as const;
-  const applied: ApplyEntry = { ...head, partials, maxEventUs, sources };
-  return { entry: applied, block: entry.block, arrivalUs, inForce };
 }

@@ -7,7 +7,7 @@ import type { RunningStream } from "./stream-registry.ts";
 
 export interface ReplayParts {
   readonly storage: StorageClient;
-  readonly lane: Lane;
+  readonly lane: Pick<Lane, "replay">;
   readonly log: Logger;
 }
 

@@ -53,6 +53,8 @@ interface DrawnWindow {
 type Duration = (units: number) => { readonly us: number; readonly text: string };
 
 const KINDS = ["tumbling", "sliding", "calendar", "session", "count", "none"] as const;
+/** What blocks of a replay may be merged into together. */
+const PLAIN_KINDS = ["tumbling", "sliding"] as const;
 
 function drawWindow(
   random: Random,
@@ -125,11 +127,18 @@ const FILTERS: readonly {
   },
 ];
 
-function drawQuery(random: Random, name: string, per: OracleStream["per"], time: Duration): Drawn {
+function drawQuery(
+  random: Random,
+  name: string,
+  per: OracleStream["per"],
+  time: Duration,
+  isPlain: boolean,
+): Drawn {
   const isPerKey = per === "key";
-  const { text, window, shortestUs } = drawWindow(random, random.pick(KINDS), isPerKey, time);
+  const kind = random.pick(isPlain ? PLAIN_KINDS : KINDS);
+  const { text, window, shortestUs } = drawWindow(random, kind, isPerKey, time);
   const early = time(random.integer(1, 20));
-  const isEarly = shortestUs !== null && early.us < shortestUs && random.chance(0.3);
+  const isEarly = !isPlain && shortestUs !== null && early.us < shortestUs && random.chance(0.3);
   const lateness = time(random.integer(0, 60));
   const isByDevice = random.chance(0.8);
   // Which of two events of one instant comes first in a window of so many tells their values alone where these are as sent.
@@ -137,7 +146,8 @@ function drawQuery(random: Random, name: string, per: OracleStream["per"], time:
     window.kind === "count" ? FILTERS.filter(({ field }) => field === "v") : FILTERS,
   );
   const hasHaving = random.chance(0.2);
-  const isBelow = !isPerKey && window.kind !== "none" && window.kind !== "count" && random.chance(0.3);
+  const isBelow =
+    !isPlain && !isPerKey && window.kind !== "none" && window.kind !== "count" && random.chance(0.3);
   const lines = [
     `  ${name}:`,
     "    from: s",
@@ -191,9 +201,13 @@ function drawScenario(random: Random): Scenario {
     us: units * unitSeconds * SECOND_US,
     text: `${units * unitSeconds}s`,
   });
-  const per = random.pick(["stream", "source", "key"] as const);
-  const [bound, idle, maxAhead] = [time(random.integer(0, 40)), time(random.integer(5, 60)), time(80)];
-  const drawn = Array.from({ length: random.integer(1, 4) }, (_, n) => drawQuery(random, `q${n}`, per, time));
+  const isPlain = random.chance(0.3);
+  const per = isPlain ? "stream" : random.pick(["stream", "source", "key"] as const);
+  const [bound, idle] = [time(random.integer(0, 40)), time(random.integer(5, 60))];
+  const maxAhead = time(isPlain ? random.integer(8, 80) : 80);
+  const drawn = Array.from({ length: random.integer(1, 4) }, (_, n) =>
+    drawQuery(random, `q${n}`, per, time, isPlain),
+  );
   const yaml = `
 streams:
   s:
@@ -208,7 +222,7 @@ ${drawn.flatMap(({ lines }) => lines).join("\n")}
 `;
   const queries = drawn.map(({ query }) => query);
   const stream = { per, boundUs: bound.us, idleUs: idle.us, maxAheadUs: maxAhead.us, queries };
-  return { yaml, stream, entries: drawEntries(random, time) };
+  return { yaml, stream, entries: isPlain ? drawFlow(random, time) : drawEntries(random, time) };
 }
 
 function drawEntries(random: Random, time: Duration): readonly OracleEntry[] {
@@ -242,10 +256,42 @@ function drawEntries(random: Random, time: Duration): readonly OracleEntry[] {
   return entries;
 }
 
-test(`${RUNS} random streams, queries, lanes and crashes: every row and every late event is the oracle's`, (context) => {
+/** Blocks that come one soon after another, with little but them in between. */
+function drawFlow(random: Random, time: Duration): readonly OracleEntry[] {
+  const entries: OracleEntry[] = [];
+  const steps = random.integer(1, 60);
+  const [pace, spread, oddity] = [random.next() * 3, random.integer(0, 12), random.pick([0, 0.02, 0.2])];
+  const isOnTime = random.chance(0.5);
+  let now = 0;
+  for (let step = 0; step < steps; step++) {
+    now += Math.round(random.next() * pace);
+    const at = (units: number): number => START_US + time(units).us;
+    // Half a second off, so that no event is exactly as far ahead as is allowed.
+    const arrivalUs = (isOnTime ? at(now) : START_US) + SECOND_US / 2 + step * 1_000;
+    const isOdd = random.chance(oddity);
+    if (isOdd && random.chance(0.5)) {
+      entries.push({ kind: "watermark", timeUs: at(now + random.integer(-30, 10)) });
+      continue;
+    }
+    const events = Array.from({ length: random.integer(1, 6) }, () => ({
+      device: random.pick(DEVICES),
+      ts: at(now + random.integer(-spread, spread) - (isOdd ? random.integer(0, 60) : 0)),
+      v:
+        isOdd && random.chance(0.5)
+          ? null
+          : random.pick([random.integer(-9, 9), random.integer(-1e9, 1e9) / 1_000]),
+    }));
+    if (isOdd && random.chance(0.3)) events[0]!.ts = arrivalUs + time(100).us;
+    entries.push({ kind: "block", arrivalUs, events });
+  }
+  if (random.chance(0.8)) entries.push({ kind: "watermark", timeUs: START_US + time(now + 500).us });
+  return entries;
+}
+
+test(`${RUNS} random streams, queries, lanes and crashes: every row and every late event is the oracle's`, async (context) => {
   const given = Random.fromEnvironment();
   context.diagnostic(`MILLRACE_SEED=${given.seed}`);
-  const counts = { rows: 0, late: 0, crashes: 0, skewedOfSessions: 0, skewedBelow: 0 };
+  const counts = { rows: 0, late: 0, crashes: 0, merged: 0, skewedOfSessions: 0, skewedBelow: 0 };
   for (let run = 0; run < RUNS; run++) {
     const seed = (given.seed + run) >>> 0;
     const random = new Random(seed);
@@ -258,7 +304,7 @@ test(`${RUNS} random streams, queries, lanes and crashes: every row and every la
       const seq = found.add(entry);
       if (isLate.includes(true))
         late.set(seq, Buffer.from(packLateRows(Uint8Array.from(isLate, Number))).toString("hex"));
-      if (random.chance(0.12)) found.crash();
+      if (random.chance(0.12)) await found.crash();
     }
     found.settle();
     found.close();
@@ -270,6 +316,7 @@ test(`${RUNS} random streams, queries, lanes and crashes: every row and every la
     counts.skewedOfSessions += oracle.skewedEvents.ofSessions;
     counts.skewedBelow += oracle.skewedEvents.below;
     counts.crashes += found.crashes;
+    counts.merged += found.merged;
   }
   context.diagnostic(JSON.stringify(counts));
   const { skewedOfSessions, skewedBelow, ...others } = counts;

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { valueSymbol } from "piscina";
 import { parseConfig } from "../../host/config/load.ts";
 import { readTable } from "../../host/config/table/rows.ts";
+import { LogReplay, type LogReplayParts } from "../../host/pipeline/log-replay.ts";
 import { type RunningStream, StreamRegistry } from "../../host/pipeline/stream-registry.ts";
 import { windowSetups } from "../../host/pipeline/window-setups.ts";
 import { type Frame, FrameReader } from "../../workers/checkpoint-frames.ts";
@@ -11,7 +12,9 @@ import type {
   ApplyEntry,
   ApplyResult,
   IngestResult,
+  ReplayRun,
   StoredBlock,
+  LogEntry as StoredEntry,
 } from "../../workers/messages.ts";
 import { unpackResults } from "../../workers/result-rows.ts";
 import {
@@ -19,6 +22,7 @@ import {
   apply,
   beginCheckpoint,
   beginRestore,
+  describe,
   endRestore,
   nextPieces,
   resume,
@@ -29,7 +33,10 @@ import type { Random } from "./random.ts";
 const STREAM = "s";
 const MAX_SOURCES = 1_000;
 
-type Lane = Pick<typeof import("../../workers/ingest.ts"), "extractLate" | "ingest" | "loadTable" | "replay">;
+type Lane = Pick<
+  typeof import("../../workers/ingest.ts"),
+  "extractLate" | "ingest" | "loadTable" | "replay" | "replayRuns"
+>;
 
 /** Lanes with a core each, as threads have them. */
 const LANES: readonly Lane[] = await Promise.all(
@@ -75,6 +82,8 @@ export class EngineRun {
   /** Rows set aside as late, by the number of their block in the log. */
   readonly late = new Map<number, string>();
   crashes = 0;
+  /** Runs of blocks that replays have merged as one. */
+  merged = 0;
 
   constructor(yaml: string, random: Random) {
     this.#random = random;
@@ -113,7 +122,7 @@ export class EngineRun {
     if (this.#capture !== null) while (!moved<CheckpointStep>(nextPieces()).isDone);
   }
 
-  crash(): void {
+  async crash(): Promise<void> {
     this.crashes++;
     this.#waiting = [];
     // The thread that tells it goes with a crash; this one lives on, and is to be through with it.
@@ -122,16 +131,51 @@ export class EngineRun {
     this.#isChained = false;
     this.#boot();
     if (this.#chain.length > 0) this.#restore();
+    const replay = this.#logReplay();
+    const read: StoredEntry[] = [];
     for (const entry of this.#log) {
       if (entry.kind === "table") {
+        await replay.take(read.splice(0));
         this.#flush();
         this.#loadTable(entry.text);
       } else if (entry.seq > this.#checkpointSeq) {
-        this.#replay(entry);
-        if (this.#random.chance(0.3)) this.#flush();
+        const own = entry.kind === "block" ? { ...entry, block: copyOf(entry.block) } : entry;
+        read.push({ ...own, stream: STREAM });
+        if (this.#random.chance(0.1)) await replay.take(read.splice(0));
       }
     }
+    await replay.take(read);
     this.#flush();
+  }
+
+  /** As a node has it, with the threads' work done at once. */
+  #logReplay(): LogReplay {
+    const lanes = this.#lanes.map((lane) => ({
+      replay: async (_: unknown, block: StoredBlock, arrivalUs: number) => {
+        const task = { stream: STREAM, setup: this.#setupFor(lane), block, arrivalUs };
+        return moved<AggregatedBlock>(lane.replay(task));
+      },
+      replayRuns: async (_: unknown, runs: readonly ReplayRun[]) => {
+        const task = { stream: STREAM, setup: this.#setupFor(lane), runs };
+        return moved<(AggregatedBlock | null)[]>(lane.replayRuns(task));
+      },
+    }));
+    const apply = {
+      pendingBytes: 0,
+      push: ({ entry, block }: Waiting) => {
+        if (entry.kind === "block" && block === null) this.merged++;
+        this.#waiting.push({ entry, block });
+        if (this.#random.chance(0.3)) this.#flush();
+      },
+      settled: async () => this.#flush(),
+    };
+    const parts = {
+      lanes,
+      apply,
+      registry: { stream: () => this.#stream },
+      windows: { describe: async () => describe() },
+    };
+    return new LogReplay(parts as unknown as LogReplayParts);
   }
 
   #boot(): void {
@@ -170,19 +214,6 @@ export class EngineRun {
     this.#log.push({ kind: "block", seq, arrivalUs, block: stored });
     const entry = { kind: "block", seq, stream: STREAM, arrivalUs, partials, maxEventUs, sources } as const;
     this.#waiting.push({ entry, block: stored });
-  }
-
-  #replay(entry: Exclude<LogEntry, { kind: "table" }>): void {
-    if (entry.kind !== "block") {
-      this.#waiting.push({ entry: { ...entry, stream: STREAM }, block: null });
-      return;
-    }
-    const { seq, arrivalUs, block } = entry;
-    const lane = this.#random.pick(this.#lanes);
-    const task = { stream: STREAM, setup: this.#setupFor(lane), block: copyOf(block), arrivalUs };
-    const { partials, maxEventUs, sources } = moved<AggregatedBlock>(lane.replay(task));
-    const applied = { kind: "block", seq, stream: STREAM, arrivalUs, partials, maxEventUs, sources } as const;
-    this.#waiting.push({ entry: applied, block });
   }
 
   #flush(): void {

@@ -204,6 +204,9 @@ test("the header tells count, times and typed columns without decoding", () => {
     minUs: -20n,
     maxUs: 30n,
     schema: [{ name: "temp", type: "float" }],
+    columns: 2,
+    namesAt: 40,
+    namesEnd: 61,
   });
   builder.addRow(99n, 1);
   assert.equal(readHeader(encodeBatch(core, builder.batch, { stream: "other" })).schemaId, schemaId);

@@ -37,13 +37,25 @@ export interface BlockHeader {
   readonly maxUs: bigint;
   /** The columns that have a type; those in which only nulls were ever seen are left out. */
   readonly schema: readonly SchemaField[];
+  readonly columns: number;
+  /** Where the stream's name and the columns stand among the block's bytes. */
+  readonly namesAt: number;
+  readonly namesEnd: number;
 }
 
 /** "MRBK", little-endian */
 const MAGIC = 0x4b42524d;
 const VERSION = 1;
 const HEAD_BYTES = 40;
-const AT = { version: 8, columns: 10, length: 12, rows: 16, schemaId: 20, minTime: 24, maxTime: 32 } as const;
+const AT = {
+  version: 8,
+  columns: 10,
+  length: 12,
+  rows: 16,
+  schemaId: 20,
+  minTime: 24,
+  maxTime: 32,
+} as const;
 /** By the column types' numbers; 0 is a column without a type. */
 const FIELD_TYPES: readonly (FieldType | null)[] = [null, "bool", "int", "float", "string"];
 
@@ -64,6 +76,8 @@ export function readHeader(bytes: Uint8Array): BlockHeader {
   if (length < bytes.length) throw new BlockError("E_BLOCK_CORRUPT");
   const cursor = { bytes, at: HEAD_BYTES };
   const stream = readText(cursor);
+  const columns = view.getUint16(AT.columns, true);
+  const schema = readSchema(cursor, columns);
   return {
     version,
     stream,
@@ -71,7 +85,10 @@ export function readHeader(bytes: Uint8Array): BlockHeader {
     count: view.getUint32(AT.rows, true),
     minUs: view.getBigInt64(AT.minTime, true),
     maxUs: view.getBigInt64(AT.maxTime, true),
-    schema: readSchema(cursor, view.getUint16(AT.columns, true)),
+    schema,
+    columns,
+    namesAt: HEAD_BYTES,
+    namesEnd: cursor.at,
   };
 }
 

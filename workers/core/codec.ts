@@ -24,6 +24,7 @@ interface CodecExports {
   codecDecode(block: number, length: number, batch: number): number;
   codecNewBatch(): number;
   codecClearBatch(batch: number): void;
+  codecEmptyBatch(batch: number): void;
   codecSeal(batch: number): number;
   codecViewColumn(batch: number, index: number): number;
   codecViewText(batch: number, column: number, id: number): number;
@@ -62,6 +63,11 @@ export function newBatch(core: CoreModule): BatchHandle {
 /** Drops a batch's rows and columns, so that nothing of it shows in what it takes next. */
 export function resetBatch(core: CoreModule, batch: BatchHandle): void {
   exportsOf(core).codecClearBatch(batch);
+}
+
+/** Drops a batch's rows; its columns stay, with their types, and texts keep their ids unless there are very many. */
+export function emptyBatch(core: CoreModule, batch: BatchHandle): void {
+  exportsOf(core).codecEmptyBatch(batch);
 }
 
 /**

@@ -6,10 +6,15 @@ interface DecodeExports {
   allocate(length: number): number;
   release(at: number): void;
   queryDecodeColumns(block: number, length: number, batch: number, names: number, count: number): number;
+  queryDecodeOnly(block: number, length: number, batch: number, names: number, count: number): number;
   queryDecodeRest(batch: number): number;
 }
 
 const utf8 = new TextEncoder();
+
+function exportsOf(core: CoreModule): DecodeExports {
+  return core.exports as unknown as DecodeExports;
+}
 
 /**
  * Appends a block's rows to a batch, first the named columns alone while the others are null. When `isNeeded` says so
@@ -23,19 +28,49 @@ export function decodeIfNeeded(
   names: readonly string[],
   isNeeded: () => boolean,
 ): boolean {
-  const { allocate, release, queryDecodeColumns, queryDecodeRest } = core.exports as unknown as DecodeExports;
-  const list = encodeNames(names);
-  const input = allocate(bytes.length + INPUT_PADDING_BYTES + list.length) >>> 0;
-  const listAt = input + bytes.length + INPUT_PADDING_BYTES;
-  copyIn(core, input, bytes);
-  copyIn(core, listAt, list);
-  try {
-    check(queryDecodeColumns(input, bytes.length, into, listAt, names.length));
+  const { queryDecodeColumns, queryDecodeRest } = exportsOf(core);
+  return withBlock(core, bytes, names, (block, list) => {
+    check(queryDecodeColumns(block, bytes.length, into, list, names.length));
     if (!isNeeded()) return false;
     check(queryDecodeRest(into));
     return true;
+  });
+}
+
+/**
+ * Appends a block's rows to a batch with the named columns alone. Another one may be there too, with its values, where these
+ * are stored by it.
+ * @throws BlockError as `decodeBlock`
+ */
+export function decodeOnly(
+  core: CoreModule,
+  bytes: Uint8Array,
+  into: BatchHandle,
+  names: readonly string[],
+): void {
+  const { queryDecodeOnly } = exportsOf(core);
+  withBlock(core, bytes, names, (block, list) =>
+    check(queryDecodeOnly(block, bytes.length, into, list, names.length)),
+  );
+}
+
+/** Has a block and a list of names stand in the core's memory. */
+function withBlock<T>(
+  core: CoreModule,
+  bytes: Uint8Array,
+  names: readonly string[],
+  use: (block: number, list: number) => T,
+): T {
+  const { allocate, release } = exportsOf(core);
+  const list = encodeNames(names);
+  const block = allocate(bytes.length + INPUT_PADDING_BYTES + list.length) >>> 0;
+  const listAt = block + bytes.length + INPUT_PADDING_BYTES;
+  copyIn(core, block, bytes);
+  copyIn(core, listAt, list);
+  try {
+    return use(block, listAt);
   } finally {
-    release(input);
+    release(block);
   }
 }
 

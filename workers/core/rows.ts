@@ -1,14 +1,16 @@
 import type { BatchHandle } from "./codec.ts";
-import { type CoreModule, copyIn, copyOut } from "./module.ts";
+import { type CoreModule, copyIn, copyOut, withBytes } from "./module.ts";
 
 const NO_TIME = -(2n ** 63n);
 const FLAG_CLOCK_SKEW = 1;
+const utf8 = new TextEncoder();
 
 interface RowExports {
   batchRows(batch: number): number;
   batchFlags(batch: number): number;
   batchTimes(batch: number): number;
   batchSummarize(batch: number): number;
+  batchNulls(batch: number, name: number, nameLength: number): number;
 }
 
 function exportsOf(core: CoreModule): RowExports {
@@ -28,6 +30,12 @@ export function batchTimeRange(
     skewedCount: summary.getUint32(8, true),
     maxEventUs: maxTime === NO_TIME ? null : Number(maxTime),
   };
+}
+
+/** How many rows are null in the column of that name; all of them where there is none. */
+export function countNulls(core: CoreModule, batch: BatchHandle, name: string): number {
+  const bytes = utf8.encode(name);
+  return withBytes(core, bytes, (at) => exportsOf(core).batchNulls(batch, at, bytes.length)) >>> 0;
 }
 
 /** Says of every row whether it is left out as if it had clock skew: one byte a row, 0 where it counts. */

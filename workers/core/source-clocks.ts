@@ -2,7 +2,7 @@ import { MillraceError } from "../errors.ts";
 import type { QueryPlan } from "../messages.ts";
 import type { BatchHandle } from "./codec.ts";
 import { keyJson } from "./group-key.ts";
-import { type CoreModule, copyIn, copyOut } from "./module.ts";
+import { type CoreModule, copyIn, copyOut, withBytes } from "./module.ts";
 import { encodePlan } from "./window-plan.ts";
 
 interface ClockExports {
@@ -10,6 +10,7 @@ interface ClockExports {
   release(pointer: number): void;
   sourcesCreate(plan: number, limit: number): number;
   sourcesSummarize(sources: number, batch: number, arrivalUs: bigint, sampleRows: number): number;
+  sourcesSummarizeParts(sources: number, batch: number, parts: number, sampleRows: number): number;
   sourcesLength(sources: number): number;
   sourcesDispose(sources: number): void;
   clocksCreate(): number;
@@ -49,13 +50,23 @@ export interface Summary {
 }
 /** Enough to report on clocks from. Rows with clock skew come on top, so a batch of nothing else could be large. */
 export const REPORT_SUMMARY: Summary = { sampleRows: 256, maxSources: 1_024 };
+/** Of blocks that are taken together: several times as many, for each of them would have had its own. */
+const PARTS_SAMPLE_ROWS = 1_024;
 /** Watermarks per source need every row. A source takes 160 bytes of a lane's memory. */
 export const FULL_SUMMARY: Summary = { sampleRows: 0xffffffff, maxSources: 100_000 };
+
+/** Rows that follow one another and arrived at once; µs since the epoch. */
+export interface ArrivedRows {
+  readonly count: number;
+  readonly arrivalUs: number;
+}
 
 /** The local stage of the clocks: a batch in, its events by source out. */
 export interface SourceSummarizer {
   /** `arrivalUs`: when the batch arrived, µs since the epoch. */
   summarize(batch: BatchHandle, arrivalUs: number): Uint8Array<ArrayBuffer>;
+  /** The same where parts of the batch, which they make up in their order, arrived one by one. */
+  summarizeParts(batch: BatchHandle, parts: readonly ArrivedRows[]): Uint8Array<ArrayBuffer>;
   dispose(): void;
 }
 
@@ -140,8 +151,27 @@ export function createSummarizer(
       const out = wasm.sourcesSummarize(sources, batch, BigInt(Math.trunc(arrivalUs)), sampleRows);
       return copyOut(core, out, wasm.sourcesLength(sources));
     },
+    summarizeParts: (batch, parts) => {
+      const rows = Math.max(sampleRows, PARTS_SAMPLE_ROWS);
+      const out = withBytes(core, encodeParts(parts), (at) =>
+        wasm.sourcesSummarizeParts(sources, batch, at, rows),
+      );
+      return copyOut(core, out, wasm.sourcesLength(sources));
+    },
     dispose: () => wasm.sourcesDispose(sources),
   };
+}
+
+/** As `Sources.summarizeParts` of `assembly/window/sources.ts` reads them. */
+function encodeParts(parts: readonly ArrivedRows[]): Uint8Array {
+  const bytes = new DataView(new ArrayBuffer(parts.length * 16));
+  let end = 0;
+  parts.forEach(({ count, arrivalUs }, index) => {
+    end += count;
+    bytes.setUint32(index * 16, end, true);
+    bytes.setBigInt64(index * 16 + 8, BigInt(Math.trunc(arrivalUs)), true);
+  });
+  return new Uint8Array(bytes.buffer);
 }
 
 /** What of a plan the core reads to find a row's key. */
