@@ -9,6 +9,7 @@ import { Plan } from "../plan";
 import { forgetClocks } from "./clocks";
 import { fillWindows } from "./count";
 import { dropPassed } from "./events";
+import { DueTimes } from "./due-times";
 import { disposeFragment, Fragment, fragmentBytes, headOf, Shown } from "./fragment";
 import {
   BEFORE_ALL,
@@ -46,7 +47,7 @@ export class KeyedWindows {
   settings: KeyedSettings;
   keys: KeyTable;
   groups: ByteBuffer; // KeyedGroup by key number
-  dueTimes: Schedule;
+  dueTimes: DueTimes;
   /** Open keys by their clock; an entry may have an earlier one. Only while keys have clocks. */
   clocks: Schedule;
   /** Keys to be looked at: their clocks have moved, or they have changed since early results were due. */
@@ -84,7 +85,7 @@ export class KeyedWindows {
     self.settings = settings;
     self.keys = KeyTable.create();
     self.groups = ByteBuffer.create(4096);
-    self.dueTimes = Schedule.create();
+    self.dueTimes = DueTimes.create();
     self.clocks = Schedule.create();
     self.touched = ByteBuffer.create(256);
     self.firedUs = BEFORE_ALL;
@@ -415,7 +416,7 @@ export class KeyedWindows {
 
   /** Bytes of memory that the state takes. */
   bytes(): f64 {
-    const lists = <f64>this.groups.capacity + <f64>this.dueTimes.entries.capacity + <f64>this.clocks.entries.capacity;
+    const lists = <f64>this.groups.capacity + this.dueTimes.bytes() + <f64>this.clocks.entries.capacity;
     const fragments = <f64>this.fragmentCount * <f64>fragmentBytes(this.plan);
     return this.keys.bytes() + <f64>this.extraBytes + this.capture.bytes() + lists + fragments;
   }
