@@ -5,6 +5,7 @@ import { mergeState } from "../../state/field-state";
 import { noteLost, touchGroup } from "../../state/keyed-capture";
 import { floorDivide } from "../axis";
 import { KeyTable } from "../key-table";
+import { PartialKeys } from "../partial-keys";
 import { Plan } from "../plan";
 import { forgetClocks } from "./clocks";
 import { fillWindows } from "./count";
@@ -70,8 +71,8 @@ export class KeyedWindows {
   lateRows: u64;
   /** Windows that were shown, not only early, and are to be retracted: first i64, end i64, key u32, unused u32. */
   outgrown: ByteBuffer;
-  partialKeys: ByteBuffer; // address u32, length u32
-  found: ByteBuffer; // u32: key number by group of the partial
+  partialKeys: PartialKeys;
+  found: ByteBuffer; // u32: key number by group, or row, of the partial
   /** Keeps a look ahead from being optimised away. */
   glanced: u32;
   scratch: ByteBuffer;
@@ -100,7 +101,7 @@ export class KeyedWindows {
     self.late = ByteBuffer.create(256);
     self.lateRows = 0;
     self.outgrown = ByteBuffer.create(64);
-    self.partialKeys = ByteBuffer.create(4096);
+    self.partialKeys = PartialKeys.create(self.keys);
     self.found = ByteBuffer.create(4096);
     self.glanced = 0;
     self.scratch = ByteBuffer.create(1024);
@@ -175,6 +176,12 @@ export class KeyedWindows {
       group.mark = NEW_MARK;
     }
     return this.group(key);
+  }
+
+  /** Gives every key that was interned its group. */
+  @inline makeGroups(): void {
+    const count = this.keys.dictionary.count;
+    if (count > this.groupCount) this.groupOf(count - 1);
   }
 
   /** How many spans of events were too late: they are listed in `late`. -1 when the partial has another version. */
@@ -418,7 +425,7 @@ export class KeyedWindows {
   bytes(): f64 {
     const lists = <f64>this.groups.capacity + this.dueTimes.bytes() + <f64>this.clocks.entries.capacity;
     const fragments = <f64>this.fragmentCount * <f64>fragmentBytes(this.plan);
-    return this.keys.bytes() + <f64>this.extraBytes + this.capture.bytes() + lists + fragments;
+    return this.keys.bytes() + this.partialKeys.bytes() + <f64>this.extraBytes + this.capture.bytes() + lists + fragments;
   }
 }
 
