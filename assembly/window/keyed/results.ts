@@ -52,7 +52,7 @@ export function fireKeyed(windows: KeyedWindows, watermarkUs: i64): bool {
     const key = due.key;
     if (windows.group(key).dueUs != due.timeUs) continue;
     windows.group(key).dueUs = NEVER;
-    windows.look(key, watermarkUs);
+    if (!windows.waits(key, watermarkUs)) windows.look(key, watermarkUs);
   }
   windows.extraBytes += outsideBytes - before;
   return rowsOf(windows) != 0;

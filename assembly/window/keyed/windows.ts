@@ -277,6 +277,19 @@ export class KeyedWindows {
     return addTime(this.endOf(fragment), this.plan.latenessUs);
   }
 
+  /**
+   * Whether no window of a key that was due has ended by its clock, as most have grown since: then it is looked at again when the
+   * first does. What a checkpoint has of the key stays as it was.
+   */
+  @inline waits(key: u32, watermarkUs: i64): bool {
+    const group = this.group(key);
+    if (group.count == 0 || group.waiting != 0 || this.plan.earlyUs != 0) return false;
+    const endUs = this.endOf(fragmentAt(group, 0));
+    if (endUs <= max(watermarkUs, group.clockUs)) return false;
+    this.remind(group, key, endUs);
+    return true;
+  }
+
   /** Shows what a key's clock lets go, and drops its closed windows. */
   look(key: u32, watermarkUs: i64): void {
     const group = this.group(key);
