@@ -2,6 +2,7 @@ export * from "./batch/abi";
 export * from "./batch/summary";
 export * from "./codec/abi";
 export * from "./window/abi";
+export * from "./window/values-text";
 export * from "./parse/abi";
 export * from "./expression/abi";
 export * from "./window/clocks-abi";

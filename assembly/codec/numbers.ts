@@ -1,6 +1,8 @@
+import { foundCount, foundDigits, NOT_QUICK, quickDigits } from "./quick-digits";
 import { writeShortest } from "./shortest";
 
-/** Numbers as text, for columns that widen to text: rare, so exact and small rather than fast. */
+/** Decimals behind the point that are tried first: most numbers that are measured have no more. */
+const FEW_DECIMALS: u32 = 3;
 const MAX_FAST_POWER: u32 = 15;
 /** Decimals of up to 15 digits are told apart by every double, so the first that fits is the shortest. */
 const MAX_FAST_DIGITS: f64 = 1e15;
@@ -49,8 +51,38 @@ function writeWord(word: u64, length: u32, target: usize): u32 {
 }
 
 function writePositive(value: f64, target: usize): u32 {
+  const length = writeQuickly(value, target);
+  if (length != 0) return length;
+  const known = writeDecimals(value, FEW_DECIMALS + 1, MAX_FAST_POWER, target);
+  if (known != 0) return known;
+  const shortest = writeShortest(value, DIGITS);
+  return layOut(<u32>(shortest >> 32), <i32>shortest, target);
+}
+
+/** `writeDouble` of what takes no time to speak of, which is most of what is measured; else 0, and what is written means nothing. */
+export function writeDoubleQuickly(value: f64, target: usize): u32 {
+  if (value > 0) return value == Infinity ? 0 : writeQuickly(value, target);
+  if (value == 0) return writeWord(48, 1, target);
+  if (!(value > -Infinity)) return 0;
+  store<u8>(target, 45); // -
+  const length = writeQuickly(-value, target + 1);
+  return length == 0 ? 0 : length + 1;
+}
+
+function writeQuickly(value: f64, target: usize): u32 {
+  const length = writeDecimals(value, 0, FEW_DECIMALS, target);
+  if (length != 0) return length;
+  const point = quickDigits(value);
+  if (point == NOT_QUICK) return 0;
+  writeDigits(foundDigits, foundCount);
+  return layOut(foundCount, point, target);
+}
+
+/** Writes a decimal of up to 15 digits with so many of them behind the point at least and at most; 0 where it is none. */
+function writeDecimals(value: f64, least: u32, most: u32, target: usize): u32 {
   let power: f64 = 1;
-  for (let exponent: u32 = 0; exponent <= MAX_FAST_POWER; exponent++) {
+  for (let i: u32 = 0; i < least; i++) power *= 10;
+  for (let exponent = least; exponent <= most; exponent++) {
     const whole = nearest(value * power);
     if (whole >= MAX_FAST_DIGITS) break;
     if (whole / power == value) {
@@ -61,8 +93,16 @@ function writePositive(value: f64, target: usize): u32 {
     }
     power *= 10;
   }
-  const shortest = writeShortest(value, DIGITS);
-  return layOut(<u32>(shortest >> 32), <i32>shortest, target);
+  return 0;
+}
+
+/** Writes up to 17 digits to `DIGITS`: in halves of 32 bits, whose divisions are cheap. */
+function writeDigits(digits: u64, count: u32): void {
+  const upper = <u32>(digits / 100000000);
+  let rest = <u32>(digits - <u64>upper * 100000000);
+  let at = count;
+  for (const end = count > 8 ? count - 8 : 0; at > end; rest /= 10) store<u8>(DIGITS + --at, <u8>(48 + (rest % 10)));
+  for (rest = upper; at > 0; rest /= 10) store<u8>(DIGITS + --at, <u8>(48 + (rest % 10)));
 }
 
 /** Writes `count` digits, the decimal point before digit number `point`. */

@@ -97,7 +97,8 @@ function writeRows(local: Local, pane: u32, rows: usize, count: u32): void {
   store<u32>(out.data + lengthAt, out.length - statesAt);
 }
 
-function writeColumn(local: Local, source: Source, rows: usize, count: u32): void {
+/** A field's column: of `count` row numbers at `rows`, or of all rows up to `count` when that is 0. */
+export function writeColumn(local: Local, source: Source, rows: usize, count: u32): void {
   const out = local.out;
   const values = source.values;
   out.u32(source.isPlain);

@@ -89,19 +89,15 @@ export class Local {
     this.finish();
   }
 
-  /** Groups a batch's rows and makes its columns ready for `writeField`, until `finish`. */
-  prepare(batch: Batch): void {
-    this.number(batch);
-    this.sort(batch);
-  }
-
-  private number(batch: Batch): void {
+  /** Groups a batch's rows and makes its columns ready, until `finish`. */
+  number(batch: Batch): void {
     if (this.plan.isWildcard) this.adoptFields(batch);
     this.grouping.number(batch);
     this.prepareSources(batch);
   }
 
-  private sort(batch: Batch): void {
+  /** Makes the groups' rows ready for `writeField`. */
+  sort(batch: Batch): void {
     this.grouping.sort(batch.rows);
     this.values.reserve(batch.rows << 3);
     this.times.reserve(batch.rows << 3);
@@ -111,7 +107,7 @@ export class Local {
     return changetype<Source>(this.sources.data + field * SOURCE_SIZE);
   }
 
-  /** Frees what `prepare` has converted. */
+  /** Frees what `number` has converted. */
   finish(): void {
     for (let f: u32 = 0; f < this.plan.fieldCount; f++) {
       const owned = changetype<Source>(this.sources.data + f * SOURCE_SIZE).owned;
@@ -151,16 +147,8 @@ export class Local {
     }
   }
 
-  /** The keys of the batch, as a partial of keyed windows begins with them. */
-  writeKeys(): void {
-    const grouping = this.grouping;
-    const count = grouping.keyCount;
-    this.out.u32(count);
-    for (let key: u32 = 0; key < count; key++) grouping.writeKey(this.out, key);
-  }
-
   /** The keys, with their texts where these stay what they are from batch to batch. */
-  private writeKnownKeys(): void {
+  writeKnownKeys(): void {
     const out = this.out;
     const grouping = this.grouping;
     const isKept = grouping.isListed != 0 && grouping.listed.kept != 0;

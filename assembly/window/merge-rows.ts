@@ -1,39 +1,59 @@
 import { EXTREMES, Layout, OF_NUMBERS, QUANTILE, SQUARES, SUM } from "../aggregate/layout";
-import { addRunTo } from "../aggregate/run";
+import { addRun, addRunTo } from "../aggregate/run";
 import { sketchAdd, sketchCount, sketchCreate, sketchKeyOf } from "../aggregate/sketch";
 import { sumAdd, SUM_LIMIT } from "../aggregate/sum";
-import { COUNTED } from "./local";
-import { Pane } from "./pane";
+import { COUNTED, PLAIN } from "./local";
 
+/** What a column is, see partial.ts, stands before its numbers. */
+const COLUMN_HEAD_BYTES: usize = 4;
 /** Families that a number without a time goes to. */
 const TAKING_NUMBERS: u32 = SUM | SQUARES | EXTREMES | QUANTILE | OF_NUMBERS;
 
 /**
- * Merges a field's column of a partial by row: one number for each of the records that `found` lists (u32). Returns what is
- * behind it. One loop a family, in which no row depends on the one before, so that their cache misses overlap.
+ * Merges a field's column of a partial by row: one number for each of the records at `records` (u32: addresses). `rows` has the
+ * number of each one's row (u32), or is 0 where they are all rows in their order. One loop a family, in which no row depends
+ * on the one before, so that their cache misses overlap.
  */
-export function mergeColumn(layout: Layout, pane: Pane, found: usize, count: u32, at: usize): usize {
-  const kind = load<u32>(at);
-  at += 4;
-  if (kind == 0) return at;
+export function mergeColumn(layout: Layout, records: usize, rows: usize, count: u32, column: usize): void {
+  const kind = load<u32>(column);
+  if (kind == 0) return;
   if (kind == COUNTED) {
-    for (let i: u32 = 0; i < count; i++) countOne(layout, recordAt(pane, found, i));
-    return at;
+    for (let i: u32 = 0; i < count; i++) countOne(layout, recordAt(records, i));
+    return;
   }
+  const values = column + COLUMN_HEAD_BYTES;
   const families = layout.families & TAKING_NUMBERS;
   const rest = families & ~(SUM | EXTREMES | QUANTILE);
-  if (rest == 0 && families & SUM && families & EXTREMES) addNumbers(layout, pane, found, count, at);
+  if (rest == 0 && families & SUM && families & EXTREMES) addNumbers(layout, records, rows, count, values);
   else {
     const others = families & ~QUANTILE;
-    for (let i: u32 = 0; i < count; i++) addRunTo(others, layout, recordAt(pane, found, i), at + (<usize>i << 3), 0, 1);
+    for (let i: u32 = 0; i < count; i++) addRunTo(others, layout, recordAt(records, i), placeOf(values, rows, i), 0, 1);
   }
-  if (families & QUANTILE) addToSketches(layout, pane, found, count, at);
-  return at + (<usize>count << 3);
+  if (families & QUANTILE) addToSketches(layout, records, rows, count, values);
+}
+
+/** What is behind the column of so many rows at an address. */
+@inline
+export function columnEnd(column: usize, rowCount: u32): usize {
+  return column + COLUMN_HEAD_BYTES + (load<u32>(column) == PLAIN ? <usize>rowCount << 3 : 0);
+}
+
+/** Merges one row of a column into a record. */
+export function mergeCell(layout: Layout, record: usize, row: u32, column: usize): void {
+  const kind = load<u32>(column);
+  if (kind == COUNTED) countOne(layout, record);
+  else if (kind == PLAIN) addRun(layout, record, column + COLUMN_HEAD_BYTES + (<usize>row << 3), 0, 1);
 }
 
 @inline
-function recordAt(pane: Pane, found: usize, i: u32): usize {
-  return pane.record(load<u32>(found + (<usize>i << 2)));
+function recordAt(records: usize, i: u32): usize {
+  return load<u32>(records + (<usize>i << 2));
+}
+
+/** Where the i-th number stands. */
+@inline
+function placeOf(values: usize, rows: usize, i: u32): usize {
+  return values + (<usize>(rows == 0 ? i : load<u32>(rows + (<usize>i << 2))) << 3);
 }
 
 @inline
@@ -43,13 +63,13 @@ function countOne(layout: Layout, record: usize): void {
 }
 
 /** Count, sum and extremes: as `addRun` of one number, without a branch but for sums that two doubles cannot hold. */
-function addNumbers(layout: Layout, pane: Pane, found: usize, count: u32, values: usize): void {
+function addNumbers(layout: Layout, records: usize, rows: usize, count: u32, values: usize): void {
   const sum = layout.sum;
   const sumBig = layout.sumBig;
   const extremes = layout.extremes;
   for (let i: u32 = 0; i < count; i++) {
-    const record = recordAt(pane, found, i);
-    const x = load<f64>(values + (<usize>i << 3));
+    const record = recordAt(records, i);
+    const x = load<f64>(placeOf(values, rows, i));
     countOne(layout, record);
     const at = record + sum;
     const high = load<f64>(at);
@@ -72,10 +92,10 @@ function addNumbers(layout: Layout, pane: Pane, found: usize, count: u32, values
   }
 }
 
-function addToSketches(layout: Layout, pane: Pane, found: usize, count: u32, values: usize): void {
+function addToSketches(layout: Layout, records: usize, rows: usize, count: u32, values: usize): void {
   for (let i: u32 = 0; i < count; i++) {
-    const place = recordAt(pane, found, i) + layout.sketch;
-    const key = sketchKeyOf(load<f64>(values + (<usize>i << 3)));
+    const place = recordAt(records, i) + layout.sketch;
+    const key = sketchKeyOf(load<f64>(placeOf(values, rows, i)));
     let sketch: usize = load<u32>(place);
     if (sketch != 0 && sketchCount(sketch, key)) continue;
     if (sketch == 0) sketch = sketchCreate();

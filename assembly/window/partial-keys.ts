@@ -2,6 +2,12 @@ import { ByteBuffer } from "../memory/bytes";
 import { KeyTable } from "./key-table";
 import { coverText, KnownTexts, UNKNOWN_KEY } from "./text-keys";
 
+/** What is behind the keys of a partial. */
+export function keysEnd(at: usize): usize {
+  const texts: usize = load<u64>(at) == 0 ? 0 : <usize>load<u32>(at, 8) << 2;
+  return at + 16 + texts + load<u32>(at, 12);
+}
+
 /** The keys of the partial at hand: their numbers, looked for when they are needed, and their bytes. */
 @unmanaged
 export class PartialKeys {

@@ -9,9 +9,9 @@ import { UNCOVERED } from "./calendar";
 import { KeyTable } from "./key-table";
 import { Pane } from "./pane";
 import { PaneList } from "./pane-list";
-import { mergeColumn } from "./merge-rows";
+import { columnEnd, mergeColumn } from "./merge-rows";
 import { GROUP_ENTRY_BYTES, PANE_HEAD_BYTES, PARTIAL_VERSION } from "./partial";
-import { PartialKeys } from "./partial-keys";
+import { keysEnd, PartialKeys } from "./partial-keys";
 import { Plan } from "./plan";
 import { RecordHead } from "./record";
 import { Sliding } from "./sliding";
@@ -50,7 +50,7 @@ export class Windows {
   searchLeft: u32;
   partialKeys: PartialKeys;
   fieldMap: ByteBuffer; // u32: the plan's field by the partial's
-  found: ByteBuffer; // u32: record by group of the window at hand
+  found: ByteBuffer; // u32: record by group of the window at hand; its address once columns are merged
   /** What the records hold outside themselves. */
   extraBytes: i64;
   capture: Capture;
@@ -237,14 +237,20 @@ export class Windows {
 
   private mergeStates(pane: Pane, at: usize, groupCount: u32, fieldCount: u32, isByRow: bool): void {
     const map = this.fieldMap.data;
+    const found = this.found.data;
     if (isByRow) {
+      for (let g: u32 = 0; g < groupCount; g++) {
+        const place = found + (<usize>g << 2);
+        store<u32>(place, <u32>pane.record(load<u32>(place)));
+      }
       for (let f: u32 = 0; f < fieldCount; f++) {
-        at = mergeColumn(this.plan.layout(load<u32>(map + (f << 2))), pane, this.found.data, groupCount, at);
+        mergeColumn(this.plan.layout(load<u32>(map + (f << 2))), found, 0, groupCount, at);
+        at = columnEnd(at, groupCount);
       }
       return;
     }
     for (let g: u32 = 0; g < groupCount; g++) {
-      const record = pane.record(load<u32>(this.found.data + (g << 2)));
+      const record = pane.record(load<u32>(found + (g << 2)));
       for (let f: u32 = 0; f < fieldCount; f++) {
         at = mergeState(this.plan.layout(load<u32>(map + (f << 2))), record, at);
       }
@@ -369,8 +375,7 @@ export class Windows {
     const fields = load<u32>(at, 4);
     at += 8;
     for (let f: u32 = 0; f < fields; f++) at += 8 + load<u32>(at, 4);
-    const texts: usize = load<u64>(at) == 0 ? 0 : <usize>load<u32>(at, 8) << 2;
-    at += 16 + texts + load<u32>(at, 12);
+    at = keysEnd(at);
     this.searchLeft = load<u32>(at);
     this.searchAt = at + 4;
   }

@@ -29,14 +29,16 @@ export interface FleetShape {
   readonly keys: number;
   readonly events: number;
   readonly batches: number;
-  /** Of floats; each batch begins at the same time. */
+  /** Of floats. */
   readonly fields: readonly string[];
+  /** Each batch begins where the one before ended; default false: all at one time. */
+  readonly goesOn?: boolean;
 }
 
 /** Batches of events of devices drawn at random, with a value of two decimals from 20 to 30 in each field. */
 export function makeFleetBatches(
   core: CoreModule,
-  { keys, events, batches, fields }: FleetShape,
+  { keys, events, batches, fields, goesOn = false }: FleetShape,
   random: () => number,
 ): FleetBatches {
   const exports = core.exports as unknown as BatchExports;
@@ -54,9 +56,14 @@ export function makeFleetBatches(
     BigUint64Array.from(rows, () => BigInt(ids[Math.floor(random() * keys)] ?? 0)),
     ...fields.map(() => Float64Array.from(rows, () => Math.round((20 + random() * 10) * 100) / 100)),
   ]);
+  const batchUs = BigInt(events) * STEP_US;
   return {
     count: batches,
     load: (index) => {
+      if (goesOn) {
+        const times = BigInt64Array.from(rows, (row) => BigInt(index) * batchUs + BigInt(row) * STEP_US);
+        copyIn(core, exports.batchTimes(batch) >>> 0, new Uint8Array(times.buffer));
+      }
       contents[index]?.forEach((cells, column) => {
         const at = new DataView(core.memory.buffer, exports.batchColumn(batch, column) >>> 0);
         copyIn(core, at.getUint32(CELLS_OFFSET, true), new Uint8Array(cells.buffer));

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { buildBatch } from "../../workers/core/batch-builder.ts";
+import { type BatchBuilder, buildBatch } from "../../workers/core/batch-builder.ts";
 import { keepHaving } from "../../workers/core/having.ts";
 import { instantiateCore } from "../../workers/core/module.ts";
 import { createLocal, createWindows, type LocalAggregator, type Windows } from "../../workers/core/window.ts";
@@ -21,6 +21,9 @@ export const SELECT: readonly Omit<Output, "bounds">[] = [
   ),
 ];
 
+/** Those of them that need no times: lanes pass the rows of sessions on as they came. */
+const UNTIMED = SELECT.filter(({ fn }) => fn !== "first" && fn !== "last");
+
 export interface Scenario {
   /** As the oracle has it. */
   readonly window: KeyedWindow;
@@ -31,6 +34,10 @@ export interface Scenario {
   readonly isPerKey: boolean;
   /** null: no early results. */
   readonly earlyUs: number | null;
+  /** Without what needs times or a look at each value, default false. */
+  readonly isUntimed?: boolean;
+  /** Lanes keep their texts from batch to batch, default false. */
+  readonly keepsTexts?: boolean;
   readonly steps: readonly Step[];
 }
 
@@ -44,7 +51,7 @@ function earlyOf({ window, earlyUs }: Scenario): { readonly earlyUs?: number } {
 }
 
 export function planOf(given: Scenario): QueryPlan {
-  const { window, planWindow, latenessUs, boundUs, isPerKey } = given;
+  const { window, planWindow, latenessUs, boundUs, isPerKey, isUntimed = false } = given;
   return {
     ...earlyOf(given),
     id: 0,
@@ -54,34 +61,52 @@ export function planOf(given: Scenario): QueryPlan {
     latenessUs,
     ...(isPerKey ? { keyClock: { boundUs, maxIdleKeys: 1_000 } } : {}),
     by: [["k"]],
-    select: SELECT,
+    select: isUntimed ? UNTIMED : SELECT,
   };
 }
 
 interface BatchExports {
   codecSeal(batch: number): number;
+  batchSetRows(batch: number, rows: number): void;
+  batchKeepTexts(batch: number): void;
   batchDispose(batch: number): void;
+}
+
+const { codecSeal, batchSetRows, batchKeepTexts, batchDispose } = core.exports as unknown as BatchExports;
+const KEY = 0;
+const VALUE = 1;
+
+function openBatch(): BatchBuilder {
+  const builder = buildBatch(core);
+  builder.addColumn("k", "string");
+  builder.addColumn("v", "float");
+  return builder;
+}
+
+interface Lane {
+  readonly local: LocalAggregator;
+  /** The batch that keeps its texts, or null. */
+  readonly kept: BatchBuilder | null;
 }
 
 /** Aggregates events, and says of what the windows refuse which of them it was. */
 function mergeBlock(
-  local: LocalAggregator,
+  { local, kept }: Lane,
   merge: (partial: Uint8Array) => { lateGroups: Uint8Array | null; lateCount: number },
   events: readonly KeyedEvent[],
 ): KeyedEvent[] {
-  const builder = buildBatch(core);
-  const { codecSeal, batchDispose } = core.exports as unknown as BatchExports;
-  const key = builder.addColumn("k", "string");
-  const column = builder.addColumn("v", "float");
+  const builder = kept ?? openBatch();
+  if (kept !== null) batchSetRows(kept.batch, 0);
   for (const { key: text, timeUs, value } of events) {
     const row = builder.addRow(BigInt(timeUs), 0);
-    builder.setText(key, row, text);
-    if (value !== null) builder.setFloat(column, row, value);
+    builder.setText(KEY, row, text);
+    if (value !== null) builder.setFloat(VALUE, row, value);
   }
   codecSeal(builder.batch);
+  if (kept !== null) batchKeepTexts(kept.batch);
   const { lateGroups, lateCount } = merge(local.aggregate(builder.batch));
   const mask = lateGroups === null ? null : local.maskLate(builder.batch, lateGroups);
-  batchDispose(builder.batch);
+  if (kept === null) batchDispose(builder.batch);
   const late = events.filter((_, row) => mask !== null && mask[row] === 1);
   assert.equal(lateCount, late.length);
   return late;
@@ -89,8 +114,10 @@ function mergeBlock(
 
 const text = (value: unknown): string => JSON.stringify(value);
 
-function expectedRow({ key, events, isRetracted, ...row }: KeyedRow): string {
-  const values = isRetracted ? {} : aggregateExactly(events);
+function expectedRow({ key, events, isRetracted, ...row }: KeyedRow, isUntimed: boolean): string {
+  const all = aggregateExactly(events);
+  const { first: _first, last: _last, ...untimed } = all;
+  const values = isRetracted ? {} : isUntimed ? untimed : all;
   return text([row.startUs, row.endUs, key, row.revision, row.kind, isRetracted, values]);
 }
 
@@ -107,7 +134,10 @@ export function run(
   filter: (rows: readonly KeyedRow[]) => readonly KeyedRow[] = (rows) => rows,
 ): { rows: string[]; snapshot: Uint8Array; earlyRows: number } {
   const { isPerKey, boundUs } = given;
-  const locals = [0, 1, 2].map(() => createLocal(core, plan));
+  const lanes: readonly Lane[] = [0, 1, 2].map(() => ({
+    local: createLocal(core, plan),
+    kept: given.keepsTexts === true ? openBatch() : null,
+  }));
   const open = (): Windows => keepHaving(core, plan, createWindows(core, plan));
   let windows = open();
   const random = new Random(given.steps.length * 64 + given.latenessUs);
@@ -142,7 +172,7 @@ export function run(
     if (step.kind === "watermark") advance(step.timeUs);
     else if (step.events.length > 0) {
       const late = mergeBlock(
-        locals[step.worker]!,
+        lanes[step.worker]!,
         (partial) => windows.merge(partial, watermark),
         step.events,
       );
@@ -160,7 +190,7 @@ export function run(
       assert.deepEqual(
         fired,
         filter(oracle.fire(Number(watermark)))
-          .map(expectedRow)
+          .map((row) => expectedRow(row, given.isUntimed === true))
           .toSorted(),
       );
     captures.turn();
@@ -168,7 +198,10 @@ export function run(
     rows.push(...fired);
   }
   const snapshot = windows.snapshot();
-  for (const local of locals) local.dispose();
+  for (const { local, kept } of lanes) {
+    local.dispose();
+    if (kept !== null) batchDispose(kept.batch);
+  }
   windows.dispose();
   const earlyRows = rows.filter((row) => row.includes('"early"')).length;
   return { rows, snapshot, earlyRows };

@@ -55,15 +55,27 @@ const steps: fc.Arbitrary<readonly Step[]> = relativeSteps.map((items) =>
   }),
 );
 
+/** Every event has a value where lanes are to pass them on as they came. */
+const withValues = (items: readonly Step[]): readonly Step[] =>
+  items.map((step) =>
+    step.kind === "block"
+      ? { ...step, events: step.events.map((one) => ({ ...one, value: one.value ?? 0 })) }
+      : step,
+  );
+
 function scenario(window: fc.Arbitrary<KeyedWindow>): fc.Arbitrary<Scenario> {
-  return fc.record({
-    window,
-    latenessUs: fc.integer({ min: 0, max: 60 }),
-    boundUs: fc.integer({ min: 0, max: 60 }),
-    isPerKey: fc.boolean(),
-    earlyUs: fc.option(fc.integer({ min: 1, max: 30 })),
-    steps,
-  });
+  return fc
+    .record({
+      window,
+      latenessUs: fc.integer({ min: 0, max: 60 }),
+      boundUs: fc.integer({ min: 0, max: 60 }),
+      isPerKey: fc.boolean(),
+      earlyUs: fc.option(fc.integer({ min: 1, max: 30 })),
+      isUntimed: fc.boolean(),
+      keepsTexts: fc.boolean(),
+      steps,
+    })
+    .map((given) => (given.isUntimed ? { ...given, steps: withValues(given.steps) } : given));
 }
 
 const aligned: fc.Arbitrary<KeyedWindow> = fc.oneof(

@@ -101,7 +101,7 @@ export function createKeyedWindows(core: CoreModule, plan: QueryPlan): Windows {
     plan,
   );
   const outputs = plan.select === "*" ? [] : plan.select;
-  const writeValues = selectionWriter(outputs, () => exports.windowsBoxes() >>> 0);
+  const writer = selectionWriter(core, outputs, () => exports.windowsBoxes() >>> 0);
   const input = (bytes: Uint8Array): void => copyIn(core, exports.keyedInput(windows, bytes.length), bytes);
   const supply = pageSupply(core, plan, (at) => exports.keyedCover(windows, at));
   const isRevised = plan.window.kind !== "count" && plan.window.kind !== "none";
@@ -140,7 +140,7 @@ export function createKeyedWindows(core: CoreModule, plan: QueryPlan): Windows {
           next,
           outputs.length,
           keyText,
-          writeValues,
+          writer.write,
           rows,
           nowClosed,
         );
@@ -207,7 +207,10 @@ export function createKeyedWindows(core: CoreModule, plan: QueryPlan): Windows {
         bytes: exports.keyedBytes(windows),
       };
     },
-    dispose: () => exports.keyedDispose(windows),
+    dispose: () => {
+      writer.dispose();
+      exports.keyedDispose(windows);
+    },
   };
 }
 

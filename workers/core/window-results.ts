@@ -1,5 +1,6 @@
 import type { AggregateName, Output, QueryPlan } from "../messages.ts";
 import { boxJson } from "./box.ts";
+import { type CoreModule, copyIn, type Pointer } from "./module.ts";
 import type { PortionRows } from "./portion.ts";
 
 /** Kinds by the numbers of `assembly/window/trigger.ts`. */
@@ -25,8 +26,33 @@ const BOXED: readonly AggregateName[] = [
 /** Writes the numbers of one row, which begin at `values[at]`, as the JSON text of an object. */
 export type WriteValues = (values: Float64Array, at: number) => string;
 
-/** For selected outputs: all of them, in their order. `boxes`: where values stand that are no numbers. */
-export function selectionWriter(outputs: readonly Output[], boxes: () => number): WriteValues {
+interface TextExports {
+  allocate(length: number): Pointer;
+  release(pointer: Pointer): void;
+  valuesTextRoom(values: number, labelBytes: number): void;
+  valuesTextAt(): Pointer;
+  valuesText(values: number, labels: Pointer, count: number): number;
+}
+
+/** Writes the values of results that select the same; holds memory of the core until it is disposed of. */
+export interface SelectionWriter {
+  readonly write: WriteValues;
+  dispose(): void;
+}
+
+/** The core may read so many bytes beyond a label. */
+const LABEL_PADDING = 16;
+const utf8 = new TextEncoder();
+
+/**
+ * For selected outputs: all of them, in their order. `boxes`: where values stand that are no numbers. The core writes what is all
+ * numbers (`assembly/window/values-text.ts`), JS the rest.
+ */
+export function selectionWriter(
+  core: CoreModule,
+  outputs: readonly Output[],
+  boxes: () => number,
+): SelectionWriter {
   const labels = outputs.map(({ name }, index) => `${index === 0 ? "{" : ","}${JSON.stringify(name)}:`);
   const oddText = (values: Float64Array, at: number, { fn, bounds = [] }: Output): string => {
     if (!BOXED.includes(fn)) return "null";
@@ -34,7 +60,7 @@ export function selectionWriter(outputs: readonly Output[], boxes: () => number)
     const [lower, upper] = new Uint32Array(values.buffer, values.byteOffset + at * 8, 2);
     return boxJson(values.buffer as ArrayBuffer, boxes(), upper!, lower!, bounds);
   };
-  return (values, at) => {
+  const writeHere: WriteValues = (values, at) => {
     let text = "";
     for (let i = 0; i < labels.length; i++) {
       const value = values[at + i]!;
@@ -43,6 +69,37 @@ export function selectionWriter(outputs: readonly Output[], boxes: () => number)
     }
     return text === "" ? "{}" : `${text}}`;
   };
+  // Texts of the core are read as Latin-1.
+  const isAscii = labels.every((label) => Buffer.byteLength(label) === label.length);
+  if (labels.length === 0 || !isAscii) return { write: writeHere, dispose: () => undefined };
+  return writerInCore(core, labels, writeHere);
+}
+
+function writerInCore(core: CoreModule, labels: readonly string[], writeHere: WriteValues): SelectionWriter {
+  const { allocate, release, valuesText, valuesTextAt, valuesTextRoom } =
+    core.exports as unknown as TextExports;
+  const encoded = Buffer.concat(labels.map((label) => withLength(utf8.encode(label))));
+  const labelsAt = allocate(encoded.length + LABEL_PADDING) >>> 0;
+  copyIn(core, labelsAt, encoded);
+  valuesTextRoom(labels.length, encoded.length);
+  let memory: Buffer = Buffer.from(core.memory.buffer);
+  return {
+    write: (values, at) => {
+      const length = valuesText(values.byteOffset + at * 8, labelsAt, labels.length);
+      if (length === 0) return writeHere(values, at);
+      if (memory.buffer !== values.buffer) memory = Buffer.from(values.buffer);
+      const textAt = valuesTextAt() >>> 0;
+      return memory.toString("latin1", textAt, textAt + length);
+    },
+    dispose: () => release(labelsAt),
+  };
+}
+
+function withLength(bytes: Uint8Array): Buffer {
+  const text = Buffer.alloc(4 + bytes.length);
+  text.writeUInt32LE(bytes.length);
+  text.set(bytes, 4);
+  return text;
 }
 
 /**

@@ -182,7 +182,7 @@ export function createWindows(core: CoreModule, plan: QueryPlan): Windows {
   const input = (bytes: Uint8Array): void => copyIn(core, exports.windowsInput(windows, bytes.length), bytes);
   const supply = pageSupply(core, plan, (at) => exports.windowsCover(windows, at));
   function* portions(watermarkUs: bigint, limit: Portion = RESULT_PORTION): Generator<ResultRow[]> {
-    const { valueCount, write } = valueWriter();
+    const { valueCount, write } = valueWriter.current();
     const rows = new PortionRows(limit);
     for (;;) {
       const at = exports.windowsFireNext(windows, watermarkUs) >>> 0;
@@ -239,8 +239,16 @@ export function createWindows(core: CoreModule, plan: QueryPlan): Windows {
       groups: exports.windowsGroupCount(windows),
       bytes: exports.windowsBytes(windows),
     }),
-    dispose: () => exports.windowsDispose(windows),
+    dispose: () => {
+      valueWriter.dispose();
+      exports.windowsDispose(windows);
+    },
   };
+}
+
+interface ValueWriter {
+  readonly valueCount: number;
+  readonly write: WriteValues;
 }
 
 /** How to write a result's values; for "*" it changes whenever a field has turned up. */
@@ -249,17 +257,15 @@ function valueWriters(
   exports: WindowExports,
   windows: Pointer,
   { select }: QueryPlan,
-): () => { readonly valueCount: number; readonly write: WriteValues } {
+): { readonly current: () => ValueWriter; readonly dispose: () => void } {
   if (select !== "*") {
-    const fixed = {
-      valueCount: select.length,
-      write: selectionWriter(select, () => exports.windowsBoxes() >>> 0),
-    };
-    return () => fixed;
+    const { write, dispose } = selectionWriter(core, select, () => exports.windowsBoxes() >>> 0);
+    const fixed = { valueCount: select.length, write };
+    return { current: () => fixed, dispose };
   }
   let fieldCount = -1;
   let current = { valueCount: 0, write: wildcardWriter([], []) };
-  return () => {
+  const renew = (): ValueWriter => {
     if (exports.windowsFieldCount(windows) === fieldCount) return current;
     fieldCount = exports.windowsFieldCount(windows);
     const names = Array.from({ length: fieldCount }, (_, field) => {
@@ -274,6 +280,7 @@ function valueWriters(
     exports.release(sorted);
     return current;
   };
+  return { current: renew, dispose: () => undefined };
 }
 
 function wordsAt(core: CoreModule, pointer: Pointer, count: number): number[] {

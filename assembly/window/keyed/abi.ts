@@ -143,7 +143,7 @@ export function keyedLastEnd(windows: KeyedWindows): i64 {
 
 /** The clock at which the next key has something to show or to drop in µs, or the least i64 when none has. */
 export function keyedNextDue(windows: KeyedWindows): i64 {
-  return windows.dueTimes.count == 0 ? i64.MIN_VALUE : windows.dueTimes.firstUs;
+  return windows.dueTimes.count == 0 ? i64.MIN_VALUE : windows.dueTimes.leastUs;
 }
 
 /** The earliest clock of a key with an open window, or the least i64. */

@@ -1,11 +1,13 @@
 import { Batch, FLAG_CLOCK_SKEW, FLAG_DROPPED } from "../../batch/batch";
 import { NOT_INTERNED } from "../../memory/dictionary";
-import { NO_GROUP } from "../grouping";
+import { countByRow } from "../by-row";
 import { UNCOVERED } from "../calendar";
+import { NO_GROUP } from "../grouping";
 import { Local } from "../local";
 import { Plan } from "../plan";
 import { FRAGMENT_ENTRY_BYTES, FragmentEntry, GROUP_HEAD_BYTES, KEYED_PARTIAL_VERSION } from "./partial";
 import { sortRowsByTime } from "./rows-by-time";
+import { writeSessionRows } from "./session-rows";
 import { KeyedKind, KeyedSettings } from "./settings";
 
 /**
@@ -39,10 +41,18 @@ export class KeyedLocal {
     const grouping = local.grouping;
     const out = local.out;
     const hasDropped = this.settings.hasClocks != 0 && showDropped(batch);
-    local.prepare(batch);
+    local.number(batch);
     out.reset();
     out.u32(KEYED_PARTIAL_VERSION);
-    local.writeKeys();
+    local.writeKnownKeys();
+    const isByRow = this.passesRows && countByRow(local);
+    out.u32(isByRow ? 1 : 0);
+    if (isByRow) {
+      writeSessionRows(local, batch);
+      local.finish();
+      return;
+    }
+    local.sort(batch);
     out.u32(grouping.groupCount);
     const headsAt = out.length;
     out.reserve(grouping.groupCount * GROUP_HEAD_BYTES);
@@ -54,6 +64,11 @@ export class KeyedLocal {
     }
     local.finish();
     if (hasDropped) hideDropped(batch);
+  }
+
+  /** Clocks of keys need the greatest time of each, also of what the query's condition drops. */
+  private get passesRows(): bool {
+    return this.settings.kind == KeyedKind.Session && this.settings.hasClocks == 0;
   }
 
   private writeGroup(batch: Batch, key: u32, rows: usize, count: u32, headAt: u32, hasDropped: bool): void {

@@ -1,31 +1,36 @@
 import { touchGroup } from "../../state/keyed-capture";
 import { UNCOVERED } from "../calendar";
+import { keysEnd } from "../partial-keys";
 import { mergeAligned, mergeCalendar } from "./aligned";
 import { waitForClock } from "./count";
 import { showEvent } from "./events";
 import { fragmentAt, isOpen, KeyedGroup, waitingOf } from "./group";
 import { FRAGMENT_ENTRY_BYTES, FragmentEntry, GROUP_HEAD_BYTES, KEYED_PARTIAL_VERSION } from "./partial";
 import { mergeSession } from "./session";
+import { mergeSessionRows } from "./merge-session-rows";
 import { KeyedKind } from "./settings";
+import { NO_SPAN, refuse } from "./refused";
 import { KeyedWindows } from "./windows";
 
 /** What `mergePartial` gives for bytes that it cannot read. */
 const MERGE_REFUSED: i32 = -1;
-const NO_SPAN: u32 = 0xffffffff;
 
 /** Merges the partial in `windows.input`: see `KeyedWindows.merge`. */
 export function mergePartial(windows: KeyedWindows, watermarkUs: i64): i32 {
   windows.late.reset();
   windows.lateRows = 0;
   if (windows.input.length < 4 || load<u32>(windows.input.data) != KEYED_PARTIAL_VERSION) return MERGE_REFUSED;
-  let at = readKeys(windows, windows.input.data + 4);
+  const keys = windows.partialKeys;
+  let at = keys.read(windows.input.data + 4);
+  const isByRow = load<u32>(at) != 0;
+  at += 4;
+  if (isByRow) return mergeSessionRows(windows, at, watermarkUs);
   const groups = load<u32>(at);
   let head = at + 4;
   findGroups(windows, head, groups);
   at = head + groups * GROUP_HEAD_BYTES;
   let late: u32 = 0;
   for (let g: u32 = 0; g < groups; g++, head += GROUP_HEAD_BYTES) {
-    const name = windows.partialKeys.data + (<usize>load<u32>(head) << 3);
     const key = load<u32>(windows.found.data + (<usize>g << 2));
     const group = windows.group(key);
     touchGroup(windows, group, key);
@@ -40,7 +45,7 @@ export function mergePartial(windows: KeyedWindows, watermarkUs: i64): i32 {
         span = NO_SPAN;
       } else {
         if (span == NO_SPAN) late++;
-        span = refuse(windows, name, entry, span);
+        span = refuse(windows, load<u32>(head), entry.firstUs, entry.lastUs, entry.rows, span);
       }
       at += FRAGMENT_ENTRY_BYTES + entry.stateLength;
     }
@@ -85,31 +90,11 @@ function beginSearch(windows: KeyedWindows): void {
   searchFragments = 0;
   if (changetype<usize>(windows.settings.calendar) == 0) return;
   if (input.length < 4 || load<u32>(input.data) != KEYED_PARTIAL_VERSION) return;
-  const groupsAt = skipKeys(input.data + 4);
+  // No calendar has partials by row.
+  const groupsAt = keysEnd(input.data + 4) + 4;
   searchGroups = load<u32>(groupsAt);
   searchHead = groupsAt + 4;
   searchAt = searchHead + searchGroups * GROUP_HEAD_BYTES;
-}
-
-function skipKeys(at: usize): usize {
-  let count = load<u32>(at);
-  at += 4;
-  for (; count > 0; count--) at += 4 + load<u32>(at);
-  return at;
-}
-
-function readKeys(windows: KeyedWindows, at: usize): usize {
-  const count = load<u32>(at);
-  at += 4;
-  windows.partialKeys.reset();
-  windows.partialKeys.reserve(count << 3);
-  for (let k: u32 = 0; k < count; k++) {
-    const length = load<u32>(at);
-    windows.partialKeys.u32(<u32>(at + 4));
-    windows.partialKeys.u32(length);
-    at += 4 + length;
-  }
-  return at;
 }
 
 /** The numbers of the partial's keys. A step ahead of the merge, so that the cache misses of different keys overlap. */
@@ -118,10 +103,9 @@ function findGroups(windows: KeyedWindows, head: usize, groups: u32): void {
   found.reset();
   found.reserve(groups << 2);
   for (let g: u32 = 0; g < groups; g++, head += GROUP_HEAD_BYTES) {
-    const name = windows.partialKeys.data + (<usize>load<u32>(head) << 3);
-    found.u32(windows.keys.intern(load<u32>(name), load<u32>(name, 4)));
+    found.u32(windows.partialKeys.numberOf(load<u32>(head)));
   }
-  if (windows.keys.dictionary.count > 0) windows.groupOf(windows.keys.dictionary.count - 1);
+  windows.makeGroups();
   let seen: u32 = 0;
   for (let g: u32 = 0; g < groups; g++) {
     const group = windows.group(load<u32>(found.data + (<usize>g << 2)));
@@ -154,22 +138,6 @@ function take(
       showEvent(windows, group, key, entry, states, clockUs, waiting);
       return true;
   }
-}
-
-/** Lists a fragment as late, by lengthening the span of the one before it where that was late too. */
-function refuse(windows: KeyedWindows, name: usize, entry: FragmentEntry, span: u32): u32 {
-  const late = windows.late;
-  windows.lateRows += entry.rows;
-  if (span != NO_SPAN) {
-    store<i64>(late.data + span, entry.lastUs, 8);
-    return span;
-  }
-  const at = late.length;
-  late.u64(entry.firstUs);
-  late.u64(entry.lastUs);
-  late.u32(load<u32>(name, 4));
-  late.append(load<u32>(name), load<u32>(name, 4));
-  return at;
 }
 
 function settle(windows: KeyedWindows, group: KeyedGroup, from: u32): void {

@@ -48,13 +48,11 @@ export function fireKeyed(windows: KeyedWindows, watermarkUs: i64): bool {
     windows.look(key, watermarkUs);
   }
   const due = windows.dueTimes;
-  while (due.count != 0 && due.firstUs <= watermarkUs && rowsOf(windows) < ROWS_AT_ONCE) {
-    const key = due.firstKey;
-    const isCurrent = windows.group(key).dueUs == due.firstUs;
-    due.pop();
-    if (!isCurrent) continue;
+  while (rowsOf(windows) < ROWS_AT_ONCE && due.take(watermarkUs)) {
+    const key = due.key;
+    if (windows.group(key).dueUs != due.timeUs) continue;
     windows.group(key).dueUs = NEVER;
-    windows.look(key, watermarkUs);
+    if (!windows.waits(key, watermarkUs)) windows.look(key, watermarkUs);
   }
   windows.extraBytes += outsideBytes - before;
   return rowsOf(windows) != 0;

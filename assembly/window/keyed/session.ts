@@ -18,8 +18,6 @@ import { KeyedWindows } from "./windows";
  * every open session that it is nearer to than the gap, and joins them to each other; an event exactly one gap after the
  * last begins a new session. One that grows or is joined after it was shown is shown anew under its new times, and its old
  * row is retracted with that. As the merging windows of Akidau et al., "The Dataflow Model", 2015.
- *
- * Returns false for a fragment that joins none and whose own window is closed: it is late.
  */
 export function mergeSession(
   windows: KeyedWindows,
@@ -29,36 +27,63 @@ export function mergeSession(
   states: usize,
   clockUs: i64,
 ): bool {
+  const session = placeInSessions(windows, group, key, entry.firstUs, entry.lastUs, clockUs);
+  if (changetype<usize>(session) == 0) return false;
+  windows.mergeStates(recordOf(session), states);
+  noteRows(windows, group, key, session, entry.rows, clockUs);
+  return true;
+}
+
+/**
+ * The session that a fragment from its first to its last event belongs to, and that lasts as long from now on. Null where it joins
+ * none and its own window is closed: it is late.
+ */
+export function placeInSessions(
+  windows: KeyedWindows,
+  group: KeyedGroup,
+  key: u32,
+  firstUs: i64,
+  lastUs: i64,
+  clockUs: i64,
+): Fragment {
   const gapUs = windows.settings.gapUs;
-  let from = firstNear(group, entry.firstUs, gapUs);
+  let from = firstNear(group, firstUs, gapUs);
   let to = from;
-  while (to < group.count && fragmentAt(group, to).firstUs - entry.lastUs < gapUs) to++;
+  while (to < group.count && fragmentAt(group, to).firstUs - lastUs < gapUs) to++;
   while (from < to && windows.closingOf(fragmentAt(group, from)) <= clockUs) from++;
-  let session: Fragment;
   if (from == to) {
-    if (addTime(addTime(entry.lastUs, gapUs), windows.plan.latenessUs) <= clockUs) return false;
-    session = createFragment(windows.plan, entry.firstUs, entry.lastUs, key);
-    insertFragment(group, findFragment(group, entry.firstUs), session);
+    if (addTime(addTime(lastUs, gapUs), windows.plan.latenessUs) <= clockUs) return changetype<Fragment>(0);
+    const made = createFragment(windows.plan, firstUs, lastUs, key);
+    insertFragment(group, findFragment(group, firstUs), made);
     windows.fragmentCount++;
-  } else {
-    session = fragmentAt(group, from);
-    const lastUs = max(fragmentAt(group, to - 1).lastUs, entry.lastUs);
-    if (entry.firstUs < session.firstUs || lastUs > session.lastUs) outgrow(windows, session, session);
-    for (let i = from + 1; i < to; i++) join(windows, fragmentAt(group, i), session);
-    removeFragments(group, from + 1, to - from - 1);
-    windows.fragmentCount -= to - from - 1;
-    session.firstUs = min(session.firstUs, entry.firstUs);
-    session.lastUs = lastUs;
+    return made;
   }
-  const record = recordOf(session);
-  windows.mergeStates(record, states);
+  const session = fragmentAt(group, from);
+  const endUs = max(fragmentAt(group, to - 1).lastUs, lastUs);
+  if (firstUs < session.firstUs || endUs > session.lastUs) outgrow(windows, session, session);
+  for (let i = from + 1; i < to; i++) join(windows, fragmentAt(group, i), session);
+  removeFragments(group, from + 1, to - from - 1);
+  windows.fragmentCount -= to - from - 1;
+  session.firstUs = min(session.firstUs, firstUs);
+  session.lastUs = endUs;
+  return session;
+}
+
+/** So many events have come to a session. */
+export function noteRows(
+  windows: KeyedWindows,
+  group: KeyedGroup,
+  key: u32,
+  session: Fragment,
+  rows: u32,
+  clockUs: i64,
+): void {
   const head = headOf(session);
-  head.rows += entry.rows;
+  head.rows += rows;
   head.isDirty = 1;
   const endUs = windows.endOf(session);
   session.isLate = endUs <= clockUs ? 1 : 0;
   windows.remind(group, key, endUs);
-  return true;
 }
 
 /** The number of the first session that does not end a gap or more before a time. */

@@ -5,10 +5,12 @@ import { mergeState } from "../../state/field-state";
 import { noteLost, touchGroup } from "../../state/keyed-capture";
 import { floorDivide } from "../axis";
 import { KeyTable } from "../key-table";
+import { PartialKeys } from "../partial-keys";
 import { Plan } from "../plan";
 import { forgetClocks } from "./clocks";
 import { fillWindows } from "./count";
 import { dropPassed } from "./events";
+import { DueTimes } from "./due-times";
 import { disposeFragment, Fragment, fragmentBytes, headOf, Shown } from "./fragment";
 import {
   BEFORE_ALL,
@@ -46,7 +48,7 @@ export class KeyedWindows {
   settings: KeyedSettings;
   keys: KeyTable;
   groups: ByteBuffer; // KeyedGroup by key number
-  dueTimes: Schedule;
+  dueTimes: DueTimes;
   /** Open keys by their clock; an entry may have an earlier one. Only while keys have clocks. */
   clocks: Schedule;
   /** Keys to be looked at: their clocks have moved, or they have changed since early results were due. */
@@ -69,8 +71,8 @@ export class KeyedWindows {
   lateRows: u64;
   /** Windows that were shown, not only early, and are to be retracted: first i64, end i64, key u32, unused u32. */
   outgrown: ByteBuffer;
-  partialKeys: ByteBuffer; // address u32, length u32
-  found: ByteBuffer; // u32: key number by group of the partial
+  partialKeys: PartialKeys;
+  found: ByteBuffer; // u32: key number by group, or row, of the partial
   /** Keeps a look ahead from being optimised away. */
   glanced: u32;
   scratch: ByteBuffer;
@@ -84,7 +86,7 @@ export class KeyedWindows {
     self.settings = settings;
     self.keys = KeyTable.create();
     self.groups = ByteBuffer.create(4096);
-    self.dueTimes = Schedule.create();
+    self.dueTimes = DueTimes.create();
     self.clocks = Schedule.create();
     self.touched = ByteBuffer.create(256);
     self.firedUs = BEFORE_ALL;
@@ -99,7 +101,7 @@ export class KeyedWindows {
     self.late = ByteBuffer.create(256);
     self.lateRows = 0;
     self.outgrown = ByteBuffer.create(64);
-    self.partialKeys = ByteBuffer.create(4096);
+    self.partialKeys = PartialKeys.create(self.keys);
     self.found = ByteBuffer.create(4096);
     self.glanced = 0;
     self.scratch = ByteBuffer.create(1024);
@@ -174,6 +176,12 @@ export class KeyedWindows {
       group.mark = NEW_MARK;
     }
     return this.group(key);
+  }
+
+  /** Gives every key that was interned its group. */
+  @inline makeGroups(): void {
+    const count = this.keys.dictionary.count;
+    if (count > this.groupCount) this.groupOf(count - 1);
   }
 
   /** How many spans of events were too late: they are listed in `late`. -1 when the partial has another version. */
@@ -267,6 +275,19 @@ export class KeyedWindows {
   /** The clock from which on the window takes no more events. */
   @inline closingOf(fragment: Fragment): i64 {
     return addTime(this.endOf(fragment), this.plan.latenessUs);
+  }
+
+  /**
+   * Whether no window of a key that was due has ended by its clock, as most have grown since: then it is looked at again when the
+   * first does. What a checkpoint has of the key stays as it was.
+   */
+  @inline waits(key: u32, watermarkUs: i64): bool {
+    const group = this.group(key);
+    if (group.count == 0 || group.waiting != 0 || this.plan.earlyUs != 0) return false;
+    const endUs = this.endOf(fragmentAt(group, 0));
+    if (endUs <= max(watermarkUs, group.clockUs)) return false;
+    this.remind(group, key, endUs);
+    return true;
   }
 
   /** Shows what a key's clock lets go, and drops its closed windows. */
@@ -415,9 +436,9 @@ export class KeyedWindows {
 
   /** Bytes of memory that the state takes. */
   bytes(): f64 {
-    const lists = <f64>this.groups.capacity + <f64>this.dueTimes.entries.capacity + <f64>this.clocks.entries.capacity;
+    const lists = <f64>this.groups.capacity + this.dueTimes.bytes() + <f64>this.clocks.entries.capacity;
     const fragments = <f64>this.fragmentCount * <f64>fragmentBytes(this.plan);
-    return this.keys.bytes() + <f64>this.extraBytes + this.capture.bytes() + lists + fragments;
+    return this.keys.bytes() + this.partialKeys.bytes() + <f64>this.extraBytes + this.capture.bytes() + lists + fragments;
   }
 }
 
