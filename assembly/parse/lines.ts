@@ -19,10 +19,12 @@ import {
 } from "./value";
 
 export const MAX_LINE_BYTES: usize = 1 << 20;
+/** A shorter text is read row by row. */
+const TOGETHER_BYTES: usize = 256;
 /** To read rows together costs more than it brings where the next odd one comes sooner. */
 const WORTHWHILE_ROWS: u32 = 4;
 /** Rows that are read one by one after tries in vain, at most. */
-const MAX_PAUSE: u32 = 1023;
+const MAX_PAUSE: u32 = 8191;
 
 /** Reads lines of JSON objects into rows. Blank lines are skipped; a bad line is set aside and leaves no trace. */
 export function readLines(parser: Parser, start: usize, end: usize): void {
@@ -34,7 +36,7 @@ export function readLines(parser: Parser, start: usize, end: usize): void {
   while (at < end) {
     if (parser.pause != 0) {
       parser.pause--;
-    } else {
+    } else if (end - at >= TOGETHER_BYTES) {
       at = readRows(parser, at, end);
       line += rowsRead;
       countAccepted(rowsRead);

@@ -10,10 +10,13 @@ const QUOTE: u32 = 0x22;
 const NULL_LETTER: u32 = 0x6e;
 const TRUE_LETTER: u32 = 0x74;
 
-/** Sets the cell of one row, if it has a value. False when it is for the full reader. */
+/** Sets the cell of one row, whatever its value. False when it is for the full reader. */
 export function readOddValue(key: Key, unit: Unit, source: Source, row: u32): bool {
   const role = key.role;
-  if (source.isGap(row)) return true;
+  if (source.isGap(row)) {
+    if (role != Role.Time && role != Role.Other) source.setNull(row);
+    return true;
+  }
   const at = skipSpace(source.span(row).at);
   // Where the punctuation behind the value stands.
   const end: usize = source.span(row).last + 1;

@@ -4,15 +4,20 @@ import { readOddValue } from "./odd-values";
 import { Parser } from "./parser";
 import { readPlainBools, readPlainFloats, readPlainInts, readPlainTexts, readPlainTimes, readPlainTimeTexts } from "./plain-values";
 import { MAX_RUN, Slot, SPANS } from "./slots";
-import { firstMark, indexStructure, windowEnd, windowStart } from "./structure";
+import { firstMark, indexStructure, NOTHING, windowEnd, windowStart } from "./structure";
 import { Source } from "./source";
 import { Unit } from "./time";
 import { isOutOfMarks, seenInAll, seenInAny, stepAt, walkedMark, walkedTo, walkRows } from "./walk";
 
 /** A run may become that short where values are often for the full reader. */
 const SHORT_RUN: u32 = 8;
+/** So many values are read the long way before the short one is tried again. */
+const ODD_AT_ONCE: u32 = 8;
 
 const source = changetype<Source>(memory.data(offsetof<Source>(), 8));
+
+/** The first mark that was not used yet. */
+let resume: usize = 0;
 
 /** How many rows the last call of `readRows` read. */
 export let rowsRead: u32 = 0;
@@ -40,15 +45,18 @@ export function readRows(parser: Parser, start: usize, end: usize): usize {
     rowsRead += read;
     if (read < walked) {
       parser.run = max<u32>(read, SHORT_RUN);
+      resume = stepAt(read).mark;
       return stepAt(read).start;
     }
     parser.run = min<u32>(parser.run << 1, MAX_RUN);
     at = walkedTo;
     mark = walkedMark;
+    resume = mark;
     if (!isEnded) continue;
     if (!needsMarks || at == windowStart) break;
     indexStructure(at, end);
     mark = firstMark();
+    resume = mark;
   }
   return at;
 }
@@ -56,13 +64,14 @@ export function readRows(parser: Parser, start: usize, end: usize): usize {
 /** The mark at `at`, or the first after it. */
 function findMark(at: usize, end: usize): usize {
   if (at >= windowStart && at < windowEnd) {
-    let mark = firstMark();
-    while (load<u32>(mark) + 1 < <u32>at) mark += 4;
+    let mark = resume;
+    while (load<u32>(mark) != <u32>NOTHING && load<u32>(mark) + 1 < <u32>at) mark += 4;
     // A bad line may have left the index with inside and outside of strings exchanged.
     if (load<u32>(mark) + 1 == <u32>at || load<u8>(at) != 0x7b) return mark;
   }
   indexStructure(at, end);
-  return firstMark();
+  resume = firstMark();
+  return resume;
 }
 
 /** Makes rows of what was walked. Gives how many: the one after them has a value that is for the full reader. */
@@ -125,15 +134,19 @@ function readColumn(parser: Parser, slot: Slot, first: u32, rows: u32): u32 {
     column.fillNulls(first);
     source.cells = column.cell(first);
     source.valid = column.valid + first;
-    memory.fill(source.valid, 1, rows);
+    setValid(source.valid, rows);
   }
   const unit = parser.plan.unit;
-  let row = readPlain(key, unit, 0, rows);
-  while (row < rows) {
-    if (!readOddValue(key, unit, source, row)) return row;
-    row = readPlain(key, unit, row + 1, rows);
+  let row: u32 = 0;
+  while (true) {
+    const plainEnd = readPlain(key, unit, row, rows);
+    // Where none was plain, others are not expected to be.
+    const oddEnd = min<u32>(plainEnd + (plainEnd == row ? ODD_AT_ONCE : 1), rows);
+    for (row = plainEnd; row < oddEnd; row++) {
+      if (!readOddValue(key, unit, source, row)) return row;
+    }
+    if (row == rows) return rows;
   }
-  return rows;
 }
 
 /** Reads values as long as they are plain. Gives the first row that is not read. */
@@ -152,6 +165,13 @@ function readPlain(key: Key, unit: Unit, row: u32, rows: u32): u32 {
       return readPlainTimeTexts(source, row, rows);
   }
   return row;
+}
+
+/** Mostly of few rows, for which `memory.fill`, a call out of the module, is slow. */
+function setValid(at: usize, rows: u32): void {
+  let i: usize = 0;
+  for (; i + 8 <= <usize>rows; i += 8) store<u64>(at + i, 0x0101010101010101);
+  for (; i < <usize>rows; i++) store<u8>(at + i, 1);
 }
 
 function countNulls(column: Column, first: u32, rows: u32): u32 {

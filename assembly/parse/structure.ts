@@ -92,13 +92,16 @@ export function indexStructure(start: usize, end: usize): void {
     const b = v128.load(at, 16);
     const c = v128.load(at, 32);
     const d = v128.load(at, 48);
-    const backslashes = bitsOf(
-      i8x16.eq(a, backslash), i8x16.eq(b, backslash), i8x16.eq(c, backslash), i8x16.eq(d, backslash),
+    const isEscape = v128.or(
+      v128.or(i8x16.eq(a, backslash), i8x16.eq(b, backslash)),
+      v128.or(i8x16.eq(c, backslash), i8x16.eq(d, backslash)),
     );
     let quotes = bitsOf(i8x16.eq(a, quote), i8x16.eq(b, quote), i8x16.eq(c, quote), i8x16.eq(d, quote));
-    if ((backslashes | escaped) != 0) {
-      escaped = markEscaped(backslashes, escaped);
-      quotes &= ~escaped;
+    if ((<u64>i8x16.bitmask(isEscape) | escaped) != 0) {
+      const backslashes = bitsOf(
+        i8x16.eq(a, backslash), i8x16.eq(b, backslash), i8x16.eq(c, backslash), i8x16.eq(d, backslash),
+      );
+      quotes &= ~markEscaped(backslashes, escaped);
       escaped = carried;
     }
     const inside = insideOf(quotes) ^ inString;

@@ -128,11 +128,11 @@ const styles: fc.Arbitrary<Style> = fc.oneof(
 );
 
 /** What happens to a line: mostly nothing, or what ends a run. */
-type Fate = "none" | "gaps" | "null" | "odd" | "twice" | "more" | "damage" | "blank" | "else";
+type Fate = "none" | "gaps" | "null" | "odd" | "twice" | "more" | "moved" | "damage" | "blank" | "else";
 const fates = fc.oneof(
   { weight: 40, arbitrary: fc.constant<Fate>("none") },
   { weight: 6, arbitrary: fc.constantFrom<Fate>("gaps", "null") },
-  { weight: 2, arbitrary: fc.constantFrom<Fate>("odd", "twice", "more", "damage", "blank", "else") },
+  { weight: 2, arbitrary: fc.constantFrom<Fate>("odd", "twice", "more", "moved", "damage", "blank", "else") },
 );
 
 function write(members: readonly (readonly [readonly string[], string])[], style: Style): string {
@@ -153,6 +153,11 @@ function write(members: readonly (readonly [readonly string[], string])[], style
     }
   }
   return `{${style.around}${parts.join(`,${style.afterComma}`)}${style.around}}${style.end}`;
+}
+
+function elsewhere(path: readonly string[]): string[] {
+  const key = path.slice(-1);
+  return path.length === 1 ? ["in", ...key] : key;
 }
 
 const lineOf = (all: readonly Field[], common: Style): fc.Arbitrary<Uint8Array> =>
@@ -184,6 +189,11 @@ const lineOf = (all: readonly Field[], common: Style): fc.Arbitrary<Uint8Array> 
       if (fate === "gaps") members = members.filter((_, index) => gaps[index]);
       if (fate === "twice") members = [...members, [order[place]!.path, odd] as const];
       if (fate === "more") members = [...members, [["more"], odd] as const];
+      // A known key where it is not known.
+      if (fate === "moved")
+        members = members.map(
+          ([path, value], index) => [index === place ? elsewhere(path) : path, value] as const,
+        );
       const line = toBytes(write(members, style));
       return fate === "damage" ? damage(line, steps) : line;
     });
@@ -222,12 +232,32 @@ interface Read extends ParseOutcome {
   readonly timeSources: readonly (string | null)[];
 }
 
+/** Readers of columns pass over validity where a column says that it has no nulls. */
+function assertNullsCounted(batch: number, rows: readonly Row[]): void {
+  const { batchColumn, batchColumnCount } = core.exports as unknown as Record<
+    string,
+    (...args: number[]) => number
+  >;
+  for (let index = 0; index < batchColumnCount!(batch); index++) {
+    const [, , name, length, , , filled, nulls] = new Uint32Array(
+      core.memory.buffer,
+      batchColumn!(batch, index) >>> 0,
+      8,
+    );
+    const text = new TextDecoder().decode(new Uint8Array(core.memory.buffer, name!, length!));
+    assert.equal(filled, rows.length);
+    assert.equal(nulls, rows.filter(({ values }) => !values.has(text)).length, text);
+  }
+}
+
 function read(body: Uint8Array, plan: PlanOverrides): Read {
   const parser = createParser(core, makePlan(plan));
   try {
     parser.begin(ARRIVAL_US);
     const outcome = parser.parse("ndjson", body);
-    return { ...outcome, timeSources: parser.timeSources(), rows: readRows(parser) };
+    const rows = readRows(parser);
+    assertNullsCounted(parser.finish(), rows);
+    return { ...outcome, timeSources: parser.timeSources(), rows };
   } finally {
     parser.dispose();
   }
