@@ -43,7 +43,9 @@ export class Slot {
   length: u32;
   /** Of the object under the key; that of the event itself is 0. */
   object: u32;
+  /** To 64 bytes, so that no block is in two lines of the cache. */
   unused: u32;
+  unusedToo: u64;
   /** Here follow the spans: Span[MAX_RUN] */
 }
 export const SPANS: usize = offsetof<Slot>();
