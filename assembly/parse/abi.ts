@@ -7,6 +7,8 @@ import { accepted, bad, clearFaults, faults, paths } from "./faults";
 import { NOT_A_TIME } from "./field";
 import { readLines } from "./lines";
 import { Parser } from "./parser";
+import { prepareStructure } from "./structure";
+import { prepareWalk } from "./walk";
 
 /** As `BodyFormat` in workers/messages.ts. */
 const enum Format {
@@ -49,6 +51,8 @@ export function parserCreate(
   extra: u32,
   maxAheadUs: i64,
 ): Parser {
+  prepareStructure();
+  prepareWalk();
   const parser = Parser.create();
   const plan = parser.plan;
   plan.unit = unit;

@@ -42,8 +42,8 @@ export function clearFaults(): void {
 }
 
 @inline
-export function countAccepted(): void {
-  accepted++;
+export function countAccepted(rows: u32 = 1): void {
+  accepted += rows;
 }
 
 /** Sets the text from `start` to `end` aside, for the problem met last while its members were read. */

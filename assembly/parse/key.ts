@@ -60,6 +60,8 @@ export class Key {
   parent: usize;
   /** The key's entry in the table for short keys, or 0. */
   quick: usize;
+  /** The key's slot, or 0: see `Slots`. */
+  slot: usize;
   path: usize;
   pathLength: u32;
   /** All bytes of the key: the end of its path. */
@@ -113,6 +115,8 @@ export class KeySet {
   quick: usize;
   keys: usize;
   count: u32;
+  /** Changes with the keys and what becomes of their values. */
+  version: u32;
 
   static create(): KeySet {
     const self = changetype<KeySet>(heap.alloc(offsetof<KeySet>()));
@@ -122,6 +126,7 @@ export class KeySet {
     memory.fill(self.quick, 0, <usize>QUICK_SIZE << QUICK_KEY_SHIFT);
     self.keys = heap.alloc(MAX_KEYS * sizeof<usize>());
     self.count = 0;
+    self.version = 1;
     self.root = newKey(0, 0, 0, 0);
     return self;
   }
@@ -213,6 +218,7 @@ export class KeySet {
     if (length < QUICK_BYTES) this.addQuick(key);
     store<Key>(this.keys + <usize>this.count * sizeof<usize>(), key);
     this.count++;
+    this.version++;
     return changetype<usize>(key);
   }
 
@@ -233,6 +239,7 @@ export class KeySet {
   clear(): void {
     for (let i: u32 = 0; i < this.count; i++) disposeKey(this.key(i));
     this.count = 0;
+    this.version++;
     memory.fill(this.table, 0, TABLE_SIZE << 2);
     memory.fill(this.quick, 0, <usize>QUICK_SIZE << QUICK_KEY_SHIFT);
     this.root.first = changetype<usize>(NOWHERE);
@@ -279,6 +286,7 @@ function newKey(parent: usize, path: usize, pathLength: u32, length: u32): Key {
   key.arrayRole = Role.Other;
   key.column = 0;
   key.quick = 0;
+  key.slot = 0;
   key.marks = 0;
   key.isBranch = 0;
   key.timeRank = NOT_A_TIME;

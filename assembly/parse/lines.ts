@@ -5,7 +5,10 @@ import { readObject } from "./object";
 import { Parser } from "./parser";
 import { failAt, Problem } from "./problem";
 import { readRow } from "./row";
+import { readRows, rowsRead } from "./rows";
+import { forgetStructure } from "./structure";
 import {
+  afterBlanks,
   FEED_IN_LINE,
   isSpace,
   MAX_DEPTH,
@@ -16,14 +19,31 @@ import {
 } from "./value";
 
 export const MAX_LINE_BYTES: usize = 1 << 20;
+/** A shorter text is read row by row. */
+const TOGETHER_BYTES: usize = 256;
+/** To read rows together costs more than it brings where the next odd one comes sooner. */
+const WORTHWHILE_ROWS: u32 = 4;
+/** Rows that are read one by one after tries in vain, at most. */
+const MAX_PAUSE: u32 = 8191;
 
 /** Reads lines of JSON objects into rows. Blank lines are skipped; a bad line is set aside and leaves no trace. */
 export function readLines(parser: Parser, start: usize, end: usize): void {
   parser.lineFeed = FEED_IN_LINE;
   setLineFeed(FEED_IN_LINE);
+  forgetStructure();
   let line: u32 = 0;
   let at = start;
   while (at < end) {
+    if (parser.pause != 0) {
+      parser.pause--;
+    } else if (end - at >= TOGETHER_BYTES) {
+      at = readRows(parser, at, end);
+      line += rowsRead;
+      countAccepted(rowsRead);
+      if (at >= end) break;
+      parser.nextPause = rowsRead >= WORTHWHILE_ROWS ? 0 : min<u32>(parser.nextPause << 1 | 1, MAX_PAUSE);
+      parser.pause = parser.nextPause;
+    }
     line++;
     if (load<u8>(at) == 0x7b && parser.hasRoom()) {
       const extraBytes = parser.batch.extra.bytes.length;
@@ -42,13 +62,6 @@ export function readLines(parser: Parser, start: usize, end: usize): void {
     readLine(parser, at, trimEnd(at, lineEnd), line);
     at = lineEnd + 1;
   }
-}
-
-/** Where the line after the blanks at `at` begins, or 0 when more than blanks stands there. */
-function afterBlanks(at: usize, end: usize): usize {
-  while (at < end && isSpace(load<u8>(at))) at++;
-  if (at >= end) return end;
-  return load<u8>(at) == 0x0a ? at + 1 : 0;
 }
 
 /** The next line feed, or `end`. */

@@ -4,6 +4,7 @@ import { ByteBuffer } from "../memory/bytes";
 import { Dictionary } from "../memory/dictionary";
 import { NOT_A_TIME, Plan } from "./field";
 import { Key, KeySet, MARK_ARRIVAL, MARK_KEY, MARK_TIME, QuickKey, Role, roleOfExtra, roleOfField, timeMark } from "./key";
+import { MAX_RUN, Slots } from "./slots";
 import { FEED_IN_LINE } from "./value";
 
 const FIRST_ROWS: u32 = 1024;
@@ -28,6 +29,7 @@ const MAX_ROWS: u32 = 1 << 26;
 export class Parser {
   plan: Plan;
   keys: KeySet;
+  slots: Slots;
   batch: Batch;
   /** Of all bodies since the batch began. */
   inputBytes: u32;
@@ -44,6 +46,11 @@ export class Parser {
   lineFeed: u32;
   /** How often the guess of the next key failed lately. */
   failedGuesses: u32;
+  /** Rows that are read at once. */
+  run: u32;
+  /** So many more are read one by one; doubled with each try in vain to read them together. */
+  pause: u32;
+  nextPause: u32;
   /** The row reader gave up for a key that is not in `keys`. */
   missesKey: u32;
   /** Objects whose keys could not be learned because there was no room. */
@@ -55,6 +62,7 @@ export class Parser {
     const self = changetype<Parser>(heap.alloc(offsetof<Parser>()));
     self.plan = Plan.create();
     self.keys = KeySet.create();
+    self.slots = Slots.create();
     self.batch = Batch.create(FIRST_ROWS);
     self.inputBytes = 0;
     self.arrivalUs = 0;
@@ -63,6 +71,9 @@ export class Parser {
     self.batchMarks = 0;
     self.lineFeed = FEED_IN_LINE;
     self.failedGuesses = 0;
+    self.run = MAX_RUN;
+    self.pause = 0;
+    self.nextPause = 0;
     self.missesKey = 0;
     self.unlearned = 0;
     self.isStale = 0;
@@ -138,6 +149,7 @@ export class Parser {
   /** Finds anew what becomes of each known key's values. */
   refreshKeys(): void {
     this.isStale = 0;
+    this.keys.version++;
     for (let i: u32 = 0; i < this.keys.count; i++) this.refreshKey(this.keys.key(i));
   }
 
@@ -162,6 +174,7 @@ export class Parser {
     if (heavy == changetype<usize>(this)) heavy = 0;
     this.plan.dispose();
     this.keys.dispose();
+    this.slots.dispose();
     this.batch.dispose();
     heap.free(changetype<usize>(this));
   }

@@ -339,6 +339,16 @@ function readOther(parser: Parser, key: Key, at: usize, depth: u32, extraStart: 
 
 /** A string that is long, or has escapes or more than ASCII; `at` is after its opening quote. */
 function putLongText(column: Column, row: u32, at: usize): usize {
+  const end = readLongText(column, at);
+  if (end != 0) put(column, row, textId);
+  return end;
+}
+
+/** The text that `readLongText` read last. */
+export let textId: u32 = 0;
+
+/** Interns such a string; gives where it ends, or 0. */
+export function readLongText(column: Column, at: usize): usize {
   const end = readString(at, false);
   if (end == 0) return 0;
   let source = at;
@@ -348,7 +358,7 @@ function putLongText(column: Column, row: u32, at: usize): usize {
     source = textRoom(length);
     length = unescape(at, end, source);
   }
-  put(column, row, column.dictionary.intern(source, length));
+  textId = column.dictionary.intern(source, length);
   return end + 1;
 }
 

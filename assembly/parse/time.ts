@@ -1,3 +1,5 @@
+import { eightDigits, markNonDigits } from "./number";
+
 /** Event times to µs since the epoch. */
 
 /** As `TimeUnit` in workers/messages.ts. */
@@ -20,6 +22,14 @@ const MAX_FRACTION_DIGITS: u32 = 9;
 const SECONDS_BELOW: u64 = 100_000_000_000;
 const MILLISECONDS_BELOW: u64 = 100_000_000_000_000;
 const MICROSECONDS_BELOW: u64 = 100_000_000_000_000_000;
+/** What is given for a time that is to be read in another way. */
+export const NOT_PLAIN_TIME: i64 = i64.MIN_VALUE;
+/** YYYY-MM-DDTHH:MM:SSZ */
+const MIN_PLAIN_TIME: usize = 20;
+const ASCII_ZEROS: u64 = 0x3030303030303030;
+/** 00:00:00, and its two colons as digits' bytes would be. */
+const NOUGHT_O_CLOCK: u64 = 0x30303a30303a3030;
+const COLONS: u64 = 0x0000ff0000ff0000;
 /** What no two digits can be. */
 const NO_NUMBER: u32 = 1000;
 
@@ -31,9 +41,9 @@ const POWERS = memory.data<u64>([
 /** The time read last. */
 export let timeUs: i64 = 0;
 
-/** The date read last, as its ten bytes, and the µs of its midnight: events come mostly on one day. */
-let dateHead: u64 = 0;
-let dateTail: u16 = 0;
+/** The date read last, as its ten bytes, and the µs of its midnight: events come mostly on one day. At first 1970-01-01. */
+let dateHead: u64 = 0x2d31302d30373931;
+let dateTail: u16 = 0x3130;
 let dateUs: i64 = 0;
 
 @inline
@@ -65,6 +75,19 @@ export function timeOfNumber(isNegative: bool, mantissa: u64, exponent: i32, uni
   const us = <i64>(mantissa / power);
   if (!isNegative) return setTime(us);
   return setTime(mantissa % power == 0 ? -us : -us - 1);
+}
+
+/** The µs of a whole number of at most 16 digits, without a division, or `NOT_PLAIN_TIME`. */
+@inline
+export function usOfWhole(value: u64, unit: Unit): i64 {
+  if (unit == Unit.Auto) {
+    // None of these can leave the years that times are limited to.
+    if (value >= MILLISECONDS_BELOW) return value;
+    return value < SECONDS_BELOW ? value * 1_000_000 : value * 1_000;
+  }
+  if (unit == Unit.Milliseconds && value <= <u64>MAX_TIME / 1_000) return value * 1_000;
+  if (unit == Unit.Microseconds) return value;
+  return unit == Unit.Seconds && value <= <u64>MAX_TIME / 1_000_000 ? value * 1_000_000 : NOT_PLAIN_TIME;
 }
 
 /** The same for a whole number of at most 15 digits, without a division. */
@@ -138,6 +161,35 @@ export function readIsoTime(at: usize, end: usize): bool {
   if (hour == 24 && (minute | second | <u32>fraction) != 0) return false;
   const us = dateUs + (<i64>hour * 3600 + <i64>minute * 60 + <i64>second) * US_PER_SECOND + fraction;
   return readOffset(at, end, us);
+}
+
+/**
+ * The same for a text of `length` bytes in the commonest of these forms, on the date read last: date, `T`, `HH:MM:SS`, a point and 1 to 6
+ * digits or neither, `Z`. `NOT_PLAIN_TIME` for any other, and for what may have to be refused. Reads 8 bytes before `at` and 24 from it.
+ */
+@inline
+export function usOfPlainText(at: usize, length: usize): i64 {
+  if (length < MIN_PLAIN_TIME || load<u64>(at) != dateHead || load<u16>(at, 8) != dateTail) return NOT_PLAIN_TIME;
+  if (load<u8>(at, 10) != 0x54 || load<u8>(at + length - 1) != 0x5a) return NOT_PLAIN_TIME;
+  const clock = load<u64>(at, 11) ^ NOUGHT_O_CLOCK;
+  if ((markNonDigits(clock) | (clock & COLONS)) != 0) return NOT_PLAIN_TIME;
+  // Two digits in each of the bytes 0, 3 and 6.
+  const pairs = clock * 10 + (clock >> 8);
+  const hour = pairs & 0xff;
+  const minute = (pairs >> 24) & 0xff;
+  const second = (pairs >> 48) & 0xff;
+  if (hour > 23) return NOT_PLAIN_TIME;
+  if (minute > 59) return NOT_PLAIN_TIME;
+  if (second > 59) return NOT_PLAIN_TIME;
+  const us = dateUs + <i64>(hour * 3600 + minute * 60 + second) * US_PER_SECOND;
+  // Of the year 0, only an offset makes a time.
+  if (us < MIN_TIME) return NOT_PLAIN_TIME;
+  if (length == MIN_PLAIN_TIME) return us;
+  const decimals = length - MIN_PLAIN_TIME - 1;
+  if (decimals - 1 > 5 || load<u8>(at, 19) != 0x2e) return NOT_PLAIN_TIME;
+  const digits = (load<u64>(at + length - 9) ^ ASCII_ZEROS) & (<u64>-1 << (64 - (<u64>decimals << 3)));
+  if (markNonDigits(digits) != 0) return NOT_PLAIN_TIME;
+  return us + eightDigits(digits) * powerOfTen(6 - <i32>decimals);
 }
 
 function readOffset(at: usize, end: usize, us: i64): bool {

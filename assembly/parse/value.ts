@@ -37,6 +37,13 @@ export function isSpace(byte: u32): bool {
   return byte == 0x20 || byte == 0x0d || byte == 0x09 || byte == lineFeed;
 }
 
+/** Where the line after the blanks at `at` begins, or 0 when more than blanks stands there. */
+export function afterBlanks(at: usize, end: usize): usize {
+  while (at < end && isSpace(load<u8>(at))) at++;
+  if (at >= end) return end;
+  return load<u8>(at) == 0x0a ? at + 1 : 0;
+}
+
 /** Checks true, false or null at `at`; gives where it ends, or 0. */
 export function readWord(at: usize): usize {
   const word = load<u32>(at);

@@ -1,5 +1,7 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
 import type { FieldType } from "../../workers/messages.ts";
-import type { Value } from "../unit/parse-support.ts";
+import type { Parsed, Value } from "../unit/parse-support.ts";
 
 const MAX_DEPTH = 64;
 const MIN_INT64 = -(2n ** 63n);
@@ -159,4 +161,57 @@ export function sameValue(a: Value | undefined, b: Value | undefined): boolean {
   }
   // -0 as an integer is 0.
   return a === b;
+}
+
+/** Checks a parsed batch against `JSON.parse` of each line or element. */
+export function assertAgrees(parsed: Parsed, events: readonly Uint8Array[]): void {
+  const columns = new OracleColumns();
+  const extras: ReadonlyMap<string, unknown>[] = [];
+  const refused: number[] = [];
+  for (const [index, line] of events.entries()) {
+    const event = oracleEvent(line);
+    if (event === null) {
+      refused.push(index + 1);
+      continue;
+    }
+    columns.add(event.members);
+    extras.push(event.extra);
+  }
+  assert.deepEqual(
+    parsed.errors.map(({ line }) => line),
+    refused,
+  );
+  assert.equal(parsed.accepted, columns.rows.length);
+  assert.deepEqual(new Map(parsed.schema.map(({ name, type }) => [name, type])), columns.types);
+  parsed.rows.forEach((row, index) => {
+    const expected = columns.rows[index]!;
+    assert.deepEqual([...row.values.keys()].sort(), [...expected.keys()].sort());
+    for (const [path, value] of expected) {
+      assert.ok(sameValue(row.values.get(path), value), `${path}: ${row.values.get(path)}, not ${value}`);
+    }
+    const extra = row.extra === null ? {} : (JSON.parse(row.extra) as object);
+    assert.deepEqual(new Map(Object.entries(extra)), extras[index]);
+  });
+}
+
+/** Bytes with a few of them lost, doubled or changed. */
+export const damages = fc.array(
+  fc.tuple(
+    fc.nat(),
+    fc.constantFrom("drop", "double", "set"),
+    fc.oneof(fc.constantFrom(0x22, 0x5c, 0x2c, 0x7d, 0x5b, 0x2d, 0x65, 0x30, 0x00), fc.nat(255)),
+  ),
+  { minLength: 1, maxLength: 3 },
+);
+
+export function damage(bytes: Uint8Array, steps: readonly (readonly [number, string, number])[]): Uint8Array {
+  const list = [...bytes];
+  for (const [place, kind, byte] of steps) {
+    const at = place % list.length;
+    if (kind === "drop") list.splice(at, 1);
+    else if (kind === "double") list.splice(at, 0, list[at]!);
+    else list[at] = byte;
+    if (list.length === 0) return new Uint8Array();
+  }
+  return Uint8Array.from(list);
 }

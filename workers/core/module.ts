@@ -15,11 +15,12 @@ const ROOT = import.meta.url.endsWith(".ts") ? "../../" : "../../../";
 const DEFAULT_WASM = new URL(`${ROOT}build/millrace.wasm`, import.meta.url);
 
 /**
- * Instantiates the core. `MILLRACE_WASM` names another build of it.
+ * Instantiates the core. `file`, or `MILLRACE_WASM`, names another build of it.
  * @throws when the file is missing: run `npm run build:wasm`.
  */
-export function instantiateCore(): CoreModule {
-  const file = process.env["MILLRACE_WASM"] ?? DEFAULT_WASM;
+export function instantiateCore(
+  file: string | URL = process.env["MILLRACE_WASM"] ?? DEFAULT_WASM,
+): CoreModule {
   const { exports } = instantiateSync<Record<string, unknown>>(readFileSync(file), {
     env: {
       abort: (_message: number, _file: number, line: number, column: number): never => {
