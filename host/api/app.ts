@@ -30,7 +30,6 @@ import { addSafetyHeaders, limitReads, refuseOtherSites } from "./guards.ts";
 import { lateApply } from "./late-apply.ts";
 import { ALERT_FEED, LIVE_HEADERS, LiveFeeds } from "./live.ts";
 import { answerNotFound } from "./not-found.ts";
-import { openApiDocument } from "./openapi.ts";
 import { pageResponse } from "./page-response.ts";
 import { replayParked, withParked } from "./parked.ts";
 import {
@@ -268,8 +267,11 @@ function addNodeRoutes(app: App, { engine, metrics }: AppParts): void {
   app.get("/metrics", async (context) =>
     context.body(await metrics.render(), 200, { "content-type": metrics.contentType }),
   );
-  const document = openApiDocument();
-  app.get("/openapi.json", (context) => context.json(document));
+  // Few ask for it: not worth a start's time, or memory.
+  app.get("/openapi.json", async (context) => {
+    const { openApiDocument } = await import("./openapi.ts");
+    return context.json(openApiDocument());
+  });
   app.get("/docs", (context) => webPage(context, docsPage));
   app.get("/", (context) => webPage(context, dashboardPage));
 }

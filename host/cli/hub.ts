@@ -3,6 +3,7 @@ import { startHub } from "../hub/hub.ts";
 import { loadHubConfig } from "../hub/hub-config.ts";
 import { CommandError } from "./client.ts";
 import { EXIT, finish, warn } from "./output.ts";
+import { keepHeapsSmall } from "./small-heaps.ts";
 import { closeOnSignal, explainStart } from "./start.ts";
 
 interface HubOptions {
@@ -13,6 +14,7 @@ interface HubOptions {
 
 /** `millrace hub`: runs until SIGTERM or SIGINT, then drains and exits with 0. */
 export function hub({ config: file, data, listen }: HubOptions): void {
+  keepHeapsSmall();
   const loaded = loadHubConfig(file ?? null, { dataDir: data, listen });
   if (!loaded.ok) {
     for (const problem of loaded.problems) warn(formatProblem(problem));

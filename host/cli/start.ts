@@ -5,6 +5,7 @@ import { ConfigSource } from "../config/source.ts";
 import { main, type RunningNode } from "../main.ts";
 import { CommandError } from "./client.ts";
 import { EXIT, finish, warn } from "./output.ts";
+import { keepHeapsSmall } from "./small-heaps.ts";
 
 interface StartOptions {
   readonly config?: string;
@@ -19,6 +20,7 @@ const SAME_SIGNAL_MS = 1_000;
 
 /** `millrace start`: runs until SIGTERM or SIGINT, then drains, checkpoints and exits with 0. */
 export async function start({ config: file, data, listen }: StartOptions): Promise<void> {
+  keepHeapsSmall();
   const source = new ConfigSource(file ?? null, { dataDir: data, listen });
   const loaded = source.load();
   if (!loaded.ok) {
