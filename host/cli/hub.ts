@@ -14,7 +14,6 @@ interface HubOptions {
 
 /** `millrace hub`: runs until SIGTERM or SIGINT, then drains and exits with 0. */
 export function hub({ config: file, data, listen }: HubOptions): void {
-  keepHeapsSmall();
   const loaded = loadHubConfig(file ?? null, { dataDir: data, listen });
   if (!loaded.ok) {
     for (const problem of loaded.problems) warn(formatProblem(problem));
@@ -26,7 +25,7 @@ export function hub({ config: file, data, listen }: HubOptions): void {
     throw explainStart(cause, config);
   });
   closeOnSignal(running, "hub");
-  running.catch((cause: unknown) => {
+  running.then(keepHeapsSmall).catch((cause: unknown) => {
     warn(`millrace: ${cause instanceof Error ? cause.message : String(cause)}`);
     process.exit(cause instanceof CommandError ? cause.exitCode : EXIT.failed);
   });

@@ -20,7 +20,6 @@ const SAME_SIGNAL_MS = 1_000;
 
 /** `millrace start`: runs until SIGTERM or SIGINT, then drains, checkpoints and exits with 0. */
 export async function start({ config: file, data, listen }: StartOptions): Promise<void> {
-  keepHeapsSmall();
   const source = new ConfigSource(file ?? null, { dataDir: data, listen });
   const loaded = source.load();
   if (!loaded.ok) {
@@ -33,6 +32,7 @@ export async function start({ config: file, data, listen }: StartOptions): Promi
   closeOnSignal(node, "node", () => isUp);
   await node;
   isUp = true;
+  keepHeapsSmall();
   void (await node).failed.then(() => {
     warn("millrace: the node cannot go on and stops; what was acknowledged is safe, start it again");
     setTimeout(() => process.exit(EXIT.failed), LAST_ANSWERS_MS);
