@@ -51,11 +51,12 @@ else if (hasTypeScriptFlag) {
 function isCompiled() {
   if (!existsSync(built)) return false;
   const builtMs = statSync(built).mtimeMs;
-  const sources = readFileSync(built, "utf8").split("\n");
-  return sources.every((file) => {
-    const stat = statSync(new URL(file, root), { throwIfNoEntry: false });
-    return stat !== undefined && stat.mtimeMs <= builtMs;
-  });
+  const folder = fileURLToPath(root);
+  for (const file of readFileSync(built, "utf8").split("\n")) {
+    const stat = statSync(folder + file, { throwIfNoEntry: false });
+    if (stat === undefined || stat.mtimeMs > builtMs) return false;
+  }
+  return true;
 }
 
 /** Runs this file on another Node, which gets every signal and whose end is this one's end. */
