@@ -66,7 +66,9 @@ export function openForWriting(dir: string, version = MIGRATIONS.length): Connec
 export function openForReading(dir: string): Connection {
   const file = databaseFile(dir);
   try {
-    return new Database(file, { readonly: true, fileMustExist: true, timeout: BUSY_TIMEOUT_MS });
+    const db = new Database(file, { readonly: true, fileMustExist: true, timeout: BUSY_TIMEOUT_MS });
+    db.pragma(`cache_size = -${CACHE_KIB}`);
+    return db;
   } catch (cause) {
     throw explainFailure(cause, file);
   }
