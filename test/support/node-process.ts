@@ -4,14 +4,12 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { START_ENVIRONMENT, START_FLAGS } from "../../host/cli/node-flags.ts";
 import type { Cleanup } from "./temp-dir.ts";
 import { makeTempDir } from "./temp-dir.ts";
 
 export const REPOSITORY_ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const CLI_FILE = join(REPOSITORY_ROOT, "host/cli/bin.js");
-/** Those of `npm start`. */
-export const START_FLAGS: readonly string[] = ["--max-semi-space-size=1", "--no-node-snapshot"];
-export const START_ENVIRONMENT: Readonly<Record<string, string>> = { MALLOC_ARENA_MAX: "1" };
 /** A start takes a second, and a minute on a machine that many share. */
 const READY_TIMEOUT_MS = 240_000;
 const STOP_TIMEOUT_MS = 60_000;

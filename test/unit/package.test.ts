@@ -5,7 +5,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, symlinkSy
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { test } from "node:test";
-import { REPOSITORY_ROOT, START_ENVIRONMENT, START_FLAGS } from "../support/node-process.ts";
+import { START_ENVIRONMENT, START_FLAGS } from "../../host/cli/node-flags.ts";
+import { REPOSITORY_ROOT } from "../support/node-process.ts";
 import { makeTempDir } from "../support/temp-dir.ts";
 
 const isBuilt = existsSync(join(REPOSITORY_ROOT, "dist/host/cli/bin.js"));
