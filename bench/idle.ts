@@ -4,6 +4,7 @@ import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
+import { START_ENVIRONMENT, START_FLAGS } from "../host/cli/node-flags.ts";
 import { HttpClient } from "../test/support/http-client.ts";
 import { REPOSITORY_ROOT } from "../test/support/node-process.ts";
 import { type Cleanup, makeTempDir } from "../test/support/temp-dir.ts";
@@ -21,7 +22,6 @@ const DEFAULT_STARTS = 9;
 const DEFAULT_SECONDS = 30;
 /** After a start: the heap is collected, threads that nobody needs end. */
 const DEFAULT_SETTLE_SECONDS = 10;
-const FLAGS = ["--max-semi-space-size=1", "--optimize-for-size"];
 const READY_TIMEOUT_MS = 120_000;
 /** Load before the second rest, so that there is a stream with windows, a checkpoint and keys. */
 const DEVICES = 1_000;
@@ -89,7 +89,7 @@ async function measure({ seconds, settings }: BenchOptions, cleanup: Cleanup): P
 
 /** Anew, so that host/cli/bin.js takes it for up to date. */
 function compile(): void {
-  rmSync(join(REPOSITORY_ROOT, "dist/.tsbuildinfo"), { force: true });
+  rmSync(join(REPOSITORY_ROOT, "dist/.built"), { force: true });
   execFileSync("npm", ["run", "--silent", "build:js"], { cwd: REPOSITORY_ROOT, stdio: "inherit" });
 }
 
@@ -97,9 +97,10 @@ async function startNode(file: string, dataDir: string, cleanup: Cleanup): Promi
   const spawnedMs = performance.now();
   const child = spawn(
     process.execPath,
-    [...FLAGS, file, "start", "--data", dataDir, "--listen", "127.0.0.1:0"],
+    [...START_FLAGS, file, "start", "--data", dataDir, "--listen", "127.0.0.1:0"],
     {
       cwd: dataDir,
+      env: { ...process.env, ...START_ENVIRONMENT },
       stdio: ["ignore", "pipe", "inherit"],
     },
   );

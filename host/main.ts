@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
 import type { MasterKeys } from "../workers/seal/master-key.ts";
-import { createApp } from "./api/app.ts";
+import { createEntrance } from "./api/entrance.ts";
 import { serveNode } from "./api/serve.ts";
 import { DeviceRegistry } from "./attributes/device-registry.ts";
 import { bufferSettings } from "./config/buffer.ts";
@@ -25,7 +25,6 @@ import { Stages } from "./pipeline/stages.ts";
 import { startEngine } from "./pipeline/start-engine.ts";
 import { QueryClient, type SkippedBlocks } from "./query/query-client.ts";
 import { Relay } from "./relay/relay.ts";
-import { addRelayRoutes } from "./relay/relay-routes.ts";
 import { beginLife } from "./remote/begin-life.ts";
 import { openRemoteState, startRemoteConfig } from "./remote/start-remote-config.ts";
 import { isDamage, openStore, salvageStore } from "./store/open-store.ts";
@@ -150,7 +149,7 @@ async function startParts(
   const relayMetrics = relay === null ? null : registerRelay(metrics.registry, relay);
   const devices = new DeviceRegistry({ storage, limits: config.limits, onSet: () => sync?.wake() });
   registerAttributes(metrics.registry, devices, sync);
-  const { app, door } = createApp({
+  const parts = {
     config,
     stages,
     devices,
@@ -164,11 +163,16 @@ async function startParts(
     sync,
     relay,
     remote: () => remote?.status() ?? null,
+  };
+  const { app, door } = createEntrance(parts, async (whole) => {
+    if (relay === null || relayMetrics === null) return;
+    const { addRelayRoutes } = await import("./relay/relay-routes.ts");
+    addRelayRoutes(whole, relay, relayMetrics, log);
   });
-  if (relay !== null && relayMetrics !== null) addRelayRoutes(app, relay, relayMetrics, log);
   const server = await serveNode({
     app,
     door,
+    log,
     listen: config.listen,
     maxConnections: config.limits.maxConnections,
     metrics,

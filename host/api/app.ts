@@ -2,12 +2,10 @@ import type { HttpBindings } from "@hono/node-server";
 import { type Context, Hono } from "hono";
 import { routePath } from "hono/route";
 import type { Logger } from "pino";
-import { MillraceError } from "../../workers/errors.ts";
 import type { DeviceRegistry } from "../attributes/device-registry.ts";
 import type { Config } from "../config/config.ts";
 import type { Encryption } from "../encryption/encryption.ts";
-import { BodyReader } from "../ingest/body.ts";
-import { type Door, ingestDoor } from "../ingest/door.ts";
+import type { BodyReader } from "../ingest/body.ts";
 import { postEvents } from "../ingest/http.ts";
 import type { BufferSource } from "../observe/buffer-metrics.ts";
 import type { Metrics } from "../observe/metrics.ts";
@@ -26,24 +24,17 @@ import { describeConfig } from "./describe-config.ts";
 import { describeRelay, describeRemoteConfig } from "./describe-relay.ts";
 import { describeSync } from "./describe-sync.ts";
 import { addDeviceRoutes } from "./device-attributes.ts";
+import type { Explain } from "./failures.ts";
 import { addSafetyHeaders, limitReads, refuseOtherSites } from "./guards.ts";
 import { lateApply } from "./late-apply.ts";
 import { ALERT_FEED, LIVE_HEADERS, LiveFeeds } from "./live.ts";
 import { answerNotFound } from "./not-found.ts";
-import { openApiDocument } from "./openapi.ts";
 import { pageResponse } from "./page-response.ts";
 import { replayParked, withParked } from "./parked.ts";
-import {
-  badStreamName,
-  isStreamName,
-  type Problem,
-  problemResponse,
-  unknownQuery,
-  unknownStream,
-} from "./problem.ts";
+import { createProbes } from "./probes.ts";
+import { badStreamName, isStreamName, problemResponse, unknownQuery, unknownStream } from "./problem.ts";
 import { putConfig } from "./put-config.ts";
 import {
-  badCursor,
   readAlertQuery,
   readDeviceLimit,
   readListQuery,
@@ -80,21 +71,15 @@ export interface AppParts {
 export type App = Hono<{ Bindings: HttpBindings }>;
 type AppContext = Context<{ Bindings: HttpBindings }>;
 
-/** The HTTP surface of a node. */
-export interface NodeApp {
-  readonly app: App;
-  /** The short way in for events, asked before the app. */
-  readonly door: Door;
+/** What the app has in common with the short ways in. */
+export interface SharedParts {
+  readonly bodies: BodyReader;
+  readonly explain: Explain;
 }
 
-/** Reads wait until what was acknowledged before them is applied: read your writes. */
-export function createApp(parts: AppParts): NodeApp {
-  const { config, engine, log, metrics } = parts;
-  const bodies = new BodyReader({
-    maxHeldBytes: config.limits.maxQueuedBytes,
-    ...(parts.stages === undefined ? {} : { onCopied: (ms) => parts.stages?.addOnMain("copy", ms) }),
-  });
-  metrics.watchBodies(() => bodies.heldBytes);
+/** The HTTP surface of a node. Reads wait until what was acknowledged before them is applied: read your writes. */
+export function createApp(parts: AppParts, { bodies, explain }: SharedParts): App {
+  const { config, metrics } = parts;
   const app: App = new Hono();
   app.use(async (context, next) => {
     const end = metrics.requestSeconds.startTimer();
@@ -109,22 +94,8 @@ export function createApp(parts: AppParts): NodeApp {
   if (parts.devices !== undefined) addDeviceRoutes(app, parts.devices);
   addNodeRoutes(app, parts);
   app.notFound(answerNotFound(app, config.limits.maxBodyBytes));
-  const explain = (cause: unknown, path: string): Problem => {
-    if (cause instanceof MillraceError && cause.code === "E_CURSOR") return badCursor(cause.message);
-    log.error({ err: cause, path }, "a request failed");
-    return failure(cause);
-  };
   app.onError((cause, context) => problemResponse(explain(cause, context.req.path)));
-  return { app, door: ingestDoor({ config, engine, bodies, metrics }, explain) };
-}
-
-function failure(cause: unknown): Problem {
-  if (cause instanceof MillraceError && /^E_(STORE|DISK|WINDOWS)_/.test(cause.code)) {
-    const headers = { "retry-after": "2" };
-    return { status: 503, code: "E_UNAVAILABLE", title: "Unavailable", detail: cause.message, headers };
-  }
-  const detail = "the node failed to answer; its log says why";
-  return { status: 500, code: "E_INTERNAL", title: "Internal error", detail };
+  return app;
 }
 
 /** What clients send. */
@@ -260,16 +231,17 @@ function addHistoryRoutes(app: App, { engine, reads, metrics, sync = null, relay
 
 /** What operators and browsers ask. */
 function addNodeRoutes(app: App, { engine, metrics }: AppParts): void {
-  app.get("/healthz", (context) => context.json({ status: "ok" }));
-  app.get("/readyz", (context) => {
-    const { isReady } = engine.status();
-    return context.json({ ready: isReady }, isReady ? 200 : 503);
+  for (const [path, probe] of createProbes({ engine, metrics })) {
+    app.get(path, async (context) => {
+      const { status, type, text } = await probe();
+      return context.body(text, status, { "content-type": type });
+    });
+  }
+  // Few ask for it: not worth a start's time, or memory.
+  app.get("/openapi.json", async (context) => {
+    const { openApiDocument } = await import("./openapi.ts");
+    return context.json(openApiDocument());
   });
-  app.get("/metrics", async (context) =>
-    context.body(await metrics.render(), 200, { "content-type": metrics.contentType }),
-  );
-  const document = openApiDocument();
-  app.get("/openapi.json", (context) => context.json(document));
   app.get("/docs", (context) => webPage(context, docsPage));
   app.get("/", (context) => webPage(context, dashboardPage));
 }

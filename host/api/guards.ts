@@ -2,10 +2,13 @@ import type { HttpBindings } from "@hono/node-server";
 import type { MiddlewareHandler } from "hono";
 import type { Metrics } from "../observe/metrics.ts";
 import { problemResponse } from "./problem.ts";
+import { SAFETY_HEADERS } from "./safety-headers.ts";
 
 type Guard = MiddlewareHandler<{ Bindings: HttpBindings }>;
 
 const MAX_WAITING_READS = 256;
+/** Pages have their own. */
+const OF_THE_PAGE: ReadonlySet<string> = new Set(["content-security-policy", "cache-control"]);
 
 /**
  * A page of some other site, open in a browser on this machine, may send requests here; it must not change anything.
@@ -53,13 +56,8 @@ export const addSafetyHeaders: Guard = async (context, next) => {
   const { method } = context.env.incoming;
   if (method !== "GET" && method !== "HEAD") return;
   const { headers } = context.res;
-  headers.set("x-content-type-options", "nosniff");
-  headers.set("referrer-policy", "no-referrer");
-  headers.set("x-frame-options", "DENY");
-  headers.set("cross-origin-resource-policy", "same-origin");
-  if (!headers.has("content-security-policy"))
-    headers.set("content-security-policy", "default-src 'none'; frame-ancestors 'none'");
-  if (!headers.has("cache-control")) headers.set("cache-control", "no-store");
+  for (const [name, value] of Object.entries(SAFETY_HEADERS))
+    if (!OF_THE_PAGE.has(name) || !headers.has(name)) headers.set(name, value);
 };
 
 function hostOf(origin: string): string | null {

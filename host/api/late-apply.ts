@@ -6,7 +6,8 @@ import type { Engine } from "../pipeline/engine.ts";
 import { correctionTask } from "./correction-task.ts";
 import { badStreamName, isStreamName, type Problem, unavailable, unknownStream } from "./problem.ts";
 import type { HistoryReads } from "./reads.ts";
-import { type LateApplyAnswer, schemas } from "./schemas.ts";
+import { requestSchemas } from "./request-schemas.ts";
+import type { LateApplyAnswer } from "./schemas.ts";
 import { settleInTime } from "./settle.ts";
 
 const MAX_BYTES = 4_096;
@@ -37,7 +38,7 @@ export function lateApply({ engine, reads, bodies }: LateApplyParts): Handler {
     if (engine.status().backfills > 0) return refuse(isBackfilling);
     const read = await bodies.read(incoming, MAX_BYTES);
     const parsed =
-      read.kind === "read" ? schemas.LateApplyRequest.safeParse(parseJson(read.body)) : undefined;
+      read.kind === "read" ? requestSchemas.LateApplyRequest.safeParse(parseJson(read.body)) : undefined;
     if (parsed?.success !== true) return refuse(badRequest);
     const { clockSkew = false, after = null } = parsed.data;
     const turn = before.then(() => applyLate(engine, reads, stream, clockSkew, after));

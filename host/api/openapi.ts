@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { MAX_DEVICES } from "./query-parameters.ts";
 import { type SchemaName, schemas } from "./schemas.ts";
 

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 
 /** What `GET /v1/status` says of a node that other edges send through, and of one whose configuration is the hub's. */
 

@@ -1,5 +1,6 @@
-import { z } from "zod";
+import * as z from "zod";
 import { relayStatus, remoteConfigStatus } from "./relay-schemas.ts";
+import { requestSchemas } from "./request-schemas.ts";
 
 /** The forms of all bodies, in one place: types, the OpenAPI document and the tests come from here. */
 
@@ -400,15 +401,8 @@ export const schemas = {
     code: z.string(),
     errors: z.array(lineError),
   }),
-  WatermarkRequest: z.union([
-    z.strictObject({ time: z.union([z.string(), z.int()]).describe("ISO 8601 or epoch microseconds") }),
-    z.strictObject({ end: z.literal(true).describe("closes every open window") }),
-  ]),
+  ...requestSchemas,
   WatermarkAnswer: z.strictObject({ watermark: time.nullable() }),
-  LateApplyRequest: z.strictObject({
-    clockSkew: z.boolean().optional().describe("also take in clock-skewed events; default false"),
-    after: count.optional().describe("`next` of the answer before"),
-  }),
   LateApplyAnswer: lateApplyAnswer,
   Stream: stream,
   Clocks: clocks,

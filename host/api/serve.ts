@@ -4,8 +4,9 @@ import {
   type IncomingMessage,
   type ServerResponse,
 } from "node:http";
-import { getRequestListener, type HttpBindings } from "@hono/node-server";
+import type { HttpBindings } from "@hono/node-server";
 import type { Hono } from "hono";
+import type { Logger } from "pino";
 import type { Metrics } from "../observe/metrics.ts";
 import { answerClientErrors } from "./client-errors.ts";
 import { problemResponse } from "./problem.ts";
@@ -39,17 +40,19 @@ export interface Server {
 }
 
 export interface ServerParts {
-  readonly app: Hono<{ Bindings: HttpBindings }>;
+  /** Asked for once, by the first request that `door` does not answer. */
+  readonly app: () => Promise<Hono<{ Bindings: HttpBindings }>>;
   /** Asked first; true when it answers. */
   readonly door?: (incoming: IncomingMessage, outgoing: ServerResponse) => boolean;
   readonly listen: { readonly host: string; readonly port: number };
   readonly maxConnections: number;
   readonly metrics: Pick<Metrics, "watchConnections" | "refusedConnections">;
+  readonly log: Logger;
 }
 
 /** Listens, and resolves with the address in use. Rejects when the address cannot be had. */
 export function serveNode(
-  { app, door, listen: { host, port }, maxConnections, metrics }: ServerParts,
+  { app, door, listen: { host, port }, maxConnections, metrics, log }: ServerParts,
   timeouts: Partial<Timeouts> = {},
 ): Promise<Server> {
   const { headersMs, requestMs, stallMs, keepAliveMs, drainMs } = { ...TIMEOUTS, ...timeouts };
@@ -64,11 +67,18 @@ export function serveNode(
   server.maxConnections = maxConnections;
   metrics.watchConnections(() => countConnections(server));
   server.on("drop", () => metrics.refusedConnections.inc());
-  // Bodies are read, or passed over, by the routes themselves.
-  const options = { hostname: host, autoCleanupIncoming: false, errorHandler: answerBadRequest };
-  const listener = getRequestListener(app.fetch, options);
+  const listener = onceAsked(() => loadListener(app, host));
   const answer = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
-    if (door?.(incoming, outgoing) !== true) void listener(incoming, outgoing);
+    if (door?.(incoming, outgoing) === true) return;
+    listener().then(
+      (listen) => void listen(incoming, outgoing),
+      (cause: unknown) => {
+        const message =
+          "what answers requests could not be loaded; if the package was changed, start the node again";
+        log.error({ err: cause, path: incoming.url }, message);
+        outgoing.destroy();
+      },
+    );
   };
   server.on("request", answer);
   server.on("checkContinue", (incoming: IncomingMessage, outgoing: ServerResponse) => {
@@ -89,6 +99,27 @@ export function serveNode(
       resolve({ url: urlOf(server), close: () => closeServer(server, open, drainMs) });
     });
   });
+}
+
+type Listener = (incoming: IncomingMessage, outgoing: ServerResponse) => Promise<void>;
+
+async function loadListener(app: ServerParts["app"], hostname: string): Promise<Listener> {
+  const { getRequestListener } = await import("@hono/node-server");
+  const { fetch } = await app();
+  // Bodies are read, or passed over, by the routes themselves.
+  return getRequestListener(fetch, { hostname, autoCleanupIncoming: false, errorHandler: answerBadRequest });
+}
+
+/** Loads it when it is first asked for; when that fails, the next one to ask has it tried again. */
+function onceAsked<T>(load: () => Promise<T>): () => Promise<T> {
+  let loaded: Promise<T> | null = null;
+  return () => {
+    loaded ??= load().catch((cause: unknown) => {
+      loaded = null;
+      throw cause;
+    });
+    return loaded;
+  };
 }
 
 /** What cannot be made a request of: no host, or a target that is no path. */

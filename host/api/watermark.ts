@@ -6,7 +6,7 @@ import { refuseUnread } from "../ingest/refuse-unread.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { Engine } from "../pipeline/engine.ts";
 import { badStreamName, isStreamName, type Problem, unavailable, unknownStream } from "./problem.ts";
-import { schemas } from "./schemas.ts";
+import { requestSchemas } from "./request-schemas.ts";
 import { settleInTime } from "./settle.ts";
 import { parseTime } from "./times.ts";
 
@@ -30,7 +30,8 @@ export async function postWatermark(
   const full = engine.admits(0);
   if (full?.kind === "overloaded") return refuse(unavailable(full));
   const read = await bodies.read(incoming, MAX_BYTES);
-  const parsed = read.kind === "read" ? schemas.WatermarkRequest.safeParse(parseJson(read.body)) : null;
+  const parsed =
+    read.kind === "read" ? requestSchemas.WatermarkRequest.safeParse(parseJson(read.body)) : null;
   if (parsed === null || !parsed.success) {
     return refuse(badWatermark('send {"time": "2026-01-01T00:00:00Z"} or {"end": true}'));
   }

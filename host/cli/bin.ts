@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { PACKAGE_ROOT } from "../../workers/package-root.ts";
 import { CommandError } from "./client.ts";
 import { EXIT, finish, warn } from "./output.ts";
 
@@ -262,17 +263,10 @@ function positive(text: string): number {
 }
 
 function readVersion(): string {
-  // The same distance from the source and from its compiled form, but for the folder that holds the latter.
-  for (const path of ["../../package.json", "../../../package.json"]) {
-    try {
-      return String(
-        (JSON.parse(readFileSync(new URL(path, import.meta.url), "utf8")) as { version: unknown }).version,
-      );
-    } catch {
-      // Looked for in the next place.
-    }
-  }
-  return "unknown";
+  const { version } = JSON.parse(readFileSync(new URL(`${PACKAGE_ROOT}package.json`), "utf8")) as {
+    version: unknown;
+  };
+  return String(version);
 }
 
 /** `millrace --data DIR` is `millrace start --data DIR`. */

@@ -3,6 +3,7 @@ import { startHub } from "../hub/hub.ts";
 import { loadHubConfig } from "../hub/hub-config.ts";
 import { CommandError } from "./client.ts";
 import { EXIT, finish, warn } from "./output.ts";
+import { keepHeapsSmall } from "./small-heaps.ts";
 import { closeOnSignal, explainStart } from "./start.ts";
 
 interface HubOptions {
@@ -24,7 +25,7 @@ export function hub({ config: file, data, listen }: HubOptions): void {
     throw explainStart(cause, config);
   });
   closeOnSignal(running, "hub");
-  running.catch((cause: unknown) => {
+  running.then(keepHeapsSmall).catch((cause: unknown) => {
     warn(`millrace: ${cause instanceof Error ? cause.message : String(cause)}`);
     process.exit(cause instanceof CommandError ? cause.exitCode : EXIT.failed);
   });

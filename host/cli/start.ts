@@ -5,6 +5,7 @@ import { ConfigSource } from "../config/source.ts";
 import { main, type RunningNode } from "../main.ts";
 import { CommandError } from "./client.ts";
 import { EXIT, finish, warn } from "./output.ts";
+import { keepHeapsSmall } from "./small-heaps.ts";
 
 interface StartOptions {
   readonly config?: string;
@@ -31,6 +32,7 @@ export async function start({ config: file, data, listen }: StartOptions): Promi
   closeOnSignal(node, "node", () => isUp);
   await node;
   isUp = true;
+  keepHeapsSmall();
   void (await node).failed.then(() => {
     warn("millrace: the node cannot go on and stops; what was acknowledged is safe, start it again");
     setTimeout(() => process.exit(EXIT.failed), LAST_ANSWERS_MS);

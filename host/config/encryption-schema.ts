@@ -1,5 +1,5 @@
 import { isAbsolute } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { parseMasterKey } from "../../workers/seal/master-key.ts";
 import { splitCommand } from "./command-line.ts";
 

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { DURATION, formatDuration, LONGEST_US, parseDurationUs } from "./durations.ts";
 import { formatSize, parseSizeBytes, SIZE } from "./sizes.ts";
 

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { isPublicKey } from "./config-signature.ts";
 import { DURATION, formatDuration, LONGEST_US, parseDurationUs } from "./durations.ts";
 import { encryption } from "./encryption-schema.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { duration, size } from "./measures.ts";
 
 /** The form of `sync.sinks`: each names one kind of place, and how that is reached. */

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { LineCounter, parseDocument } from "yaml";
-import { z } from "zod";
+import * as z from "zod";
 import { DEFAULT_ATTRIBUTE_LIMITS, type HubAttributeLimits } from "../../workers/hub/edge-news.ts";
 import type { BatchLimits } from "../../workers/sync/batch-format.ts";
 import { type Environment, substituteVariables } from "../config/env.ts";

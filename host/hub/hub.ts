@@ -31,7 +31,13 @@ export async function startHub(config: HubConfig): Promise<RunningHub> {
   const app = createHubApp({ config, store, metrics, log, configs });
   try {
     const { listen } = config;
-    const server = await serveNode({ app, listen, maxConnections: config.limits.maxConnections, metrics });
+    const server = await serveNode({
+      app: () => Promise.resolve(app),
+      listen,
+      maxConnections: config.limits.maxConnections,
+      metrics,
+      log,
+    });
     const { maxBatchBytes, maxParked: batches, maxParkedBytes: bytes } = config.limits;
     metrics.watchParked(() => store.parkedTotals());
     const intake =

@@ -1,6 +1,6 @@
 import { existsSync, statfsSync } from "node:fs";
 import { dirname, resolve } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import type { KeepRule, RetentionRules } from "../../workers/hub/retention.ts";
 import { duration, name, size } from "../config/schema.ts";
 

@@ -137,6 +137,7 @@ class Run {
     maxThreads: 1,
     idleTimeout: Number.POSITIVE_INFINITY,
     stricterFIFO: true,
+    recordTiming: false,
   });
   readonly #finished = Promise.withResolvers<void>();
 

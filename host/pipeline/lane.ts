@@ -49,6 +49,7 @@ export class Lane {
       idleTimeout: Number.POSITIVE_INFINITY,
       stricterFIFO: true,
       concurrentTasksPerWorker: LANE_DEPTH,
+      recordTiming: false,
     });
   }
 

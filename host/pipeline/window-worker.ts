@@ -18,6 +18,7 @@ export class WindowWorker {
     maxThreads: 1,
     idleTimeout: Number.POSITIVE_INFINITY,
     stricterFIFO: true,
+    recordTiming: false,
   });
 
   configure(setups: readonly WindowSetup[]): Promise<void> {

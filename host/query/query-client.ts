@@ -146,7 +146,14 @@ export class QueryClient implements HistoryReads {
 
 function thread(name: "query" | "scan"): Piscina {
   const filename = workerFile(name);
-  return new Piscina({ filename, minThreads: 0, maxThreads: 1, idleTimeout: IDLE_MS, stricterFIFO: true });
+  return new Piscina({
+    filename,
+    minThreads: 0,
+    maxThreads: 1,
+    idleTimeout: IDLE_MS,
+    stricterFIFO: true,
+    recordTiming: false,
+  });
 }
 
 function isFailure(answer: unknown): answer is QueryFailure {

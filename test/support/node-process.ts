@@ -4,13 +4,12 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { START_ENVIRONMENT, START_FLAGS } from "../../host/cli/node-flags.ts";
 import type { Cleanup } from "./temp-dir.ts";
 import { makeTempDir } from "./temp-dir.ts";
 
 export const REPOSITORY_ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const CLI_FILE = join(REPOSITORY_ROOT, "host/cli/bin.js");
-/** Those of `npm start`. */
-const START_FLAGS = ["--max-semi-space-size=1", "--optimize-for-size"];
 /** A start takes a second, and a minute on a machine that many share. */
 const READY_TIMEOUT_MS = 240_000;
 const STOP_TIMEOUT_MS = 60_000;
@@ -60,7 +59,7 @@ export class NodeProcess {
       args.push("-c", file);
     }
     this.#arguments = args;
-    this.#environment = { ...process.env, ...options.environment };
+    this.#environment = { ...process.env, ...START_ENVIRONMENT, ...options.environment };
     cleanup.after(async () => {
       if (this.isRunning) await this.kill("SIGKILL");
     });

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { Hono } from "hono";
+import { pino } from "pino";
 import { addDeviceRoutes } from "../../host/api/device-attributes.ts";
 import { serveNode } from "../../host/api/serve.ts";
 import { DeviceRegistry } from "../../host/attributes/device-registry.ts";
@@ -37,7 +38,10 @@ async function start(context: TestContext, limits: Partial<typeof DEFAULT_LIMITS
   addDeviceRoutes(app, devices);
   const metrics = createMetrics({ config: { limits: all } as never, engine: new MemoryEngine() });
   const listen = { host: "127.0.0.1", port: 0 };
-  const server = await serveNode({ app, listen, maxConnections: 100, metrics }, { drainMs: 500 });
+  const server = await serveNode(
+    { app: () => Promise.resolve(app), listen, maxConnections: 100, metrics, log: pino({ level: "silent" }) },
+    { drainMs: 500 },
+  );
   context.after(() => server.close());
   const request = async (method: string, path: string, body?: string, type = "application/json") => {
     const headers = { "content-type": type };

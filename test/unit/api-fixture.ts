@@ -1,5 +1,6 @@
 import { pino } from "pino";
-import { type App, createApp } from "../../host/api/app.ts";
+import type { App } from "../../host/api/app.ts";
+import { createEntrance } from "../../host/api/entrance.ts";
 import type { EventsRequest, HistoryReads, ListRequest, Page, ResultsRequest } from "../../host/api/reads.ts";
 import { serveNode, type Timeouts } from "../../host/api/serve.ts";
 import { DeviceRegistry, type DeviceRegistryParts } from "../../host/attributes/device-registry.ts";
@@ -245,7 +246,8 @@ export class MemoryReads implements HistoryReads {
 
 export interface TestNode {
   readonly url: string;
-  readonly app: App;
+  /** Loads it, as the first request that needs it does. */
+  readonly app: () => Promise<App>;
   readonly engine: MemoryEngine;
   readonly reads: MemoryReads;
   close(): Promise<void>;
@@ -276,10 +278,10 @@ export async function startTestNode(
     limits: config.limits,
     onSet: () => undefined,
   });
-  const { app, door } = createApp({ config, engine, reads, log, metrics, reloader, devices });
+  const { app, door } = createEntrance({ config, engine, reads, log, metrics, reloader, devices });
   const { maxConnections } = config.limits;
   const server = await serveNode(
-    { app, door, listen: config.listen, maxConnections, metrics },
+    { app, door, listen: config.listen, maxConnections, metrics, log },
     { drainMs: 500, ...timeouts },
   );
   context.after(() => server.close());
@@ -320,7 +322,7 @@ export interface TestProblem {
   readonly [member: string]: unknown;
 }
 
-function testConfig(limits: Partial<Config["limits"]> = {}): Config {
+export function testConfig(limits: Partial<Config["limits"]> = {}): Config {
   return {
     node: { id: "press-hall-3" },
     dataDir: "./data",

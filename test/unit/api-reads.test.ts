@@ -191,7 +191,7 @@ test("answers have the form that the OpenAPI document promises, and it names eve
   for (const [, name] of JSON.stringify(document).matchAll(/"#\/components\/schemas\/(\w+)"/g)) {
     assert.ok(name !== undefined && name in document.components.schemas, name);
   }
-  for (const { method, path } of app.routes.filter((route) => route.method !== "ALL")) {
+  for (const { method, path } of (await app()).routes.filter((route) => route.method !== "ALL")) {
     const named = document.paths[path.replaceAll(/:(\w+)/g, "{$1}")];
     assert.ok(
       named !== undefined && method.toLowerCase() in named,

@@ -1,15 +1,31 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, readdirSync, renameSync, symlinkSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { test } from "node:test";
+import { START_ENVIRONMENT, START_FLAGS } from "../../host/cli/node-flags.ts";
 import { REPOSITORY_ROOT } from "../support/node-process.ts";
 import { makeTempDir } from "../support/temp-dir.ts";
 
 const isBuilt = existsSync(join(REPOSITORY_ROOT, "dist/host/cli/bin.js"));
 const skip = !isBuilt && "there is no compiled form: run npm run build:js";
+
+test("npm start, the installed command and a Node that hands over start with the flags that tests and benches use", () => {
+  const assignments = Object.entries(START_ENVIRONMENT).map((pair) => pair.join("="));
+  const command = (node: string): string => [...assignments, node, ...START_FLAGS].join(" ");
+  const { scripts } = JSON.parse(readFileSync(join(REPOSITORY_ROOT, "package.json"), "utf8")) as {
+    scripts: Record<string, string>;
+  };
+  assert.equal(scripts["start"], `${command("exec node")} host/cli/bin.js start`);
+  const bin = readFileSync(join(REPOSITORY_ROOT, "host/cli/bin.js"), "utf8");
+  assert.equal(bin.split("\n")[0], `#!/usr/bin/env -S ${command("node")}`);
+  const flags = START_FLAGS.map((flag) => JSON.stringify(flag)).join(", ");
+  assert.ok(bin.includes(`MEMORY_FLAGS = [${flags}]`));
+  for (const [name, value] of Object.entries(START_ENVIRONMENT))
+    assert.ok(bin.includes(`${name}: ${JSON.stringify(value)}`));
+});
 
 test("the package as published takes an event and gives it back", { skip }, async (context) => {
   const folder = makeTempDir(context);

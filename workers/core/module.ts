@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { instantiateSync } from "@assemblyscript/loader";
+import { PACKAGE_ROOT } from "../package-root.ts";
 
 /** An address in the module's linear memory. */
 export type Pointer = number & { readonly __pointer?: never };
@@ -10,9 +11,7 @@ export interface CoreModule {
   readonly memory: { readonly buffer: ArrayBuffer; grow(pages: number): number };
 }
 
-/** Compiled files stand one folder deeper, under dist/. */
-const ROOT = import.meta.url.endsWith(".ts") ? "../../" : "../../../";
-const DEFAULT_WASM = new URL(`${ROOT}build/millrace.wasm`, import.meta.url);
+const DEFAULT_WASM = new URL(`${PACKAGE_ROOT}build/millrace.wasm`);
 
 /**
  * Instantiates the core. `file`, or `MILLRACE_WASM`, names another build of it.

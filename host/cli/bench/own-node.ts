@@ -5,11 +5,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { PACKAGE_ROOT } from "../../../workers/package-root.ts";
 import { CommandError } from "../client.ts";
+import { START_ENVIRONMENT, START_FLAGS } from "../node-flags.ts";
 import { EXIT } from "../output.ts";
 
-/** Those of `npm start`. */
-const FLAGS = ["--max-semi-space-size=1", "--optimize-for-size"];
+const LAUNCHER = fileURLToPath(`${PACKAGE_ROOT}host/cli/bin.js`);
 const READY_TIMEOUT_MS = 60_000;
 /** Makes a node end with the process that started it, however that ends (`bin.js`). */
 const ENDS_WITH_PARENT = { MILLRACE_HANDED_OVER: "1" };
@@ -32,9 +33,9 @@ export class OwnNode {
     const file = join(dir, "millrace.yaml");
     writeFileSync(file, config);
     const args = ["start", "-c", file, "--data", join(dir, "data"), "--listen", "127.0.0.1:0"];
-    const child = spawn(process.execPath, [...FLAGS, launcher(), ...args], {
+    const child = spawn(process.execPath, [...START_FLAGS, LAUNCHER, ...args], {
       stdio: ["ignore", "pipe", "inherit", "ipc"],
-      env: { ...process.env, ...ENDS_WITH_PARENT },
+      env: { ...process.env, ...START_ENVIRONMENT, ...ENDS_WITH_PARENT },
     });
     const clear = (): void => rmSync(dir, { recursive: true, force: true, maxRetries: 5 });
     process.on("exit", () => {
@@ -69,12 +70,6 @@ function makeDir(below: string | null): string {
     const detail = cause instanceof Error ? cause.message : String(cause);
     throw new CommandError(EXIT.failed, `there is no room for the bench's data: ${detail}`, { cause });
   }
-}
-
-/** The same distance from the source and from its compiled form, but for the folder that holds the latter. */
-function launcher(): string {
-  const path = import.meta.url.endsWith(".ts") ? "../bin.js" : "../../../../host/cli/bin.js";
-  return fileURLToPath(new URL(path, import.meta.url));
 }
 
 async function readyUrl(child: ChildProcess): Promise<string | null> {

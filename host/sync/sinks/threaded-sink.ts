@@ -1,5 +1,6 @@
 import { Piscina } from "piscina";
 import type { PackForm } from "../../../workers/sync.ts";
+import { sinkFile } from "../../pipeline/worker-file.ts";
 import { unreachable } from "../failure-text.ts";
 import type { Delivery, OutgoingBatch, Sink } from "../sink.ts";
 import { inTime } from "./in-time.ts";
@@ -65,9 +66,8 @@ export class ThreadedSink implements Sink {
 
   #open(): Piscina {
     if (this.#pool !== null) return this.#pool;
-    const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
     const pool = new Piscina({
-      filename: new URL(`./sink-thread.${extension}`, import.meta.url).href,
+      filename: sinkFile(),
       minThreads: 0,
       maxThreads: 1,
       concurrentTasksPerWorker: MOST_AT_ONCE,
