@@ -164,7 +164,7 @@ async function startParts(
     relay,
     remote: () => remote?.status() ?? null,
   };
-  const { app, door } = createEntrance(parts, async (whole) => {
+  const { app, door, express } = createEntrance(parts, async (whole) => {
     if (relay === null || relayMetrics === null) return;
     const { addRelayRoutes } = await import("./relay/relay-routes.ts");
     addRelayRoutes(whole, relay, relayMetrics, log);
@@ -173,6 +173,7 @@ async function startParts(
     app,
     door,
     log,
+    express,
     listen: config.listen,
     maxConnections: config.limits.maxConnections,
     metrics,

@@ -16,6 +16,9 @@ export interface Problem {
 
 export const PROBLEM_TYPE = "application/problem+json";
 
+/** Of every answer that is one, beside its own. */
+export const PROBLEM_HEADERS = { "content-type": PROBLEM_TYPE, "x-content-type-options": "nosniff" };
+
 export function problemText({ status, code, title, detail, errors, members }: Problem): string {
   const type = `urn:millrace:problem:${code}`;
   return JSON.stringify({ type, title, status, detail, code, ...members, errors: errors ?? [] });
@@ -23,7 +26,7 @@ export function problemText({ status, code, title, detail, errors, members }: Pr
 
 /** The answer. A `body` is given when the text must go out in a way of its own. */
 export function problemResponse(problem: Problem, body?: ReadableStream<Uint8Array>): Response {
-  const headers = { "content-type": PROBLEM_TYPE, "x-content-type-options": "nosniff", ...problem.headers };
+  const headers = { ...PROBLEM_HEADERS, ...problem.headers };
   return new Response(body ?? problemText(problem), { status: problem.status, headers });
 }
 

@@ -7,6 +7,7 @@ import {
 import type { HttpBindings } from "@hono/node-server";
 import type { Hono } from "hono";
 import type { Logger } from "pino";
+import { type AnswerWhole, ExpressWay } from "../ingest/express-way.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import { answerClientErrors } from "./client-errors.ts";
 import { problemResponse } from "./problem.ts";
@@ -44,6 +45,8 @@ export interface ServerParts {
   readonly app: () => Promise<Hono<{ Bindings: HttpBindings }>>;
   /** Asked first; true when it answers. */
   readonly door?: (incoming: IncomingMessage, outgoing: ServerResponse) => boolean;
+  /** Answers requests for events that come whole; left out: `node:http` has them all. */
+  readonly express?: AnswerWhole;
   readonly listen: { readonly host: string; readonly port: number };
   readonly maxConnections: number;
   readonly metrics: Pick<Metrics, "watchConnections" | "refusedConnections">;
@@ -52,7 +55,7 @@ export interface ServerParts {
 
 /** Listens, and resolves with the address in use. Rejects when the address cannot be had. */
 export function serveNode(
-  { app, door, listen: { host, port }, maxConnections, metrics, log }: ServerParts,
+  { app, door, express, listen: { host, port }, maxConnections, metrics, log }: ServerParts,
   timeouts: Partial<Timeouts> = {},
 ): Promise<Server> {
   const { headersMs, requestMs, stallMs, keepAliveMs, drainMs } = { ...TIMEOUTS, ...timeouts };
@@ -92,11 +95,13 @@ export function serveNode(
   });
   answerClientErrors(server);
   const open = trackOpen(server);
+  const way =
+    express === undefined ? null : new ExpressWay(server, express, { headersMs, stallMs, keepAliveMs });
   return new Promise((resolve, reject) => {
     server.once("error", reject);
     server.listen(port, host, () => {
       server.off("error", reject);
-      resolve({ url: urlOf(server), close: () => closeServer(server, open, drainMs) });
+      resolve({ url: urlOf(server), close: () => closeServer(server, way, open, drainMs) });
     });
   });
 }
@@ -151,10 +156,22 @@ function urlOf(server: HttpServer): string {
   return `http://${host}:${address.port}`;
 }
 
-function closeServer(server: HttpServer, open: ReadonlySet<ServerResponse>, drainMs: number): Promise<void> {
+function closeServer(
+  server: HttpServer,
+  way: ExpressWay | null,
+  open: ReadonlySet<ServerResponse>,
+  drainMs: number,
+): Promise<void> {
   return new Promise((resolve) => {
-    const idle = setInterval(() => server.closeIdleConnections(), CLOSE_IDLE_EVERY_MS);
-    const cut = setTimeout(() => server.closeAllConnections(), drainMs);
+    const idle = setInterval(() => {
+      server.closeIdleConnections();
+      way?.closeIdle();
+    }, CLOSE_IDLE_EVERY_MS);
+    const cut = setTimeout(() => {
+      server.closeAllConnections();
+      way?.closeAll();
+    }, drainMs);
+    way?.closeIdle();
     server.close(() => {
       clearInterval(idle);
       clearTimeout(cut);

@@ -2,7 +2,8 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { Problem } from "../api/problem.ts";
-import { ACCEPTED_TYPE, type IngestParts, takeEvents } from "./http.ts";
+import type { AnswerWhole } from "./express-way.ts";
+import { ACCEPTED_TYPE, type IngestParts, takeEvents, takeWhole } from "./http.ts";
 import { refuseUnread } from "./refuse-unread.ts";
 
 /** What stands before the app: true when it answers the request itself. */
@@ -46,6 +47,25 @@ export function ingestDoor(parts: IngestParts, explain: (cause: unknown, path: s
     // A client that has gone gets no answer; its events are stored or not, as the connection's end found them.
     answer(incoming, outgoing, stream).catch(() => outgoing.destroy());
     return true;
+  };
+}
+
+/** The same for requests that came whole (`ExpressWay`). */
+export function ingestWhole(
+  parts: IngestParts,
+  explain: (cause: unknown, path: string) => Problem,
+): AnswerWhole {
+  const { metrics } = parts;
+  const acceptedSeconds = metrics.requestSeconds.labels({ route: ROUTE, status: "200" });
+  return async (request) => {
+    const startedMs = performance.now();
+    const taken = await takeWhole(request, parts).catch((cause: unknown) =>
+      explain(cause, `/v1/streams/${request.stream}/events`),
+    );
+    const seconds = (performance.now() - startedMs) / 1_000;
+    if (typeof taken === "string") acceptedSeconds.observe(seconds);
+    else metrics.requestSeconds.observe({ route: ROUTE, status: String(taken.status) }, seconds);
+    return taken;
   };
 }
 

@@ -5,7 +5,7 @@ import type { BodyEncoding, BodyFormat, LineError } from "../../workers/messages
 import { badStreamName, isStreamName, type Problem } from "../api/problem.ts";
 import type { Config } from "../config/config.ts";
 import type { Metrics } from "../observe/metrics.ts";
-import type { Engine, IngestOutcome, IngestRefusal } from "../pipeline/engine.ts";
+import type { Engine, IngestOutcome, IngestRefusal, IngestRequest } from "../pipeline/engine.ts";
 import { announcedBytes, type BodyRead, type BodyReader } from "./body.ts";
 import { refuseUnread } from "./refuse-unread.ts";
 
@@ -53,25 +53,48 @@ export async function postEvents(
 export async function takeEvents(
   incoming: IncomingMessage,
   stream: string,
-  { config, engine, bodies, metrics }: IngestParts,
+  parts: IngestParts,
 ): Promise<string | Problem> {
+  const { config, bodies, metrics } = parts;
   const { maxBodyBytes } = config.limits;
-  const refuse = (problem: Problem): Problem => {
-    metrics.refusedBodies.inc({ code: problem.code });
-    return problem;
-  };
-  if (!isStreamName(stream)) return refuse(badStreamName);
-  const form = readForm(incoming.headers);
-  if ("code" in form) return refuse(form);
-  const announced = announcedBytes(incoming) ?? 0;
-  if (announced > maxBodyBytes) return refuse(tooLarge(maxBodyBytes));
-  const full = engine.admits(announced + bodies.heldBytes);
-  if (full !== null) return refuse(refusalProblem(full));
+  const asked = isStreamName(stream) ? readForm(incoming.headers) : badStreamName;
+  const form = admit(asked, announcedBytes(incoming) ?? 0, parts);
+  if ("code" in form) return refuse(form, metrics);
   const read = await bodies.read(incoming, maxBodyBytes);
-  if (read.kind !== "read") return refuse(unreadProblem(read, maxBodyBytes));
-  if (read.body.byteLength === 0) return refuse(emptyBody);
-  const outcome = await engine.ingest({ stream, body: read.body, ...form });
-  return outcome.kind === "accepted" ? acceptance(outcome) : refuse(refusalProblem(outcome));
+  if (read.kind !== "read") return refuse(unreadProblem(read, maxBodyBytes), metrics);
+  if (read.body.byteLength === 0) return refuse(emptyBody, metrics);
+  return store({ stream, body: read.body, ...form }, parts);
+}
+
+/** The same of a request that came whole. */
+export async function takeWhole(
+  { stream, form: asked, body }: WholeRequest,
+  parts: IngestParts,
+): Promise<string | Problem> {
+  const form = admit(asked, body.length, parts);
+  return "code" in form ? refuse(form, parts.metrics) : store({ stream, body, ...form }, parts);
+}
+
+/** How a body is to be read, or why it is not, as far as that can be told before it is. */
+function admit(
+  form: BodyForm | Problem,
+  bytes: number,
+  { config, engine, bodies }: IngestParts,
+): BodyForm | Problem {
+  if ("code" in form) return form;
+  if (bytes > config.limits.maxBodyBytes) return tooLarge(config.limits.maxBodyBytes);
+  const full = engine.admits(bytes + bodies.heldBytes);
+  return full === null ? form : refusalProblem(full);
+}
+
+async function store(request: IngestRequest, { engine, metrics }: IngestParts): Promise<string | Problem> {
+  const outcome = await engine.ingest(request);
+  return outcome.kind === "accepted" ? acceptance(outcome) : refuse(refusalProblem(outcome), metrics);
+}
+
+function refuse(problem: Problem, metrics: Metrics): Problem {
+  metrics.refusedBodies.inc({ code: problem.code });
+  return problem;
 }
 
 function acceptance(outcome: Extract<IngestOutcome, { kind: "accepted" }>): string | Problem {
@@ -81,14 +104,23 @@ function acceptance(outcome: Extract<IngestOutcome, { kind: "accepted" }>): stri
   return JSON.stringify({ accepted, deadLettered, duplicate: isDuplicate, errors });
 }
 
-interface BodyForm {
+/** A request for events that came in one piece. */
+export interface WholeRequest {
+  readonly stream: string;
+  /** How its body is to be read, or why it is not. */
+  readonly form: BodyForm | Problem;
+  readonly body: Uint8Array<ArrayBuffer>;
+}
+
+/** How a body is to be read. */
+export interface BodyForm {
   readonly format: BodyFormat;
   readonly encoding: BodyEncoding;
   readonly idempotencyKey: string | null;
 }
 
 /** What the headers say of the body, or what is wrong with them. */
-function readForm(headers: IncomingHttpHeaders): BodyForm | Problem {
+export function readForm(headers: IncomingHttpHeaders): BodyForm | Problem {
   const type = mediaType(headers["content-type"]);
   const format = type === "" || type === UNTOLD_TYPE ? "ndjson" : FORMATS.get(type);
   if (format === undefined) {

@@ -278,10 +278,10 @@ export async function startTestNode(
     limits: config.limits,
     onSet: () => undefined,
   });
-  const { app, door } = createEntrance({ config, engine, reads, log, metrics, reloader, devices });
+  const { app, door, express } = createEntrance({ config, engine, reads, log, metrics, reloader, devices });
   const { maxConnections } = config.limits;
   const server = await serveNode(
-    { app, door, listen: config.listen, maxConnections, metrics, log },
+    { app, door, express, listen: config.listen, maxConnections, metrics, log },
     { drainMs: 500, ...timeouts },
   );
   context.after(() => server.close());
