@@ -35,7 +35,7 @@ import type {
   StreamSetup,
   TableData,
 } from "./messages.ts";
-import { moveWith, releaseBytes } from "./move.ts";
+import { moveWith, release, releaseBytes } from "./move.ts";
 import { type PackedResult, packOutcomes, unpackBodies } from "./packed-bodies.ts";
 import { ReplayDecoder } from "./replay-decoder.ts";
 import { packLateRows } from "./store/late-rows.ts";
@@ -107,6 +107,7 @@ export function ingest(task: IngestTask): IngestResult {
 function ingestPacked(task: PackedTask): PackedResult {
   return withCore(() => {
     const { outcomes, ...result } = ingestBodies({ ...task, bodies: unpackBodies(task) });
+    release(task.bodies.buffer);
     const packed = packOutcomes(outcomes);
     return moveWith({ ...result, packed }, [...buffersOfResult(result), packed.accepted.buffer]);
   });

@@ -12,34 +12,41 @@ export interface PackedResult extends Omit<IngestResult, "outcomes"> {
   readonly packed: PackedOutcomes;
 }
 
-/** Bodies larger than this on average are handed over by themselves, without a copy. */
-const MAX_AVERAGE_BYTES = 8 * 1024;
+type PackedBodies = Pick<PackedTask, "format" | "bodies" | "ends">;
 
-/** Uncompressed bodies of one format in one piece; null when they are too few, too large or of several kinds to gain by it. */
-export function packBodies(
-  bodies: readonly IngestBody[],
-): Pick<PackedTask, "format" | "bodies" | "ends"> | null {
-  const format = bodies[0]?.format;
-  if (format === undefined || bodies.length < 2 || !bodies.every((body) => isAlike(body, format)))
-    return null;
-  const ends = new Uint32Array(bodies.length);
-  let bytes = 0;
-  for (const [index, { body }] of bodies.entries()) ends[index] = bytes += body.length;
-  if (bytes > bodies.length * MAX_AVERAGE_BYTES) return null;
-  const packed = new Uint8Array(bytes);
-  for (const [index, { body }] of bodies.entries()) packed.set(body, ends[index]! - body.length);
-  return { format, bodies: packed, ends };
+/** Room made at first; it doubles as bodies come. */
+const FIRST_BYTES = 4 * 1024;
+
+/** Uncompressed bodies of one format, copied one behind the other as they come: their own memory is free at once. */
+export class BodyPack {
+  readonly format: BodyFormat;
+  readonly #ends: number[] = [];
+  #bytes = new Uint8Array(0);
+  #length = 0;
+
+  constructor(format: BodyFormat) {
+    this.format = format;
+  }
+
+  add(body: Uint8Array): void {
+    const needed = this.#length + body.length;
+    if (needed > this.#bytes.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(FIRST_BYTES, this.#bytes.length * 2, needed));
+      larger.set(this.#bytes.subarray(0, this.#length));
+      this.#bytes = larger;
+    }
+    this.#bytes.set(body, this.#length);
+    this.#length = needed;
+    this.#ends.push(needed);
+  }
+
+  /** All of them, in a buffer that may be handed over, behind them whatever was there. The pack is done with. */
+  take(): PackedBodies {
+    return { format: this.format, bodies: this.#bytes, ends: Uint32Array.from(this.#ends) };
+  }
 }
 
-function isAlike({ format, encoding }: IngestBody, wanted: BodyFormat): boolean {
-  return format === wanted && encoding === "identity";
-}
-
-export function unpackBodies({
-  format,
-  bodies,
-  ends,
-}: Pick<PackedTask, "format" | "bodies" | "ends">): IngestBody[] {
+export function unpackBodies({ format, bodies, ends }: PackedBodies): IngestBody[] {
   return Array.from(ends, (end, index) => {
     const body = bodies.subarray(index === 0 ? 0 : ends[index - 1], end);
     return { format, encoding: "identity", body };

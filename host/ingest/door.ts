@@ -57,15 +57,17 @@ export function ingestWhole(
 ): AnswerWhole {
   const { metrics } = parts;
   const acceptedSeconds = metrics.requestSeconds.labels({ route: ROUTE, status: "200" });
-  return async (request) => {
+  return (request, reply) => {
     const startedMs = performance.now();
-    const taken = await takeWhole(request, parts).catch((cause: unknown) =>
-      explain(cause, `/v1/streams/${request.stream}/events`),
+    const settle = (answer: string | Problem): void => {
+      const seconds = (performance.now() - startedMs) / 1_000;
+      if (typeof answer === "string") acceptedSeconds.observe(seconds);
+      else metrics.requestSeconds.observe({ route: ROUTE, status: String(answer.status) }, seconds);
+      reply(answer);
+    };
+    takeWhole(request, parts, settle, (cause) =>
+      settle(explain(cause, `/v1/streams/${request.stream}/events`)),
     );
-    const seconds = (performance.now() - startedMs) / 1_000;
-    if (typeof taken === "string") acceptedSeconds.observe(seconds);
-    else metrics.requestSeconds.observe({ route: ROUTE, status: String(taken.status) }, seconds);
-    return taken;
   };
 }
 

@@ -1,11 +1,16 @@
 import { type Server as HttpServer, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
+import { releaseBytes } from "../../workers/move.ts";
 import { PROBLEM_HEADERS, type Problem, problemText } from "../api/problem.ts";
+import { COPIED_BYTES } from "../pipeline/engine.ts";
 import { ACCEPTED_TYPE, readForm, type WholeRequest } from "./http.ts";
 import { readHead } from "./request-head.ts";
 
-/** Makes a request's events durable. @returns the text of a 200, or why there is none */
-export type AnswerWhole = (request: WholeRequest) => Promise<string | Problem>;
+/**
+ * Makes a request's events durable, then calls `reply` once: with the text of a 200, or why there is none. A body up to
+ * `COPIED_BYTES` is the caller's again when it returns.
+ */
+export type AnswerWhole = (request: WholeRequest, reply: (answer: string | Problem) => void) => void;
 
 export interface ExpressTimeouts {
   /** A connection on which nothing came at all is answered 408 after so long. */
@@ -24,6 +29,8 @@ interface KnownHead extends Pick<WholeRequest, "stream" | "form"> {
 const MAX_HEAD_BYTES = 1_024;
 /** Heads remembered: a device sends the same one again and again, but for the length. */
 const MAX_KNOWN_HEADS = 1_024;
+/** What is read of a smaller one is left to the garbage collector: giving it back costs more. */
+const UNCOLLECTED_BYTES = 1_024;
 const HEAD_END = "\r\n\r\n";
 
 /**
@@ -83,6 +90,7 @@ export class ExpressWay {
       hasAsked: false,
       waiting: null,
       sinceMs: performance.now(),
+      reply: (answer) => this.#reply(connection, answer),
       listeners: {
         data: (chunk) => this.#take(connection, chunk),
         end: () => this.#end(connection),
@@ -115,10 +123,9 @@ export class ExpressWay {
     }
     connection.isAnswering = true;
     connection.hasAsked = true;
-    this.#answer(request).then(
-      (answer) => this.#reply(connection, answer),
-      () => connection.socket.destroy(),
-    );
+    this.#answer(request, connection.reply);
+    // Left to the garbage collector, chunks would make it run.
+    if (request.body.length > UNCOLLECTED_BYTES && request.body.buffer === chunk.buffer) releaseBytes(chunk);
   }
 
   /** null when the chunk is not one whole request of the plain kind. */
@@ -128,7 +135,10 @@ export class ExpressWay {
     const head = this.#head(chunk.toString("latin1", 0, headBytes));
     const from = headBytes + HEAD_END.length;
     if (head === null || chunk.length - from !== head.bodyBytes) return null;
-    return { stream: head.stream, form: head.form, body: chunk.subarray(from) };
+    const part = chunk.subarray(from);
+    // A larger one is handed on without a copy where it has a buffer of its own.
+    const body = part.length > COPIED_BYTES ? new Uint8Array(part) : part;
+    return { stream: head.stream, form: head.form, body };
   }
 
   #head(text: string): KnownHead | null {
@@ -249,6 +259,7 @@ interface Connection {
   waiting: Buffer<ArrayBuffer> | null;
   /** When the last answer was given, or it began. */
   sinceMs: number;
+  readonly reply: (answer: string | Problem) => void;
   readonly listeners: {
     readonly data: (chunk: Buffer<ArrayBuffer>) => void;
     readonly end: () => void;

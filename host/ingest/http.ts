@@ -5,7 +5,7 @@ import type { BodyEncoding, BodyFormat, LineError } from "../../workers/messages
 import { badStreamName, isStreamName, type Problem } from "../api/problem.ts";
 import type { Config } from "../config/config.ts";
 import type { Metrics } from "../observe/metrics.ts";
-import type { Engine, IngestOutcome, IngestRefusal, IngestRequest } from "../pipeline/engine.ts";
+import type { Engine, IngestOutcome, IngestRefusal } from "../pipeline/engine.ts";
 import { announcedBytes, type BodyRead, type BodyReader } from "./body.ts";
 import { refuseUnread } from "./refuse-unread.ts";
 
@@ -55,7 +55,7 @@ export async function takeEvents(
   stream: string,
   parts: IngestParts,
 ): Promise<string | Problem> {
-  const { config, bodies, metrics } = parts;
+  const { config, engine, bodies, metrics } = parts;
   const { maxBodyBytes } = config.limits;
   const asked = isStreamName(stream) ? readForm(incoming.headers) : badStreamName;
   const form = admit(asked, announcedBytes(incoming) ?? 0, parts);
@@ -63,16 +63,28 @@ export async function takeEvents(
   const read = await bodies.read(incoming, maxBodyBytes);
   if (read.kind !== "read") return refuse(unreadProblem(read, maxBodyBytes), metrics);
   if (read.body.byteLength === 0) return refuse(emptyBody, metrics);
-  return store({ stream, body: read.body, ...form }, parts);
+  return answerOf(await engine.ingest({ stream, body: read.body, ...form }), metrics);
 }
 
-/** The same of a request that came whole. */
-export async function takeWhole(
+/**
+ * The same of a request that came whole, without a promise; exactly one of the two is called. A body up to `COPIED_BYTES` is
+ * the caller's again when it returns.
+ */
+export function takeWhole(
   { stream, form: asked, body }: WholeRequest,
   parts: IngestParts,
-): Promise<string | Problem> {
+  settle: (answer: string | Problem) => void,
+  fail: (cause: unknown) => void,
+): void {
+  const { engine, metrics } = parts;
   const form = admit(asked, body.length, parts);
-  return "code" in form ? refuse(form, parts.metrics) : store({ stream, body, ...form }, parts);
+  if ("code" in form) {
+    settle(refuse(form, metrics));
+    return;
+  }
+  const { format, encoding, idempotencyKey } = form;
+  const request = { stream, format, encoding, body, idempotencyKey };
+  engine.offer(request, (outcome) => settle(answerOf(outcome, metrics)), fail);
 }
 
 /** How a body is to be read, or why it is not, as far as that can be told before it is. */
@@ -87,8 +99,7 @@ function admit(
   return full === null ? form : refusalProblem(full);
 }
 
-async function store(request: IngestRequest, { engine, metrics }: IngestParts): Promise<string | Problem> {
-  const outcome = await engine.ingest(request);
+function answerOf(outcome: IngestOutcome, metrics: Metrics): string | Problem {
   return outcome.kind === "accepted" ? acceptance(outcome) : refuse(refusalProblem(outcome), metrics);
 }
 
@@ -97,8 +108,14 @@ function refuse(problem: Problem, metrics: Metrics): Problem {
   return problem;
 }
 
+/** The text of nearly every answer. */
+function allGood(accepted: number): string {
+  return `{"accepted":${accepted},"deadLettered":0,"duplicate":false,"errors":[]}`;
+}
+
 function acceptance(outcome: Extract<IngestOutcome, { kind: "accepted" }>): string | Problem {
   const { accepted, deadLettered, isDuplicate } = outcome;
+  if (deadLettered === 0 && !isDuplicate) return allGood(accepted);
   const errors = shown(outcome.errors);
   if (accepted === 0 && deadLettered > 0) return allBad(deadLettered, isDuplicate, errors);
   return JSON.stringify({ accepted, deadLettered, duplicate: isDuplicate, errors });

@@ -19,7 +19,13 @@ import type { NamedKeys } from "./largest-keys.ts";
 import type { ConfigOrigin, NamedChange } from "./query-set.ts";
 import type { QueryTree } from "./query-tree.ts";
 
-/** One request's body on its way in. A buffer that is all its own is transferred: the caller must not use it afterwards. */
+/** A body up to this is copied when it is handed in: its buffer is the caller's again at once. */
+export const COPIED_BYTES = 8 * 1024;
+
+/**
+ * One request's body on its way in. A larger one with a buffer that is all its own is transferred: the caller must not use it
+ * afterwards.
+ */
 export interface IngestRequest {
   readonly stream: string;
   readonly format: BodyFormat;
@@ -157,6 +163,12 @@ export interface EngineStatus {
 /** The running pipeline as the HTTP API sees it. */
 export interface Engine {
   ingest(request: IngestRequest): Promise<IngestOutcome>;
+  /** The same without a promise, for many small requests: exactly one of the two is called, now or later. */
+  offer(
+    request: IngestRequest,
+    settle: (outcome: IngestOutcome) => void,
+    fail: (cause: unknown) => void,
+  ): void;
   /** Whether a request of this size would be taken now; asked before a body is read. */
   admits(bytes: number): IngestRefusal | null;
   advanceWatermark(

@@ -3,28 +3,24 @@ import type { Limits } from "../config/config.ts";
 import type { Clock } from "./clock.ts";
 import type { IngestOutcome, IngestRefusal, IngestRequest } from "./engine.ts";
 import type { Lane } from "./lane.ts";
+import type { Stages } from "./stages.ts";
 import type { RunningStream } from "./stream-registry.ts";
+import { type JobLimits, type Queued, WaitingJob } from "./waiting-job.ts";
 
 /** Uncompressed bodies without an idempotency key that are parsed into one block: at most so many bytes and requests. */
-const COALESCE_BYTES = 512 * 1024;
-const COALESCE_REQUESTS = 512;
+const COALESCED: JobLimits = { bytes: 512 * 1024, requests: 512 };
 /** Where requests wait for others: the block that comes of it is so large that it is never merged, and so written once. */
-const GATHERED_BYTES = 2 * 1024 * 1024;
-const GATHERED_REQUESTS = 4_096;
+const GATHERED: JobLimits = { bytes: 2 * 1024 * 1024, requests: 4_096 };
 
-/** A request that waits for its turn. */
-interface Queued {
-  readonly stream: RunningStream;
-  readonly request: IngestRequest;
-  readonly bytes: number;
-  readonly settle: (outcome: IngestOutcome) => void;
-  readonly fail: (cause: unknown) => void;
-}
+/** From so many on, requests go to a lane in the middle of a turn of the event loop. */
+const EAGER_REQUESTS = 128;
 
-/** Requests parsed together into one block. Those with an idempotency key stand alone: it guards the whole block. */
+/** Requests parsed together into one block. */
 export interface ParsedJob {
   readonly stream: RunningStream;
   readonly requests: readonly Queued[];
+  /** Of its only request, where it has one. */
+  readonly idempotencyKey: string | null;
   readonly arrivalUs: number;
   /** Of the stream's settings and queries when it was parsed. */
   readonly planVersion: number;
@@ -33,26 +29,33 @@ export interface ParsedJob {
   readonly lane: Lane;
 }
 
-/** A key guards a whole block; of a compressed body nobody knows yet how large it is. Such requests stand alone. */
-function mayShare({ request }: Queued): boolean {
-  return request.idempotencyKey === null && request.encoding === "identity";
+export interface IntakeParts {
+  readonly stages: Stages;
+  /** Makes what was parsed durable, and answers. */
+  readonly deliver: (job: ParsedJob) => Promise<void>;
+  readonly mayDispatch: () => boolean;
+  /** The answer where that failed. */
+  readonly explainLost: (stream: string, cause: unknown) => IngestOutcome;
 }
 
 /**
- * The way in: a bounded queue before the ingest lanes. Requests leave it in order; when lanes are busy,
- * small requests of one stream gather and are parsed as one block.
+ * The way in: a bounded queue before the ingest lanes. Requests of a stream leave it in order; those that come in one turn of the
+ * event loop, or while lanes are busy, gather and are parsed as one block.
  */
 export class Intake {
   readonly #lanes: readonly Lane[];
   readonly #limits: Limits;
   readonly #clock: Clock;
-  readonly #deliver: (job: ParsedJob) => Promise<void>;
-  readonly #mayDispatch: () => boolean;
+  readonly #parts: IntakeParts;
   /** How long requests wait for others; 0: they do not. */
   readonly #gatherMs: number;
-  readonly #queue: Queued[] = [];
-  #head = 0;
+  readonly #jobLimits: JobLimits;
+  #queue: WaitingJob[] = [];
+  /** The last waiting job of a stream, where it may take further requests. */
+  readonly #open = new Map<RunningStream, WaitingJob>();
   #queuedBytes = 0;
+  #queuedRequests = 0;
+  #isDispatchDue = false;
   /** Those that wait go on waiting for others. */
   #isGathering = false;
   #timer: NodeJS.Timeout | null = null;
@@ -65,20 +68,13 @@ export class Intake {
   #bytesPerSecond = 0;
   isClosed = false;
 
-  constructor(
-    lanes: readonly Lane[],
-    limits: Limits,
-    clock: Clock,
-    deliver: (job: ParsedJob) => Promise<void>,
-    mayDispatch: () => boolean,
-    gatherMs = 0,
-  ) {
-    this.#gatherMs = gatherMs;
+  constructor(lanes: readonly Lane[], limits: Limits, clock: Clock, parts: IntakeParts, gatherMs = 0) {
     this.#lanes = lanes;
     this.#limits = limits;
     this.#clock = clock;
-    this.#deliver = deliver;
-    this.#mayDispatch = mayDispatch;
+    this.#parts = parts;
+    this.#gatherMs = gatherMs;
+    this.#jobLimits = gatherMs > 0 ? GATHERED : COALESCED;
     this.#answeredSinceMs = clock.monotonicMs();
   }
 
@@ -105,27 +101,61 @@ export class Intake {
     };
   }
 
-  push(stream: RunningStream, request: IngestRequest): Promise<IngestOutcome> {
+  /** @param settle is told what became of it, now or later */
+  push(stream: RunningStream, request: IngestRequest, settle: (outcome: IngestOutcome) => void): void {
     const bytes = request.body.byteLength;
     const refusal = this.admits(bytes);
-    if (refusal !== null) return Promise.resolve(refusal);
+    if (refusal !== null) {
+      settle(refusal);
+      return;
+    }
     this.heldBytes += bytes;
     this.heldRequests++;
-    return new Promise<IngestOutcome>((settle, fail) => {
-      this.#queue.push({ stream, request, bytes, settle, fail });
-      this.#queuedBytes += bytes;
-      this.#gather();
+    const job = this.#jobFor(stream, request);
+    const startedMs = performance.now();
+    job.add(request, new Waiting(this, stream, bytes, settle));
+    this.#parts.stages.addOnMain("copy", startedMs);
+    this.#queuedBytes += bytes;
+    this.#queuedRequests++;
+    this.#gather();
+    if (job.requests.length % EAGER_REQUESTS === 0) this.dispatch();
+    else this.#dispatchSoon();
+  }
+
+  /** Of a request that was answered. */
+  giveBack(bytes: number): void {
+    this.heldBytes -= bytes;
+    this.heldRequests--;
+    this.#answeredBytes += bytes;
+  }
+
+  explainLost(stream: RunningStream, cause: unknown): IngestOutcome {
+    return this.#parts.explainLost(stream.config.name, cause);
+  }
+
+  /** The job that waits for more of its kind, or a new one behind all others. */
+  #jobFor(stream: RunningStream, request: IngestRequest): WaitingJob {
+    const open = this.#open.get(stream);
+    if (open?.takes(request, this.#jobLimits) === true) return open;
+    const job = new WaitingJob(stream, request);
+    this.#queue.push(job);
+    this.#open.set(stream, job);
+    return job;
+  }
+
+  /** At the end of this turn of the event loop: whatever else it brings is taken along. */
+  #dispatchSoon(): void {
+    if (this.#isDispatchDue) return;
+    this.#isDispatchDue = true;
+    setImmediate(() => {
+      this.#isDispatchDue = false;
       this.dispatch();
-    }).finally(() => {
-      this.heldBytes -= bytes;
-      this.heldRequests--;
-      this.#answeredBytes += bytes;
     });
   }
 
   /** Gives waiting requests to free lanes. Called whenever one may have become free. */
   dispatch(): void {
-    while (this.#head < this.#queue.length && !this.#isGathering && this.#mayDispatch()) {
+    while (this.#queue.length > 0 && !this.#isGathering && this.#parts.mayDispatch()) {
       const lane = this.#lanes.reduce((least, next) => (next.busy < least.busy ? next : least));
       if (!lane.isFree) return;
       void this.#parse(lane, this.#take());
@@ -135,10 +165,9 @@ export class Intake {
   /** Whether what waits goes on waiting for more. Those that may not share a block wait too: they share a commit. */
   #gather(): void {
     if (this.#gatherMs === 0) return;
-    const waiting = this.#queue.length - this.#head;
     // What came before and found no free lane need not wait again.
-    if (waiting === 1) this.#isGathering = true;
-    const isFull = waiting >= GATHERED_REQUESTS || this.#queuedBytes >= GATHERED_BYTES;
+    if (this.#queuedRequests === 1) this.#isGathering = true;
+    const isFull = this.#queuedRequests >= GATHERED.requests || this.#queuedBytes >= GATHERED.bytes;
     if (isFull) this.#endGathering();
     else if (this.#isGathering) {
       this.#timer ??= setTimeout(() => {
@@ -154,76 +183,25 @@ export class Intake {
     this.#timer = null;
   }
 
-  /** The next request, and those behind it that may share its block. */
-  #take(): Queued[] {
-    const job = this.#gatherMs > 0 ? this.#takeGathered() : this.#takeNext();
-    for (const { bytes } of job) this.#queuedBytes -= bytes;
+  #take(): WaitingJob {
+    const job = this.#queue.shift()!;
+    if (this.#open.get(job.stream) === job) this.#open.delete(job.stream);
+    for (const { bytes } of job.requests) this.#queuedBytes -= bytes;
+    this.#queuedRequests -= job.requests.length;
     return job;
   }
 
-  /** Requests of one stream, whatever came between them. */
-  #takeGathered(): Queued[] {
-    const waiting = this.#queue.slice(this.#head);
-    const first = waiting[0]!;
-    const job: Queued[] = [];
-    const left: Queued[] = [];
-    let bytes = 0;
-    let isOpen = true;
-    for (const next of waiting) {
-      const isOfStream = next.stream === first.stream;
-      const fits = mayShare(next) && bytes + next.bytes <= GATHERED_BYTES && job.length < GATHERED_REQUESTS;
-      // Requests of a stream keep their order.
-      if (isOfStream && job.length > 0 && !(fits && mayShare(first))) isOpen = false;
-      if (isOfStream && isOpen) {
-        job.push(next);
-        bytes += next.bytes;
-      } else left.push(next);
-    }
-    this.#queue.length = 0;
-    this.#queue.push(...left);
-    this.#head = 0;
-    return job;
-  }
-
-  #takeNext(): Queued[] {
-    const first = this.#queue[this.#head++]!;
-    const job = [first];
-    let bytes = first.bytes;
-    while (mayShare(first) && this.#head < this.#queue.length) {
-      const next = this.#queue[this.#head]!;
-      const fits =
-        next.stream === first.stream &&
-        mayShare(next) &&
-        bytes + next.bytes <= COALESCE_BYTES &&
-        job.length < COALESCE_REQUESTS;
-      if (!fits) break;
-      job.push(next);
-      bytes += next.bytes;
-      this.#head++;
-    }
-    if (this.#head > 1024 && this.#head * 2 > this.#queue.length) {
-      this.#queue.splice(0, this.#head);
-      this.#head = 0;
-    }
-    return job;
-  }
-
-  async #parse(lane: Lane, requests: readonly Queued[]): Promise<void> {
-    const stream = requests[0]!.stream;
+  async #parse(lane: Lane, job: WaitingJob): Promise<void> {
+    const { stream, requests, idempotencyKey } = job;
     const arrivalUs = this.#clock.nowUs();
     const { planVersion } = stream;
     try {
-      const bodies = requests.map(({ request }) => ({
-        format: request.format,
-        encoding: request.encoding,
-        body: request.body,
-      }));
-      const result = await lane.ingest(stream, arrivalUs, this.#limits.maxBodyBytes, bodies);
+      const result = await lane.ingest(stream, arrivalUs, this.#limits.maxBodyBytes, job.bodies());
       this.dispatch();
-      await this.#deliver({ stream, requests, arrivalUs, planVersion, result, lane });
+      await this.#parts.deliver({ stream, requests, idempotencyKey, arrivalUs, planVersion, result, lane });
     } catch (cause) {
       lane.forget(stream);
-      for (const { fail } of requests) fail(cause);
+      for (const request of requests) request.fail(cause);
     } finally {
       this.dispatch();
     }
@@ -240,5 +218,37 @@ export class Intake {
     }
     if (this.#bytesPerSecond === 0) return 1;
     return Math.min(30, Math.max(1, Math.ceil(this.heldBytes / this.#bytesPerSecond)));
+  }
+}
+
+/** A request from its admission to its answer. */
+class Waiting implements Queued {
+  readonly bytes: number;
+  readonly #intake: Intake;
+  readonly #stream: RunningStream;
+  #settle: ((outcome: IngestOutcome) => void) | null;
+
+  constructor(
+    intake: Intake,
+    stream: RunningStream,
+    bytes: number,
+    settle: (outcome: IngestOutcome) => void,
+  ) {
+    this.#intake = intake;
+    this.#stream = stream;
+    this.bytes = bytes;
+    this.#settle = settle;
+  }
+
+  settle(outcome: IngestOutcome): void {
+    const settle = this.#settle;
+    if (settle === null) return;
+    this.#settle = null;
+    this.#intake.giveBack(this.bytes);
+    settle(outcome);
+  }
+
+  fail(cause: unknown): void {
+    if (this.#settle !== null) this.settle(this.#intake.explainLost(this.#stream, cause));
   }
 }

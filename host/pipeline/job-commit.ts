@@ -36,13 +36,12 @@ export class JobCommit {
   /** Makes a parsed job durable, answers its senders, and hands its partials on in the order of their seq. */
   async commit(job: ParsedJob): Promise<void> {
     const { commits, apply, lanes, stateGuard, clock, logEnd, stages } = this.#parts;
-    const { stream, requests, arrivalUs, result } = job;
+    const { stream, requests, idempotencyKey, arrivalUs, result } = job;
     const parsed = result.outcomes.filter((outcome) => outcome.kind === "parsed");
     const accepted = parsed.reduce((sum, outcome) => sum + outcome.accepted, 0);
     const deadLetters = parsed.flatMap((outcome) => outcome.errors);
     const bad = parsed.reduce((sum, outcome) => sum + outcome.bad, 0);
     this.#countStages(result, accepted + bad);
-    const idempotencyKey = requests[0]?.request.idempotencyKey ?? null;
     const { block, skewed } = result;
     if (block === null && deadLetters.length === 0) return this.#answer(job, null);
     const refusal = block === null ? null : stateGuard.refusal(stream, result, requests.length);
@@ -102,27 +101,25 @@ export class JobCommit {
   }
 
   #answer(job: ParsedJob, duplicate: (CommitOutcome & { kind: "duplicate" }) | null): void {
-    job.requests.forEach(({ settle }, index) => {
+    job.requests.forEach((request, index) => {
       const outcome = job.result.outcomes[index]!;
       if (duplicate !== null) {
         const { accepted, deadLettered } = duplicate;
-        settle({ kind: "accepted", accepted, deadLettered, isDuplicate: true, errors: [] });
+        request.settle({ kind: "accepted", accepted, deadLettered, isDuplicate: true, errors: [] });
       } else if (outcome.kind === "parsed") {
         const { accepted, bad, errors } = outcome;
         const first = errors.slice(0, ERRORS_IN_ANSWER);
-        settle({ kind: "accepted", accepted, deadLettered: bad, isDuplicate: false, errors: first });
+        request.settle({ kind: "accepted", accepted, deadLettered: bad, isDuplicate: false, errors: first });
       } else if (outcome.kind === "too-large") {
-        settle({ kind: "too-large", limitBytes: this.#parts.maxBodyBytes });
+        request.settle({ kind: "too-large", limitBytes: this.#parts.maxBodyBytes });
       } else {
-        settle(outcome);
+        request.settle(outcome);
       }
     });
   }
 
   #refuse(job: ParsedJob, refusal: IngestRefusal): void {
-    job.requests.forEach(({ settle }) => {
-      settle(refusal);
-    });
+    for (const request of job.requests) request.settle(refusal);
   }
 
   #countStages({ block, stages: took }: IngestResult, events: number): void {

@@ -3,7 +3,6 @@ import type { LaneTask } from "../../workers/ingest.ts";
 import type {
   AggregatedBlock,
   FormerQueries,
-  IngestBody,
   IngestResult,
   LateEvents,
   LateTask,
@@ -13,9 +12,9 @@ import type {
   StoredBlock,
   TableData,
 } from "../../workers/messages.ts";
-import { type PackedResult, packBodies, unpackOutcomes } from "../../workers/packed-bodies.ts";
-import type { Stages } from "./stages.ts";
+import { type PackedResult, unpackOutcomes } from "../../workers/packed-bodies.ts";
 import type { RunningStream } from "./stream-registry.ts";
+import type { JobBodies } from "./waiting-job.ts";
 import { workerFile } from "./worker-file.ts";
 
 /** The worker's one function: what is asked first is done first. */
@@ -26,7 +25,6 @@ export const LANE_DEPTH = 2;
 export interface LaneOptions {
   /** Whether blocks' events are summed up for an audit, while they are at hand. */
   readonly isSummed: boolean;
-  readonly stages: Stages;
 }
 
 /** One ingest thread. It remembers which version of each stream's setup the thread has. */
@@ -61,7 +59,7 @@ export class Lane {
     stream: RunningStream,
     arrivalUs: number,
     maxBodyBytes: number,
-    bodies: readonly IngestBody[],
+    bodies: JobBodies,
   ): Promise<IngestResult> {
     const about = {
       stream: stream.config.name,
@@ -70,25 +68,17 @@ export class Lane {
       maxBodyBytes,
       isSummed: this.#options.isSummed,
     };
-    const packed = this.#pack(bodies);
-    if (packed === null) {
-      const own = bodies.filter(({ body }) => body.buffer.byteLength === body.byteLength);
+    if (bodies.kind === "apart") {
+      const own = bodies.bodies.filter(({ body }) => body.buffer.byteLength === body.byteLength);
       const transferList = own.map(({ body }) => body.buffer);
-      return this.#run({ name: "ingest", task: { ...about, bodies } }, transferList);
+      return this.#run({ name: "ingest", task: { ...about, bodies: bodies.bodies } }, transferList);
     }
+    const { kind: _, ...packed } = bodies;
     const task = { ...about, ...packed };
     return this.#run<PackedResult>({ name: "ingestPacked", task }, [
       task.bodies.buffer,
       task.ends.buffer,
     ]).then(({ packed: outcomes, ...result }) => ({ ...result, outcomes: unpackOutcomes(outcomes) }));
-  }
-
-  #pack(bodies: readonly IngestBody[]): ReturnType<typeof packBodies> {
-    if (bodies.length === 1) return null;
-    const startedMs = performance.now();
-    const packed = packBodies(bodies);
-    this.#options.stages.addOnMain("copy", startedMs);
-    return packed;
   }
 
   replay(stream: RunningStream, block: StoredBlock, arrivalUs: number): Promise<AggregatedBlock> {

@@ -11,13 +11,14 @@ import { ApplyLoop } from "./apply-loop.ts";
 import { Checkpointer } from "./checkpointer.ts";
 import type { Clock } from "./clock.ts";
 import { CommitQueue } from "./commit-queue.ts";
-import type {
-  Engine,
-  EngineStatus,
-  IngestOutcome,
-  IngestRefusal,
-  IngestRequest,
-  ReloadOutcome,
+import {
+  COPIED_BYTES,
+  type Engine,
+  type EngineStatus,
+  type IngestOutcome,
+  type IngestRefusal,
+  type IngestRequest,
+  type ReloadOutcome,
 } from "./engine.ts";
 import { FullBuffer } from "./full-buffer.ts";
 import { IdleTicker } from "./idle-ticker.ts";
@@ -125,7 +126,7 @@ class Pipeline implements Engine {
     this.#registry = new StreamRegistry(config);
     // Only a hub is held against this node's books.
     const isSummed = (config.sync?.url ?? null) !== null;
-    this.#lanes = Array.from({ length: config.ingestWorkers }, () => new Lane({ isSummed, stages }));
+    this.#lanes = Array.from({ length: config.ingestWorkers }, () => new Lane({ isSummed }));
     this.#commits = new CommitQueue(storage, config.groupCommitMs - gatherMs(config), (cause) => {
       if (isStoreLost(cause)) {
         this.#hasFailed = true;
@@ -198,8 +199,12 @@ class Pipeline implements Engine {
       this.#lanes,
       config.limits,
       clock,
-      (job) => this.#jobs.commit(job),
-      () => this.#apply.pendingBytes < MAX_PENDING_PARTIAL_BYTES,
+      {
+        stages,
+        deliver: (job) => this.#jobs.commit(job),
+        mayDispatch: () => this.#apply.pendingBytes < MAX_PENDING_PARTIAL_BYTES,
+        explainLost: (stream, cause) => this.#explainLost(stream, cause),
+      },
       gatherMs(config),
     );
     const dispatch = (): void => this.#intake.dispatch();
@@ -271,23 +276,39 @@ class Pipeline implements Engine {
     return this.#fullBuffer.refusal ?? this.#intake.admits(bytes);
   }
 
-  async ingest(request: IngestRequest): Promise<IngestOutcome> {
+  ingest(request: IngestRequest): Promise<IngestOutcome> {
+    return new Promise((settle, fail) => this.offer(request, settle, fail));
+  }
+
+  offer(
+    request: IngestRequest,
+    settle: (outcome: IngestOutcome) => void,
+    fail: (cause: unknown) => void,
+  ): void {
     const admitted = this.#registry.admit(request.stream);
-    if (admitted === null) return { kind: "unknown-stream", detail: this.#explainUnknown(request.stream) };
-    if (admitted.isNew) await this.#configure(admitted.stream);
-    try {
-      return await this.#intake.push(admitted.stream, request);
-    } catch (cause) {
-      this.#log.error({ err: cause, stream: request.stream }, "a batch was not made durable");
-      if (cause instanceof MillraceError && cause.code === "E_DISK_FULL")
-        return this.#fullBuffer.refuse(cause.message);
-      return {
-        kind: "overloaded",
-        status: 503,
-        retryAfterSeconds: 2,
-        detail: `the batch was not stored: ${cause instanceof Error ? cause.message : String(cause)}`,
-      };
+    if (admitted === null) settle({ kind: "unknown-stream", detail: this.#explainUnknown(request.stream) });
+    else if (!admitted.isNew) this.#intake.push(admitted.stream, request, settle);
+    else {
+      const { stream } = admitted;
+      const { body } = request;
+      const kept = body.byteLength <= COPIED_BYTES ? { ...request, body: new Uint8Array(body) } : request;
+      this.#configure(stream)
+        .then(() => this.#intake.push(stream, kept, settle))
+        .catch(fail);
     }
+  }
+
+  /** What the sender of a batch is told that could not be stored. */
+  #explainLost(stream: string, cause: unknown): IngestOutcome {
+    this.#log.error({ err: cause, stream }, "a batch was not made durable");
+    if (cause instanceof MillraceError && cause.code === "E_DISK_FULL")
+      return this.#fullBuffer.refuse(cause.message);
+    return {
+      kind: "overloaded",
+      status: 503,
+      retryAfterSeconds: 2,
+      detail: `the batch was not stored: ${cause instanceof Error ? cause.message : String(cause)}`,
+    };
   }
 
   async advanceWatermark(

@@ -79,10 +79,10 @@ async function both(chunks: readonly Buffer[]): Promise<{ plain: unknown; expres
   let ways = 0;
   const way = new ExpressWay(
     express.server,
-    ({ stream, form, body }) => {
+    ({ stream, form, body }, reply) => {
       ways++;
       express.account.requests.push(requestLine(stream, form, Buffer.from(body)));
-      return Promise.resolve(ANSWER);
+      queueMicrotask(() => reply(ANSWER));
     },
     TIMEOUTS,
   );

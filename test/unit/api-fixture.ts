@@ -52,6 +52,14 @@ export class MemoryEngine implements Engine {
     );
   }
 
+  offer(
+    request: IngestRequest,
+    settle: (outcome: IngestOutcome) => void,
+    fail: (cause: unknown) => void,
+  ): void {
+    this.ingest(request).then(settle, fail);
+  }
+
   forgetBlocks(): void {}
 
   checkpoint(): Promise<void> {
