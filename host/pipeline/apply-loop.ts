@@ -17,8 +17,8 @@ const APPLY_ENTRIES = 64;
  */
 const APPLY_ENTRIES_CAPTURING = 16;
 const APPLY_BYTES_CAPTURING = 512 * 1024;
-/** Results written and published at once, in characters: about 1,500 rows. */
-const RESULT_CHARS = 192 * 1024;
+/** Results written and published at once, in characters: about 500 rows, so that a commit can take few of them. */
+const RESULT_CHARS = 64 * 1024;
 /** What a step of an alert takes beside its key and value, about. */
 const ALERT_BYTES = 200;
 

@@ -5,8 +5,13 @@ const FULL_COMMIT_BYTES = 256 * 1024;
 /** Operations and bytes in one transaction at most, beyond the first of each queue, so that one commit stays short. */
 const MAX_OPERATIONS = 2_000;
 const MAX_COMMIT_BYTES = 1024 * 1024;
-/** Of what nobody waits for, in a commit that also has senders' operations: 2,000 results take about 5 ms. */
-const MAX_DERIVED_BYTES = 256 * 1024;
+/**
+ * Of what nobody waits for, 2,000 results or 256 KiB take about 5 ms. In a commit that senders wait for it is less than in one of its
+ * own, behind which the next sender waits. Of ten thousand results, 1.5 MB, that is 96 and 256 KiB; the more waits, the more is
+ * taken at once, so that nothing is lost in rate where results are what there is to do.
+ */
+const BESIDE_SENDERS = { share: 1 / 16, leastBytes: 64 * 1024, mostBytes: 256 * 1024 };
+const BY_ITSELF = { share: 1 / 8, leastBytes: 256 * 1024, mostBytes: MAX_COMMIT_BYTES };
 const RETRY_MS = 1_000;
 
 export interface CommitSink {
@@ -38,6 +43,8 @@ export class CommitQueue {
   #alerts: Waiting[] = [];
   #derived: Waiting[] = [];
   #waitingBytes = 0;
+  /** Of these, those of what is derived. */
+  #derivedBytes = 0;
   #isCommitting = false;
   #timer: NodeJS.Timeout | null = null;
   #lastStartMs = Number.NEGATIVE_INFINITY;
@@ -72,7 +79,7 @@ export class CommitQueue {
   push(operation: CommitOperation, bytes: number): Promise<CommitOutcome> {
     return new Promise((settle, fail) => {
       this.#queueOf(operation).push({ operation, bytes, settle, fail });
-      this.#waitingBytes += bytes;
+      this.#countWaiting(operation, bytes);
       this.#schedule();
     });
   }
@@ -102,10 +109,11 @@ export class CommitQueue {
     this.#isCommitting = true;
     this.#lastStartMs = performance.now();
     const senders = this.#take(this.#senders, MAX_COMMIT_BYTES);
-    const most = senders.length > 0 ? MAX_DERIVED_BYTES : MAX_COMMIT_BYTES;
+    const { share, leastBytes, mostBytes } = senders.length > 0 ? BESIDE_SENDERS : BY_ITSELF;
+    const most = Math.min(mostBytes, Math.max(leastBytes, this.#derivedBytes * share));
     const derived = this.#isDerivedHeld
       ? []
-      : [...this.#take(this.#alerts, most), ...this.#take(this.#derived, most)];
+      : [...this.#take(this.#alerts, mostBytes), ...this.#take(this.#derived, most)];
     const groups = this.#isApart ? [senders, derived] : [[...senders, ...derived]];
     for (const group of groups) {
       const cause = await this.#write(group);
@@ -123,8 +131,13 @@ export class CommitQueue {
 
   #take(queue: Waiting[], maxBytes: number): Waiting[] {
     const taken = takeUpTo(queue, maxBytes);
-    for (const { bytes } of taken) this.#waitingBytes -= bytes;
+    for (const { operation, bytes } of taken) this.#countWaiting(operation, -bytes);
     return taken;
+  }
+
+  #countWaiting(operation: CommitOperation, bytes: number): void {
+    this.#waitingBytes += bytes;
+    if (!isSendersOwn(operation)) this.#derivedBytes += bytes;
   }
 
   /** In one transaction. @returns why it failed; null when it did not. */
@@ -167,7 +180,7 @@ export class CommitQueue {
     }, RETRY_MS);
     if (!this.isStalled) this.#onStall(cause);
     for (const waiting of group.toReversed()) this.#queueOf(waiting.operation).unshift(waiting);
-    for (const { bytes } of group) this.#waitingBytes += bytes;
+    for (const { operation, bytes } of group) this.#countWaiting(operation, bytes);
   }
 }
 

@@ -131,7 +131,7 @@ test("alerts go in front of results that wait, in their own order, also after a 
   const alerts = (id: string): CommitOperation => ({ kind: "alerts", rows: [], webhooks: [{ id }] as never });
   const opener = queue.push(watermark(0), 1);
   const pushed = [results, alerts("a"), results, alerts("b")].map((operation) =>
-    queue.push(operation, 300_000),
+    queue.push(operation, 60_000),
   );
   sink.end("ok");
   await opener;
@@ -145,4 +145,25 @@ test("alerts go in front of results that wait, in their own order, also after a 
   assert.deepEqual(sink.groups[2], [alerts("a"), alerts("b"), alerts("c"), results, results]);
   sink.end("ok");
   await Promise.all([...pushed, third]);
+});
+
+test("beside senders few results are written at once, more in a commit of their own, and more where many wait", async () => {
+  const part = 64 * 1024;
+  const taken = async (parts: number, hasSender: boolean): Promise<number> => {
+    const sink = new ManualSink();
+    const queue = new CommitQueue(sink, 0, () => {});
+    void queue.push(watermark(0), 1);
+    for (let index = 0; index < parts; index++) void queue.push(results, part);
+    if (hasSender) void queue.push(watermark(1), 1);
+    sink.end("ok");
+    await turn();
+    return sink.groups[1]?.filter(({ kind }) => kind === "results").length ?? 0;
+  };
+  assert.equal(await taken(3, true), 1);
+  assert.equal(await taken(32, true), 2);
+  assert.equal(await taken(1_000, true), 4);
+  assert.equal(await taken(3, false), 3);
+  assert.equal(await taken(20, false), 4);
+  assert.equal(await taken(64, false), 8);
+  assert.equal(await taken(1_000, false), 16);
 });
