@@ -64,14 +64,15 @@ export class ExpressWay {
     const [long] = server.listeners("connection");
     if (long === undefined) throw new Error("the server does not listen to its connections");
     this.#long = (socket) => void long.call(server, socket);
-    server.removeAllListeners("connection");
+    server.off("connection", long as (socket: Socket) => void);
     server.on("connection", (socket: Socket) => this.#begin(socket));
   }
 
   /** Ends what rests. What is being answered gets its answer, and then ends. */
   closeIdle(): void {
     this.#isClosing = true;
-    for (const { socket, isAnswering } of this.#connections) if (!isAnswering) socket.destroy();
+    for (const { socket, isAnswering } of this.#connections)
+      if (!isAnswering && !socket.writableEnded) socket.destroy();
   }
 
   closeAll(): void {
@@ -162,7 +163,7 @@ export class ExpressWay {
     const isLast = this.#isClosing || (connection.hasEnded && waiting === null);
     const hasRoom = socket.write(this.#render(answer, isLast));
     if (isLast) {
-      socket.end();
+      socket.destroySoon();
       return;
     }
     connection.waiting = null;
