@@ -1,4 +1,5 @@
-import { rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type BuildOptions, build, type Plugin } from "esbuild";
 
@@ -10,6 +11,8 @@ import { type BuildOptions, build, type Plugin } from "esbuild";
 
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
 const OUT = `${ROOT}dist`;
+/** Written here first: a node that runs may load more of what it was started from at any moment, also while `npx` prepares the package. */
+const NEW = `${OUT}/.new-${process.pid}`;
 /** The sources, by name, written last: host/cli/bin.js takes a compiled form that is older than one of them for out of date. */
 const BUILT = `${OUT}/.built`;
 
@@ -38,7 +41,7 @@ const PACKAGES = [
 
 const common = {
   absWorkingDir: ROOT,
-  outdir: OUT,
+  outdir: NEW,
   outbase: ROOT,
   bundle: true,
   splitting: true,
@@ -79,8 +82,33 @@ async function bundle(entryPoints: string[], chunkNames: string): Promise<void> 
   for (const file of Object.keys(metafile.inputs)) if (/^(host|workers)\//.test(file)) sources.add(file);
 }
 
-rmSync(OUT, { recursive: true, force: true });
+/** Files of a folder and those below it, by path from it. */
+function filesOf(folder: string): string[] {
+  const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
+  return entries
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => `${parentPath}/${name}`.slice(folder.length + 1));
+}
+
+/** Puts each new file in its place, those that others import first, and takes away what is not there any more. */
+function putInPlace(): void {
+  const made = filesOf(NEW);
+  const isChunk = (file: string): boolean => file.includes("/chunks/");
+  for (const file of [...made.filter(isChunk), ...made.filter((file) => !isChunk(file))]) {
+    mkdirSync(dirname(`${OUT}/${file}`), { recursive: true });
+    renameSync(`${NEW}/${file}`, `${OUT}/${file}`);
+  }
+  const kept = new Set(made);
+  for (const folder of ["host", "workers"])
+    for (const file of filesOf(`${OUT}/${folder}`))
+      if (!kept.has(`${folder}/${file}`)) rmSync(`${OUT}/${folder}/${file}`, { force: true });
+}
+
+rmSync(NEW, { recursive: true, force: true });
 await bundle(["host/cli/bin.ts", "host/sync/sinks/sink-thread.ts"], "host/chunks/[name]-[hash]");
 // Each by itself: what two of them share would come to each in small pieces.
 for (const name of WORKERS) await bundle([`workers/${name}.ts`], "workers/chunks/[name]-[hash]");
-writeFileSync(BUILT, [...sources].join("\n"));
+putInPlace();
+writeFileSync(`${NEW}/.built`, [...sources].join("\n"));
+renameSync(`${NEW}/.built`, BUILT);
+rmSync(NEW, { recursive: true });

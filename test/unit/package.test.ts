@@ -5,8 +5,10 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, symlinkSy
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { START_ENVIRONMENT, START_FLAGS } from "../../host/cli/node-flags.ts";
-import { REPOSITORY_ROOT } from "../support/node-process.ts";
+import { HttpClient } from "../support/http-client.ts";
+import { REPOSITORY_ROOT, spawnNode } from "../support/node-process.ts";
 import { makeTempDir } from "../support/temp-dir.ts";
 
 const isBuilt = existsSync(join(REPOSITORY_ROOT, "dist/host/cli/bin.js"));
@@ -63,4 +65,23 @@ test("the package as published takes an event and gives it back", { skip }, asyn
   assert.deepEqual(stored, { device: "m1", ts: "1970-01-01T00:16:40.000Z", temp: 20.5 });
   child.kill("SIGTERM");
   assert.deepEqual(await once(child, "exit"), [0, null]);
+});
+
+test("a node goes on while the compiled form is made anew: what it has not loaded yet is there at any moment", {
+  skip,
+}, async (context) => {
+  for (let round = 0; round < 3; round++) {
+    const node = await spawnNode({ config: null }, context);
+    const client = new HttpClient(() => node.url);
+    context.after(() => client.close());
+    const bundling = spawn(process.execPath, [join(REPOSITORY_ROOT, "deploy/bundle.ts")], {
+      stdio: "inherit",
+    });
+    const ended = once(bundling, "exit");
+    await sleep(round * 300);
+    // The first question that is not about events loads what answers it.
+    assert.equal((await client.request("GET", "/v1/status")).status, 200);
+    assert.deepEqual(await ended, [0, null]);
+    await node.stop();
+  }
 });
