@@ -27,6 +27,14 @@ export interface KnownIncarnation {
   readonly isForked: boolean;
 }
 
+/** What is known of the start that a batch is of. */
+export interface KnownStart {
+  /** It was never heard of. */
+  readonly isNew: boolean;
+  /** Another start has its number. */
+  readonly isNumberTaken: boolean;
+}
+
 /** What is known of the edge. */
 export interface KnownEdge {
   /** The data directory that was new last, or that came back since; null: there was none before. */
@@ -49,17 +57,17 @@ export interface IdentityVerdict {
 /**
  * Tells by numbers and names of starts, and by who speaks after whom, what has happened to a data directory. Each start has a
  * name by chance, so a number that two of them have means that there were two copies; that both are heard of in turn means
- * that both run. What came late by relays is told from that by when it was made: the clocks are the edges' own, so who sets
- * them back may be misnamed; nothing but the name depends on it.
+ * that both run. What came late by relays or queues is told from that by when it was made: of an earlier start the first
+ * batch may come after those of later ones, as when the hub that had it in hand was killed. The clocks are the edges' own, so
+ * who sets them back may be misnamed, or be noticed only once a number is taken.
  *
  * @param known null: the data directory is new
- * @param isNewStart whether the start was never heard of
  */
 export function judgeIdentity(
   { start, createdUs, incarnation }: Pick<BatchHeader, "start" | "createdUs" | "incarnation">,
   known: KnownIncarnation | null,
   edge: KnownEdge,
-  isNewStart: boolean,
+  { isNew, isNumberTaken }: KnownStart,
 ): IdentityVerdict {
   const same = {
     noticed: null,
@@ -78,10 +86,12 @@ export function judgeIdentity(
     edge.current !== null && edge.current.id !== incarnation && createdUs > edge.current.sinceUs;
   const ofEdge = { setCurrent: isReturn, hasReturned: edge.hasReturned || isReturn };
   const shared = isReturn && edge.hasReturned ? ("name-shared" as const) : null;
-  if (isNewStart) {
-    const isCopy = start.number <= known.startNumber;
-    const noticed = isCopy ? "replayed" : shared;
-    return { ...ofEdge, noticed, isCopy, setStart: !isCopy, setCurrentStart: true };
+  if (isNew) {
+    const isEarlier = start.number <= known.startNumber;
+    if (isEarlier && !isNumberTaken && createdUs <= known.current.sinceUs)
+      return { ...same, ...ofEdge, noticed: shared };
+    const noticed = isEarlier ? "replayed" : shared;
+    return { ...ofEdge, noticed, isCopy: isEarlier, setStart: !isEarlier, setCurrentStart: true };
   }
   const isBack = start.id !== known.current.id && createdUs > known.current.sinceUs && known.isForked;
   return { ...same, ...ofEdge, noticed: isBack ? "cloned" : shared, setCurrentStart: isBack };

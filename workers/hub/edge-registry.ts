@@ -36,6 +36,7 @@ const SQL = {
     "INSERT INTO identity_cases (edge_id, incarnation_id, kind, times, first_us, last_us) VALUES (@edgeId, @incarnationId," +
     " @kind, 1, @nowUs, @nowUs) ON CONFLICT DO UPDATE SET times = times + 1, last_us = @nowUs",
   insertStart: "INSERT INTO starts (incarnation_id, number, id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+  isNumberTaken: "SELECT 1 FROM starts WHERE incarnation_id = ? AND number = ? AND id <> ?",
   setStart: "UPDATE incarnations SET start_number = ?, start_id = ? WHERE id = ?",
   noticeCopy: "UPDATE incarnations SET copies = copies + 1 WHERE id = ?",
   stream: "INSERT INTO streams (name) VALUES (?) ON CONFLICT DO UPDATE SET name = excluded.name RETURNING id",
@@ -102,7 +103,7 @@ export function knownIncarnation(
  * the sum over its data directories, so that a batch delivered late or twice changes nothing, and a new disk does not begin
  * at 0. Of a data directory it is the greatest there was, until it went several ways: then these add up (`fork-totals.ts`). A
  * data directory numbers its starts and names each by chance: two names of one number, or a new name below the greatest
- * number, tell that there is a copy of it, or that it was put back.
+ * number that was made after it was heard of, tell that there is a copy of it, or that it was put back.
  */
 export class EdgeRegistry {
   readonly #sql: Readonly<Record<keyof typeof SQL, Statement<unknown[]>>>;
@@ -124,7 +125,12 @@ export class EdgeRegistry {
     const row = this.#sql.incarnation.get({ edgeId, incarnation, ...start, nowUs }) as IncarnationRow;
     const incarnationId = row.id;
     const isNew = this.#sql.insertStart.run(incarnationId, start.number, start.id).changes > 0;
-    const verdict = judgeIdentity(header, knownIncarnation(row, isNew, start.id), knownEdge(known), isNew);
+    const isNumberTaken =
+      isNew && this.#sql.isNumberTaken.get(incarnationId, start.number, start.id) !== undefined;
+    const verdict = judgeIdentity(header, knownIncarnation(row, isNew, start.id), knownEdge(known), {
+      isNew,
+      isNumberTaken,
+    });
     if (verdict.isCopy) this.#sql.noticeCopy.run(incarnationId);
     if (verdict.setStart) this.#sql.setStart.run(start.number, start.id, incarnationId);
     if (verdict.setCurrentStart) this.#sql.setCurrentStart.run(start.id, createdUs, incarnationId);

@@ -147,7 +147,13 @@ export class PostgresBatchWriter {
         : [known];
     const incarnationId = row.id;
     const isNew = (await this.#session.run(WRITES.addStart, [incarnationId, start.number, start.id])) > 0;
-    const verdict = judgeIdentity(header, knownIncarnation(row, isNew, start.id), knownEdge(ofEdge), isNew);
+    const isNumberTaken =
+      isNew &&
+      (await this.#session.rows(WRITES.isNumberTaken, [incarnationId, start.number, start.id])).length > 0;
+    const verdict = judgeIdentity(header, knownIncarnation(row, isNew, start.id), knownEdge(ofEdge), {
+      isNew,
+      isNumberTaken,
+    });
     if (verdict.isCopy) await this.#session.run(WRITES.noticeCopy, [incarnationId]);
     if (verdict.setStart) await this.#session.run(WRITES.setStart, [incarnationId, start.number, start.id]);
     if (verdict.setCurrentStart)

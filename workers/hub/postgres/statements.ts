@@ -25,6 +25,7 @@ export const WRITES = {
     " VALUES ($1, $2, at_us($3), at_us($3), $4, $5)" +
     ` RETURNING ${INCARNATION}`,
   addStart: "INSERT INTO starts (incarnation_id, number, id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+  isNumberTaken: "SELECT 1 AS taken FROM starts WHERE incarnation_id = $1 AND number = $2 AND id <> $3",
   setStart: "UPDATE incarnations SET start_number = $2, start_id = $3 WHERE id = $1",
   setCurrentStart: "UPDATE incarnations SET current_id = $2, current_since_us = $3 WHERE id = $1",
   setCurrent:
