@@ -29,8 +29,6 @@ export interface HubDatabase {
 const DUPLICATE_WINDOW_MS = 200;
 
 const SETTLE_TIMEOUT_MS = 300_000;
-/** Three times what a message waits for its acknowledgement before it is given out again. */
-const GIVEN_OUT_AGAIN_MS = 90_000;
 
 export async function startHubDatabase(cleanup: Cleanup, store = HUB_STORE): Promise<HubDatabase> {
   const settled = (): Promise<void> => Promise.resolve();
@@ -71,26 +69,15 @@ async function makeStream(url: string): Promise<void> {
   }
 }
 
-/**
- * Waits until the group has acknowledged every message, or nothing was delivered for so long that what is given out again would have
- * been: a server that was killed may wait for an acknowledgement of a message that its stream has no more. Whether anything is
- * missing at the hub is for the comparison to say.
- */
+/** Waits until the group has acknowledged every message. */
 async function consumed(url: string): Promise<void> {
   const connection = await connect({ servers: url });
   try {
     const manager = await jetstreamManager(connection, { checkAPI: false });
     const deadline = performance.now() + SETTLE_TIMEOUT_MS;
-    let [lastDelivered, quietSince] = [-1, performance.now()];
     for (;;) {
-      const info = await manager.consumers.info("MILLRACE", "millrace-hub");
-      const { num_pending, num_ack_pending, delivered } = info;
+      const { num_pending, num_ack_pending } = await manager.consumers.info("MILLRACE", "millrace-hub");
       if (num_pending + num_ack_pending === 0) return;
-      if (delivered.consumer_seq !== lastDelivered) {
-        lastDelivered = delivered.consumer_seq;
-        quietSince = performance.now();
-      }
-      if (num_pending === 0 && performance.now() - quietSince > GIVEN_OUT_AGAIN_MS) return;
       if (performance.now() > deadline)
         throw new Error(`${num_pending} messages wait, ${num_ack_pending} are not acknowledged`);
       await sleep(100);
