@@ -4,6 +4,7 @@ import { formatSize, parseSizeBytes } from "../host/config/sizes.ts";
 import { HttpClient } from "../test/support/http-client.ts";
 import { type NodeProcess, spawnNode } from "../test/support/node-process.ts";
 import { type Cleanup, makeTempDir } from "../test/support/temp-dir.ts";
+import type { StreamLedger } from "../workers/store/ledger.ts";
 import { type BenchOptions, type BenchReport, summariseLatencies } from "./report.ts";
 import { Child } from "./support/child.ts";
 import { withCleanups } from "./support/cleanups.ts";
@@ -51,20 +52,8 @@ interface Status {
   readonly settled: boolean;
   readonly buffer: {
     readonly imbalance: number;
-    readonly streams: readonly Ledger[];
+    readonly streams: readonly StreamLedger[];
   } | null;
-}
-
-interface Ledger {
-  readonly stream: string;
-  readonly accepted: number;
-  readonly held: number;
-  readonly evicted: number;
-  readonly downsampled: number;
-  readonly givenUp: number;
-  readonly expired: number;
-  readonly corrupt: number;
-  readonly late: number;
 }
 
 export function run(options: BenchOptions): Promise<BenchReport> {
@@ -186,7 +175,7 @@ async function balance(
   client: HttpClient,
   done: Done,
   node: NodeProcess,
-): Promise<{ ledger: Ledger; failures: string[] }> {
+): Promise<{ ledger: StreamLedger; failures: string[] }> {
   const { ledger, imbalance, lost } = await settled(client, done.totalEvents);
   const failures: string[] = [];
   const { accepted, held, evicted, downsampled, givenUp, expired, corrupt, late } = ledger;
@@ -206,9 +195,9 @@ async function balance(
 async function settled(
   client: HttpClient,
   events: number,
-): Promise<{ ledger: Ledger; imbalance: number; lost: number }> {
+): Promise<{ ledger: StreamLedger; imbalance: number; lost: number }> {
   const giveUpMs = performance.now() + LONGEST_SETTLING_MS;
-  let before: Ledger | undefined;
+  let before: StreamLedger | undefined;
   for (;;) {
     const lost = await lostEvents(client);
     const { settled: isSettled, buffer } = await client.json<Status>("/v1/status");

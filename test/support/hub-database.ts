@@ -76,10 +76,18 @@ async function consumed(url: string): Promise<void> {
     const manager = await jetstreamManager(connection, { checkAPI: false });
     const deadline = performance.now() + SETTLE_TIMEOUT_MS;
     for (;;) {
-      const { num_pending, num_ack_pending } = await manager.consumers.info("MILLRACE", "millrace-hub");
+      const info = await manager.consumers.info("MILLRACE", "millrace-hub");
+      const { num_pending, num_ack_pending } = info;
       if (num_pending + num_ack_pending === 0) return;
-      if (performance.now() > deadline)
-        throw new Error(`${num_pending} messages wait, ${num_ack_pending} are not acknowledged`);
+      if (performance.now() > deadline) {
+        const { state } = await manager.streams.info("MILLRACE");
+        const where = JSON.stringify({
+          delivered: info.delivered,
+          acknowledged: info.ack_floor,
+          stream: state,
+        });
+        throw new Error(`${num_pending} messages wait, ${num_ack_pending} are not acknowledged: ${where}`);
+      }
       await sleep(100);
     }
   } finally {
