@@ -14,15 +14,16 @@ import { makeTempDir } from "../support/temp-dir.ts";
 const KEY = randomBytes(32);
 const HEX = KEY.toString("hex");
 const { id: ID } = masterKey(KEY);
-const LIMIT_MS = 300;
+/** Of programs that are to end by themselves: a Node takes its time to start on a machine that many share. */
+const PATIENCE_MS = 120_000;
 
-const idOf = async (key: KeySource): Promise<string> =>
-  (await loadKeys({ key, previous: [] }, LIMIT_MS)).current.id;
+const idOf = async (key: KeySource, limitMs = PATIENCE_MS): Promise<string> =>
+  (await loadKeys({ key, previous: [] }, limitMs)).current.id;
 const command = (...words: string[]): KeySource => ({ kind: "command", command: words });
 const node = (program: string): KeySource => command(process.execPath, "-e", program);
 
-async function refuses(key: KeySource, code: string, message: RegExp): Promise<void> {
-  await assert.rejects(idOf(key), (error: unknown) => {
+async function refuses(key: KeySource, code: string, message: RegExp, limitMs = PATIENCE_MS): Promise<void> {
+  await assert.rejects(idOf(key, limitMs), (error: unknown) => {
     assert.ok(error instanceof MillraceError, String(error));
     assert.equal(error.code, code);
     assert.match(error.message, message);
@@ -59,11 +60,11 @@ test("a key that cannot be had is refused with where it was to come from, and wh
   await refuses({ kind: "file", file }, "E_KEY", /holds no key \(it has 62 characters\)/);
   await refuses(command("/nowhere/program"), "E_KEY_COMMAND", /is not there/);
   await refuses(command("sh", "-c", "echo no TPM >&2; exit 3"), "E_KEY_COMMAND", /sh ended with 3: no TPM/);
-  await refuses(node("setInterval(() => {}, 1000)"), "E_KEY_COMMAND", /did not end within 0\.3 s/);
+  await refuses(node("setInterval(() => {}, 1000)"), "E_KEY_COMMAND", /did not end within 0\.3 s/, 300);
   await refuses(
     node("process.stdout.write('x'.repeat(100_000))"),
     "E_KEY_COMMAND",
-    /more than 4096 bytes|E2BIG|did not/,
+    /printed more than 4096 bytes/,
   );
   await refuses(node(`console.log('${HEX}'); process.exit(1)`), "E_KEY_COMMAND", /ended with 1/);
   await refuses(node("console.log('hello')"), "E_KEY", /what .* printed holds no key/);
