@@ -88,7 +88,12 @@ test(`${KILLS} times kill -9: each step of each alert once, and every webhook at
   const random = Random.fromEnvironment();
   context.diagnostic(`MILLRACE_SEED=${random.seed}`);
   const hook = await startHook(context);
-  hook.answer = (_, index) => (index % 7 === 3 ? 500 : 200);
+  const taken = new Set<string>();
+  hook.answer = ({ key }, index) => {
+    if (index % 7 === 3) return 500;
+    taken.add(key);
+    return 200;
+  };
   const node = new NodeProcess({ config: LOADED(hook.url) }, context);
   await node.start();
   const client = new HttpClient(() => node.url);
@@ -139,12 +144,13 @@ test(`${KILLS} times kill -9: each step of each alert once, and every webhook at
     const { id, revision } = JSON.parse(posts[0]!.body) as AlertLine;
     assert.equal(key, `${id}-${revision}`);
   }
-  const before = hook.posts.length;
+  // Those that were refused last are due again whenever their wait is over, now or after the restart.
+  const [before, takenBefore] = [hook.posts.length, new Set(taken)];
   await node.stop();
   await node.start();
   await fetch(`${node.url}/v1/alerts`);
   await node.stop();
-  const again = hook.posts.slice(before).map(({ key }) => key);
+  const again = hook.posts.slice(before).filter(({ key }) => takenBefore.has(key)).map(({ key }) => key);
   assert.ok(again.length <= 4, `what was delivered is not sent again: ${again.join()}`);
 });
 

@@ -60,11 +60,13 @@ async function readBody(request: IncomingMessage): Promise<string> {
   return Buffer.concat(chunks).toString();
 }
 
-/** Waits until it holds; fails after a minute. */
-export async function eventually(holds: () => boolean, what: string): Promise<void> {
-  const deadline = performance.now() + 60_000;
-  while (!holds()) {
-    if (performance.now() > deadline) throw new Error(`${what}: not within a minute`);
+const PATIENCE_MS = 300_000;
+
+/** Waits until it holds; fails after five minutes, which no machine takes that does what it should. */
+export async function eventually(holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  const deadline = performance.now() + PATIENCE_MS;
+  while (!(await holds())) {
+    if (performance.now() > deadline) throw new Error(`${what}: not within five minutes`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
