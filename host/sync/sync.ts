@@ -12,6 +12,7 @@ import { DEFAULTS } from "../config/defaults.ts";
 import type { DeliveryConfig, SyncConfig } from "../config/sync-config.ts";
 import type { Clock } from "../pipeline/clock.ts";
 import type { StorageClient } from "../store/storage-client.ts";
+import { BacklogLooks } from "./backlog-looks.ts";
 import { ByteBucket } from "./byte-bucket.ts";
 import { edgeName } from "./edge-name.ts";
 import { HubSink, type HubSinkParts } from "./hub-sink.ts";
@@ -21,8 +22,6 @@ import { SinkRunner, type SinkStatus } from "./sink-runner.ts";
 import { openSink } from "./sinks/open-sink.ts";
 import { SyncClient } from "./sync-client.ts";
 
-/** What a sink has not got costs a look at every block that waits: it may take this share of the sync thread's time. */
-const BACKLOG_SHARE = 0.02;
 /** Parked batches that are listed. */
 const LISTED_PARKED = 1_000;
 
@@ -82,9 +81,7 @@ export class Sync {
   readonly #start: { readonly number: number; readonly id: string };
   readonly #incarnation: string;
   readonly #atStart: Awaited<ReturnType<typeof openSync>>["totals"];
-  #reports: readonly SinkReport[] = [];
-  #nextReportMs = Number.NEGATIVE_INFINITY;
-  #reporting: Promise<readonly SinkReport[]> | null = null;
+  readonly #backlogs: BacklogLooks;
 
   private constructor(parts: SyncParts, client: SyncClient, opened: Awaited<ReturnType<typeof openSync>>) {
     this.#parts = parts;
@@ -110,6 +107,10 @@ export class Sync {
           log,
         }),
     );
+    this.#backlogs = new BacklogLooks({
+      look: () => Promise.all(this.#runners.map((runner) => client.backlog(runner.status().sink))),
+      clock,
+    });
   }
 
   static async start(parts: SyncParts, opened: Awaited<ReturnType<typeof openSync>>): Promise<Sync> {
@@ -145,18 +146,10 @@ export class Sync {
     return this.#client.inspect(task);
   }
 
-  /** How each sink stands, and what it has not got: as it was a moment ago, for the latter takes a look at the store. */
+  /** How each sink stands, and what it has not got: much of it as it was a moment ago, for that takes a look at the store. */
   async reports(): Promise<readonly SinkReport[]> {
-    if (this.#parts.clock.monotonicMs() >= this.#nextReportMs) {
-      this.#reporting ??= this.#report().finally(() => {
-        this.#reporting = null;
-      });
-      return this.#reporting;
-    }
-    return this.#runners.map((runner, index) => ({
-      ...runner.status(),
-      backlog: this.#reports[index]!.backlog,
-    }));
+    const backlogs = await this.#backlogs.read();
+    return this.#runners.map((runner, index) => ({ ...runner.status(), backlog: backlogs[index]! }));
   }
 
   /** What the hub has of each hour, by this node's books, and the name that the hub knows it by; null: there is no hub. */
@@ -186,19 +179,6 @@ export class Sync {
   async close(): Promise<void> {
     await Promise.all(this.#runners.map((runner) => runner.close()));
     await this.#client.close();
-  }
-
-  async #report(): Promise<readonly SinkReport[]> {
-    const startedMs = this.#parts.clock.monotonicMs();
-    this.#reports = await Promise.all(
-      this.#runners.map(async (runner) => {
-        const status = runner.status();
-        return { ...status, backlog: await this.#client.backlog(status.sink) };
-      }),
-    );
-    const nowMs = this.#parts.clock.monotonicMs();
-    this.#nextReportMs = nowMs + (nowMs - startedMs) / BACKLOG_SHARE;
-    return this.#reports;
   }
 
   #bucketOf({ bandwidth }: DeliveryConfig): ByteBucket | null {

@@ -150,7 +150,10 @@ test(`${KILLS} times kill -9: each step of each alert once, and every webhook at
   await node.start();
   await fetch(`${node.url}/v1/alerts`);
   await node.stop();
-  const again = hook.posts.slice(before).filter(({ key }) => takenBefore.has(key)).map(({ key }) => key);
+  const again = hook.posts
+    .slice(before)
+    .filter(({ key }) => takenBefore.has(key))
+    .map(({ key }) => key);
   assert.ok(again.length <= 4, `what was delivered is not sent again: ${again.join()}`);
 });
 
