@@ -14,12 +14,14 @@ interface Outbox {
   readonly store: () => AlertStore;
   /** Queues a step for these addresses. */
   readonly queue: (id: string, revision: number, ...urls: string[]) => void;
-  readonly start: (parts?: Partial<SenderParts>) => WebhookSender;
+  readonly start: (parts?: Partial<SenderParts>, timeoutMs?: () => number) => WebhookSender;
   readonly log: string[];
 }
 
 /** The fixture's writes have a time of their own: this is behind it, whatever the machine's clock says. */
 const AHEAD_US = 1e15;
+/** A receiver that answers does so within this, however many share the machine. */
+const PATIENCE_MS = 120_000;
 const laterUs = (): number => Date.now() * 1_000 + AHEAD_US;
 
 /** A real outbox in a database, and senders from it that wait little. */
@@ -47,7 +49,7 @@ function makeOutbox(context: TestContext): Outbox {
       };
       fixture.commit({ kind: "alerts", rows: [row], webhooks: [{ alert: "hot", urls }] });
     },
-    start: (parts = {}) => {
+    start: (parts = {}, timeoutMs = () => PATIENCE_MS) => {
       const sender = new WebhookSender({
         due: ({ nowUs, perUrl, maxWaiting }) => {
           const overflow = store().limit(maxWaiting, "too many");
@@ -66,6 +68,10 @@ function makeOutbox(context: TestContext): Outbox {
         maxWaiting: 1_000,
         // The waits of full jitter may be as short as this.
         random: () => 0.001,
+        // Of each post anew.
+        get timeoutMs() {
+          return timeoutMs();
+        },
         ...parts,
       });
       context.after(() => sender.close());
@@ -110,7 +116,8 @@ test("a receiver that fails, hangs, redirects and cuts gets the post again under
   const { queue, start, store } = makeOutbox(context);
   queue("i1", 0, hook.url);
   queue("i1", 1, hook.url);
-  const sender = start({ timeoutMs: 100 });
+  // The second is the one that hangs.
+  const sender = start({}, () => (hook.posts.length === 1 ? 1_500 : PATIENCE_MS));
   await eventually(() => store().waiting() === 0, "delivery");
   const keys = hook.posts.map(({ key }) => key);
   assert.deepEqual(keys, [...Array<string>(6).fill("i1-0"), "i1-1"]);

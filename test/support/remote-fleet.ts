@@ -5,7 +5,7 @@ import { freePort } from "./free-port.ts";
 import { HttpClient } from "./http-client.ts";
 import { NodeProcess } from "./node-process.ts";
 
-const TIMEOUT_MS = 60_000;
+const TIMEOUT_MS = 240_000;
 
 /** What `GET /v1/edges/{edge}` says of its configuration. */
 export interface EdgeConfigAnswer {
