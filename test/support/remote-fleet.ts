@@ -79,6 +79,40 @@ export function stateOf(version: number, state: string): (config: EdgeConfigAnsw
   return ({ report }) => report?.version === version && report.state === state;
 }
 
+/** The edge has it, and watches it or is through with that. */
+export function knownOf(version: number): (config: EdgeConfigAnswer) => boolean {
+  return ({ report }) => report?.version === version;
+}
+
+/**
+ * Sends events of a field `temp` until the version is rolled back: from before it is in force, so that some come while it is watched,
+ * however short that is and however slow the machine.
+ */
+export async function rolledBackByEvents(
+  hub: HttpClient,
+  name: string,
+  edge: HttpClient,
+  version: number,
+  put: () => Promise<unknown>,
+): Promise<EdgeConfigAnswer> {
+  let isOver = false;
+  let sent = 0;
+  const sending = (async () => {
+    while (!isOver) {
+      const events = Array.from({ length: 20 }, () => ({ device: "m", ts: 1e12 + sent++, temp: 1 }));
+      await edge.post("machines", events);
+      await sleep(10);
+    }
+  })();
+  try {
+    await put();
+    return await configState(hub, name, stateOf(version, "rolled-back"));
+  } finally {
+    isOver = true;
+    await sending;
+  }
+}
+
 /** A document with one query of that name. */
 export function documentOf(query: string, more = ""): string {
   return `streams:
