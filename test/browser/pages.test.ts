@@ -40,7 +40,7 @@ sync: { url: "${hub.url}", batch: { events: 100, every: 200ms }, probe: 100ms }
 
 test("the node's dashboard and the hub's page load, show what there is, and run nothing but their own", {
   skip,
-  timeout: 180_000,
+  timeout: 900_000,
 }, async (context) => {
   const { hub, edge, client } = await fleet(context);
   const chromium = await Chromium.start(context);
@@ -79,7 +79,7 @@ test("the node's dashboard and the hub's page load, show what there is, and run 
   await hub.stop();
 });
 
-test("a page whose node is gone says so, and finds it again", { skip, timeout: 180_000 }, async (context) => {
+test("a page whose node is gone says so, and finds it again", { skip, timeout: 900_000 }, async (context) => {
   const { hub } = await fleet(context);
   const chromium = await Chromium.start(context);
   const page = await chromium.open(hub.url);

@@ -10,7 +10,7 @@ const DEVICES = ["press-1", "press-2", "ofen ü"];
 const EVENTS = 900;
 const WINDOW_S = 60;
 const MINUTES = 3;
-const PATIENCE_MS = 10_000;
+const PATIENCE_MS = 120_000;
 
 /** What is selected, and what the oracle makes of it. */
 const CALLS: Readonly<

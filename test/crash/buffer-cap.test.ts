@@ -13,7 +13,7 @@ import { Random } from "../support/random.ts";
 const MIB = 1024 * 1024;
 const CAP_BYTES = 16 * MIB;
 const START_MS = Date.UTC(2026, 0, 1);
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 240_000;
 /** Events are sent until they are this many times the cap in all. */
 const CAPS_SENT = 2;
 const configOf = (capBytes: number): string => `

@@ -181,7 +181,7 @@ test("a node with data in the plain encrypts it beside its work and says how muc
   context.after(() => last.close());
   assert.deepEqual(await last.results("q"), results);
   for (let look = 0; ; look++) {
-    assert.ok(look < 2_000, "it is not encrypted in time");
+    assert.ok(look < 6_000, "it is not encrypted in time");
     const { encryption } = await last.json<Status>("/v1/status");
     if (encryption?.isComplete) break;
     await last.send("load", [{ client: "zq-plain-client", ts: 199_000, v: 1 }]);
@@ -198,9 +198,9 @@ test("a node with data in the plain encrypts it beside its work and says how muc
 });
 
 async function waitFor(holds: () => boolean): Promise<void> {
-  const deadline = performance.now() + 60_000;
+  const deadline = performance.now() + 240_000;
   while (!holds()) {
-    assert.ok(performance.now() < deadline, "not within a minute");
+    assert.ok(performance.now() < deadline, "not within four minutes");
     await sleep(5);
   }
 }

@@ -9,7 +9,7 @@ import { NoWrites } from "../support/no-writes.ts";
 import { spawnNode } from "../support/node-process.ts";
 
 const START_MS = Date.UTC(2026, 0, 1);
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 240_000;
 const CONFIG = `
 streams:
   s: { key: k, time: { field: ts }, watermark: { bound: 0s, maxAhead: 36500d } }

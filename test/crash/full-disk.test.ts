@@ -24,7 +24,7 @@ queries:
   per_minute: { from: main, window: { tumbling: 1m }, select: { n: count(), mean: avg(temp) } }
 `;
 const NO_MOUNT = "mounting a small tmpfs is not possible here: it needs Linux and root";
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 240_000;
 
 interface Loss {
   readonly stream: string | null;

@@ -3,7 +3,7 @@ import { type TestContext, test } from "node:test";
 import { HttpClient } from "../support/http-client.ts";
 import { NodeProcess } from "../support/node-process.ts";
 
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 120_000;
 const CONFIG = (idle: string): string => `
 streams:
   machines:

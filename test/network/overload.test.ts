@@ -13,7 +13,7 @@ const EVENTS = 500;
 const MIB = 1024 * 1024;
 /** Of memory, between the most after the first third and the most at the end: what a collection may leave. */
 const SLACK_BYTES = 96 * MIB;
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 240_000;
 const CONFIG = `
 streams: { fleet: { key: device } }
 queries: { per_minute: { from: fleet, window: { tumbling: 1m }, select: { n: count(), mean: avg(temp) } } }

@@ -61,7 +61,7 @@ async function relayState(client: HttpClient): Promise<RelayAnswer> {
 }
 
 async function forwarded(client: HttpClient): Promise<RelayAnswer> {
-  for (let tries = 0; tries < 1_200; tries++) {
+  for (let tries = 0; tries < 6_000; tries++) {
     const state = await relayState(client);
     if (state.edges.every(({ waiting }) => waiting === 0)) return state;
     await sleep(50);
@@ -170,7 +170,7 @@ test("relays one behind the other, each with tokens; configurations come through
     !/E_RELAY|may not send for edge press-2/.test((await relayState(floor.client)).lastError ?? "");
     tries++
   ) {
-    assert.ok(tries < 400, (await relayState(floor.client)).lastError ?? "no error");
+    assert.ok(tries < 2_400, (await relayState(floor.client)).lastError ?? "no error");
     await sleep(50);
   }
   const wrong = await floor.client.request("GET", "/v1/config/press-1", undefined, {
@@ -190,7 +190,7 @@ test("a loop of relays, and a way that is too long, are refused and say so", asy
   for (const client of [left!, right!]) context.after(() => client.close());
   await left!.send("machines", eventsOf(0, 400));
   for (let tries = 0; !/goes round in a circle/.test((await relayState(right!)).lastError ?? ""); tries++) {
-    assert.ok(tries < 400, (await relayState(right!)).lastError ?? "no error");
+    assert.ok(tries < 2_400, (await relayState(right!)).lastError ?? "no error");
     await sleep(50);
   }
   const { edges } = await relayState(right!);

@@ -4,7 +4,7 @@ import type { AuditReport } from "../../host/cli/audit-compare.ts";
 import { REPOSITORY_ROOT } from "./node-process.ts";
 
 const CLI_FILE = join(REPOSITORY_ROOT, "host/cli/bin.js");
-const TIMEOUT_MS = 60_000;
+const TIMEOUT_MS = 240_000;
 
 export interface AuditRun {
   readonly exitCode: number;

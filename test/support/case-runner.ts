@@ -8,7 +8,7 @@ import type { Cleanup } from "./temp-dir.ts";
 
 const CASES_DIR = join(REPOSITORY_ROOT, "../shared/cases");
 /** Results are there when a request returns; the patience is for a machine under load. */
-const PATIENCE_MS = 5_000;
+const PATIENCE_MS = 120_000;
 
 /** A reason to skip a test that needs the cases, or false. */
 export const casesAreMissing: string | false = existsSync(CASES_DIR)

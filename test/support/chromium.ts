@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Cleanup, makeTempDir } from "./temp-dir.ts";
 
 const PLACES = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
-const TIMEOUT_MS = 60_000;
+const TIMEOUT_MS = 180_000;
 const LISTENING = /DevTools listening on (ws:\S+)/;
 
 /** Why tests with a browser cannot run here, or false: for the option `skip` of a test. */

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { freePort } from "./free-port.ts";
 import { type Cleanup, makeTempDir } from "./temp-dir.ts";
 
-const START_TIMEOUT_MS = 60_000;
+const START_TIMEOUT_MS = 180_000;
 const CLUSTER = "MkU3OEVBNTcwNTJENDM2Qk";
 
 /** Why tests with a Kafka cannot run here, or false: for the option `skip` of a test. */

@@ -8,7 +8,7 @@ import { freePort } from "./free-port.ts";
 import { type Cleanup, makeTempDir } from "./temp-dir.ts";
 
 const PLACES = ["/usr/sbin/nats-server", "/usr/bin/nats-server", "/usr/local/bin/nats-server"];
-const START_TIMEOUT_MS = 30_000;
+const START_TIMEOUT_MS = 180_000;
 
 /** Why tests with a NATS cannot run here, or false: for the option `skip` of a test. */
 export function withoutNats(): string | false {

@@ -12,7 +12,7 @@ export const REPOSITORY_ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const CLI_FILE = join(REPOSITORY_ROOT, "host/cli/bin.js");
 /** A start takes a second, and a minute on a machine that many share. */
 const READY_TIMEOUT_MS = 240_000;
-const STOP_TIMEOUT_MS = 60_000;
+const STOP_TIMEOUT_MS = 240_000;
 /** Lines of output kept for failure messages. */
 const KEPT_LINES = 2_000;
 

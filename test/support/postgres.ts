@@ -7,7 +7,7 @@ import { freePort } from "./free-port.ts";
 import { type Cleanup, makeTempDir } from "./temp-dir.ts";
 
 const BIN_DIRS = [18, 17, 16, 15, 14].map((version) => `/usr/lib/postgresql/${version}/bin`);
-const START_TIMEOUT_MS = 60_000;
+const START_TIMEOUT_MS = 180_000;
 /** PostgreSQL does not run as root; Debian's packages make this user. */
 const USER = "postgres";
 

@@ -26,7 +26,7 @@ function open(url: string): Promise<IncomingMessage> {
 }
 
 async function until(isTrue: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 10_000;
+  const deadline = performance.now() + 120_000;
   while (!(await isTrue())) {
     assert.ok(performance.now() < deadline, "it never came to be");
     await sleep(5);

@@ -54,7 +54,7 @@ async function names(client: HttpClient): Promise<string[]> {
 }
 
 async function backfilled(client: HttpClient, query: string): Promise<Record<string, unknown>> {
-  for (const deadline = performance.now() + 60_000; performance.now() < deadline; await sleep(10)) {
+  for (const deadline = performance.now() + 240_000; performance.now() < deadline; await sleep(10)) {
     const { backfill } = await client.json<{ backfill: Record<string, unknown> | null }>(
       `/v1/queries/${query}`,
     );
