@@ -25,7 +25,7 @@ export type ClosedLoopMessage =
   | { readonly kind: "measuring" }
   | {
       readonly kind: "done";
-      /** Acknowledged within the measured stretch. */
+      /** Acknowledged within the measured stretch: more than none, unless `maxEvents` were sent before it. */
       readonly events: number;
       readonly bytes: number;
       readonly elapsedMs: number;
@@ -49,6 +49,8 @@ const connections = await Promise.all(
 const measureFromMs = machineMs() + options.warmupMs;
 const endMs = measureFromMs + options.measureMs;
 const latenciesMs: number[] = [];
+/** A stretch in which no answer came, as a short one on a busy machine, lasts until the first. */
+let lastCountedMs = measureFromMs;
 let eventMs = options.firstEventMs;
 let events = 0;
 let bytes = 0;
@@ -64,7 +66,8 @@ function beginMeasuring(): void {
 }
 
 async function send(connection: RawConnection): Promise<void> {
-  while (machineMs() < endMs && (options.maxEvents === null || totalEvents < options.maxEvents)) {
+  const isOver = (): boolean => machineMs() >= endMs && events > 0;
+  while (!isOver() && (options.maxEvents === null || totalEvents < options.maxEvents)) {
     const body = free.shift()!;
     eventMs += options.msPerBody;
     stampBody(body, eventMs, options.msPerBody);
@@ -83,7 +86,8 @@ async function send(connection: RawConnection): Promise<void> {
     free.push(body);
     totalEvents += accepted;
     if (!isMeasuring && nowMs >= measureFromMs) beginMeasuring();
-    if (nowMs >= measureFromMs && nowMs <= endMs) {
+    if (nowMs >= measureFromMs && (nowMs <= endMs || events === 0)) {
+      lastCountedMs = nowMs;
       events += accepted;
       bytes += body.bytes.length;
       latenciesMs.push(nowMs - sentMs);
@@ -92,7 +96,7 @@ async function send(connection: RawConnection): Promise<void> {
 }
 
 await Promise.all(connections.map(send));
-const elapsedMs = Math.min(machineMs(), endMs) - measureFromMs;
+const elapsedMs = Math.min(machineMs(), Math.max(endMs, lastCountedMs)) - measureFromMs;
 const cpu = process.cpuUsage(cpuAtStart);
 for (const connection of connections) connection.close();
 const cpuMs = (cpu.user + cpu.system) / 1_000;
