@@ -11,7 +11,8 @@ const DISK_FULL = /^(SQLITE_FULL|ENOSPC|EDQUOT)/;
 
 /**
  * Says of an error of SQLite or the file system what it means for the data directory and what to do.
- * Codes: E_DISK_FULL, E_DISK_UNWRITABLE, E_STORE_BUSY, E_DATA_DIR_ACCESS, E_STORE_UNREADABLE; E_STORE for anything else.
+ * Codes: E_DISK_FULL, E_DISK_UNWRITABLE, E_STORE_BUSY, E_STORE_UNFINISHED, E_DATA_DIR_ACCESS, E_STORE_UNREADABLE; E_STORE for
+ * anything else.
  */
 export function explainFailure(cause: unknown, path: string): MillraceError {
   if (cause instanceof MillraceError) return cause;
@@ -57,6 +58,13 @@ function classify(code: string, path: string, detail: string): readonly [string,
       "E_DISK_UNWRITABLE",
       `the disk of ${path} does not take what is written (${detail}): it is read-only or failing; look at the system's log. ` +
         "Nothing stored is lost, and the node goes on by itself once it can write",
+    ];
+  }
+  if (code === "SQLITE_READONLY_ROLLBACK") {
+    // Only before there is a write-ahead log: who reads must not put it right.
+    return [
+      "E_STORE_UNFINISHED",
+      `the power was cut while ${path} was made; the next \`millrace start\`, or \`millrace doctor --repair\`, finishes it`,
     ];
   }
   if (/^(SQLITE_(CANTOPEN|PERM|READONLY|AUTH)|EACCES|EPERM|EROFS|ENOTDIR|EEXIST|EISDIR|ENOENT)/.test(code)) {

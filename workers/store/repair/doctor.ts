@@ -95,8 +95,9 @@ async function look(options: DoctorOptions, file: string, inspector: BlockInspec
       }
     } catch (cause) {
       const { code, message } = explainFailure(cause, file);
-      if (code !== "E_STORE_UNREADABLE") throw cause;
-      findings.push(found("database", message));
+      if (code !== "E_STORE_UNREADABLE" && code !== "E_STORE_UNFINISHED") throw cause;
+      // One that was not made to its end is, as one of an earlier release, for the next start to finish.
+      findings.push(found(code === "E_STORE_UNFINISHED" ? "release" : "database", message));
     }
     return { file, findings, ...examination, salvage: null };
   } finally {
