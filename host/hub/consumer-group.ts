@@ -1,4 +1,4 @@
-import type { Consumer, JetStreamClient, JetStreamManager } from "@nats-io/jetstream";
+import type { Consumer, ConsumerConfig, JetStreamClient, JetStreamManager } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
 import { streamConfig } from "../sync/sinks/nats-stream-config.ts";
 import type { HubNatsConfig } from "./hub-config.ts";
@@ -58,15 +58,15 @@ export class ConsumerGroup {
   }
 
   /**
-   * Puts a new consumer in the place of the one that was made at `created`, for streams that are work queues: what is in the
-   * stream is given out again, from its first message. False: it is another one already, and nothing was done.
+   * Puts a new consumer of the same settings in the place of the one that was made at `created`, for streams that are work queues:
+   * what is in the stream is given out again, from its first message. False: it is another one already, and nothing was done.
    */
   async makeAnew(created: string): Promise<boolean> {
     const { stream, consumer } = this.#config;
     const there = await ifThere(() => this.#manager.consumers.info(stream, consumer));
     if (there !== null && there.created !== created) return false;
     if (there !== null) await ifThere(() => this.#manager.consumers.delete(stream, consumer));
-    await this.#ensureConsumer();
+    await this.#ensureConsumer(there?.config);
     return true;
   }
 
@@ -80,22 +80,26 @@ export class ConsumerGroup {
     });
   }
 
-  async #ensureConsumer(): Promise<void> {
-    const { AckPolicy, DeliverPolicy } = await import("@nats-io/jetstream");
+  async #ensureConsumer(settings?: ConsumerConfig): Promise<void> {
     const { stream, consumer } = this.#config;
     const info = () => this.#manager.consumers.info(stream, consumer);
     if ((await ifThere(info)) !== null) return;
-    const group = {
-      durable_name: consumer,
-      ack_policy: AckPolicy.Explicit,
-      deliver_policy: DeliverPolicy.All,
-      ack_wait: ACK_WAIT_MS * 1e6,
-      max_deliver: -1,
-    };
-    await this.#manager.consumers.add(stream, group).catch(async (cause: unknown) => {
+    const made = settings ?? (await settingsOf(consumer));
+    await this.#manager.consumers.add(stream, made).catch(async (cause: unknown) => {
       if ((await ifThere(info)) === null) throw cause;
     });
   }
+}
+
+async function settingsOf(consumer: string): Promise<Partial<ConsumerConfig>> {
+  const { AckPolicy, DeliverPolicy } = await import("@nats-io/jetstream");
+  return {
+    durable_name: consumer,
+    ack_policy: AckPolicy.Explicit,
+    deliver_policy: DeliverPolicy.All,
+    ack_wait: ACK_WAIT_MS * 1e6,
+    max_deliver: -1,
+  };
 }
 
 async function ifThere<T>(read: () => Promise<T>): Promise<T | null> {

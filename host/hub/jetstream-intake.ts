@@ -127,6 +127,7 @@ export class JetStreamIntake {
     const { maxStreamWaitMs } = this.#parts;
     const everyMs = Math.min(LONGEST_LOOK_MS, Math.max(SHORTEST_LOOK_MS, maxStreamWaitMs / LOOKS));
     let answeredMs = performance.now();
+    let failures = 0;
     this.#watch.interrupted(answeredMs);
     for (;;) {
       // Hubs of a group do not look at the same time.
@@ -135,27 +136,34 @@ export class JetStreamIntake {
       const look = await group.look().catch((cause: unknown) => {
         const nowMs = performance.now();
         this.#watch.interrupted(nowMs);
-        if (nowMs - answeredMs >= maxStreamWaitMs) this.#consumeAnew(messages, { err: cause });
+        failures++;
+        // One alone may have been lost with a connection that is there again.
+        if (failures > 1 && nowMs - answeredMs >= maxStreamWaitMs)
+          this.#consumeAnew(messages, "JetStream does not answer", { err: cause });
         return null;
       });
       if (look === null) continue;
       answeredMs = performance.now();
+      failures = 0;
       const standsMs = this.#watch.standsForMs(answeredMs);
       const remedy: Remedy | null = signal.aborted ? null : this.#watch.judge(look, answeredMs);
       if (remedy === "make-anew") {
         messages.stop();
         return look;
       }
-      if (remedy === "consume-anew") this.#consumeAnew(messages, { ...look, standsMs });
+      if (remedy === "consume-anew") {
+        const why = "the stream has something to give, and this hub is given nothing";
+        this.#consumeAnew(messages, why, { ...look, standsMs });
+      }
     }
   }
 
-  #consumeAnew(messages: ConsumerMessages, why: object): void {
+  #consumeAnew(messages: ConsumerMessages, why: string, found: object): void {
     const { config, metrics, log } = this.#parts;
     metrics.streamRemedies.inc({ remedy: "consume-anew" });
     log.warn(
-      { stream: config.stream, consumer: config.consumer, ...why },
-      "nothing comes from a stream that has something, or JetStream does not answer: asks over a new connection (limits.maxStreamWait)",
+      { stream: config.stream, consumer: config.consumer, ...found },
+      `${why}: asks over a new connection (limits.maxStreamWait)`,
     );
     messages.stop();
   }

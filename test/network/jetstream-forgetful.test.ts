@@ -95,6 +95,7 @@ test("messages that a server which lost its last writes takes for acknowledged r
   const form = natsStreamForm({});
   const config = { url: nats.url, stream: STREAM, consumer: CONSUMER, form };
   await ConsumerGroup.join(connection, config);
+  await info.manager.consumers.update(STREAM, CONSUMER, { max_ack_pending: 77 });
   const [last, ...batches] = (await record(context, 12)).reverse();
   assert.ok(last && batches.length > 5);
   const publish = await openPublisher(nats.url, context);
@@ -138,6 +139,7 @@ test("messages that a server which lost its last writes takes for acknowledged r
   const remedies = await Promise.all(clients.map(remediesOf));
   const made = remedies.reduce((sum, each) => sum + (each["make-anew"] ?? 0), 0);
   assert.ok(made >= 1 && made <= 2, `the consumer was made anew ${made} times`);
+  assert.equal((await info.ask()).consumer.config.max_ack_pending, 77, "settings stay");
   // Both hubs go on, and also when somebody else takes the consumer away.
   await info.manager.consumers.delete(STREAM, CONSUMER);
   await publish(last);
