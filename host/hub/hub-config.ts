@@ -54,6 +54,8 @@ export interface HubLimits extends BatchLimits, HubAttributeLimits {
   /** Batches from JetStream that can never be taken; more stay in the stream. */
   readonly maxParked: number;
   readonly maxParkedBytes: number;
+  /** How long the oldest batch of a stream of JetStream may stand before it is fetched by other means. */
+  readonly maxStreamWaitMs: number;
 }
 
 const DEFAULTS = {
@@ -71,6 +73,7 @@ const DEFAULTS = {
     ...DEFAULT_ATTRIBUTE_LIMITS,
     maxParked: 10_000,
     maxParkedBytes: 1024 * MIB,
+    maxStreamWaitMs: 90_000,
   },
 } as const;
 
@@ -153,6 +156,11 @@ const hubFile = z.strictObject({
       maxParkedBytes: size(64 * 1024, 1024 ** 4)
         .optional()
         .describe("Their bytes. Default: 1GiB."),
+      maxStreamWait: duration(1_000_000, DAY_US)
+        .optional()
+        .describe(
+          "How long the oldest batch in JetStream may stand before its consumption is begun anew. Default: 90s.",
+        ),
     })
     .nullish(),
 });
@@ -253,6 +261,8 @@ export function parseHubConfig(
         maxAttributes: limits?.maxAttributes ?? byDefault.maxAttributes,
         maxParked: limits?.maxParked ?? byDefault.maxParked,
         maxParkedBytes: limits?.maxParkedBytes ?? byDefault.maxParkedBytes,
+        maxStreamWaitMs:
+          limits?.maxStreamWait === undefined ? byDefault.maxStreamWaitMs : limits.maxStreamWait / 1_000,
       },
     },
   };

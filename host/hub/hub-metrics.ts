@@ -14,9 +14,11 @@ export interface HubMetrics {
   readonly wireBytes: Counter;
   readonly refusedConnections: Counter;
   readonly waitingReads: Gauge;
+  readonly streamRemedies: Counter<"remedy">;
   watchConnections(open: () => Promise<number>): void;
   watchQueue(bytes: () => number): void;
   watchParked(totals: () => Promise<ParkedTotals>): void;
+  watchStream(standsForSeconds: () => number): void;
 }
 
 export function createHubMetrics(limits: HubLimits): HubMetrics {
@@ -72,6 +74,22 @@ export function createHubMetrics(limits: HubLimits): HubMetrics {
       help: "Reads under way or waiting",
       registers,
     }),
+    streamRemedies: new Counter({
+      name: "millrace_hub_stream_remedies_total",
+      help: "What was done about a stream of JetStream that stood: consume-anew, or make-anew of the consumer",
+      labelNames: ["remedy"] as const,
+      registers,
+    }),
+    watchStream: (standsForSeconds) => {
+      new Gauge({
+        name: "millrace_hub_stream_stands_seconds",
+        help: "How long the oldest message of the stream of JetStream has been the same (limit: maxStreamWaitMs)",
+        registers,
+        collect() {
+          this.set(standsForSeconds());
+        },
+      });
+    },
     watchConnections: (open) => {
       new Gauge({
         name: "millrace_hub_connections",

@@ -38,7 +38,7 @@ export async function startHub(config: HubConfig): Promise<RunningHub> {
       metrics,
       log,
     });
-    const { maxBatchBytes, maxParked: batches, maxParkedBytes: bytes } = config.limits;
+    const { maxBatchBytes, maxParked: batches, maxParkedBytes: bytes, maxStreamWaitMs } = config.limits;
     metrics.watchParked(() => store.parkedTotals());
     const intake =
       config.nats === null
@@ -47,6 +47,7 @@ export async function startHub(config: HubConfig): Promise<RunningHub> {
             config: config.nats,
             maxBatchBytes,
             parkedLimits: { batches, bytes },
+            maxStreamWaitMs,
             store,
             metrics,
             log,

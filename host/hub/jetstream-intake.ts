@@ -1,19 +1,22 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Consumer, ConsumerMessages, JetStreamManager, JsMsg } from "@nats-io/jetstream";
+import type { ConsumerMessages, JsMsg } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
 import type { Logger } from "pino";
 import { MillraceError } from "../../workers/errors.ts";
 import type { ParkedLimits } from "../../workers/hub/parked.ts";
 import { isStreamName } from "../api/problem.ts";
-import { streamConfig } from "../sync/sinks/nats-stream-config.ts";
+import { ConsumerGroup } from "./consumer-group.ts";
 import type { HubNatsConfig } from "./hub-config.ts";
 import type { HubMetrics } from "./hub-metrics.ts";
 import type { HubStore } from "./hub-store.ts";
+import { type Remedy, type StreamLook, StreamWatch } from "./stream-watch.ts";
 
 export interface IntakeParts {
   readonly config: HubNatsConfig;
   readonly maxBatchBytes: number;
   readonly parkedLimits: ParkedLimits;
+  /** How long the oldest message may stand before something is done about it; see `StreamWatch`. */
+  readonly maxStreamWaitMs: number;
   readonly store: HubStore;
   readonly metrics: HubMetrics;
   readonly log: Logger;
@@ -21,13 +24,16 @@ export interface IntakeParts {
 
 /** Batches that this hub has at a time: so many it may be about to store, and the server keeps the others. */
 const IN_HAND = 32;
-/** What is neither acknowledged nor said to be worked on for so long goes to another hub. */
-const ACK_WAIT_MS = 30_000;
+/** Well within the time after which what is not acknowledged goes to another hub. */
 const WORKING_EVERY_MS = 10_000;
 const [FIRST_RETRY_MS, LONGEST_RETRY_MS] = [250, 30_000];
 /** A batch of a later release waits for a hub of that release. */
 const LATER_RELEASE_MS = 60_000;
-const SUBJECTS = "millrace.sync.>";
+/** The stream is looked at so many times within `maxStreamWaitMs`, but not more often, nor less, than each of these. */
+const LOOKS = 6;
+const [SHORTEST_LOOK_MS, LONGEST_LOOK_MS] = [250, 15_000];
+/** What the client says when the consumer, or the stream, is not there any more. */
+const GONE: ReadonlySet<string> = new Set(["consumer_deleted", "consumer_not_found", "stream_not_found"]);
 const KEY = /^[0-9a-f]{16,64}$/;
 const AT_FAULT =
   /^E_(BATCH_(MAGIC|TRUNCATED|CHECKSUM|CORRUPT|TOO_LARGE)|ZSTD|BAD_BLOCK|EDGE_NAME|IDEMPOTENCY_KEY)$/;
@@ -43,17 +49,21 @@ export function isAtFault(code: string): boolean {
  * Takes batches from JetStream as one of a group of hubs: a durable pull consumer gives each to one of them. A batch is
  * acknowledged once it is durable; before that the server keeps it, and gives it out again should this hub end or fail. One
  * that can never be taken is parked with its reason and terminated. Without a server, or when it goes away, this tries again
- * for ever.
+ * for ever. Where the stream's oldest message stands, because the server or the line has forgotten it, it is fetched again:
+ * first by a new connection, then by a new consumer (docs/decisions/0039). What comes twice by that the store knows.
  */
 export class JetStreamIntake {
   readonly #parts: IntakeParts;
   readonly #closing = new AbortController();
   readonly #inHand = new Set<Promise<void>>();
+  readonly #watch: StreamWatch;
   readonly #running: Promise<void>;
   #messages: ConsumerMessages | null = null;
 
   constructor(parts: IntakeParts) {
     this.#parts = parts;
+    this.#watch = new StreamWatch(parts.maxStreamWaitMs);
+    parts.metrics.watchStream(() => this.#watch.standsForMs(performance.now()) / 1_000);
     this.#running = this.#run();
   }
 
@@ -70,10 +80,13 @@ export class JetStreamIntake {
       let connection: NatsConnection | null = null;
       try {
         connection = await connectTo(config.url);
-        const consumer = await this.#consumer(connection);
+        const group = await ConsumerGroup.join(connection, config);
         attempt = 0;
         log.info({ ...config, url: connection.getServer() }, "takes batches from JetStream");
-        await this.#consume(consumer);
+        const forgetful = await this.#consume(group);
+        // What is in hand is acknowledged to the consumer that gave it out.
+        await Promise.all(this.#inHand);
+        if (forgetful !== null && !this.#closing.signal.aborted) await this.#makeAnew(group, forgetful);
       } catch (cause) {
         log.warn({ err: cause }, "JetStream is not there, and is tried again");
       } finally {
@@ -84,21 +97,98 @@ export class JetStreamIntake {
     }
   }
 
-  async #consume(consumer: Consumer): Promise<void> {
-    const messages = await consumer.consume({ max_messages: IN_HAND });
+  /** Until the line or the consumer is gone, or a remedy is due. @returns the consumer that is to be made anew, if one is. */
+  async #consume(group: ConsumerGroup): Promise<StreamLook | null> {
+    const messages = await (await group.consumer()).consume({ max_messages: IN_HAND });
     this.#messages = messages;
     if (this.#closing.signal.aborted) messages.stop();
-    for await (const message of messages) {
-      const work: Promise<void> = this.#take(message).finally(() => this.#inHand.delete(work));
-      this.#inHand.add(work);
-      if (this.#inHand.size >= IN_HAND) await Promise.race(this.#inHand);
+    const ended = new AbortController();
+    const watching = this.#lookAfter(group, messages, ended.signal);
+    void stopWhenGone(messages);
+    try {
+      for await (const message of messages) {
+        this.#watch.given(message.seq, performance.now());
+        const work: Promise<void> = this.#take(message).finally(() => this.#inHand.delete(work));
+        this.#inHand.add(work);
+        if (this.#inHand.size >= IN_HAND) await Promise.race(this.#inHand);
+      }
+    } finally {
+      ended.abort();
     }
+    return watching;
+  }
+
+  /** Looks at the stream now and then, and stops the consumption when a remedy is due. Never rejects. */
+  async #lookAfter(
+    group: ConsumerGroup,
+    messages: ConsumerMessages,
+    signal: AbortSignal,
+  ): Promise<StreamLook | null> {
+    const { maxStreamWaitMs } = this.#parts;
+    const everyMs = Math.min(LONGEST_LOOK_MS, Math.max(SHORTEST_LOOK_MS, maxStreamWaitMs / LOOKS));
+    let answeredMs = performance.now();
+    let failures = 0;
+    this.#watch.interrupted(answeredMs);
+    for (;;) {
+      // Hubs of a group do not look at the same time.
+      await sleep(everyMs * (0.75 + Math.random() / 2), null, { signal }).catch(() => undefined);
+      if (signal.aborted) return null;
+      const look = await group.look().catch((cause: unknown) => {
+        const nowMs = performance.now();
+        this.#watch.interrupted(nowMs);
+        failures++;
+        // One alone may have been lost with a connection that is there again.
+        if (failures > 1 && nowMs - answeredMs >= maxStreamWaitMs)
+          this.#consumeAnew(messages, "JetStream does not answer", { err: cause });
+        return null;
+      });
+      if (look === null) continue;
+      answeredMs = performance.now();
+      failures = 0;
+      const standsMs = this.#watch.standsForMs(answeredMs);
+      const remedy: Remedy | null = signal.aborted ? null : this.#watch.judge(look, answeredMs);
+      if (remedy === "make-anew") {
+        messages.stop();
+        return look;
+      }
+      if (remedy === "consume-anew") {
+        const why = "the stream has something to give, and this hub is given nothing";
+        this.#consumeAnew(messages, why, { ...look, standsMs });
+      }
+    }
+  }
+
+  #consumeAnew(messages: ConsumerMessages, why: string, found: object): void {
+    const { config, metrics, log } = this.#parts;
+    metrics.streamRemedies.inc({ remedy: "consume-anew" });
+    log.warn(
+      { stream: config.stream, consumer: config.consumer, ...found },
+      `${why}: asks over a new connection (limits.maxStreamWait)`,
+    );
+    messages.stop();
+  }
+
+  async #makeAnew(group: ConsumerGroup, look: StreamLook): Promise<void> {
+    const { config, metrics, log } = this.#parts;
+    const where = { stream: config.stream, consumer: config.consumer, ...look };
+    if (!(await group.makeAnew(look.created))) {
+      log.info(where, "another hub has made the consumer anew");
+      return;
+    }
+    metrics.streamRemedies.inc({ remedy: "make-anew" });
+    log.warn(
+      where,
+      "the oldest message of the stream stood, and nobody was given it: the consumer was made anew, and gives out all that is there (limits.maxStreamWait)",
+    );
   }
 
   /** Never rejects. */
   async #take(message: JsMsg): Promise<void> {
     const { metrics, log } = this.#parts;
-    const working = setInterval(() => message.working(), WORKING_EVERY_MS);
+    const working = setInterval(() => {
+      message.working();
+      this.#watch.given(message.seq, performance.now());
+    }, WORKING_EVERY_MS);
     const edge = message.headers?.get("Millrace-Edge") ?? "";
     const key = message.headers?.get("Nats-Msg-Id") ?? "";
     try {
@@ -164,38 +254,6 @@ export class JetStreamIntake {
       message.nak(pauseMs(message.info.deliveryCount));
     }
   }
-
-  async #consumer(connection: NatsConnection): Promise<Consumer> {
-    const { jetstream, jetstreamManager } = await import("@nats-io/jetstream");
-    const { stream, consumer } = this.#parts.config;
-    const manager = await jetstreamManager(connection, { checkAPI: false });
-    await this.#ensure(manager);
-    return jetstream(connection).consumers.get(stream, consumer);
-  }
-
-  /** Another hub, or an edge, may make them at the same time: what is there is taken as it is. */
-  async #ensure(manager: JetStreamManager): Promise<void> {
-    const { AckPolicy, DeliverPolicy } = await import("@nats-io/jetstream");
-    const { stream, consumer, form } = this.#parts.config;
-    const there = await ifThere(() => manager.streams.info(stream));
-    if (there === null) {
-      const made = streamConfig(stream, SUBJECTS, form);
-      await manager.streams.add(made).catch(async (cause: unknown) => {
-        if ((await ifThere(() => manager.streams.info(stream))) === null) throw cause;
-      });
-    }
-    if ((await ifThere(() => manager.consumers.info(stream, consumer))) !== null) return;
-    const group = {
-      durable_name: consumer,
-      ack_policy: AckPolicy.Explicit,
-      deliver_policy: DeliverPolicy.All,
-      ack_wait: ACK_WAIT_MS * 1e6,
-      max_deliver: -1,
-    };
-    await manager.consumers.add(stream, group).catch(async (cause: unknown) => {
-      if ((await ifThere(() => manager.consumers.info(stream, consumer))) === null) throw cause;
-    });
-  }
 }
 
 async function connectTo(url: string): Promise<NatsConnection> {
@@ -212,15 +270,9 @@ async function connectTo(url: string): Promise<NatsConnection> {
   });
 }
 
-async function ifThere<T>(read: () => Promise<T>): Promise<T | null> {
-  const { JetStreamApiError } = await import("@nats-io/jetstream");
-  try {
-    return await read();
-  } catch (cause) {
-    if (cause instanceof Error && /not found/.test(cause.message)) return null;
-    if (cause instanceof JetStreamApiError && cause.code === 404) return null;
-    throw cause;
-  }
+/** Another hub made the consumer anew, or somebody deleted it: it is joined, or made, again. Ends with the messages; never rejects. */
+async function stopWhenGone(messages: ConsumerMessages): Promise<void> {
+  for await (const { type } of messages.status()) if (GONE.has(type)) messages.stop();
 }
 
 /** Where a message stands: it stays the same each time it is given out. */

@@ -28,6 +28,9 @@ export interface HubDatabase {
 /** So short that what an edge publishes again after a while is in the stream twice, and the hub must know it. */
 const DUPLICATE_WINDOW_MS = 200;
 
+/** So short that hubs make the consumer anew in the midst of everything, too. */
+const JETSTREAM_LIMITS = "limits: { maxStreamWait: 10s }";
+
 const SETTLE_TIMEOUT_MS = 300_000;
 
 export async function startHubDatabase(cleanup: Cleanup, store = HUB_STORE): Promise<HubDatabase> {
@@ -40,10 +43,9 @@ export async function startHubDatabase(cleanup: Cleanup, store = HUB_STORE): Pro
   const nats = await NatsServer.start(cleanup);
   await makeStream(nats.url);
   return {
-    config: `${config}nats: { url: "${nats.url}" }\n`,
+    config: `${config}nats: { url: "${nats.url}" }\n${JETSTREAM_LIMITS}\n`,
     killable: [killable, { name: "nats", kill: () => nats.kill(), start: () => nats.start() }],
     nats: nats.url,
-
     settled: () => consumed(nats.url),
   };
 }
@@ -69,21 +71,25 @@ async function makeStream(url: string): Promise<void> {
   }
 }
 
-/** Waits until the group has acknowledged every message. */
+/**
+ * Waits until the stream is empty and its consumer waits for nothing: a server that was killed may take messages for acknowledged
+ * that are still there, and wait for the acknowledgement of some that are not.
+ */
 async function consumed(url: string): Promise<void> {
   const connection = await connect({ servers: url });
   try {
     const manager = await jetstreamManager(connection, { checkAPI: false });
     const deadline = performance.now() + SETTLE_TIMEOUT_MS;
     for (;;) {
-      const info = await manager.consumers.info("MILLRACE", "millrace-hub");
-      const { num_pending, num_ack_pending } = info;
-      if (num_pending + num_ack_pending === 0) return;
+      // Between a hub's deleting the consumer and making it anew there is none.
+      const info = await manager.consumers.info("MILLRACE", "millrace-hub").catch(() => null);
+      const { state } = await manager.streams.info("MILLRACE");
+      const { num_pending = -1, num_ack_pending = -1 } = info ?? {};
+      if (info !== null && num_pending + num_ack_pending + state.messages === 0) return;
       if (performance.now() > deadline) {
-        const { state } = await manager.streams.info("MILLRACE");
         const where = JSON.stringify({
-          delivered: info.delivered,
-          acknowledged: info.ack_floor,
+          delivered: info?.delivered,
+          acknowledged: info?.ack_floor,
           stream: state,
         });
         throw new Error(`${num_pending} messages wait, ${num_ack_pending} are not acknowledged: ${where}`);

@@ -18,12 +18,15 @@ export function withoutNats(): string | false {
 /** A real nats-server with JetStream on 127.0.0.1, which can be killed and started again on the same data. */
 export class NatsServer {
   readonly port: number;
+  /** Where it keeps its streams. */
+  readonly storeDir: string;
   readonly #config: string;
   readonly #lines: string[] = [];
   #child: ChildProcess | null = null;
 
-  private constructor(port: number, config: string) {
+  private constructor(port: number, storeDir: string, config: string) {
     this.port = port;
+    this.storeDir = storeDir;
     this.#config = config;
   }
 
@@ -32,9 +35,10 @@ export class NatsServer {
     const dir = makeTempDir(cleanup);
     const port = await freePort();
     const config = join(dir, "nats.conf");
-    const basics = `listen: 127.0.0.1:${port}\njetstream: { store_dir: "${join(dir, "store")}" }\n`;
+    const storeDir = join(dir, "store");
+    const basics = `listen: 127.0.0.1:${port}\njetstream: { store_dir: "${storeDir}" }\n`;
     writeFileSync(config, `${basics}${settings}\n`);
-    const server = new NatsServer(port, config);
+    const server = new NatsServer(port, storeDir, config);
     cleanup.after(() => server.kill());
     await server.start();
     return server;
@@ -61,12 +65,21 @@ export class NatsServer {
     }
   }
 
-  async kill(): Promise<void> {
+  kill(): Promise<void> {
+    return this.#end("SIGKILL");
+  }
+
+  /** In order: all that it knows is on its disk. */
+  stop(): Promise<void> {
+    return this.#end("SIGTERM");
+  }
+
+  async #end(signal: "SIGKILL" | "SIGTERM"): Promise<void> {
     const child = this.#child;
     this.#child = null;
     if (child === null || child.exitCode !== null || child.signalCode !== null) return;
     const ended = once(child, "exit");
-    child.kill("SIGKILL");
+    child.kill(signal);
     await ended;
   }
 
