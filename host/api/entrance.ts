@@ -1,6 +1,6 @@
 import { BodyReader } from "../ingest/body.ts";
-import { type Door, ingestDoor, ingestWhole } from "../ingest/door.ts";
-import type { AnswerWhole } from "../ingest/express-way.ts";
+import { type Door, ingestDoor, ingestExpress } from "../ingest/door.ts";
+import type { ExpressIngest } from "../ingest/express-way.ts";
 import type { App, AppParts } from "./app.ts";
 import { explainFailures } from "./failures.ts";
 import { probeDoor } from "./probes.ts";
@@ -9,8 +9,8 @@ import { probeDoor } from "./probes.ts";
 export interface Entrance {
   /** The short ways, asked before the app: for events, and for what watches over the node. */
   readonly door: Door;
-  /** A shorter one, for requests for events that come whole. */
-  readonly express: AnswerWhole;
+  /** A shorter one, for plain requests for events, read from the socket itself. */
+  readonly express: ExpressIngest;
   /** Everything else. Loaded when it is first asked, for many nodes never are: it costs 9 MB and 80 ms of CPU. */
   readonly app: () => Promise<App>;
 }
@@ -31,7 +31,7 @@ export function createEntrance(
   const doors = [ingestDoor(ingest, explain), probeDoor({ engine, metrics }, explain)];
   return {
     door: (incoming, outgoing) => doors.some((door) => door(incoming, outgoing)),
-    express: ingestWhole(ingest, explain),
+    express: ingestExpress(ingest, explain),
     app: async () => {
       const { createApp } = await import("./app.ts");
       const app = createApp(parts, { bodies, explain });

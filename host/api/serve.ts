@@ -7,7 +7,7 @@ import {
 import type { HttpBindings } from "@hono/node-server";
 import type { Hono } from "hono";
 import type { Logger } from "pino";
-import { type AnswerWhole, ExpressWay } from "../ingest/express-way.ts";
+import { type ExpressIngest, ExpressWay } from "../ingest/express-way.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import { answerClientErrors } from "./client-errors.ts";
 import { problemResponse } from "./problem.ts";
@@ -45,8 +45,8 @@ export interface ServerParts {
   readonly app: () => Promise<Hono<{ Bindings: HttpBindings }>>;
   /** Asked first; true when it answers. */
   readonly door?: (incoming: IncomingMessage, outgoing: ServerResponse) => boolean;
-  /** Answers requests for events that come whole; left out: `node:http` has them all. */
-  readonly express?: AnswerWhole;
+  /** Answers plain requests for events; left out: `node:http` has them all. */
+  readonly express?: ExpressIngest;
   readonly listen: { readonly host: string; readonly port: number };
   readonly maxConnections: number;
   readonly metrics: Pick<Metrics, "watchConnections" | "refusedConnections">;
@@ -96,7 +96,9 @@ export function serveNode(
   answerClientErrors(server);
   const open = trackOpen(server);
   const way =
-    express === undefined ? null : new ExpressWay(server, express, { headersMs, stallMs, keepAliveMs });
+    express === undefined
+      ? null
+      : new ExpressWay(server, express, { headersMs, requestMs, stallMs, keepAliveMs });
   return new Promise((resolve, reject) => {
     server.once("error", reject);
     server.listen(port, host, () => {

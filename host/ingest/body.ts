@@ -30,9 +30,14 @@ const TRUSTED_LENGTH_BYTES = 1024 * 1024;
 const STALL_MS = 10_000;
 const EMPTY = Buffer.alloc(0);
 
-interface Reading {
-  lastChunkMs: number;
-  readonly giveUp: () => void;
+/** A body on its way in. What is called after its outcome was told changes nothing. */
+export interface ComingBody {
+  /** Takes the next part, which is not the caller's any more. */
+  take(part: Buffer<ArrayBuffer>): void;
+  /** It is complete. */
+  end(): void;
+  /** Its connection ended before it did. */
+  abort(): void;
 }
 
 /**
@@ -61,66 +66,132 @@ export class BodyReader {
     const announced = announcedBytes(request);
     if (announced !== null && announced > maxBytes) return Promise.resolve({ kind: "too-large" });
     if (request.destroyed) return Promise.resolve({ kind: "aborted" });
-    let buffer: Buffer<ArrayBuffer> = EMPTY;
-    let length = 0;
     return new Promise((resolve) => {
-      const finish = (outcome: BodyRead): void => {
+      const body = this.begin(announced, maxBytes, (outcome) => {
         request.off("data", take).off("end", end).off("error", abort).off("close", abort);
-        this.heldBytes -= length;
-        this.#forget(reading);
         resolve(outcome);
-      };
-      const take = (chunk: Buffer<ArrayBuffer>): void => {
-        const needed = length + chunk.length;
-        if (needed > maxBytes) {
-          finish({ kind: "too-large" });
-          return;
-        }
-        const others = this.heldBytes - length;
-        if (others > 0 && others + needed > this.#maxHeldBytes) {
-          finish({ kind: "no-room" });
-          return;
-        }
-        this.heldBytes += chunk.length;
-        reading.lastChunkMs = performance.now();
-        if (needed === announced && needed === chunk.length && needed <= SMALL_BYTES) {
-          buffer = chunk;
-          length = needed;
-          return;
-        }
-        if (needed > buffer.length) {
-          const larger = Buffer.allocUnsafeSlow(sizeFor(needed, buffer.length, announced, maxBytes));
-          buffer.copy(larger, 0, 0, length);
-          buffer = larger;
-        }
-        chunk.copy(buffer, length);
-        length = needed;
-        // Left to the garbage collector, chunks made it run every 70 ms at 140 MB/s, a fifth of this thread's time.
-        releaseBytes(chunk);
-        this.#onCopied(reading.lastChunkMs);
-      };
-      const end = (): void => finish({ kind: "read", body: exactly(buffer, length) });
-      const abort = (): void => finish({ kind: "aborted" });
-      const reading = { lastChunkMs: performance.now(), giveUp: () => finish({ kind: "stalled" }) };
+      });
+      const take = (chunk: Buffer<ArrayBuffer>): void => body.take(chunk);
+      const end = (): void => body.end();
+      const abort = (): void => body.abort();
       request.on("data", take).on("end", end).on("error", abort).on("close", abort);
-      this.#watch(reading);
     });
+  }
+
+  /**
+   * For a body whose parts come from elsewhere.
+   * @param announced its length, at most `maxBytes`; null: it is not known
+   * @param finish is told its outcome, once
+   */
+  begin(announced: number | null, maxBytes: number, finish: (outcome: BodyRead) => void): ComingBody {
+    const reading = new Reading(this, { announced, maxBytes, finish });
+    this.#watch(reading);
+    return reading;
+  }
+
+  /** Whether there is room for a body of which `held` bytes are here and `needed` will be. */
+  hasRoom(held: number, needed: number): boolean {
+    const others = this.heldBytes - held;
+    return others === 0 || others + needed <= this.#maxHeldBytes;
+  }
+
+  countCopy(startedMs: number): void {
+    this.#onCopied(startedMs);
+  }
+
+  forget(reading: Reading): void {
+    this.#readings.delete(reading);
   }
 
   /** One timer for all: a timer for each body would cost more than the reading of a small one. */
   #watch(reading: Reading): void {
     this.#readings.add(reading);
-    this.#sweep ??= setInterval(() => {
-      const latestMs = performance.now() - this.#stallMs;
-      for (const each of this.#readings) if (each.lastChunkMs < latestMs) each.giveUp();
-    }, this.#stallMs / 4).unref();
+    this.#sweep ??= setInterval(() => this.#giveUpStalled(), this.#stallMs / 4).unref();
   }
 
-  #forget(reading: Reading): void {
-    this.#readings.delete(reading);
+  #giveUpStalled(): void {
+    const latestMs = performance.now() - this.#stallMs;
+    for (const reading of this.#readings) if (reading.lastPartMs < latestMs) reading.giveUp();
+    // Not with the last body: the next one is often a millisecond away.
     if (this.#readings.size > 0 || this.#sweep === null) return;
     clearInterval(this.#sweep);
     this.#sweep = null;
+  }
+}
+
+interface ReadingPlan {
+  readonly announced: number | null;
+  readonly maxBytes: number;
+  readonly finish: (outcome: BodyRead) => void;
+}
+
+class Reading implements ComingBody {
+  readonly #reader: BodyReader;
+  readonly #announced: number | null;
+  readonly #maxBytes: number;
+  #finish: ((outcome: BodyRead) => void) | null;
+  #buffer: Buffer<ArrayBuffer> = EMPTY;
+  #length = 0;
+  lastPartMs = performance.now();
+
+  constructor(reader: BodyReader, { announced, maxBytes, finish }: ReadingPlan) {
+    this.#reader = reader;
+    this.#announced = announced;
+    this.#maxBytes = maxBytes;
+    this.#finish = finish;
+  }
+
+  take(part: Buffer<ArrayBuffer>): void {
+    if (this.#finish === null) return;
+    const needed = this.#length + part.length;
+    if (needed > this.#maxBytes) {
+      this.#tell({ kind: "too-large" });
+      return;
+    }
+    if (!this.#reader.hasRoom(this.#length, needed)) {
+      this.#tell({ kind: "no-room" });
+      return;
+    }
+    this.#reader.heldBytes += part.length;
+    this.lastPartMs = performance.now();
+    if (needed === this.#announced && needed === part.length && needed <= SMALL_BYTES) {
+      this.#buffer = part;
+      this.#length = needed;
+      return;
+    }
+    if (needed > this.#buffer.length) {
+      const size = sizeFor(needed, this.#buffer.length, this.#announced, this.#maxBytes);
+      const larger = Buffer.allocUnsafeSlow(size);
+      this.#buffer.copy(larger, 0, 0, this.#length);
+      this.#buffer = larger;
+    }
+    this.#buffer.set(part, this.#length);
+    this.#length = needed;
+    // Left to the garbage collector, chunks made it run every 70 ms at 140 MB/s, a fifth of this thread's time.
+    releaseBytes(part);
+    this.#reader.countCopy(this.lastPartMs);
+  }
+
+  end(): void {
+    if (this.#finish !== null) this.#tell({ kind: "read", body: exactly(this.#buffer, this.#length) });
+  }
+
+  abort(): void {
+    this.#tell({ kind: "aborted" });
+  }
+
+  giveUp(): void {
+    this.#tell({ kind: "stalled" });
+  }
+
+  #tell(outcome: BodyRead): void {
+    const finish = this.#finish;
+    if (finish === null) return;
+    this.#finish = null;
+    this.#reader.heldBytes -= this.#length;
+    this.#reader.forget(this);
+    this.#buffer = EMPTY;
+    finish(outcome);
   }
 }
 

@@ -2,8 +2,8 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { Problem } from "../api/problem.ts";
-import type { AnswerWhole } from "./express-way.ts";
-import { ACCEPTED_TYPE, type IngestParts, takeEvents, takeWhole } from "./http.ts";
+import type { ExpressIngest } from "./express-way.ts";
+import { ACCEPTED_TYPE, type IngestParts, takeComing, takeEvents, takeWhole } from "./http.ts";
 import { refuseUnread } from "./refuse-unread.ts";
 
 /** What stands before the app: true when it answers the request itself. */
@@ -50,24 +50,34 @@ export function ingestDoor(parts: IngestParts, explain: (cause: unknown, path: s
   };
 }
 
-/** The same for requests that came whole (`ExpressWay`). */
-export function ingestWhole(
+/** The same for requests that are read from the socket itself (`ExpressWay`). */
+export function ingestExpress(
   parts: IngestParts,
   explain: (cause: unknown, path: string) => Problem,
-): AnswerWhole {
-  const { metrics } = parts;
+): ExpressIngest {
+  const { metrics, config } = parts;
   const acceptedSeconds = metrics.requestSeconds.labels({ route: ROUTE, status: "200" });
-  return (request, reply) => {
+  const timed = (reply: (answer: string | Problem) => void): ((answer: string | Problem) => void) => {
     const startedMs = performance.now();
-    const settle = (answer: string | Problem): void => {
+    return (answer) => {
       const seconds = (performance.now() - startedMs) / 1_000;
       if (typeof answer === "string") acceptedSeconds.observe(seconds);
       else metrics.requestSeconds.observe({ route: ROUTE, status: String(answer.status) }, seconds);
       reply(answer);
     };
-    takeWhole(request, parts, settle, (cause) =>
-      settle(explain(cause, `/v1/streams/${request.stream}/events`)),
-    );
+  };
+  const failed = (settle: (answer: Problem) => void, stream: string) => (cause: unknown) =>
+    settle(explain(cause, `/v1/streams/${stream}/events`));
+  return {
+    maxBodyBytes: config.limits.maxBodyBytes,
+    answer: (request, reply) => {
+      const settle = timed(reply);
+      takeWhole(request, parts, settle, failed(settle, request.stream));
+    },
+    begin: (request, reply) => {
+      const settle = timed(reply);
+      return takeComing(request, parts, settle, failed(settle, request.stream));
+    },
   };
 }
 

@@ -1,28 +1,34 @@
-import { type Server as HttpServer, STATUS_CODES } from "node:http";
+import type { Server as HttpServer } from "node:http";
 import type { Socket } from "node:net";
 import { releaseBytes } from "../../workers/move.ts";
-import { PROBLEM_HEADERS, type Problem, problemText } from "../api/problem.ts";
+import type { Problem } from "../api/problem.ts";
 import { COPIED_BYTES } from "../pipeline/engine.ts";
-import { ACCEPTED_TYPE, readForm, type WholeRequest } from "./http.ts";
+import { AnswerText, endsConnection } from "./answer-text.ts";
+import type { ComingBody } from "./body.ts";
+import { type ComingRequest, readForm, type WholeRequest } from "./http.ts";
 import { readHead } from "./request-head.ts";
 
-/**
- * Makes a request's events durable, then calls `reply` once: with the text of a 200, or why there is none. A body up to
- * `COPIED_BYTES` is the caller's again when it returns.
- */
-export type AnswerWhole = (request: WholeRequest, reply: (answer: string | Problem) => void) => void;
+type Reply = (answer: string | Problem) => void;
+
+/** Both make a request's events durable, then call `reply` once: with the text of a 200, or why there is none. */
+export interface ExpressIngest {
+  /** Requests with larger bodies are left to `node:http`. */
+  readonly maxBodyBytes: number;
+  /** Of a request that is here. A body up to `COPIED_BYTES` is the caller's again when it returns. */
+  readonly answer: (request: WholeRequest, reply: Reply) => void;
+  /** Of one whose body is on its way. @returns what takes its parts; null: it is answered without */
+  readonly begin: (request: ComingRequest, reply: Reply) => ComingBody | null;
+}
 
 export interface ExpressTimeouts {
   /** A connection on which nothing came at all is answered 408 after so long. */
   readonly headersMs: number;
-  /** One that does not take its answers is cut. */
+  /** So is one whose request is not complete after so long. */
+  readonly requestMs: number;
+  /** One that does not take its answers, or sends no more of a body that was refused, is cut. */
   readonly stallMs: number;
   /** One that rests is closed. */
   readonly keepAliveMs: number;
-}
-
-interface KnownHead extends Pick<WholeRequest, "stream" | "form"> {
-  readonly bodyBytes: number;
 }
 
 /** A longer head is not looked at. */
@@ -31,36 +37,38 @@ const MAX_HEAD_BYTES = 1_024;
 const MAX_KNOWN_HEADS = 1_024;
 /** What is read of a smaller one is left to the garbage collector: giving it back costs more. */
 const UNCOLLECTED_BYTES = 1_024;
+/** What `node:http` calls it. */
+const TOO_SLOW = "ERR_HTTP_REQUEST_TIMEOUT";
 const HEAD_END = "\r\n\r\n";
 
 /**
- * The express way for small requests. To `node:http` a request is two streams, their states, listeners and timers, some 10 KB
- * that live until the answer: at ten thousand a second they cost more than all else that is done with an event, fsync included.
+ * The express way for plain requests. To `node:http` a request is two streams, their states, listeners and timers, some 10 KB
+ * that live until the answer: of small ones, at ten thousand a second, they cost more than all else that is done with an event,
+ * fsync included; of large ones as much as the reading of 300 KB.
  *
- * So a connection's bytes are looked at here first. A chunk that is one plain request for events from its first byte to its
- * last (`readHead`) is answered from here. Whatever else comes, such as a part of a request, two of them, another path or an
- * unusual header, goes to `node:http` untouched, and so does all that follows on that connection.
+ * So a connection's bytes are looked at here first. A chunk that begins with the whole head of a plain request for events
+ * (`readHead`) and has no more than its body is answered from here; what is missing of the body is taken as it comes.
+ * Whatever else comes, such as a part of a head, two requests at once, another path or an unusual header, goes to `node:http`
+ * untouched, and so does all that follows on that connection. It is decided before any byte of a body is taken.
  *
  * Invariant: of a connection, no more than one request is on its way and one chunk waits.
  */
 export class ExpressWay {
   readonly #server: HttpServer;
   readonly #long: (socket: Socket) => void;
-  readonly #answer: AnswerWhole;
+  readonly #ingest: ExpressIngest;
   readonly #timeouts: ExpressTimeouts;
   readonly #connections = new Set<Connection>();
-  readonly #heads = new Map<string, KnownHead>();
-  readonly #keepAlive: string;
+  readonly #heads = new Map<string, ComingRequest>();
+  readonly #text: AnswerText;
   #sweep: NodeJS.Timeout | null = null;
-  #second = 0;
-  #date = "";
   #isClosing = false;
 
-  constructor(server: HttpServer, answer: AnswerWhole, timeouts: ExpressTimeouts) {
+  constructor(server: HttpServer, ingest: ExpressIngest, timeouts: ExpressTimeouts) {
     this.#server = server;
-    this.#answer = answer;
+    this.#ingest = ingest;
     this.#timeouts = timeouts;
-    this.#keepAlive = `Connection: keep-alive\r\nKeep-Alive: timeout=${Math.floor(timeouts.keepAliveMs / 1_000)}`;
+    this.#text = new AnswerText(timeouts.keepAliveMs);
     const [long] = server.listeners("connection");
     if (long === undefined) throw new Error("the server does not listen to its connections");
     this.#long = (socket) => void long.call(server, socket);
@@ -68,11 +76,11 @@ export class ExpressWay {
     server.on("connection", (socket: Socket) => this.#begin(socket));
   }
 
-  /** Ends what rests. What is being answered gets its answer, and then ends. */
+  /** Ends what rests. What is being read or answered gets its answer, and then ends. */
   closeIdle(): void {
     this.#isClosing = true;
-    for (const { socket, isAnswering } of this.#connections)
-      if (!isAnswering && !socket.writableEnded) socket.destroy();
+    for (const { socket, isAnswering, missingBytes } of this.#connections)
+      if (!isAnswering && missingBytes === 0 && !socket.writableEnded) socket.destroy();
   }
 
   closeAll(): void {
@@ -87,10 +95,13 @@ export class ExpressWay {
     const connection: Connection = {
       socket,
       isAnswering: false,
+      missingBytes: 0,
+      body: null,
       hasEnded: false,
       hasAsked: false,
       waiting: null,
       sinceMs: performance.now(),
+      requestSinceMs: 0,
       reply: (answer) => this.#reply(connection, answer),
       listeners: {
         data: (chunk) => this.#take(connection, chunk),
@@ -111,38 +122,79 @@ export class ExpressWay {
   }
 
   #take(connection: Connection, chunk: Buffer<ArrayBuffer>): void {
+    if (connection.missingBytes > 0) {
+      this.#takePart(connection, chunk);
+      return;
+    }
     if (connection.isAnswering) {
       const { waiting } = connection;
       connection.waiting = waiting === null ? chunk : Buffer.concat([waiting, chunk]);
       connection.socket.pause();
       return;
     }
-    const request = this.#read(chunk);
-    if (request === null) {
+    const headBytes = chunk.indexOf(HEAD_END, 0, "latin1");
+    const head = headBytes < 0 || headBytes > MAX_HEAD_BYTES ? null : this.#head(chunk, headBytes);
+    const from = headBytes + HEAD_END.length;
+    const missingBytes = head === null ? 0 : head.bodyBytes - (chunk.length - from);
+    // What lacks its end will never have it where the client has said all it will say.
+    if (head === null || missingBytes < 0 || (missingBytes > 0 && connection.hasEnded)) {
       this.#handOver(connection, chunk);
       return;
     }
-    connection.isAnswering = true;
-    connection.hasAsked = true;
-    this.#answer(request, connection.reply);
-    // Left to the garbage collector, chunks would make it run.
-    if (request.body.length > UNCOLLECTED_BYTES && request.body.buffer === chunk.buffer) releaseBytes(chunk);
+    if (missingBytes === 0) this.#answer(connection, head, chunk, from);
+    else if (head.bodyBytes > this.#ingest.maxBodyBytes) this.#handOver(connection, chunk);
+    else this.#beginBody(connection, head, chunk, from);
   }
 
-  /** null when the chunk is not one whole request of the plain kind. */
-  #read(chunk: Buffer<ArrayBuffer>): WholeRequest | null {
-    const headBytes = chunk.indexOf(HEAD_END, 0, "latin1");
-    if (headBytes < 0 || headBytes > MAX_HEAD_BYTES) return null;
-    const head = this.#head(chunk.toString("latin1", 0, headBytes));
-    const from = headBytes + HEAD_END.length;
-    if (head === null || chunk.length - from !== head.bodyBytes) return null;
+  /** A request that is one chunk. */
+  #answer(
+    connection: Connection,
+    { stream, form }: ComingRequest,
+    chunk: Buffer<ArrayBuffer>,
+    from: number,
+  ): void {
+    connection.isAnswering = true;
+    connection.hasAsked = true;
     const part = chunk.subarray(from);
     // A larger one is handed on without a copy where it has a buffer of its own.
     const body = part.length > COPIED_BYTES ? new Uint8Array(part) : part;
-    return { stream: head.stream, form: head.form, body };
+    this.#ingest.answer({ stream, form, body }, connection.reply);
+    // Left to the garbage collector, chunks would make it run.
+    if (body.length > UNCOLLECTED_BYTES && body.buffer === chunk.buffer) releaseBytes(chunk);
   }
 
-  #head(text: string): KnownHead | null {
+  /** A request of which the head came, and perhaps a part of the body. */
+  #beginBody(connection: Connection, head: ComingRequest, chunk: Buffer<ArrayBuffer>, from: number): void {
+    connection.hasAsked = true;
+    connection.requestSinceMs = performance.now();
+    connection.missingBytes = head.bodyBytes;
+    connection.body = this.#ingest.begin(head, connection.reply);
+    if (chunk.length > from) this.#takePart(connection, chunk.subarray(from));
+    releaseBytes(chunk);
+  }
+
+  /** What comes while some of a body is missing: it is passed over where the request is answered already. */
+  #takePart(connection: Connection, chunk: Buffer<ArrayBuffer>): void {
+    const { body, missingBytes, socket } = connection;
+    const isLast = chunk.length >= missingBytes;
+    const rest = chunk.length > missingBytes ? chunk.subarray(missingBytes) : null;
+    connection.missingBytes = Math.max(0, missingBytes - chunk.length);
+    connection.sinceMs = performance.now();
+    if (body === null) {
+      if (rest === null) releaseBytes(chunk);
+    } else {
+      connection.isAnswering = isLast;
+      body.take(rest === null ? chunk : chunk.subarray(0, missingBytes));
+      if (isLast) {
+        connection.body = null;
+        body.end();
+      }
+    }
+    if (rest !== null && socket.writable && this.#connections.has(connection)) this.#take(connection, rest);
+  }
+
+  #head(chunk: Buffer<ArrayBuffer>, headBytes: number): ComingRequest | null {
+    const text = chunk.toString("latin1", 0, headBytes);
     const known = this.#heads.get(text);
     if (known !== undefined) return known;
     const head = readHead(text);
@@ -158,10 +210,11 @@ export class ExpressWay {
   #reply(connection: Connection, answer: string | Problem): void {
     const { socket, waiting } = connection;
     connection.isAnswering = false;
-    if (socket.destroyed) return;
+    connection.body = null;
+    if (!socket.writable) return;
     connection.sinceMs = performance.now();
-    const isLast = this.#isClosing || (connection.hasEnded && waiting === null);
-    const hasRoom = socket.write(this.#render(answer, isLast));
+    const isLast = this.#isClosing || endsConnection(answer) || (connection.hasEnded && waiting === null);
+    const hasRoom = socket.write(this.#text.render(answer, isLast));
     if (isLast) {
       socket.destroySoon();
       return;
@@ -175,30 +228,15 @@ export class ExpressWay {
     else if (!connection.isAnswering && socket.isPaused()) socket.resume();
   }
 
-  #render(answer: string | Problem, isLast: boolean): string {
-    const ending = isLast ? "Connection: close" : this.#keepAlive;
-    if (typeof answer === "string") {
-      const length = Buffer.byteLength(answer);
-      return `HTTP/1.1 200 OK\r\ncontent-type: ${ACCEPTED_TYPE}\r\ncontent-length: ${length}\r\nDate: ${this.#now()}\r\n${ending}${HEAD_END}${answer}`;
-    }
-    const text = problemText(answer);
-    const headers = { ...PROBLEM_HEADERS, ...answer.headers, "content-length": Buffer.byteLength(text) };
-    const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
-    return `HTTP/1.1 ${answer.status} ${STATUS_CODES[answer.status]}\r\n${lines.join("")}Date: ${this.#now()}\r\n${ending}${HEAD_END}${text}`;
-  }
-
-  #now(): string {
-    const second = Math.floor(Date.now() / 1_000);
-    if (second !== this.#second) {
-      this.#second = second;
-      this.#date = new Date(second * 1_000).toUTCString();
-    }
-    return this.#date;
-  }
-
   #end(connection: Connection): void {
     connection.hasEnded = true;
-    if (!connection.isAnswering) connection.socket.end();
+    if (connection.missingBytes > 0) this.#fail(connection, "HPE_INVALID_EOF_STATE", "a body was cut off");
+    else if (!connection.isAnswering) connection.socket.end();
+  }
+
+  /** As `node:http` says of a request that will not be complete. */
+  #fail({ socket }: Connection, code: string, message: string): void {
+    this.#server.emit("clientError", Object.assign(new Error(message), { code }), socket);
   }
 
   /** From here on the connection is node:http's, which has the clocks of slow senders. */
@@ -220,6 +258,7 @@ export class ExpressWay {
 
   #forget(connection: Connection): void {
     this.#connections.delete(connection);
+    connection.body?.abort();
     if (this.#connections.size > 0 || this.#sweep === null) return;
     clearInterval(this.#sweep);
     this.#sweep = null;
@@ -227,40 +266,49 @@ export class ExpressWay {
 
   /** One timer for all connections. */
   #watch(): void {
-    const { headersMs, stallMs, keepAliveMs } = this.#timeouts;
+    const { headersMs, requestMs, stallMs, keepAliveMs } = this.#timeouts;
     this.#sweep ??= setInterval(
       () => {
         const nowMs = performance.now();
-        for (const connection of this.#connections) this.#check(connection, nowMs - connection.sinceMs);
+        for (const connection of this.#connections) this.#check(connection, nowMs);
       },
-      Math.min(headersMs, stallMs, keepAliveMs) / 4,
+      Math.min(headersMs, requestMs, stallMs, keepAliveMs) / 4,
     ).unref();
   }
 
-  #check({ socket, isAnswering, hasAsked }: Connection, restedMs: number): void {
-    const { headersMs, stallMs, keepAliveMs } = this.#timeouts;
-    if (isAnswering) return;
-    if (!hasAsked) {
-      if (restedMs < headersMs) return;
-      const cause = Object.assign(new Error("no request came"), { code: "ERR_HTTP_REQUEST_TIMEOUT" });
-      this.#server.emit("clientError", cause, socket);
+  #check(connection: Connection, nowMs: number): void {
+    const { headersMs, requestMs, stallMs, keepAliveMs } = this.#timeouts;
+    const { socket, isAnswering, hasAsked, missingBytes, sinceMs, requestSinceMs } = connection;
+    const restedMs = nowMs - sinceMs;
+    if (missingBytes > 0) {
+      if (nowMs - requestSinceMs >= requestMs) this.#fail(connection, TOO_SLOW, "a body did not end");
+      else if (restedMs > stallMs) socket.destroy();
+    } else if (isAnswering) return;
+    else if (!hasAsked) {
+      if (restedMs >= headersMs) this.#fail(connection, TOO_SLOW, "no request came");
     } else if (restedMs > (socket.writableLength > 0 ? stallMs : keepAliveMs)) socket.destroy();
   }
 }
 
 interface Connection {
   readonly socket: Socket;
-  /** A request is on its way. */
+  /** A whole request is on its way. */
   isAnswering: boolean;
+  /** Of the body that is being read, or passed over. */
+  missingBytes: number;
+  /** Takes the parts of a body until its request is answered; null: what is missing is passed over. */
+  body: ComingBody | null;
   /** The client will send no more. */
   hasEnded: boolean;
   /** There was a request. */
   hasAsked: boolean;
   /** What came behind the request on its way. */
   waiting: Buffer<ArrayBuffer> | null;
-  /** When the last answer was given, or it began. */
+  /** When the last answer was given, a part of a body came, or it began. */
   sinceMs: number;
-  readonly reply: (answer: string | Problem) => void;
+  /** When the head came of the body that is missing. */
+  requestSinceMs: number;
+  readonly reply: Reply;
   readonly listeners: {
     readonly data: (chunk: Buffer<ArrayBuffer>) => void;
     readonly end: () => void;

@@ -6,7 +6,7 @@ import { badStreamName, isStreamName, type Problem } from "../api/problem.ts";
 import type { Config } from "../config/config.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { Engine, IngestOutcome, IngestRefusal } from "../pipeline/engine.ts";
-import { announcedBytes, type BodyRead, type BodyReader } from "./body.ts";
+import { announcedBytes, type BodyRead, type BodyReader, type ComingBody } from "./body.ts";
 import { refuseUnread } from "./refuse-unread.ts";
 
 export const FORMATS: ReadonlyMap<string, BodyFormat> = new Map([
@@ -87,6 +87,34 @@ export function takeWhole(
   engine.offer(request, (outcome) => settle(answerOf(outcome, metrics)), fail);
 }
 
+/**
+ * The same of a request whose body is still to come, or a part of it.
+ * @returns what takes the body's parts; null: it is refused already, and its body to be passed over
+ */
+export function takeComing(
+  { stream, form: asked, bodyBytes }: ComingRequest,
+  parts: IngestParts,
+  settle: (answer: string | Problem) => void,
+  fail: (cause: unknown) => void,
+): ComingBody | null {
+  const { config, engine, bodies, metrics } = parts;
+  const { maxBodyBytes } = config.limits;
+  const form = admit(asked, bodyBytes, parts);
+  if ("code" in form) {
+    settle(refuse(form, metrics));
+    return null;
+  }
+  const { format, encoding, idempotencyKey } = form;
+  return bodies.begin(bodyBytes, maxBodyBytes, (read) => {
+    if (read.kind !== "read") {
+      settle(refuse(unreadProblem(read, maxBodyBytes), metrics));
+      return;
+    }
+    const request = { stream, format, encoding, body: read.body, idempotencyKey };
+    engine.offer(request, (outcome) => settle(answerOf(outcome, metrics)), fail);
+  });
+}
+
 /** How a body is to be read, or why it is not, as far as that can be told before it is. */
 function admit(
   form: BodyForm | Problem,
@@ -127,6 +155,12 @@ export interface WholeRequest {
   /** How its body is to be read, or why it is not. */
   readonly form: BodyForm | Problem;
   readonly body: Uint8Array<ArrayBuffer>;
+}
+
+/** A request for events of which the head came. */
+export interface ComingRequest extends Pick<WholeRequest, "stream" | "form"> {
+  /** At least 1. */
+  readonly bodyBytes: number;
 }
 
 /** How a body is to be read. */

@@ -1,7 +1,11 @@
 import assert from "node:assert/strict";
-import { connect, type Socket } from "node:net";
-import { test } from "node:test";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
+import { createServer } from "node:http";
+import { type AddressInfo, connect, type Socket } from "node:net";
+import { describe, type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { BodyReader } from "../../host/ingest/body.ts";
+import { ExpressWay } from "../../host/ingest/express-way.ts";
 import type { IngestOutcome } from "../../host/pipeline/engine.ts";
 import { KNOWN, startTestNode, type TestNode } from "./api-fixture.ts";
 
@@ -42,7 +46,7 @@ class Client {
     });
   }
 
-  static open({ url }: TestNode): Promise<Client> {
+  static open({ url }: { readonly url: string }): Promise<Client> {
     const { hostname, port } = new URL(url);
     return new Promise((resolve, reject) => {
       const options = { host: hostname, port: Number(port), allowHalfOpen: true };
@@ -238,4 +242,224 @@ test("a client that takes no answers is asked for no more", async (context) => {
   client.socket.resume();
   await client.until(() => client.answers === tries);
   client.socket.destroy();
+});
+
+describe("bodies in parts", () => {
+  const HALF = LINE.repeat(10_000);
+  const BODY = HALF + HALF;
+
+  /** How many requests `node:http` sees while the test runs. */
+  function countLongWay(context: TestContext): () => number {
+    let count = 0;
+    const channel = "http.server.request.start";
+    const seen = (): void => {
+      count++;
+    };
+    subscribe(channel, seen);
+    context.after(() => void unsubscribe(channel, seen));
+    return () => count;
+  }
+
+  async function refusals(node: TestNode, code: string): Promise<number> {
+    const metrics = await (await fetch(`${node.url}/metrics`)).text();
+    return Number(
+      new RegExp(`millrace_refused_bodies_total\\{code="${code}"[^}]*\\} (\\d+)`).exec(metrics)?.[1] ?? 0,
+    );
+  }
+
+  async function untilRefused(node: TestNode, code: string): Promise<void> {
+    const giveUpMs = performance.now() + 20_000;
+    while ((await refusals(node, code)) === 0)
+      assert.ok(performance.now() < giveUpMs, `no ${code} was counted`);
+  }
+
+  test("one after the other, large and small, none of them seen by node:http", async (context) => {
+    const longWay = countLongWay(context);
+    const node = await startTestNode(context);
+    const client = await Client.open(node);
+    const sent = [BODY, "1\n2\n", LINE.repeat(700), BODY];
+    for (const [index, body] of sent.entries()) {
+      const bytes = request(body);
+      const headBytes = bytes.length - body.length;
+      client.socket.write(bytes.slice(0, headBytes));
+      await sleep(20);
+      client.socket.write(bytes.slice(headBytes, -3));
+      await sleep(20);
+      client.socket.write(bytes.slice(-3));
+      await client.until(() => client.answers === index + 1 && client.received.endsWith("}"));
+    }
+    assert.ok(node.engine.requests.every(({ text }, index) => text === sent[index]));
+    assert.equal(node.engine.requests.length, sent.length);
+    const { body } = node.engine.requests[0]!.request;
+    assert.equal(
+      body.buffer.byteLength,
+      BODY.length,
+      "in a buffer of its own, to be handed on without a copy",
+    );
+    assert.equal(longWay(), 0);
+    client.socket.destroy();
+  });
+
+  test("what comes behind a body is the next request, whoever reads it", async (context) => {
+    const node = await startTestNode(context);
+    const held = holdAnswers(node);
+    const client = await Client.open(node);
+    client.socket.write(request(HALF).slice(0, -5));
+    await sleep(20);
+    const probe = "GET /healthz HTTP/1.1\r\nhost: test\r\n\r\n";
+    client.socket.write(request(HALF).slice(-5) + request("two\n") + probe);
+    await client.until(() => held.length === 1);
+    await sleep(20);
+    assert.equal(held.length, 1, "one at a time");
+    held.shift()?.();
+    await client.until(() => held.length === 1);
+    held.shift()?.();
+    await client.until(() => client.answers === 3 && client.received.endsWith('{"status":"ok"}'));
+    assert.deepEqual(
+      node.engine.requests.map(({ text }) => text),
+      [HALF, "two\n"],
+    );
+    client.socket.destroy();
+  });
+
+  test("a client that goes in the middle: nothing is taken, and it is counted", async (context) => {
+    const node = await startTestNode(context);
+    const client = await Client.open(node);
+    client.socket.write(request(BODY).slice(0, -1));
+    await sleep(50);
+    client.socket.resetAndDestroy();
+    await untilRefused(node, "E_BODY_CUT");
+    assert.equal(await refusals(node, "E_BODY_CUT"), 1);
+    assert.equal(node.engine.requests.length, 0);
+  });
+
+  test("a client that says in the middle that it has said all: 400, and nothing is taken", async (context) => {
+    const node = await startTestNode(context);
+    const client = await Client.open(node);
+    client.socket.end(request(BODY).slice(0, -1));
+    await client.until(() => client.hasEnded);
+    assert.match(client.received, /^HTTP\/1\.1 400 [\s\S]*E_NOT_HTTP/);
+    await untilRefused(node, "E_BODY_CUT");
+    assert.equal(node.engine.requests.length, 0);
+    client.socket.destroy();
+  });
+
+  test("one that is refused is answered at once, its rest passed over, and the connection stays", async (context) => {
+    const longWay = countLongWay(context);
+    const node = await startTestNode(context);
+    const client = await Client.open(node);
+    node.engine.refusal = {
+      kind: "overloaded",
+      status: 429,
+      retryAfterSeconds: 3,
+      detail: "the queue is full",
+    };
+    client.socket.write(request(BODY).slice(0, 100_000));
+    await client.until(() => client.answers === 1);
+    assert.match(client.received, /^HTTP\/1\.1 429 [\s\S]*retry-after: 3\r\n[\s\S]*E_OVERLOADED/);
+    node.engine.refusal = null;
+    client.socket.write(request(BODY).slice(100_000) + request("next\n"));
+    await client.until(() => client.answers === 2);
+    assert.deepEqual(
+      node.engine.requests.map(({ text }) => text),
+      ["next\n"],
+    );
+    assert.equal(longWay(), 0);
+    client.socket.destroy();
+  });
+
+  test("no more is held of unfinished bodies than limits.maxQueuedBytes", async (context) => {
+    const node = await startTestNode(context, { limits: { maxQueuedBytes: 300_000 } });
+    const first = await Client.open(node);
+    const second = await Client.open(node);
+    first.socket.write(request(BODY).slice(0, 250_000));
+    await sleep(100);
+    second.socket.write(request(BODY).slice(0, 250_000));
+    await second.until(() => second.answers === 1);
+    assert.match(second.received, /^HTTP\/1\.1 429 [\s\S]*limits\.maxQueuedBytes/);
+    first.socket.write(request(BODY).slice(250_000));
+    await first.until(() => first.answers === 1);
+    second.socket.write(request(BODY).slice(250_000) + request("again\n"));
+    await second.until(() => second.answers === 2);
+    assert.deepEqual(
+      node.engine.requests.map(({ text }) => text.length),
+      [BODY.length, "again\n".length],
+    );
+    first.socket.destroy();
+    second.socket.destroy();
+  });
+
+  test("one that is announced larger than limits.maxBody is left to node:http", async (context) => {
+    const longWay = countLongWay(context);
+    const node = await startTestNode(context, { limits: { maxBodyBytes: 100_000 } });
+    const client = await Client.open(node);
+    client.socket.write(request(BODY));
+    await client.until(() => client.hasEnded);
+    assert.match(client.received, /^HTTP\/1\.1 413 /);
+    assert.equal(longWay(), 1);
+    client.socket.destroy();
+  });
+
+  test("at the end of the server a body that is on its way is still taken", async (context) => {
+    const node = await startTestNode(context, { timeouts: { drainMs: 20_000 } });
+    const client = await Client.open(node);
+    client.socket.write(request(BODY).slice(0, 200_000));
+    await sleep(50);
+    const closed = node.close();
+    await sleep(100);
+    client.socket.write(request(BODY).slice(200_000));
+    await client.until(() => client.answers === 1 && client.hasEnded);
+    assert.match(client.received, /^HTTP\/1\.1 200 [\s\S]*\r\nConnection: close\r\n\r\n/);
+    assert.equal(node.engine.requests.length, 1);
+    client.socket.destroy();
+    await closed;
+  });
+
+  test("one that stalls is given up with the connection; the rest of a refused one may not stall either", async (context) => {
+    const bodies = new BodyReader({ maxHeldBytes: BODY.length, stallMs: 40 });
+    const server = createServer();
+    const stalled = {
+      status: 408,
+      code: "E_STALLED",
+      title: "Stalled",
+      detail: "",
+      headers: { connection: "close" },
+    };
+    const refused = { status: 429, code: "E_REFUSED", title: "Refused", detail: "" };
+    let asked = 0;
+    const way = new ExpressWay(
+      server,
+      {
+        maxBodyBytes: BODY.length,
+        answer: () => assert.fail("nothing is whole"),
+        begin: ({ bodyBytes }, reply) => {
+          asked++;
+          if (asked === 1)
+            return bodies.begin(bodyBytes, BODY.length, ({ kind }) =>
+              reply(kind === "stalled" ? stalled : kind),
+            );
+          reply(refused);
+          return null;
+        },
+      },
+      { headersMs: 60_000, requestMs: 60_000, stallMs: 100, keepAliveMs: 60_000 },
+    );
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    context.after(() => {
+      way.closeAll();
+      server.close();
+    });
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const first = await Client.open({ url });
+    first.socket.write(request(BODY).slice(0, 1_000));
+    await first.until(() => first.hasEnded || first.isClosed);
+    assert.match(first.received, /^HTTP\/1\.1 408 [\s\S]*\r\nConnection: close\r\n/);
+    assert.equal(bodies.heldBytes, 0);
+    const second = await Client.open({ url });
+    second.socket.write(request(BODY).slice(0, 1_000));
+    await second.until(() => second.isClosed || second.hasEnded);
+    assert.match(second.received, /^HTTP\/1\.1 429 /);
+    first.socket.destroy();
+    second.socket.destroy();
+  });
 });
