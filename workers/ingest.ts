@@ -38,11 +38,14 @@ import type {
 import { moveWith, release, releaseBytes } from "./move.ts";
 import { type PackedResult, packOutcomes, unpackBodies } from "./packed-bodies.ts";
 import { ReplayDecoder } from "./replay-decoder.ts";
+import { callServer } from "./serve-calls.ts";
 import { packLateRows } from "./store/late-rows.ts";
 import { nameThread } from "./thread-name.ts";
 import { portableCodec } from "./zstd.ts";
 
 nameThread("ingest");
+
+export const serve = callServer(import.meta.url);
 
 /** zstd level of stored blocks: the columns are already small, a higher level buys little. */
 const BLOCK_ZSTD_LEVEL = 1;
@@ -74,10 +77,7 @@ export type LaneTask =
   | { readonly name: "extractLate"; readonly task: LateTask }
   | { readonly name: "loadTable"; readonly task: TableData };
 
-/**
- * Runs a lane's tasks. All of them come in here, for the thread pool looks up functions one by one: one that it has not found
- * yet would be overtaken by those that it knows, and a setup or table by what needs it.
- */
+/** Runs a lane's tasks: by one name, so that their types go with them. */
 export function run({ name, task }: LaneTask): unknown {
   switch (name) {
     case "ingest":

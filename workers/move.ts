@@ -3,8 +3,13 @@ import { dirname, join } from "node:path";
 import type { move } from "piscina";
 
 /** What piscina looks for in a worker's answer. */
-const TRANSFERABLE = Symbol.for("Piscina.transferable");
-const VALUE = Symbol.for("Piscina.valueOf");
+const TRANSFERABLE: unique symbol = Symbol.for("Piscina.transferable");
+const VALUE: unique symbol = Symbol.for("Piscina.valueOf");
+
+interface Movable {
+  readonly [TRANSFERABLE]: readonly ArrayBuffer[];
+  readonly [VALUE]: unknown;
+}
 
 const markMovable = findMark();
 
@@ -23,6 +28,17 @@ export function moveWith<T>(value: T, buffers: readonly ArrayBuffer[]): T {
   };
   markMovable(movable);
   return movable as T;
+}
+
+/** The value of an answer, and the buffers that are to be transferred with it: those of `moveWith`, or none. */
+export function takeMoved(answer: unknown): {
+  readonly value: unknown;
+  readonly buffers: readonly ArrayBuffer[];
+} {
+  if (typeof answer !== "object" || answer === null || !(TRANSFERABLE in answer))
+    return { value: answer, buffers: [] };
+  const { [TRANSFERABLE]: buffers, [VALUE]: value } = answer as Movable;
+  return { value, buffers };
 }
 
 /**

@@ -4,6 +4,7 @@ import { MillraceError } from "./errors.ts";
 import type { CommitOperation, CommitOutcome, LogEntry, StoredBlock } from "./messages.ts";
 import { moveWith, release } from "./move.ts";
 import type { MasterKeys } from "./seal/master-key.ts";
+import { callServer } from "./serve-calls.ts";
 import type { QueuedWebhook } from "./store/alert-store.ts";
 import type {
   AttributeReport,
@@ -45,6 +46,8 @@ import { nameThread } from "./thread-name.ts";
 import { portableCodec } from "./zstd.ts";
 
 nameThread("storage");
+
+export const serve = callServer(import.meta.url);
 
 /** What every call answers: what was asked for, or why not. */
 export type StoreAnswer<T> = { readonly value: T } | StoreFailure;

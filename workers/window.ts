@@ -32,11 +32,14 @@ import type {
 import { moveWith, release } from "./move.ts";
 import type { Closing } from "./query/corrected-query.ts";
 import { ResultStream } from "./result-stream.ts";
+import { callServer } from "./serve-calls.ts";
 import { MergeWatch } from "./stage-times.ts";
 import { nameThread } from "./thread-name.ts";
 import { WindowCheckpoints } from "./window-checkpoints.ts";
 
 nameThread("window");
+
+export const serve = callServer(import.meta.url);
 
 /** No event has been seen: below every event time. */
 const BEFORE_ALL_TIME = -(2n ** 63n);

@@ -1,4 +1,3 @@
-import { Piscina } from "piscina";
 import type { LaneTask } from "../../workers/ingest.ts";
 import type {
   AggregatedBlock,
@@ -16,6 +15,7 @@ import { type PackedResult, unpackOutcomes } from "../../workers/packed-bodies.t
 import type { RunningStream } from "./stream-registry.ts";
 import type { JobBodies } from "./waiting-job.ts";
 import { workerFile } from "./worker-file.ts";
+import { WorkerThread } from "./worker-thread.ts";
 
 /** The worker's one function: what is asked first is done first. */
 const TASKS = "run";
@@ -29,7 +29,7 @@ export interface LaneOptions {
 
 /** One ingest thread. It remembers which version of each stream's setup the thread has. */
 export class Lane {
-  readonly #pool: Piscina;
+  readonly #thread = new WorkerThread(workerFile("ingest"));
   readonly #options: LaneOptions;
   readonly #known = new Map<string, string>();
   readonly #tables = new Map<string, TableData>();
@@ -40,15 +40,6 @@ export class Lane {
 
   constructor(options: LaneOptions) {
     this.#options = options;
-    this.#pool = new Piscina({
-      filename: workerFile("ingest"),
-      minThreads: 1,
-      maxThreads: 1,
-      idleTimeout: Number.POSITIVE_INFINITY,
-      stricterFIFO: true,
-      concurrentTasksPerWorker: LANE_DEPTH,
-      recordTiming: false,
-    });
   }
 
   get isFree(): boolean {
@@ -109,7 +100,7 @@ export class Lane {
   /** Makes a reference table known to the thread, which then has it for every later task. */
   loadTable(table: TableData): Promise<void> {
     this.#tables.set(table.name, table);
-    return this.#pool.run({ name: "loadTable", task: table } satisfies LaneTask, { name: TASKS });
+    return this.#thread.call(TASKS, { name: "loadTable", task: table } satisfies LaneTask);
   }
 
   /**
@@ -121,7 +112,7 @@ export class Lane {
   }
 
   close(): Promise<void> {
-    return this.#pool.destroy();
+    return this.#thread.close();
   }
 
   #setupFor(stream: RunningStream): LateTask["setup"] {
@@ -134,7 +125,7 @@ export class Lane {
   async #run<T>(task: LaneTask, transferList: ArrayBuffer[]): Promise<T> {
     this.busy++;
     try {
-      return (await this.#pool.run(task, { name: TASKS, transferList })) as T;
+      return await this.#thread.call<T>(TASKS, task, transferList);
     } catch (cause) {
       // The thread may not have taken the setup in, or lost all of them with its core: it gets them again.
       this.#known.clear();

@@ -1,4 +1,3 @@
-import { Piscina } from "piscina";
 import type { StandingAlert } from "../../workers/alert/standing.ts";
 import type { Frame } from "../../workers/checkpoint-frames.ts";
 import type { CheckpointStep } from "../../workers/checkpoint-pieces.ts";
@@ -9,102 +8,96 @@ import type { Closing } from "../../workers/query/corrected-query.ts";
 import type { ClockReport } from "../../workers/window.ts";
 import type { ClosedBefore } from "./closed-before.ts";
 import { workerFile } from "./worker-file.ts";
+import { WorkerThread } from "./worker-thread.ts";
 
 /** The window thread: the only place that knows of watermarks, firing and revisions. */
 export class WindowWorker {
-  readonly #pool = new Piscina({
-    filename: workerFile("window"),
-    minThreads: 1,
-    maxThreads: 1,
-    idleTimeout: Number.POSITIVE_INFINITY,
-    stricterFIFO: true,
-    recordTiming: false,
-  });
+  readonly #thread = new WorkerThread(workerFile("window"));
 
   configure(setups: readonly WindowSetup[]): Promise<void> {
-    return this.#pool.run(setups, { name: "configure" });
+    return this.#thread.call("configure", setups);
   }
 
   apply(entries: readonly ApplyEntry[]): Promise<ApplyResult> {
     const transferList = entries.flatMap((entry) => (entry.kind === "block" ? buffersOf(entry) : []));
-    return this.#pool.run(entries, { name: "apply", transferList });
+    return this.#thread.call("apply", entries, transferList);
   }
 
   /** The next portion of what came of the entries, when there is more. */
   resume(): Promise<ApplyResult> {
-    return this.#pool.run(null, { name: "resume" });
+    return this.#thread.call("resume", null);
   }
 
   beginCheckpoint(kind: CaptureKind): Promise<{ readonly seq: number; readonly heldMs: number }> {
-    return this.#pool.run(kind, { name: "beginCheckpoint" });
+    return this.#thread.call("beginCheckpoint", kind);
   }
 
   nextPieces(): Promise<CheckpointStep> {
-    return this.#pool.run(null, { name: "nextPieces" });
+    return this.#thread.call("nextPieces", null);
   }
 
   /** Begins to restore a checkpoint in pieces: `restore` is for one that is whole. Answers as that does. */
   beginRestore(heads: readonly Uint8Array[]): Promise<readonly string[]> {
-    return this.#pool.run(heads, { name: "beginRestore" });
+    return this.#thread.call("beginRestore", heads);
   }
 
   adopt(segment: number, frames: readonly Frame[]): Promise<void> {
     const transferList = frames.map(({ buffer }) => buffer);
-    return this.#pool.run({ segment, frames }, { name: "adopt", transferList });
+    return this.#thread.call("adopt", { segment, frames }, transferList);
   }
 
   endRestore(seq: number): Promise<void> {
-    return this.#pool.run(seq, { name: "endRestore" });
+    return this.#thread.call("endRestore", seq);
   }
 
   /** Alerts stand as they were told. */
   standAs(standing: readonly StandingAlert[]): Promise<void> {
-    return this.#pool.run(standing, { name: "standAs" });
+    return this.#thread.call("standAs", standing);
   }
 
   /** Windows that start before a time give no more results. */
   closeBefore(queries: readonly ClosedBefore[]): Promise<void> {
-    return this.#pool.run(queries, { name: "closeBefore" });
+    return this.#thread.call("closeBefore", queries);
   }
 
   /** @returns the queries whose definition changed since: their windows start empty. */
   restore(checkpoint: { readonly seq: number; readonly state: Uint8Array }): Promise<readonly string[]> {
-    return this.#pool.run(checkpoint, { name: "restore" });
+    return this.#thread.call("restore", checkpoint);
   }
 
   describe(): Promise<Pick<ApplyResult, "watermarks" | "stats" | "alertStats">> {
-    return this.#pool.run(null, { name: "describe" });
+    return this.#thread.call("describe", null);
   }
 
   /** The streams where a tick at that time would move the watermark. */
   idleStreams(nowUs: number): Promise<readonly string[]> {
-    return this.#pool.run(nowUs, { name: "idleStreams" });
+    return this.#thread.call("idleStreams", nowUs);
   }
 
   largestKeys(task: { queryId: number; from: number; limit: number }): Promise<KeySizes> {
-    return this.#pool.run(task, { name: "largestKeys" });
+    return this.#thread.call("largestKeys", task);
   }
 
   clocks(stream: string, limit: number): Promise<ClockReport | null> {
-    return this.#pool.run({ stream, limit }, { name: "clocks" });
+    return this.#thread.call("clocks", { stream, limit });
   }
 
   /** Up to where the windows of queries are closed, in the order asked. */
   closings(
     asked: readonly { readonly queryId: number; readonly keys: readonly Uint8Array[] | null }[],
   ): Promise<readonly Closing[]> {
-    return this.#pool.run(asked, { name: "closings" });
+    return this.#thread.call("closings", asked);
   }
 
   /** Counts corrected results for the alerts over them. */
   ignoreRevisions(
     rows: readonly { readonly query: string; readonly count: number }[],
   ): Promise<readonly AlertStats[]> {
-    return this.#pool.run(rows, { name: "ignoreRevisions" });
+    return this.#thread.call("ignoreRevisions", rows);
   }
 
   close(): Promise<void> {
-    return this.#pool.destroy();
+    return this.#thread.close();
   }
 }
 

@@ -1,4 +1,3 @@
-import { Piscina } from "piscina";
 import type { StandingAlert } from "../../workers/alert/standing.ts";
 import { MillraceError } from "../../workers/errors.ts";
 import type { CommitOperation, CommitOutcome, LogEntry, StoredBlock } from "../../workers/messages.ts";
@@ -42,21 +41,22 @@ import type {
 } from "../../workers/store/sync-operations.ts";
 import type { StoredTable } from "../../workers/store/table-store.ts";
 import { workerFile } from "../pipeline/worker-file.ts";
+import { WorkerThread } from "../pipeline/worker-thread.ts";
 
 /**
  * The storage thread: the only writer of the database. Calls are served one by one, in the order they were made.
  * A call that fails rejects with a MillraceError: E_DISK_FULL, E_STORE_BUSY, E_STORE_UNREADABLE, E_STORE_CLOSED, E_STORE.
  */
 export class StorageClient {
-  readonly #pool: Piscina;
+  readonly #thread: WorkerThread;
   /** What was found at the opening. */
   readonly recovered: Recovered;
   /** Time of the thread in commits since the opening: for the rows of results, alerts and late events, and for all else. */
   emitMs = 0;
   commitMs = 0;
 
-  private constructor(pool: Piscina, recovered: Recovered) {
-    this.#pool = pool;
+  private constructor(thread: WorkerThread, recovered: Recovered) {
+    this.#thread = thread;
     this.recovered = recovered;
   }
 
@@ -67,11 +67,11 @@ export class StorageClient {
    * E_KEY_WRONG, E_KEY_DAMAGED when it is encrypted and these keys do not open it: then nothing was changed
    */
   static async open(dir: string, masters: MasterKeys | null = null): Promise<StorageClient> {
-    const pool = storageThread();
+    const thread = new WorkerThread(workerFile("storage"));
     try {
-      return new StorageClient(pool, await run<Recovered>(pool, "open", { dir, masters }));
+      return new StorageClient(thread, await run<Recovered>(thread, "open", { dir, masters }));
     } catch (cause) {
-      await pool.destroy();
+      await thread.close();
       throw cause;
     }
   }
@@ -81,17 +81,17 @@ export class StorageClient {
    * @throws MillraceError E_DATA_DIR_LOCKED, E_DISK_FULL; then everything is as before
    */
   static async salvage(dir: string, masters: MasterKeys | null = null): Promise<Salvage> {
-    const pool = storageThread();
+    const thread = new WorkerThread(workerFile("storage"));
     try {
-      return await run<Salvage>(pool, "salvage", { dir, masters });
+      return await run<Salvage>(thread, "salvage", { dir, masters });
     } finally {
-      await pool.destroy();
+      await thread.close();
     }
   }
 
   /** All in one transaction; resolves once it is fsynced. The data of blocks is copied. */
   async commit(operations: readonly CommitOperation[]): Promise<readonly CommitOutcome[]> {
-    const { outcomes, commitMs, emitMs } = await run<Committed>(this.#pool, "commit", operations);
+    const { outcomes, commitMs, emitMs } = await run<Committed>(this.#thread, "commit", operations);
     this.commitMs += commitMs;
     this.emitMs += emitMs;
     return outcomes;
@@ -99,12 +99,12 @@ export class StorageClient {
 
   /** Blocks and watermarks after a seq in its order, until their stored bytes reach `maxBytes`; none at the end. */
   readLog(task: { readonly afterSeq: number; readonly maxBytes: number }): Promise<readonly LogEntry[]> {
-    return run(this.#pool, "readLog", task);
+    return run(this.#thread, "readLog", task);
   }
 
   /** Pieces of a checkpoint's segment from one on, until `maxBytes` are reached; none at its end. */
   readPieces(task: PiecePlace & { readonly maxBytes: number }): Promise<readonly Uint8Array<ArrayBuffer>[]> {
-    return run(this.#pool, "readPieces", task);
+    return run(this.#thread, "readPieces", task);
   }
 
   /** Groups of small blocks worth merging, none of which a replay will read. */
@@ -112,22 +112,22 @@ export class StorageClient {
     readonly upToSeq: number;
     readonly targetBytes: number;
   }): Promise<readonly SmallBlocks[]> {
-    return run(this.#pool, "listSmall", task);
+    return run(this.#thread, "listSmall", task);
   }
 
   /** Puts a merged block in the place of a group. False, with nothing done, when the group is no longer whole. */
   swap(task: { readonly removeSeqs: readonly number[]; readonly into: StoredBlock }): Promise<boolean> {
-    return run(this.#pool, "swap", task);
+    return run(this.#thread, "swap", task);
   }
 
   /** The rows of reference tables with these digests, as far as they are there. */
   readTables(digests: readonly string[]): Promise<readonly StoredTable[]> {
-    return run(this.#pool, "readTables", digests);
+    return run(this.#thread, "readTables", digests);
   }
 
   /** The steps at which episodes of alerts stood that were open at that entry of the log. Looks at all there are. */
   openAlerts(seq: number): Promise<readonly StandingAlert[]> {
-    return run(this.#pool, "openAlerts", seq);
+    return run(this.#thread, "openAlerts", seq);
   }
 
   /** Sets those of the blocks aside that are damaged indeed, with a row each in the loss ledger. */
@@ -135,7 +135,7 @@ export class StorageClient {
     readonly place: BlockPlace;
     readonly seqs: readonly number[];
   }): Promise<readonly SetAsideBlock[]> {
-    return run(this.#pool, "setAside", task);
+    return run(this.#thread, "setAside", task);
   }
 
   /** Posts to webhooks that are due, `perUrl` of each address at most. Those beyond `maxWaiting` are set aside. */
@@ -144,149 +144,136 @@ export class StorageClient {
     readonly perUrl: number;
     readonly maxWaiting: number;
   }): Promise<DueWebhooks> {
-    return run(this.#pool, "dueWebhooks", task);
+    return run(this.#thread, "dueWebhooks", task);
   }
 
   /** Says what the cap is, which holds from here on. */
   async limitBuffer(settings: BufferSettings): Promise<void> {
-    await run(this.#pool, "limitBuffer", settings);
+    await run(this.#thread, "limitBuffer", settings);
   }
 
   /** Looks after the buffer's size, for a few milliseconds. */
   maintain(task: MaintainTask): Promise<BufferReport> {
-    return run(this.#pool, "maintain", task);
+    return run(this.#thread, "maintain", task);
   }
 
   /** The oldest events that are to become aggregates; null when there are none. */
   listForDownsampling(): Promise<DownsamplingGroup | null> {
-    return run(this.#pool, "listForDownsampling", null);
+    return run(this.#thread, "listForDownsampling", null);
   }
 
   /** False, with nothing done, when the group is no longer as it was listed, or would hardly become smaller. */
   swapDownsampled(swap: DownsamplingSwap): Promise<boolean> {
-    return run(this.#pool, "swapDownsampled", swap);
+    return run(this.#thread, "swapDownsampled", swap);
   }
 
   /** Wraps the keys of an encrypted store by another master key, all or none, and seals with a new one from then on. */
   changeKeys(masters: MasterKeys): Promise<null> {
-    return run(this.#pool, "changeKeys", masters);
+    return run(this.#thread, "changeKeys", masters);
   }
 
   /** Seals a little of what was stored before there was a key, and says what is left. */
   sealSome(): Promise<PlainLeft> {
-    return run(this.#pool, "sealSome", null);
+    return run(this.#thread, "sealSome", null);
   }
 
   /** Says where everything is sent; without sinks nothing is. Before anything is committed. */
   openSync(setup: SyncSetup): Promise<SyncOpened> {
-    return run(this.#pool, "openSync", setup);
+    return run(this.#thread, "openSync", setup);
   }
 
   /** Takes the next batch for a sink, which is sent, the very same, until it is settled; and writes what became of others. */
   advanceSync(step: SyncStep): Promise<SyncAdvance> {
-    return run(this.#pool, "advanceSync", step);
+    return run(this.#thread, "advanceSync", step);
   }
 
   /** Parked batches, which are to be sent again. */
   unparkBatches(): Promise<readonly ClaimedBatch[]> {
-    return run(this.#pool, "unparkBatches", null);
+    return run(this.#thread, "unparkBatches", null);
   }
 
   /** Batches of other edges are to come, or may wait. */
   openRelay(): Promise<null> {
-    return run(this.#pool, "openRelay", null);
+    return run(this.#thread, "openRelay", null);
   }
 
   /** Durable when it resolves. */
   storeRelayed(task: StoreRelayedTask): Promise<readonly RelayedOutcome[]> {
-    return run(this.#pool, "storeRelayed", task);
+    return run(this.#thread, "storeRelayed", task);
   }
 
   nextRelayed(task: NextRelayedTask): Promise<WaitingBatch | null> {
-    return run(this.#pool, "nextRelayed", task);
+    return run(this.#thread, "nextRelayed", task);
   }
 
   settleRelayed(outcomes: readonly SettleRelayedTask[]): Promise<null> {
-    return run(this.#pool, "settleRelayed", outcomes);
+    return run(this.#thread, "settleRelayed", outcomes);
   }
 
   unparkRelayed(): Promise<number> {
-    return run(this.#pool, "unparkRelayed", null);
+    return run(this.#thread, "unparkRelayed", null);
   }
 
   relayedEdges(): Promise<readonly RelayedEdge[]> {
-    return run(this.#pool, "relayedEdges", null);
+    return run(this.#thread, "relayedEdges", null);
   }
 
   readDocument(kind: NodeDocument["kind"], name: string): Promise<NodeDocument | null> {
-    return run(this.#pool, "readDocument", { kind, name });
+    return run(this.#thread, "readDocument", { kind, name });
   }
 
   listDocuments(kind: NodeDocument["kind"]): Promise<readonly NodeDocument[]> {
-    return run(this.#pool, "listDocuments", kind);
+    return run(this.#thread, "listDocuments", kind);
   }
 
   /** Durable when it resolves. */
   putDocument(document: Omit<NodeDocument, "version">): Promise<null> {
-    return run(this.#pool, "putDocument", document);
+    return run(this.#thread, "putDocument", document);
   }
 
   /** Unless there is another version by now. */
   dropDocument(document: Omit<NodeDocument, "body">): Promise<null> {
-    return run(this.#pool, "dropDocument", document);
+    return run(this.#thread, "dropDocument", document);
   }
 
   /** Durable when it resolves: one transaction, one fsync for all of them. */
   setAttributes(task: SetAttributesTasks): Promise<readonly SetAttributesOutcome[]> {
-    return run(this.#pool, "setAttributes", task);
+    return run(this.#thread, "setAttributes", task);
   }
 
   readAttributes(device: string): Promise<DeviceAttributes | null> {
-    return run(this.#pool, "readAttributes", device);
+    return run(this.#thread, "readAttributes", device);
   }
 
   listDevices(task: ListDevicesTask): Promise<readonly DeviceAttributes[]> {
-    return run(this.#pool, "listDevices", task);
+    return run(this.#thread, "listDevices", task);
   }
 
   /** A hub said what time it is. @returns how many attributes were stamped anew for it */
   learnTime(hub: HubTime): Promise<number> {
-    return run(this.#pool, "learnTime", hub);
+    return run(this.#thread, "learnTime", hub);
   }
 
   reportAttributes(): Promise<AttributeReport> {
-    return run(this.#pool, "reportAttributes", null);
+    return run(this.#thread, "reportAttributes", null);
   }
 
   sizes(): Promise<{ databaseBytes: number; walBytes: number }> {
-    return run(this.#pool, "sizes", null);
+    return run(this.#thread, "sizes", null);
   }
 
   /** Waits for what was asked before, empties the write-ahead log and lets the data directory go. */
   async close(): Promise<void> {
     try {
-      await run(this.#pool, "close", null);
+      await run(this.#thread, "close", null);
     } finally {
-      await this.#pool.destroy();
+      await this.#thread.close();
     }
   }
 }
 
-function storageThread(): Piscina {
-  return new Piscina({
-    filename: workerFile("storage"),
-    minThreads: 1,
-    maxThreads: 1,
-    concurrentTasksPerWorker: 1,
-    // Without it piscina puts a task that finds the thread busy behind those that came after it.
-    stricterFIFO: true,
-    idleTimeout: Number.POSITIVE_INFINITY,
-    recordTiming: false,
-  });
-}
-
-async function run<T>(pool: Piscina, name: string, task: unknown): Promise<T> {
-  const answer = await (pool.run(task, { name }) as Promise<StoreAnswer<T>>).catch((cause: unknown) => {
+async function run<T>(thread: WorkerThread, name: string, task: unknown): Promise<T> {
+  const answer = await thread.call<StoreAnswer<T>>(name, task).catch((cause: unknown) => {
     // What the thread throws comes as a value: this is the thread itself.
     const detail = cause instanceof Error ? cause.message : String(cause);
     const message = `the storage thread was lost (${detail}); start the node again: what was acknowledged is safe`;
