@@ -5,7 +5,13 @@ import type { CheckpointStep } from "../../workers/checkpoint-pieces.ts";
 import type { CaptureKind } from "../../workers/core/capture.ts";
 import type { KeySizes } from "../../workers/core/key-sizes.ts";
 import { MillraceError } from "../../workers/errors.ts";
-import type { AlertStats, ApplyEntry, ApplyResult, StoredBlock, WindowSetup } from "../../workers/messages.ts";
+import type {
+  AlertStats,
+  ApplyEntry,
+  ApplyResult,
+  StoredBlock,
+  WindowSetup,
+} from "../../workers/messages.ts";
 import type { Closing } from "../../workers/query/corrected-query.ts";
 import type { MergeTask, QueryFailure } from "../../workers/query/tasks.ts";
 import type { ClockReport } from "../../workers/window.ts";

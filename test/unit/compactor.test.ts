@@ -109,10 +109,7 @@ test("small blocks up to the checkpoint become one on the window thread; a damag
   engine.backfills = 0;
   // A round ends after a while, but never before it has done something.
   for (let round = 0; round < 3; round++) await compactor.run();
-  assert.deepEqual(stored(), [
-    [1, 62],
-    ...Array.from({ length: 8 }, (_, at) => [33 + at, 2]),
-  ]);
+  assert.deepEqual(stored(), [[1, 62], ...Array.from({ length: 8 }, (_, at) => [33 + at, 2])]);
   const opened = new BlockDecoder(codec).open(reader.block(1)!);
   assert.ok(opened.kind === "rows");
   const expected = Array.from({ length: 64 }, (_, at) => BigInt(at)).filter((at) => at !== 40n && at !== 41n);
