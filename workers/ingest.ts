@@ -304,12 +304,13 @@ function parseBody(parser: Parser, body: IngestBody, maxBytes: number): BodyOutc
   const bytes = decompress(body, maxBytes);
   if (!(bytes instanceof Uint8Array)) return bytes;
   const { accepted, bad, errors } = parser.parse(body.format, bytes);
-  releaseBytes(bytes);
+  if (body.encoding === "zstd") release(bytes.buffer);
+  else releaseBytes(bytes);
   return { kind: "parsed", accepted, bad, errors };
 }
 
 /** The body's bytes; never more than `maxBytes` of them are made, whatever the compressed data claims. */
-function decompress(body: IngestBody, maxBytes: number): Uint8Array | BodyOutcome {
+function decompress(body: IngestBody, maxBytes: number): Uint8Array<ArrayBuffer> | BodyOutcome {
   const bytes = body.body;
   try {
     switch (body.encoding) {
@@ -350,8 +351,8 @@ function store(encoded: Uint8Array<ArrayBuffer>): StoredBlock {
   const packed = codec.compress(encoded, BLOCK_ZSTD_LEVEL);
   const encodedBytes = encoded.length;
   const isSmaller = packed.length < encodedBytes;
-  const data = exact(isSmaller ? packed : encoded);
-  releaseBytes(isSmaller ? encoded : packed);
+  const data = isSmaller ? packed : encoded;
+  release((isSmaller ? encoded : packed).buffer);
   return {
     data,
     codec: isSmaller ? "zstd" : "none",
@@ -363,18 +364,11 @@ function store(encoded: Uint8Array<ArrayBuffer>): StoredBlock {
   };
 }
 
-/** A view with a buffer of its own, so that crossing a thread copies these bytes and no pool around them. */
-function exact(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
-  const { buffer } = bytes;
-  const isWhole = buffer instanceof ArrayBuffer && buffer.byteLength === bytes.byteLength;
-  return isWhole ? new Uint8Array(buffer) : new Uint8Array(bytes);
-}
-
 /** With all columns, or with those of some fields. */
 function decodeStored(block: StoredBlock, fields: readonly string[] | null = null): BatchHandle {
   const bytes = inflate(block);
   const batch = replayDecoder().decode(bytes, fields);
-  if (bytes !== block.data) releaseBytes(bytes);
+  if (bytes !== block.data) release(bytes.buffer);
   return batch;
 }
 
@@ -383,6 +377,6 @@ function replayDecoder(): ReplayDecoder {
   return decoder;
 }
 
-function inflate(block: StoredBlock): Uint8Array {
+function inflate(block: StoredBlock): Uint8Array<ArrayBuffer> {
   return block.codec === "zstd" ? codec.decompress(block.data, block.encodedBytes) : block.data;
 }

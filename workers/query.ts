@@ -68,17 +68,10 @@ export function losses(task: ListTask): Page | tasks.QueryFailure {
   return page(task, ID_CURSOR, (store, after) => readLosses(store, { ...task, after }));
 }
 
-/** One block with the events of several, in their order. */
-export function compact({ blocks, stream, keyFields }: tasks.MergeTask): StoredBlock | tasks.QueryFailure {
-  const merged = expected(() => decoder.merge(blocks, stream, keyFields));
-  // This thread is idle for long: what it leaves to the garbage collector stays.
-  for (const { data } of blocks) releaseBytes(data);
-  return "failure" in merged ? merged : moveWith(merged, [merged.data.buffer]);
-}
-
 /** One block with the aggregates of the events of several. */
 export function downsample({ blocks, ...task }: tasks.DownsampleTask): StoredBlock | tasks.QueryFailure {
   const made = expected(() => decoder.downsample(blocks, task));
+  // This thread is idle for long: what it leaves to the garbage collector stays.
   for (const { data } of blocks) releaseBytes(data);
   return "failure" in made ? made : moveWith(made, [made.data.buffer]);
 }

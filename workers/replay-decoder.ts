@@ -3,7 +3,7 @@ import { type BatchHandle, decodeBlock, emptyBatch, newBatch, readHeader, resetB
 import { decodeOnly } from "./core/decode-columns.ts";
 import type { CoreModule } from "./core/module.ts";
 import type { StoredBlock } from "./messages.ts";
-import { releaseBytes } from "./move.ts";
+import { release } from "./move.ts";
 
 /** The columns of a block, with the stream's name in front: equal bytes say equal columns in the same order. */
 interface Columns {
@@ -47,7 +47,7 @@ export class ReplayDecoder {
    */
   decodeRun(
     blocks: readonly StoredBlock[],
-    inflate: (block: StoredBlock) => Uint8Array,
+    inflate: (block: StoredBlock) => Uint8Array<ArrayBuffer>,
     fields: readonly string[] | null,
   ): BatchHandle | null {
     let columns: Columns | null = null;
@@ -60,7 +60,7 @@ export class ReplayDecoder {
       columns ??= own;
       this.#append(bytes, fields);
       this.#columns = columns;
-      if (bytes !== block.data) releaseBytes(bytes);
+      if (bytes !== block.data) release(bytes.buffer);
     }
     return this.batch;
   }

@@ -3,6 +3,7 @@
  * checkpoint in pieces (version 4), the heads of the queries' captures stand in the place of their snapshots.
  */
 import { MillraceError } from "./errors.ts";
+import { release } from "./move.ts";
 import { portableCodec } from "./zstd.ts";
 
 export interface SnapshotPart {
@@ -80,6 +81,7 @@ function pack(parts: readonly SnapshotPart[], version: number): Uint8Array<Array
   view.setUint32(4, indexBytes.length, true);
   view.setUint32(8, body.length, true);
   out.set(packed, HEADER_BYTES);
+  release(packed.buffer);
   return out;
 }
 

@@ -25,12 +25,14 @@ import type {
   QueryPlan,
   ResultRow,
   SkewedDevice,
+  StoredBlock,
   TakenResults,
   WindowSetup,
   WindowStats,
 } from "./messages.ts";
 import { moveWith, release } from "./move.ts";
 import type { Closing } from "./query/corrected-query.ts";
+import type { MergeTask, QueryFailure } from "./query/tasks.ts";
 import { ResultStream } from "./result-stream.ts";
 import { callServer } from "./serve-calls.ts";
 import { MergeWatch } from "./stage-times.ts";
@@ -475,6 +477,12 @@ export function closings(
       keys === null ? null : new Map(keys.map((key) => [Buffer.from(key).toString("latin1"), clockOf(key)]));
     return { watermarkUs: known(stream.watermarkUs), sinceUs, keyClocks };
   });
+}
+
+/** One block of several, which is no work of windows: loaded by nodes that have small blocks to merge. */
+export async function merge(task: MergeTask): Promise<StoredBlock | QueryFailure> {
+  const { mergeBlocks } = await import("./merge-blocks.ts");
+  return mergeBlocks(task);
 }
 
 /** Counts results that were corrected afterwards for the alerts over them: what these told is settled. */

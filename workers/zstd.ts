@@ -1,18 +1,22 @@
 import * as zlib from "node:zlib";
 import type { ZstdBinding, ZstdSimple, ZstdStreaming } from "zstd-codec";
 import { MillraceError } from "./errors.ts";
+import { release } from "./move.ts";
 import { splitFrames, type ZstdFrame } from "./zstd-frame.ts";
 
-/** Compression around blocks, bodies and snapshots. Both implementations write and read standard zstd frames. */
+/**
+ * Compression around blocks, bodies and snapshots. Both implementations write and read standard zstd frames. What they make has a
+ * buffer to itself, so that `release(made.buffer)` gives its memory back.
+ */
 export interface Codec {
   readonly name: "node:zlib" | "zstd-codec";
-  /** `level` 1 (fast) … 19 (small). */
-  compress(bytes: Uint8Array, level: number): Uint8Array;
+  /** `level` 1 (fast) … 19 (small). All of its buffer. */
+  compress(bytes: Uint8Array, level: number): Uint8Array<ArrayBuffer>;
   /**
-   * Never makes more than `maxBytes`, whatever the data claims.
+   * Never makes more than `maxBytes`, whatever the data claims. The buffer may be longer than what is in it.
    * @throws MillraceError E_TOO_LARGE when there would be more, E_ZSTD when the data is damaged.
    */
-  decompress(bytes: Uint8Array, maxBytes: number): Uint8Array;
+  decompress(bytes: Uint8Array, maxBytes: number): Uint8Array<ArrayBuffer>;
 }
 
 let portable: Promise<Codec> | null = null;
@@ -27,36 +31,53 @@ export async function portableCodec(): Promise<Codec> {
 export function nativeCodec(): Codec {
   return {
     name: "node:zlib",
-    compress: (bytes, level) =>
-      zlib.zstdCompressSync(bytes, { params: { [zlib.constants.ZSTD_c_compressionLevel]: level } }),
+    compress: (bytes, level) => {
+      const packed = zlib.zstdCompressSync(bytes, {
+        params: { [zlib.constants.ZSTD_c_compressionLevel]: level },
+        chunkSize: Math.max(mostCompressed(bytes.length), OWN_BUFFER_BYTES),
+      });
+      // It is a small part of the room that was made for it.
+      const exact = joined([packed]);
+      if (exact.buffer !== packed.buffer) release(packed.buffer);
+      return exact;
+    },
     decompress: (bytes, maxBytes) => {
       // Node stops after one frame and says nothing of what follows: so each is given to it by itself.
-      const frames = contentFrames(bytes);
       let left = maxBytes;
-      return joined(
-        frames.map((frame) => {
-          const content = decompressNative(frame, left, maxBytes);
-          left -= content.length;
-          return content;
-        }),
-      );
+      const contents = contentFrames(bytes).map((frame) => {
+        const content = decompressNative(frame, left, maxBytes);
+        left -= content.length;
+        return content;
+      });
+      const [only] = contents;
+      if (contents.length === 1 && only !== undefined && only.length >= only.buffer.byteLength / 2)
+        return only;
+      const whole = joined(contents);
+      for (const { buffer } of contents) if (buffer !== whole.buffer) release(buffer);
+      return whole;
     },
   };
 }
 
-/** Node takes no fewer for a piece of its output. */
-const MIN_CHUNK_BYTES = 64;
-/** And by default so many, which it then puts together: in one piece it is half the work. */
+/** Room for a frame that does not tell its size; more of it is made as often as needed. */
 const CHUNK_BYTES = 16 * 1024;
+/** Node cuts what is smaller from a pool, all of which stays as long as one piece of it does. */
+const OWN_BUFFER_BYTES = Buffer.poolSize >>> 1;
 
-function decompressNative(frame: ZstdFrame, leftBytes: number, maxBytes: number): Uint8Array {
+/** As `ZSTD_COMPRESSBOUND` has it, and a byte more: Node makes a second chunk when the first is full. */
+function mostCompressed(bytes: number): number {
+  return bytes + (bytes >>> 8) + 64 + 1;
+}
+
+function decompressNative(frame: ZstdFrame, leftBytes: number, maxBytes: number): Uint8Array<ArrayBuffer> {
   try {
     // What a frame says of its content may be a lie; no more than its blocks can hold is believed.
     const told = Math.min(frame.contentBytes ?? CHUNK_BYTES, frame.maxContentBytes, leftBytes);
     // Node takes no limit of 0; one byte is let through and then found to be too much.
     const content = zlib.zstdDecompressSync(frame.bytes, {
       maxOutputLength: Math.max(leftBytes, 1),
-      chunkSize: Math.max(told, MIN_CHUNK_BYTES),
+      // In one piece it is half the work. The byte more is for the second chunk that Node makes when the first is full.
+      chunkSize: Math.max(told + 1, OWN_BUFFER_BYTES),
     });
     if (content.length > leftBytes) throw tooLarge(maxBytes);
     return content;
@@ -110,8 +131,18 @@ function slices(bytes: Uint8Array, sliceBytes: number): Uint8Array[] {
   return Array.from({ length: count }, (_, i) => bytes.subarray(i * sliceBytes, (i + 1) * sliceBytes));
 }
 
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  return parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts);
+/** All parts, one after the other, in a buffer of just that length: a part's own when there is one. */
+function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const [only] = parts;
+  if (parts.length === 1 && only?.buffer instanceof ArrayBuffer && only.buffer.byteLength === only.length)
+    return new Uint8Array(only.buffer);
+  const whole = Buffer.allocUnsafeSlow(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
 }
 
 function compressFrame(simple: ZstdSimple, bytes: Uint8Array, level: number): Uint8Array {

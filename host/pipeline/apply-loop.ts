@@ -62,6 +62,7 @@ export class ApplyLoop {
   #isRunning = false;
   #failure: { readonly cause: unknown } | null = null;
   #waiters: Waiter[] = [];
+  #idlers: (() => void)[] = [];
   #lastResults: Promise<void> = Promise.resolve();
   #unwrittenChars = 0;
   /** Windows are made anew of blocks that were merged or thinned out meanwhile: what is stored stays as it is. */
@@ -124,6 +125,18 @@ export class ApplyLoop {
     return new Promise((resolve, reject) => this.#waiters.push({ seq, resolve, reject }));
   }
 
+  /** Resolves when the window thread has nothing to do, or after `mostMs` all the same. */
+  idle(mostMs: number): Promise<void> {
+    if (!this.#isRunning) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, mostMs);
+      this.#idlers.push(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+
   /** Writes a checkpoint of the windows, after the results of all that it covers. @returns its seq. */
   async checkpoint(): Promise<number> {
     if (this.#failure !== null) throw failed(this.#failure.cause);
@@ -146,6 +159,7 @@ export class ApplyLoop {
       }
     }
     this.#isRunning = false;
+    for (const wake of this.#idlers.splice(0)) wake();
   }
 
   /** A change of the queries may wait for what came of all before it: it begins a group. */

@@ -1,7 +1,6 @@
 import type { Logger } from "pino";
 import type { StoredBlock } from "../../workers/messages.ts";
 import { release } from "../../workers/move.ts";
-import type { QueryClient } from "../query/query-client.ts";
 import type { StorageClient } from "../store/storage-client.ts";
 import type { Engine } from "./engine.ts";
 import { setAsideDamaged } from "./set-aside.ts";
@@ -19,16 +18,14 @@ const TARGET_BYTES = 128 * 1024;
  */
 export class Compactor {
   readonly #storage: StorageClient;
-  readonly #reads: QueryClient;
   readonly #engine: Engine;
   readonly #log: Logger;
   readonly #timer: NodeJS.Timeout;
   #running: Promise<void> = Promise.resolve();
   #isClosed = false;
 
-  constructor(storage: StorageClient, reads: QueryClient, engine: Engine, log: Logger) {
+  constructor(storage: StorageClient, engine: Engine, log: Logger) {
     this.#storage = storage;
-    this.#reads = reads;
     this.#engine = engine;
     this.#log = log;
     this.#timer = setInterval(() => {
@@ -71,8 +68,7 @@ export class Compactor {
     blocks: readonly StoredBlock[],
   ): Promise<StoredBlock | null> {
     try {
-      const keyFields = this.#engine.stream(stream)?.config.key.fields ?? [];
-      return await this.#reads.merge(blocks, stream, keyFields);
+      return await this.#engine.mergeBlocks(stream, blocks);
     } catch (cause) {
       if ((await setAsideDamaged(this.#storage, this.#log, "log", seqs)).length === 0) throw cause;
       return null;

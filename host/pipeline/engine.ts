@@ -6,6 +6,7 @@ import type {
   SchemaField,
   SkewedDevice,
   SourceCounts,
+  StoredBlock,
   TableData,
 } from "../../workers/messages.ts";
 import type { Closing } from "../../workers/query/corrected-query.ts";
@@ -212,6 +213,12 @@ export interface Engine {
   subscribe(query: string, listener: (rows: readonly ResultRow[]) => void): () => void;
   /** Blocks that the store has deleted since the start: streams are shown without them. */
   forgetBlocks(removed: readonly RemovedBlocks[]): void;
+  /**
+   * One block with the events of several of the stream, in their order, made when no windows wait for the thread. The blocks' data is
+   * given away.
+   * @throws MillraceError when one of them cannot be read
+   */
+  mergeBlocks(stream: string, blocks: readonly StoredBlock[]): Promise<StoredBlock>;
   /** Writes a checkpoint now, so that blocks before it are not needed for a replay any more. */
   checkpoint(): Promise<void>;
   /** Waits until everything acknowledged so far is applied to windows and its results are durable. */

@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import { MillraceError } from "../../workers/errors.ts";
-import type { ResultRow, Tick } from "../../workers/messages.ts";
+import type { ResultRow, StoredBlock, Tick } from "../../workers/messages.ts";
 import type { MasterKeys } from "../../workers/seal/master-key.ts";
 import type { AlertListener } from "../alert/running-alerts.ts";
 import { WebhookSender } from "../alert/webhook-sender.ts";
@@ -43,6 +43,8 @@ const MAX_PENDING_PARTIAL_BYTES = 64 * 1024 * 1024;
 const LONG_COMMIT_MS = 50;
 /** Requests under way at shutdown are waited for; a thread that hangs must not keep the node from stopping. */
 const DRAIN_LIMIT_MS = 30_000;
+/** While there is always something to apply, a merge of blocks waits so long for its turn. */
+const MERGE_WAIT_MS = 50;
 /** A checkpoint is skipped when nothing was applied since the last. */
 const NOTHING_APPLIED = -1;
 
@@ -425,6 +427,12 @@ class Pipeline implements Engine {
 
   closings(asked: Parameters<Engine["closings"]>[0]): ReturnType<Engine["closings"]> {
     return this.#windows.closings(asked);
+  }
+
+  async mergeBlocks(stream: string, blocks: readonly StoredBlock[]): Promise<StoredBlock> {
+    const keyFields = this.#registry.stream(stream)?.config.key.fields ?? [];
+    await this.#apply.idle(MERGE_WAIT_MS);
+    return this.#windows.merge({ blocks, stream, keyFields });
   }
 
   async correct(stream: string, rows: readonly ResultRow[], lateIds: readonly number[]): Promise<void> {

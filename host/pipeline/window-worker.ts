@@ -3,8 +3,16 @@ import type { Frame } from "../../workers/checkpoint-frames.ts";
 import type { CheckpointStep } from "../../workers/checkpoint-pieces.ts";
 import type { CaptureKind } from "../../workers/core/capture.ts";
 import type { KeySizes } from "../../workers/core/key-sizes.ts";
-import type { AlertStats, ApplyEntry, ApplyResult, WindowSetup } from "../../workers/messages.ts";
+import { MillraceError } from "../../workers/errors.ts";
+import type {
+  AlertStats,
+  ApplyEntry,
+  ApplyResult,
+  StoredBlock,
+  WindowSetup,
+} from "../../workers/messages.ts";
 import type { Closing } from "../../workers/query/corrected-query.ts";
+import type { MergeTask, QueryFailure } from "../../workers/query/tasks.ts";
 import type { ClockReport } from "../../workers/window.ts";
 import type { ClosedBefore } from "./closed-before.ts";
 import { workerFile } from "./worker-file.ts";
@@ -94,6 +102,19 @@ export class WindowWorker {
     rows: readonly { readonly query: string; readonly count: number }[],
   ): Promise<readonly AlertStats[]> {
     return this.#thread.call("ignoreRevisions", rows);
+  }
+
+  /**
+   * One block with the events of several, in their order. Their data is given away. It has nothing to do with windows: this is the
+   * thread that no acknowledgement waits for, and one of its own would take 15 MB.
+   * @throws MillraceError when one of them cannot be read
+   */
+  async merge(task: MergeTask): Promise<StoredBlock> {
+    const transferList = task.blocks.map(({ data }) => data.buffer);
+    const run = this.#pool.run(task, { name: "merge", transferList });
+    const answer = (await run) as StoredBlock | QueryFailure;
+    if ("failure" in answer) throw new MillraceError(answer.failure.code, answer.failure.message);
+    return answer;
   }
 
   close(): Promise<void> {

@@ -87,19 +87,6 @@ export class QueryClient implements HistoryReads {
   }
 
   /**
-   * One block with the events of several, in their order. Their data is given away.
-   * @throws MillraceError when one of them cannot be read
-   */
-  merge(
-    blocks: readonly StoredBlock[],
-    stream: string,
-    keyFields: readonly string[] = [],
-  ): Promise<StoredBlock> {
-    const transferList = blocks.map(({ data }) => data.buffer);
-    return this.#run("compact", { blocks, stream, keyFields }, transferList);
-  }
-
-  /**
    * One block with the aggregates of the events of several. Their data is given away.
    * @throws MillraceError when one of them cannot be read
    */

@@ -19,7 +19,7 @@ import type {
   StreamState,
 } from "../../host/pipeline/engine.ts";
 import { MillraceError } from "../../workers/errors.ts";
-import type { AlertRow, ResultRow } from "../../workers/messages.ts";
+import type { AlertRow, ResultRow, StoredBlock } from "../../workers/messages.ts";
 import type { CorrectionTask } from "../../workers/query/correction.ts";
 import type { CorrectionStep } from "../../workers/query.ts";
 import type { DeviceAttributes } from "../../workers/store/attribute-operations.ts";
@@ -61,6 +61,10 @@ export class MemoryEngine implements Engine {
   }
 
   forgetBlocks(): void {}
+
+  mergeBlocks(): Promise<StoredBlock> {
+    return Promise.reject(new Error("this engine has no blocks"));
+  }
 
   checkpoint(): Promise<void> {
     return Promise.resolve();

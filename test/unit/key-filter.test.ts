@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { QueryClient } from "../../host/query/query-client.ts";
+import { WindowWorker } from "../../host/pipeline/window-worker.ts";
 import { StorageClient } from "../../host/store/storage-client.ts";
 import { buildBatch } from "../../workers/core/batch-builder.ts";
 import { encodeBatch, readHeader } from "../../workers/core/codec.ts";
@@ -77,11 +77,11 @@ function blockOf(device: string, timesUs: readonly number[]): StoredBlock {
 test("merged blocks that cannot hold the key are not read; the filter goes with its block", async (context) => {
   const dir = makeTempDir(context);
   const storage = await StorageClient.open(dir);
-  const reads = new QueryClient(dir);
+  const windows = new WindowWorker();
   const reader = new Reader(dir);
   context.after(async () => {
     reader.close();
-    await reads.close();
+    await windows.close();
     await storage.close();
   });
   const times = Array.from({ length: 500 }, (_, at) => at);
@@ -92,7 +92,7 @@ test("merged blocks that cannot hold the key are not read; the filter goes with 
   }
   for (const pair of [seqs.slice(0, 2), seqs.slice(2)]) {
     const blocks = pair.map((seq) => reader.block(seq)!);
-    const into = await reads.merge(blocks, "machines", ["device"]);
+    const into = await windows.merge({ blocks, stream: "machines", keyFields: ["device"] });
     assert.ok(into.keys !== undefined);
     assert.equal(await storage.swap({ removeSeqs: pair, into }), true);
   }
@@ -117,11 +117,8 @@ test("merged blocks that cannot hold the key are not read; the filter goes with 
   assert.deepEqual(read, [seqs[2]]);
   // Merged again, the filters of both go and that of the new one comes.
   const all = [seqs[0]!, seqs[2]!];
-  const into = await reads.merge(
-    all.map((seq) => reader.block(seq)!),
-    "machines",
-    ["device"],
-  );
+  const blocks = all.map((seq) => reader.block(seq)!);
+  const into = await windows.merge({ blocks, stream: "machines", keyFields: ["device"] });
   assert.equal(await storage.swap({ removeSeqs: all, into }), true);
   const listed = reader.listBlocks("machines", 0, 1_000, { after: null, limit: 9, withKeys: true });
   assert.deepEqual(

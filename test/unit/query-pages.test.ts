@@ -5,9 +5,7 @@ import { StorageClient } from "../../host/store/storage-client.ts";
 import { type BatchBuilder, buildBatch } from "../../workers/core/batch-builder.ts";
 import { encodeBatch, readHeader } from "../../workers/core/codec.ts";
 import { instantiateCore } from "../../workers/core/module.ts";
-import { MillraceError } from "../../workers/errors.ts";
 import type { CommitOperation, ResultRow, StoredBlock } from "../../workers/messages.ts";
-import { BlockDecoder } from "../../workers/query/block-decoder.ts";
 import { BlockScanner } from "../../workers/query/block-scanner.ts";
 import { type BlockStore, readEvents } from "../../workers/query/events.ts";
 import type { SkippedBlock } from "../../workers/query/tasks.ts";
@@ -449,26 +447,6 @@ test("dead letters and losses page by id and stream", async (context) => {
       kind: "events",
     },
   ]);
-});
-
-test("merging keeps every event in its order and refuses what it cannot read", async (context) => {
-  const store = await makeStore(context);
-  const client = await openClient(context, store.dir);
-  const merged = await client.merge([numbered([5n, 1n]), numbered([3n], "float")], "s");
-  assert.deepEqual(
-    { count: merged.count, minUs: merged.minUs, maxUs: merged.maxUs },
-    { count: 3, minUs: 1, maxUs: 5 },
-  );
-  assert.deepEqual(merged.schema, [{ name: "n", type: "float" }]);
-  const opened = new BlockDecoder(codec).open(merged);
-  assert.ok(opened.kind === "rows");
-  assert.deepEqual([...opened.rows.times], [5n, 1n, 3n]);
-  const damaged = { ...numbered([1n]), data: new Uint8Array([1, 2, 3]) };
-  await assert.rejects(
-    client.merge([numbered([1n]), damaged], "s"),
-    (cause) => cause instanceof MillraceError && cause.code === "E_ZSTD",
-  );
-  assert.equal((await client.merge([numbered([1n])], "s")).count, 1);
 });
 
 test("a cursor of another list, or none at all, is refused by its code", async (context) => {

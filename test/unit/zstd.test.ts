@@ -46,6 +46,24 @@ test("each codec reads what the other writes, at every level in use", () => {
   }
 });
 
+test("what a codec makes has a buffer to itself, which can be given back", async () => {
+  const frame = await streamed(Buffer.from("21.5;".repeat(4_000)));
+  for (const codec of codecs) {
+    for (const bytes of samples) {
+      const packed = codec.compress(bytes, 1);
+      assert.equal(packed.buffer.byteLength, packed.length, codec.name);
+      const neighbour = Buffer.allocUnsafe(16).fill(7);
+      const restored = codec.decompress(packed, bytes.length);
+      assert.ok(restored.buffer.byteLength <= Math.max(2 * bytes.length, bytes.length + 1), codec.name);
+      restored.buffer.transfer(0);
+      packed.buffer.transfer(0);
+      assert.equal(neighbour[0], 7, codec.name);
+    }
+    const ofUntold = codec.decompress(frame, 20_000);
+    assert.notEqual(ofUntold.buffer, Buffer.allocUnsafe(1).buffer, codec.name);
+  }
+});
+
 test("frames without a content size, several frames, and skippable ones are read", async () => {
   const bytes = Buffer.from('{"device":"m1","temp":21.5}\n'.repeat(30_000));
   const frame = await streamed(bytes);

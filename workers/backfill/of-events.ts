@@ -14,6 +14,7 @@ import { Tables } from "../core/tables.ts";
 import { createLocal, createWindows, type LocalAggregator, type Windows } from "../core/window.ts";
 import { MillraceError } from "../errors.ts";
 import type { KeyClock, StoredBlock } from "../messages.ts";
+import { release } from "../move.ts";
 import { packLateRows, withoutRows } from "../store/late-rows.ts";
 import { type BlockRange, Reader } from "../store/reader.ts";
 import type { Codec } from "../zstd.ts";
@@ -215,6 +216,7 @@ export class EventBackfill {
       const { data, encodedBytes } = block;
       const bytes = block.codec === "zstd" ? this.#codec.decompress(data, encodedBytes) : data;
       decodeBlock(this.#core, bytes, this.#batch);
+      if (bytes !== data) release(bytes.buffer);
     } catch (cause) {
       if (cause instanceof MillraceError) return false;
       throw cause;
@@ -242,7 +244,7 @@ export class EventBackfill {
   #extract(mask: Uint8Array): StoredBlock {
     const encoded = encodeRows(this.#core, this.#batch, this.#task.plan.stream, mask);
     const { count, minUs, maxUs, schema } = readHeader(encoded);
-    const data = new Uint8Array(this.#codec.compress(encoded, BLOCK_ZSTD_LEVEL));
+    const data = this.#codec.compress(encoded, BLOCK_ZSTD_LEVEL);
     const encodedBytes = encoded.length;
     return { data, codec: "zstd", encodedBytes, count, minUs: Number(minUs), maxUs: Number(maxUs), schema };
   }

@@ -12,7 +12,7 @@ import { keysOf } from "../core/key-filter.ts";
 import { type CoreModule, instantiateCore } from "../core/module.ts";
 import { MillraceError } from "../errors.ts";
 import type { StoredBlock } from "../messages.ts";
-import { releaseBytes } from "../move.ts";
+import { release } from "../move.ts";
 import type { Codec } from "../zstd.ts";
 import { Downsampler } from "./downsample.ts";
 import type { DownsampleTask } from "./tasks.ts";
@@ -121,9 +121,9 @@ export class BlockDecoder {
     const encodedBytes = encoded.length;
     const packed = this.#codec.compress(encoded, MERGED_ZSTD_LEVEL);
     const isSmaller = packed.length < encoded.length;
-    if (isSmaller) releaseBytes(encoded);
+    release((isSmaller ? encoded : packed).buffer);
     return {
-      data: isSmaller ? new Uint8Array(packed) : encoded,
+      data: isSmaller ? packed : encoded,
       codec: isSmaller ? "zstd" : "none",
       encodedBytes,
       count,
@@ -137,7 +137,7 @@ export class BlockDecoder {
     const bytes =
       block.codec === "zstd" ? this.#codec.decompress(block.data, block.encodedBytes) : block.data;
     decodeBlock(this.#core, bytes, this.#batch);
-    if (bytes !== block.data) releaseBytes(bytes);
+    if (bytes !== block.data) release(bytes.buffer);
   }
 
   #reset(): void {

@@ -12,7 +12,7 @@ import { type BlockKeys, mayHold } from "../core/key-filter.ts";
 import { type CoreModule, instantiateCore } from "../core/module.ts";
 import { MillraceError } from "../errors.ts";
 import type { StoredBlock } from "../messages.ts";
-import { releaseBytes } from "../move.ts";
+import { release } from "../move.ts";
 import type { Codec } from "../zstd.ts";
 import { createEventWriter } from "./event-json.ts";
 
@@ -133,7 +133,7 @@ export class BlockScanner {
       this.#spares.push(batch);
       throw cause;
     } finally {
-      if (bytes !== block.data) releaseBytes(bytes);
+      if (bytes !== block.data) release(bytes.buffer);
     }
   }
 

@@ -7,7 +7,7 @@ import { Tables } from "../core/tables.ts";
 import { createLocal, createWindows, type LocalAggregator, type Windows } from "../core/window.ts";
 import { MillraceError } from "../errors.ts";
 import type { QueryPlan, ResultRow, StoredBlock, TableData } from "../messages.ts";
-import { releaseBytes } from "../move.ts";
+import { release } from "../move.ts";
 import type { BlockRange, Reader } from "../store/reader.ts";
 import type { Codec } from "../zstd.ts";
 import { OrderedRows } from "./ordered-rows.ts";
@@ -118,7 +118,7 @@ export class Replay {
       const { data, encodedBytes } = block;
       const bytes = block.codec === "zstd" ? this.#codec.decompress(data, encodedBytes) : data;
       decodeBlock(this.#core, bytes, this.#batch);
-      if (bytes !== data) releaseBytes(bytes);
+      if (bytes !== data) release(bytes.buffer);
     } catch (cause) {
       if (cause instanceof MillraceError) return false;
       throw cause;

@@ -1,7 +1,7 @@
 import { type BatchHandle, decodeBlock, encodeOrdered, newBatch, resetBatch } from "../core/codec.ts";
 import { type CoreModule, instantiateCore } from "../core/module.ts";
 import { MillraceError } from "../errors.ts";
-import { releaseBytes } from "../move.ts";
+import { release } from "../move.ts";
 import type { Codec } from "../zstd.ts";
 import type { BatchItem, BlockItem } from "./batch.ts";
 import { blockDigest } from "./block-digest.ts";
@@ -64,9 +64,9 @@ export class BlockMerger {
     try {
       this.#reset();
       for (const { codec, data, encodedBytes } of blocks) {
-        const bytes = codec === "zstd" ? this.#codec.decompress(data, encodedBytes) : data;
-        decodeBlock(this.#core, bytes, this.#batch);
-        if (bytes !== data) releaseBytes(bytes);
+        const inflated = codec === "zstd" ? this.#codec.decompress(data, encodedBytes) : null;
+        decodeBlock(this.#core, inflated ?? data, this.#batch);
+        if (inflated !== null) release(inflated.buffer);
       }
     } catch (cause) {
       this.#renew();
