@@ -111,8 +111,7 @@ export class WindowWorker {
    */
   async merge(task: MergeTask): Promise<StoredBlock> {
     const transferList = task.blocks.map(({ data }) => data.buffer);
-    const run = this.#pool.run(task, { name: "merge", transferList });
-    const answer = (await run) as StoredBlock | QueryFailure;
+    const answer = await this.#thread.call<StoredBlock | QueryFailure>("merge", task, transferList);
     if ("failure" in answer) throw new MillraceError(answer.failure.code, answer.failure.message);
     return answer;
   }
