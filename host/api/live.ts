@@ -175,7 +175,7 @@ class LiveClient {
 
 /**
  * Rows in the form of events; the id is the window's start in µs, from which a client may read on. Rows of a group differ in what stands
- * between: their lines are made events by putting it there, which takes a third of the time of a text for each.
+ * between: their lines are made events by putting it there, which takes two thirds of the time of a text for each.
  */
 function eventsOf(query: string, groups: readonly ResultGroup[]): Buffer {
   const name = JSON.stringify(query);

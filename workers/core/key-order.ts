@@ -36,11 +36,26 @@ export class KeyOrder {
       if (this.#sorted.length > MOST_RANKED * keys.length || keys.length >= ROWS) return this.#byText(keys);
       this.#rank(fresh);
     }
+    return this.#sorted.length > MOST_RANKED * keys.length ? this.#sortedByRank(keys) : this.#laidOut(keys);
+  }
+
+  /** For few of the keys that are ranked. */
+  #sortedByRank(keys: Uint32Array): Uint32Array {
     const places = new Float64Array(keys.length);
     for (let row = 0; row < keys.length; row++) places[row] = this.#ranks[keys[row]!]! * ROWS + row;
     places.sort();
     const rows = new Uint32Array(keys.length);
     for (let place = 0; place < keys.length; place++) rows[place] = places[place]! % ROWS;
+    return rows;
+  }
+
+  /** For many: each row goes to the place of its key. */
+  #laidOut(keys: Uint32Array): Uint32Array {
+    const rowOf = new Uint32Array(this.#sorted.length);
+    for (let row = 0; row < keys.length; row++) rowOf[this.#ranks[keys[row]!]! - 1] = row + 1;
+    const rows = new Uint32Array(keys.length);
+    let count = 0;
+    for (const row of rowOf) if (row > 0) rows[count++] = row - 1;
     return rows;
   }
 
