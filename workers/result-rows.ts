@@ -3,8 +3,8 @@ import type { ResultRow } from "./messages.ts";
 /** Ends the head of rows that are retracted. */
 const RETRACTED = "retracted";
 const TAB = 9;
-/** Tabs in a line of a row with all its members, as earlier releases packed them; in others there is one. */
-const WHOLE_ROW_TABS = 6;
+/** Of a head, but for the last; in the lines of earlier releases, which had all of a row, key and values followed. */
+const HEAD_MEMBERS = 5;
 
 /** Rows that follow each other and differ in key and values alone. */
 export interface ResultGroup extends Omit<ResultRow, "key" | "values"> {
@@ -65,68 +65,46 @@ export function groupsOf(text: string): ResultGroup[] {
 }
 
 function groupOf(text: string, from: number, end: number): ResultGroup {
-  const lines = text.indexOf("\n", from);
-  const [query = "", startUs, endUs, revision, kind, retracted] = text.slice(from + 1, lines).split("\t");
-  return {
-    ...identityOf(query, startUs, endUs, revision, kind, retracted),
-    lines: text.slice(lines + 1, end),
-  };
+  const headEnd = text.indexOf("\n", from);
+  return groupFrom(text.slice(from + 1, headEnd).split("\t"), text.slice(headEnd + 1, end));
 }
 
 /** A row as earlier releases packed it, in a checkpoint or for a sink. */
 function groupOfWhole(line: string): ResultGroup {
   const members = line.split("\t");
-  const [query = "", startUs, endUs, revision, kind] = members;
-  const [key, values, retracted] = members.slice(WHOLE_ROW_TABS - 1);
-  return { ...identityOf(query, startUs, endUs, revision, kind, retracted), lines: `${key}\t${values}` };
+  const [key, values] = members.splice(HEAD_MEMBERS, 2);
+  return groupFrom(members, `${key}\t${values}`);
 }
 
-function identityOf(
-  query: string,
-  startUs: string | undefined,
-  endUs: string | undefined,
-  revision: string | undefined,
-  kind: string | undefined,
-  retracted: string | undefined,
-): Omit<ResultGroup, "lines"> {
-  return {
+function groupFrom(
+  [query = "", startUs, endUs, revision, kind, retracted]: readonly string[],
+  lines: string,
+): ResultGroup {
+  const group = {
     query,
     startUs: Number(startUs),
     endUs: Number(endUs),
     revision: Number(revision),
     kind: kind as ResultRow["kind"],
-    ...(retracted === RETRACTED ? { retracted: true } : {}),
+    lines,
   };
+  return retracted === RETRACTED ? { ...group, retracted: true } : group;
 }
 
 /** The rows of a group. */
-export function rowsOf({
-  query,
-  startUs,
-  endUs,
-  revision,
-  kind,
-  retracted,
-  lines,
-}: ResultGroup): ResultRow[] {
-  return lines.split("\n").map((line) => {
-    const tab = line.indexOf("\t");
-    const row = {
-      query,
-      startUs,
-      endUs,
-      key: line.slice(0, tab),
-      values: line.slice(tab + 1),
-      revision,
-      kind,
-    };
-    return retracted ? { ...row, retracted } : row;
-  });
+export function rowsOf(group: ResultGroup): ResultRow[] {
+  const { lines } = group;
+  return lines.includes("\n") ? lines.split("\n").map((line) => rowOf(group, line)) : [rowOf(group, lines)];
+}
+
+function rowOf({ query, startUs, endUs, revision, kind, retracted }: ResultGroup, line: string): ResultRow {
+  const tab = line.indexOf("\t");
+  const row = { query, startUs, endUs, key: line.slice(0, tab), values: line.slice(tab + 1), revision, kind };
+  return retracted ? { ...row, retracted } : row;
 }
 
 export function unpackResults(text: string): ResultRow[] {
-  const groups = groupsOf(text);
-  return groups.length === 1 ? rowsOf(groups[0]!) : groups.flatMap(rowsOf);
+  return groupsOf(text).flatMap(rowsOf);
 }
 
 /** How many rows a packed text has. */
