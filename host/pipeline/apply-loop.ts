@@ -1,7 +1,7 @@
 import { MillraceError } from "../../workers/errors.ts";
 import type { ApplyEntry, ApplyResult, FormerQueries, StoredBlock } from "../../workers/messages.ts";
 import { release } from "../../workers/move.ts";
-import { splitResults, unpackResults } from "../../workers/result-rows.ts";
+import { groupsOf, splitResults } from "../../workers/result-rows.ts";
 import type { Checkpointer } from "./checkpointer.ts";
 import type { CommitQueue } from "./commit-queue.ts";
 import type { Lane } from "./lane.ts";
@@ -304,9 +304,9 @@ export class ApplyLoop {
     const isHeard = fired.some(({ queryId }) => this.#registry.queryById(queryId)?.listeners.size);
     if (!isHeard) return;
     const startedMs = performance.now();
-    const byQuery = Map.groupBy(unpackResults(text), (row) => row.query);
-    for (const [name, rows] of byQuery) {
-      for (const listener of this.#registry.query(name)?.listeners ?? []) listener(rows);
+    const byQuery = Map.groupBy(groupsOf(text), ({ query }) => query);
+    for (const [name, groups] of byQuery) {
+      for (const listener of this.#registry.query(name)?.listeners ?? []) listener(groups);
     }
     this.#stages.addOnMain("emit", startedMs);
   }

@@ -10,6 +10,7 @@ import type {
   TableData,
 } from "../../workers/messages.ts";
 import type { Closing } from "../../workers/query/corrected-query.ts";
+import type { ResultGroup } from "../../workers/result-rows.ts";
 import type { RemovedBlocks } from "../../workers/store/stream-table.ts";
 import type { ClockReport } from "../../workers/window.ts";
 import type { AlertCounts, AlertListener } from "../alert/running-alerts.ts";
@@ -19,6 +20,9 @@ import type { CheckpointFigures } from "./checkpointer.ts";
 import type { NamedKeys } from "./largest-keys.ts";
 import type { ConfigOrigin, NamedChange } from "./query-set.ts";
 import type { QueryTree } from "./query-tree.ts";
+
+/** Hears of result rows of a query, in their order. */
+export type ResultListener = (groups: readonly ResultGroup[]) => void;
 
 /** A body up to this is copied when it is handed in: its buffer is the caller's again at once. */
 export const COPIED_BYTES = 8 * 1024;
@@ -209,8 +213,8 @@ export interface Engine {
   reload(config: Config, origin?: ConfigOrigin): Promise<ReloadOutcome>;
   /** Whether there is, or was, a query of that name: then it may have results. */
   knowsQuery(name: string): boolean;
-  /** Calls `listener` for each durable result row of the query; returns the way to stop. */
-  subscribe(query: string, listener: (rows: readonly ResultRow[]) => void): () => void;
+  /** Calls `listener` with the durable result rows of the query; returns the way to stop. */
+  subscribe(query: string, listener: ResultListener): () => void;
   /** Blocks that the store has deleted since the start: streams are shown without them. */
   forgetBlocks(removed: readonly RemovedBlocks[]): void;
   /**

@@ -10,13 +10,14 @@ import type {
   TableData,
   WindowStats,
 } from "../../workers/messages.ts";
+import { groupsOf, packResults } from "../../workers/result-rows.ts";
 import { mergeSchemas } from "../../workers/schema.ts";
 import { RunningAlerts } from "../alert/running-alerts.ts";
 import { alertPlan, type SetAlert } from "../config/alert.ts";
 import type { Config, Limits, QueryConfig, StreamConfig } from "../config/config.ts";
 import { automaticQuery, automaticStream, queryPlan, resultsSetup, streamPlan } from "../config/plans.ts";
 import type { QueryBelow } from "./backfills.ts";
-import type { BackfillProgress, QueryState, StreamState } from "./engine.ts";
+import type { BackfillProgress, QueryState, ResultListener, StreamState } from "./engine.ts";
 import { type Backfill, type QuerySet, querySetOf, type SetQuery, signatureOf } from "./query-set.ts";
 import { RateMeter } from "./rate.ts";
 
@@ -33,7 +34,7 @@ export class RunningQuery {
   progress: BackfillProgress | null = null;
   /** It was changed or removed. */
   isGone = false;
-  readonly listeners = new Set<(rows: readonly ResultRow[]) => void>();
+  readonly listeners = new Set<ResultListener>();
   /** Its final results as a stream, once another query is from it. */
   asStream: RunningStream | null = null;
 
@@ -47,7 +48,9 @@ export class RunningQuery {
   publish(rows: readonly ResultRow[]): void {
     this.results += rows.length;
     for (const row of rows) if (row.revision > 0) this.revisions++;
-    for (const listener of this.listeners) listener(rows);
+    if (this.listeners.size === 0) return;
+    const groups = groupsOf(packResults(rows));
+    for (const listener of this.listeners) listener(groups);
   }
 
   state(): QueryState {

@@ -16,12 +16,14 @@ import type {
   IngestRefusal,
   IngestRequest,
   QueryState,
+  ResultListener,
   StreamState,
 } from "../../host/pipeline/engine.ts";
 import { MillraceError } from "../../workers/errors.ts";
 import type { AlertRow, ResultRow, StoredBlock } from "../../workers/messages.ts";
 import type { CorrectionTask } from "../../workers/query/correction.ts";
 import type { CorrectionStep } from "../../workers/query.ts";
+import { groupsOf, packResults } from "../../workers/result-rows.ts";
 import type { DeviceAttributes } from "../../workers/store/attribute-operations.ts";
 
 export const KNOWN = "machines";
@@ -34,7 +36,7 @@ export class MemoryEngine implements Engine {
   readonly requests: { readonly request: IngestRequest; readonly text: string }[] = [];
   readonly watermarks: { readonly stream: string; readonly time: number | "end" }[] = [];
   readonly corrections: { readonly rows: readonly ResultRow[]; readonly lateIds: readonly number[] }[] = [];
-  readonly listeners = new Set<(rows: readonly ResultRow[]) => void>();
+  readonly listeners = new Set<ResultListener>();
   readonly alertListeners = new Set<(rows: readonly AlertRow[]) => void>();
   refusal: IngestRefusal | null = null;
   outcome: IngestOutcome | null = null;
@@ -182,13 +184,14 @@ export class MemoryEngine implements Engine {
     };
   }
 
-  subscribe(_: string, listener: (rows: readonly ResultRow[]) => void): () => void {
+  subscribe(_: string, listener: ResultListener): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
   }
 
   publish(rows: readonly ResultRow[]): void {
-    for (const listener of this.listeners) listener(rows);
+    const groups = groupsOf(packResults(rows));
+    for (const listener of this.listeners) listener(groups);
   }
 
   alerts(): ReturnType<Engine["alerts"]> {

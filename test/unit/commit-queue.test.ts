@@ -159,11 +159,32 @@ test("beside senders few results are written at once, more in a commit of their 
     await turn();
     return sink.groups[1]?.filter(({ kind }) => kind === "results").length ?? 0;
   };
-  assert.equal(await taken(3, true), 1);
-  assert.equal(await taken(32, true), 2);
+  assert.equal(await taken(12, true), 2);
+  assert.equal(await taken(24, true), 3);
   assert.equal(await taken(1_000, true), 4);
   assert.equal(await taken(3, false), 3);
   assert.equal(await taken(20, false), 4);
   assert.equal(await taken(64, false), 8);
   assert.equal(await taken(1_000, false), 16);
+});
+
+test("what a commit had no room for waits for no interval, what comes later does", async () => {
+  const sink = new ManualSink();
+  const queue = new CommitQueue(sink, 60_000, () => {});
+  const part = 64 * 1024;
+  const pushed = [0, 1, 2, 3, 4, 5].map(() => queue.push(results, part));
+  for (const [index, parts] of [1, 4, 1].entries()) {
+    assert.equal(sink.groups[index]?.length, parts);
+    sink.end("ok");
+    await turn();
+  }
+  await Promise.all(pushed);
+  const later = [0, 1, 2].map(() => queue.push(results, part));
+  await turn();
+  assert.equal(sink.groups.length, 3);
+  // That many are not waited with.
+  later.push(queue.push(results, part));
+  assert.equal(sink.groups.length, 4);
+  sink.end("ok");
+  await Promise.all(later);
 });

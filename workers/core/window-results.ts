@@ -134,13 +134,26 @@ function numberText(value: number): string {
 }
 
 /**
- * Adds the rows of one window to `rows`, from the row `first` on until the portion is full. `at`: where they stand in memory,
- * a multiple of 8. @returns the row to go on with, or null when that was the last.
+ * The keys of the rows of a window that stands at `at`, a multiple of 8, in the order of these rows.
+ */
+export function keysOfRows(memory: ArrayBuffer, at: number, valueCount: number): Uint32Array {
+  const count = new Uint32Array(memory, at + 16, 2)[1]!;
+  const rowWords = ((ROW_HEAD_BYTES >> 3) + valueCount) * 2;
+  const heads = new Uint32Array(memory, at + HEAD_BYTES, count * rowWords);
+  const keys = new Uint32Array(count);
+  for (let row = 0; row < count; row++) keys[row] = heads[row * rowWords]!;
+  return keys;
+}
+
+/**
+ * Adds the rows of one window to `rows` in the order that is given, from the place `first` in it on until the portion is full. `at`:
+ * where they stand in memory, a multiple of 8. @returns the place to go on with, or null when that was the last.
  */
 export function readWindow(
   plan: QueryPlan,
   memory: ArrayBuffer,
   at: number,
+  order: Uint32Array,
   first: number,
   valueCount: number,
   keyText: (key: number) => string,
@@ -154,8 +167,9 @@ export function readWindow(
   const rowWords = (ROW_HEAD_BYTES >> 3) + valueCount;
   const heads = new Uint32Array(memory, at + HEAD_BYTES, count * rowWords * 2);
   const values = new Float64Array(memory, at + HEAD_BYTES, count * rowWords);
-  for (let row = first, word = first * rowWords; row < count; row++, word += rowWords) {
-    if (rows.isFull) return row;
+  for (let place = first; place < count; place++) {
+    if (rows.isFull) return place;
+    const word = order[place]! * rowWords;
     rows.push({
       query,
       startUs,

@@ -2,6 +2,7 @@ import { MillraceError } from "../errors.ts";
 import type { QueryPlan, ResultRow } from "../messages.ts";
 import { createCapture, type StateAdoption, type StateCapture } from "./capture.ts";
 import type { BatchHandle } from "./codec.ts";
+import { KeyOrder } from "./key-order.ts";
 import { type LargestKeys, largestKeys } from "./key-sizes.ts";
 import { keyTexts } from "./key-texts.ts";
 import { isKeyed } from "./keyed-plan.ts";
@@ -10,7 +11,13 @@ import { type CoreModule, copyIn, copyOut, type Pointer, withBytes } from "./mod
 import { pageSupply } from "./page-supply.ts";
 import { fireAtOnce, type Portion, PortionRows, RESULT_PORTION } from "./portion.ts";
 import { encodePlan } from "./window-plan.ts";
-import { readWindow, selectionWriter, type WriteValues, wildcardWriter } from "./window-results.ts";
+import {
+  keysOfRows,
+  readWindow,
+  selectionWriter,
+  type WriteValues,
+  wildcardWriter,
+} from "./window-results.ts";
 
 interface WindowExports {
   allocate(length: number): number;
@@ -178,6 +185,7 @@ export function createWindows(core: CoreModule, plan: QueryPlan): Windows {
     },
     plan,
   );
+  const keyOrder = new KeyOrder(() => exports.windowsKeyGeneration(windows), keyText);
   const valueWriter = valueWriters(core, exports, windows, plan);
   const input = (bytes: Uint8Array): void => copyIn(core, exports.windowsInput(windows, bytes.length), bytes);
   const supply = pageSupply(core, plan, (at) => exports.windowsCover(windows, at));
@@ -187,8 +195,9 @@ export function createWindows(core: CoreModule, plan: QueryPlan): Windows {
     for (;;) {
       const at = exports.windowsFireNext(windows, watermarkUs) >>> 0;
       if (at === 0) break;
+      const order = keyOrder.of(keysOfRows(core.memory.buffer, at, valueCount));
       for (let next: number | null = 0; next !== null; ) {
-        next = readWindow(plan, core.memory.buffer, at, next, valueCount, keyText, write, rows);
+        next = readWindow(plan, core.memory.buffer, at, order, next, valueCount, keyText, write, rows);
         if (rows.isFull) yield rows.take();
       }
     }

@@ -1,10 +1,8 @@
 import type { CommitOperation, ResultRow } from "../messages.ts";
+import { countResults } from "../result-rows.ts";
 
 /** A row's columns and its place in the tree and its indexes. */
 const ROW_BYTES = 200;
-
-/** Of a row among packed results, at the least. */
-const LEAST_RESULT_CHARS = 40;
 
 /** About what an operation takes in the database. Cost: its rows, not their bytes. */
 export function operationBytes(operation: CommitOperation): number {
@@ -19,8 +17,7 @@ export function operationBytes(operation: CommitOperation): number {
     case "correction":
       return operation.rows.reduce((sum, row) => sum + resultBytes(row), 0);
     case "packed-results":
-      // Each row's texts, and some 40 characters around them where a stored row has its columns.
-      return 2 * operation.text.length;
+      return operation.text.length + ROW_BYTES * countResults(operation.text);
     case "late":
       return operation.block.data.length + ROW_BYTES;
     case "alerts":
@@ -62,7 +59,7 @@ function placesOf(operation: CommitOperation): number {
     case "alerts":
       return operation.rows.length + OTHER_PLACES;
     case "packed-results":
-      return operation.text.length / LEAST_RESULT_CHARS + OTHER_PLACES;
+      return countResults(operation.text) + OTHER_PLACES;
     case "clear-results":
     case "checkpoint-sweep":
       return operation.limit + OTHER_PLACES;
@@ -74,4 +71,9 @@ function placesOf(operation: CommitOperation): number {
 /** About what a row of results takes in the database. */
 export function resultBytes({ key, values }: ResultRow): number {
   return key.length + values.length + ROW_BYTES;
+}
+
+/** The same of its line in a packed text. */
+export function lineBytes(line: string): number {
+  return line.length + ROW_BYTES;
 }

@@ -1,6 +1,6 @@
 import type { Statement } from "better-sqlite3";
 import type { AlertRow, ResultRow } from "../messages.ts";
-import { packResults, unpackResults } from "../result-rows.ts";
+import { countResults, packResults, unpackResults } from "../result-rows.ts";
 import { outboxPlace } from "../seal/places.ts";
 import type { Seal } from "../seal/seal.ts";
 import type { ClearedResults } from "../sync/rows.ts";
@@ -57,9 +57,7 @@ export class Outbox {
       this.#addWhileFed(unpackResults(text), nowUs);
       return;
     }
-    let rows = 1;
-    for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1)) rows++;
-    this.#add("results", rows, text, nowUs, this.sinks);
+    this.#add("results", countResults(text), text, nowUs, this.sinks);
   }
 
   addResults(rows: readonly ResultRow[], nowUs: number): void {

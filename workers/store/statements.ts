@@ -18,6 +18,24 @@ function upsertResults(rows: number): string {
   );
 }
 
+/**
+ * Rows of one INSERT that differ in key and value alone, so that what they share is bound once. CPU time of 10,000 rows in portions of
+ * 2,000: 17 ms with eight values each by twenties, so 14.
+ */
+export const GROUPED_PER_INSERT = 64;
+
+function upsertGroup(rows: number): string {
+  return (
+    "WITH head(query, start_us, end_us, revision, kind, retracted) AS (VALUES (?, ?, ?, ?, ?, ?))," +
+    ` rows(key, value) AS (VALUES ${Array<string>(rows).fill("(?, ?)").join(", ")})` +
+    " INSERT INTO results (query, start_us, end_us, key, revision, kind, value, retracted)" +
+    " SELECT head.query, head.start_us, head.end_us, rows.key, head.revision, head.kind, rows.value, head.retracted" +
+    // Without the condition, ON would belong to the join.
+    " FROM head CROSS JOIN rows WHERE true" +
+    " ON CONFLICT DO UPDATE SET kind = excluded.kind, value = excluded.value, retracted = excluded.retracted"
+  );
+}
+
 /** All that the writer says to SQLite. */
 const SQL = {
   begin: "BEGIN IMMEDIATE",
@@ -82,6 +100,7 @@ const SQL = {
     "SELECT 1 FROM results WHERE query = ? AND start_us = ? AND key = ? AND end_us = ? AND revision = ?",
   upsertResult: upsertResults(1),
   upsertResults: upsertResults(RESULTS_PER_INSERT),
+  upsertGroup: upsertGroup(GROUPED_PER_INSERT),
   querySpans: "SELECT query, longest_us AS longestUs FROM query_spans",
   writeQuerySpan:
     "INSERT INTO query_spans (query, longest_us) VALUES (?, ?) ON CONFLICT DO UPDATE SET longest_us = max(longest_us, excluded.longest_us)",

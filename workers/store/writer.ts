@@ -1,18 +1,18 @@
 import type { CommitOperation, CommitOutcome, DeadLetter, ResultRow, StoredBlock } from "../messages.ts";
-import { unpackResults } from "../result-rows.ts";
+import { groupsOf, type ResultGroup, rowsOf, unpackResults } from "../result-rows.ts";
 import { configPlace, deadLetterPlace, latePlace } from "../seal/places.ts";
 import { resultKeyName, sealResult, sortByName } from "../seal/result-seal.ts";
 import { AlertStore } from "./alert-store.ts";
 import { insertBlock } from "./block-row.ts";
 import type { StepCheck } from "./cap-guard.ts";
 import { CheckpointStore } from "./checkpoint-store.ts";
-import { operationBytes, resultBytes } from "./commit-bytes.ts";
+import { lineBytes, operationBytes, resultBytes } from "./commit-bytes.ts";
 import type { Connection } from "./database.ts";
 import { coversRows } from "./late-rows.ts";
 import { recordLoss } from "./ledger.ts";
 import { Outbox } from "./outbox.ts";
 import { RebuiltResults } from "./rebuilt-results.ts";
-import { RESULTS_PER_INSERT, type Statements } from "./statements.ts";
+import { GROUPED_PER_INSERT, RESULTS_PER_INSERT, type Statements } from "./statements.ts";
 import type { StreamEntry, StreamTable } from "./stream-table.ts";
 import { TableStore } from "./table-store.ts";
 
@@ -168,7 +168,7 @@ export class Writer {
         if (operation.isLive && this.rebuilt.isAny)
           return this.#writeFurtherResults(unpackResults(operation.text), nowUs);
         this.outbox.addPacked(operation.text, nowUs);
-        return this.#writeResults(unpackResults(operation.text));
+        return this.#writePacked(operation.text);
       case "late": {
         const { stream, sourceSeq, block, atUs, rows = null } = operation;
         return this.#writeLate(this.#streams.entry(stream), sourceSeq, "late", block, atUs, rows);
@@ -266,6 +266,36 @@ export class Writer {
     return { kind: "committed", seq };
   }
 
+  /** As `#writeResults`. Rows of one window mostly share all but key and values, and come in order. */
+  #writePacked(text: string): CommitOutcome {
+    if (this.#sql.seal.isOn) return this.#writeResults(unpackResults(text));
+    const others: ResultRow[] = [];
+    for (const group of groupsOf(text)) {
+      const lines = group.lines.split("\n").sort();
+      const whole = lines.length - (lines.length % GROUPED_PER_INSERT);
+      for (let from = 0; from < whole; from += GROUPED_PER_INSERT)
+        this.#writeLines(group, lines.slice(from, from + GROUPED_PER_INSERT));
+      if (whole < lines.length)
+        for (const row of rowsOf({ ...group, lines: lines.slice(whole).join("\n") })) others.push(row);
+    }
+    return this.#writeResults(others);
+  }
+
+  /** So many rows of a group as one statement takes. */
+  #writeLines(
+    { query, startUs, endUs, revision, kind, retracted }: ResultGroup,
+    lines: readonly string[],
+  ): void {
+    this.#check?.(lines.reduce((sum, line) => sum + lineBytes(line), 0));
+    this.#learnSpan(query, endUs - startUs);
+    const values: unknown[] = [query, startUs, endUs, revision, kind, retracted ? 1 : 0];
+    for (const line of lines) {
+      const tab = line.indexOf("\t");
+      values.push(line.slice(0, tab), line.slice(tab + 1));
+    }
+    this.#sql.upsertGroup.run(values);
+  }
+
   /**
    * A row of the same window, key and revision is written over: a replay writes the same again. CPU time of 10,000
    * rows: 23 ms one by one, 27 ms by twenties, 17.5 ms by twenties and sorted.
@@ -308,14 +338,16 @@ export class Writer {
 
   #pushResult(values: unknown[], row: ResultRow): void {
     const { query, startUs, endUs, key, revision, kind, values: value, retracted } = row;
-    const spanUs = endUs - startUs;
-    if (spanUs > (this.#spans.get(query) ?? 0)) {
-      this.#spans.set(query, spanUs);
-      this.#sql.writeQuerySpan.run(query, spanUs);
-    }
+    this.#learnSpan(query, endUs - startUs);
     if (!this.#sql.seal.isOn)
       values.push(query, startUs, endUs, key, revision, kind, value, retracted ? 1 : 0);
     else values.push(...sealResult(this.#sql.seal, row));
+  }
+
+  #learnSpan(query: string, spanUs: number): void {
+    if (spanUs <= (this.#spans.get(query) ?? 0)) return;
+    this.#spans.set(query, spanUs);
+    this.#sql.writeQuerySpan.run(query, spanUs);
   }
 
   /** Writing the same events of a source again, as a replay does, changes and counts nothing. `rows`: null for all there are. */
