@@ -60,15 +60,30 @@ function encodeSparse(source: usize, count: u32, set: u32, out: ByteBuffer): voi
   const gaps = scratch(Scratch.Gaps, (<usize>rare) << 3);
   let found: u32 = 0;
   let previous: u32 = 0;
-  for (let i: u32 = 0; i < count; i++) {
-    if ((load<u8>(source + i) != 0) != isOnes) continue;
-    store<u64>(gaps + ((<usize>found) << 3), i - previous);
-    previous = i;
-    found++;
+  const flip: u32 = isOnes ? 0 : 0xffff;
+  for (let from: u32 = 0; from < count; from += 16) {
+    const isLast = count - from < 16;
+    let bits = isLast
+      ? bitsOf(source + from, count - from)
+      : <u32>i8x16.bitmask(i8x16.ne(v128.load(source + from), i64x2.splat(0)));
+    bits ^= isLast ? flip & ((1 << (count - from)) - 1) : flip;
+    for (; bits != 0; bits &= bits - 1) {
+      const at = from + ctz<u32>(bits);
+      store<u64>(gaps + ((<usize>found) << 3), at - previous);
+      previous = at;
+      found++;
+    }
   }
   out.u8(<u8>(isOnes ? Bitmap.SparseOnes : Bitmap.SparseZeros));
   writeVarint(out, rare);
   encodeIntegers(gaps, rare, out);
+}
+
+/** A bit for each of fewer than 32 bytes that is not 0. */
+function bitsOf(source: usize, count: u32): u32 {
+  let bits: u32 = 0;
+  for (let i: u32 = 0; i < count; i++) bits |= <u32>(load<u8>(source + i) != 0) << i;
+  return bits;
 }
 
 function decodeSparse(count: u32, target: usize, isOnes: bool): u32 {

@@ -8,24 +8,25 @@
  */
 export const GROUP: u32 = 128;
 
-/** Packs 128 values less `base`, each then below 2^width. Writes 16·width bytes. */
-export function packGroup(source: usize, base: i64, width: u32, target: usize): void {
+/** Packs 128 values (`T`: i64 or i32) less `base`, each then below 2^width. Writes 16·width bytes. */
+export function packGroup<T>(source: usize, base: i64, width: u32, target: usize): void {
   if (width == 0) return;
-  if (width <= 32) packNarrow(source, base, width, target);
+  if (width <= 32) packNarrow<T>(source, base, width, target);
   else packWide(source, base, width, target);
 }
 
-function packNarrow(source: usize, base: i64, width: u32, target: usize): void {
+function packNarrow<T>(source: usize, base: i64, width: u32, target: usize): void {
   const bases = i32x4.splat(<i32>base);
-  const end = source + (<usize>GROUP << 3);
+  const step: usize = 4 * sizeof<T>();
+  const end = source + <usize>GROUP * sizeof<T>();
   if (width == 32) {
-    for (; source < end; source += 32, target += 16) v128.store(target, i32x4.sub(fourLow(source), bases));
+    for (; source < end; source += step, target += 16) v128.store(target, i32x4.sub(fourLow<T>(source), bases));
     return;
   }
   let words = i64x2.splat(0);
   let filled: i32 = 0;
-  for (; source < end; source += 32) {
-    const values = i32x4.sub(fourLow(source), bases);
+  for (; source < end; source += step) {
+    const values = i32x4.sub(fourLow<T>(source), bases);
     words = v128.or(words, i32x4.shl(values, filled));
     filled += width;
     if (filled >= 32) {
@@ -38,7 +39,8 @@ function packNarrow(source: usize, base: i64, width: u32, target: usize): void {
 }
 
 @inline
-function fourLow(source: usize): v128 {
+function fourLow<T>(source: usize): v128 {
+  if (sizeof<T>() == 4) return v128.load(source);
   return v128.shuffle<i32>(v128.load(source), v128.load(source, 16), 0, 2, 4, 6);
 }
 
@@ -123,12 +125,12 @@ export function tailBytes(count: u32, width: u32): u32 {
 }
 
 /** Packs fewer than 128 values. Writes `tailBytes`, and up to 8 bytes more that may be overwritten. */
-export function packTail(source: usize, count: u32, base: i64, width: u32, target: usize): void {
+export function packTail<T>(source: usize, count: u32, base: i64, width: u32, target: usize): void {
   if (width == 0) return;
   let word: u64 = 0;
   let filled: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
-    const value = load<u64>(source + (<usize>i << 3)) - base;
+    const value = <u64>(<i64>load<T>(source + <usize>i * sizeof<T>()) - base);
     word |= value << filled;
     filled += width;
     if (filled >= 64) {

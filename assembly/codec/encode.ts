@@ -18,6 +18,7 @@ import {
 } from "./layout";
 import { orderRows } from "./row-order";
 import { Scratch, scratch } from "./scratch";
+import { greatest, least, spanBits } from "./steps";
 import { encodeTexts, numberUsed } from "./texts";
 import { writeVarint } from "./writer";
 
@@ -28,6 +29,9 @@ let rowCount: u32 = 0;
 /** u32 a row: the number of its key, or 0 when the block is not keyed. */
 let rowKeys: usize = 0;
 let keyCount: u32 = 0;
+/** The column whose texts were numbered last, so that it is not done twice; and how many there are. */
+let numbered: usize = 0;
+let numberedTexts: u32 = 0;
 /** A column whose texts recur at least so often, on average, is the block's key; in quarters. */
 const MIN_ROWS_PER_KEY: u32 = 8;
 const MIN_ROWS_PER_KEY_THOROUGH: u32 = 5;
@@ -101,8 +105,9 @@ function encodeSelected(batch: Batch, stream: usize, streamLength: u32, out: Byt
   const timesStart = beginSection(out);
   encodeIntegers(times, rowCount, out);
   endSection(timesStart, out);
-  const minTime = leastOf(times);
-  const maxTime = greatestOf(times);
+  if (rowCount > 0) spanBits<i64>(times, 0, rowCount, 0);
+  const minTime = rowCount > 0 ? least : 0;
+  const maxTime = rowCount > 0 ? greatest : 0;
   let parts: u8 = 0;
   if (encodeFlags(batch, out)) parts |= HAS_FLAGS;
   for (let i: u32 = 0; i < batch.columnCount; i++) encodeColumn(batch.column(i), out);
@@ -154,6 +159,7 @@ function minRowsPerKey(): u32 {
 /** Numbers each row's key; gives one more than the index of the key's column, or 0 when there is none. */
 function findKey(batch: Batch): u32 {
   rowKeys = 0;
+  numbered = 0;
   for (let i: u32 = 0; i < batch.columnCount && rowCount > 0; i++) {
     const column = batch.column(i);
     if (column.type != ColumnType.Text) continue;
@@ -161,6 +167,8 @@ function findKey(batch: Batch): u32 {
     if (countSet(valid, rowCount) != rowCount) continue;
     const ids = scratch(Scratch.Ids, (<usize>rowCount) << 3);
     keyCount = numberUsed(gatherValues(column, valid, rowCount), rowCount, column.dictionary, ids);
+    numbered = changetype<usize>(column);
+    numberedTexts = keyCount;
     if (keyCount == 1 || (<u64>keyCount * minRowsPerKey()) >> 2 > rowCount) continue;
     rowKeys = scratch(Scratch.Keys, (<usize>rowCount) << 2);
     for (let row: u32 = 0; row < rowCount; row++) {
@@ -205,22 +213,6 @@ function gatherTimes(times: usize): usize {
   return target;
 }
 
-function leastOf(times: usize): i64 {
-  if (rowCount == 0) return 0;
-  let least = i64.MAX_VALUE;
-  for (let at = times, end = times + ((<usize>rowCount) << 3); at < end; at += 8)
-    least = min(least, load<i64>(at));
-  return least;
-}
-
-function greatestOf(times: usize): i64 {
-  if (rowCount == 0) return 0;
-  let greatest = i64.MIN_VALUE;
-  for (let at = times, end = times + ((<usize>rowCount) << 3); at < end; at += 8)
-    greatest = max(greatest, load<i64>(at));
-  return greatest;
-}
-
 /** The bytes of the selected rows, from one byte a row. */
 function gatherBytes(source: usize, purpose: Scratch): usize {
   if (rowList == 0) return source;
@@ -234,8 +226,7 @@ function gatherBytes(source: usize, purpose: Scratch): usize {
 /** One bitmap for each bit that any row has set; no section when there is none. */
 function encodeFlags(batch: Batch, out: ByteBuffer): bool {
   const flags = gatherBytes(batch.flags, Scratch.Valid);
-  let any: u32 = 0;
-  for (let i: u32 = 0; i < rowCount; i++) any |= load<u8>(flags + i);
+  const any = orOfBytes(flags, rowCount);
   if (any == 0) return false;
   const start = beginSection(out);
   out.u8(<u8>any);
@@ -247,6 +238,20 @@ function encodeFlags(batch: Batch, out: ByteBuffer): bool {
   }
   endSection(start, out);
   return true;
+}
+
+/** The bits that any of `count` bytes has. */
+function orOfBytes(source: usize, count: u32): u32 {
+  const end = source + count;
+  let all = i64x2.splat(0);
+  for (; source + 16 <= end; source += 16) all = v128.or(all, v128.load(source));
+  let any = i64x2.extract_lane(all, 0) | i64x2.extract_lane(all, 1);
+  any |= any >> 32;
+  any |= any >> 16;
+  any |= any >> 8;
+  let bits = <u32>any & 0xff;
+  for (; source < end; source++) bits |= load<u8>(source);
+  return bits;
 }
 
 function encodeColumn(column: Column, out: ByteBuffer): void {
@@ -277,9 +282,15 @@ function gatherValues(column: Column, valid: usize, count: u32): usize {
 function encodeValues(column: Column, cells: usize, count: u32, out: ByteBuffer): void {
   if (column.type == ColumnType.Int) encodeNumbers(cells, count, out);
   else if (column.type == ColumnType.Float) encodeFloats(cells, count, out);
-  else if (column.type == ColumnType.Text) encodeTexts(cells, count, column.dictionary, out);
+  else if (column.type == ColumnType.Text) encodeTextColumn(column, cells, count, out);
   else if (column.type == ColumnType.Raw) encodeRaw(column, cells, count, out);
   else encodeBools(cells, count, out);
+}
+
+function encodeTextColumn(column: Column, cells: usize, count: u32, out: ByteBuffer): void {
+  const known = changetype<usize>(column) == numbered ? numberedTexts : 0;
+  numbered = 0;
+  encodeTexts(cells, count, column.dictionary, known, out);
 }
 
 /** In a keyed block a byte says whether the integers are by key. */
@@ -294,8 +305,24 @@ function encodeNumbers(cells: usize, count: u32, out: ByteBuffer): void {
 
 function encodeBools(cells: usize, count: u32, out: ByteBuffer): void {
   const bytes = scratch(Scratch.Bools, count);
-  for (let i: u32 = 0; i < count; i++) store<u8>(bytes + i, load<u8>(cells + ((<usize>i) << 3)));
+  // Sixteen at a time, each from the lowest byte of its cell.
+  for (let i: u32 = 0; i < count; i += 16) {
+    const at = cells + ((<usize>i) << 3);
+    if (i + 16 > count) {
+      for (let rest = i; rest < count; rest++) store<u8>(bytes + rest, load<u8>(cells + ((<usize>rest) << 3)));
+      break;
+    }
+    const first = i16x8.narrow_i32x4_u(lowHalves(at), lowHalves(at + 32));
+    const second = i16x8.narrow_i32x4_u(lowHalves(at + 64), lowHalves(at + 96));
+    v128.store(bytes + i, i8x16.narrow_i16x8_u(first, second));
+  }
   encodeBitmap(bytes, count, countSet(bytes, count), out);
+}
+
+/** Of four cells of 0 or 1. */
+@inline
+function lowHalves(cells: usize): v128 {
+  return v128.shuffle<i32>(v128.load(cells), v128.load(cells, 16), 0, 2, 4, 6);
 }
 
 function encodeExtra(extra: Column, out: ByteBuffer): bool {

@@ -59,12 +59,12 @@ function count(symbol: u32): void {
 }
 
 /** About how many bits `encodeEntropy` takes, from a sample. */
-export function estimateEntropy(values: usize, size: u32, centre: i64): u64 {
+export function estimateEntropy<T>(values: usize, size: u32, centre: i64): u64 {
   clearCounts();
   const step = max<u32>(1, size / SAMPLES);
   const sampled = size / step;
   for (let i: u32 = 0; i < sampled; i++) {
-    count(symbolOf(load<i64>(values + (<usize>sampleIndex(i, step) << 3)) - centre));
+    count(symbolOf(<i64>load<T>(values + <usize>sampleIndex(i, step) * sizeof<T>()) - centre));
   }
   const total = log2Of(sampled);
   let bits: f64 = 0;
@@ -83,11 +83,18 @@ function log2Of(value: u32): f64 {
   return <f64>exponent + <f64>(value - (<u32>1 << exponent)) / <f64>(<u32>1 << exponent);
 }
 
-/** Appends the values unless they take `limit` bytes or more; false then, and `out` is as before. */
-export function encodeEntropy(values: usize, size: u32, centre: i64, limit: u32, out: ByteBuffer): bool {
+/** Appends the values, each with `origin` added, unless they take `limit` bytes or more; false then, and `out` is as before. */
+export function encodeEntropy<T>(
+  values: usize,
+  size: u32,
+  centre: i64,
+  origin: i64,
+  limit: u32,
+  out: ByteBuffer,
+): bool {
   clearCounts();
-  const end = values + (<usize>size << 3);
-  for (let at = values; at < end; at += 8) count(symbolOf(load<i64>(at) - centre));
+  const end = values + <usize>size * sizeof<T>();
+  for (let at = values; at < end; at += sizeof<T>()) count(symbolOf(<i64>load<T>(at) - centre));
   buildCodes();
   let bits: u64 = 0;
   for (let symbol: u32 = 0; symbol < MAX_SYMBOLS; symbol++) {
@@ -95,12 +102,12 @@ export function encodeEntropy(values: usize, size: u32, centre: i64, limit: u32,
   }
   const bytes = <u32>((bits + 7) >> 3);
   if (bytes + codesBytes() >= limit) return false;
-  writeSigned(out, centre);
+  writeSigned(out, centre + origin);
   writeCodes(out);
   writeVarint(out, bytes);
   beginBits(out, bytes);
-  for (let at = values; at < end; at += 8) {
-    const distance = load<i64>(at) - centre;
+  for (let at = values; at < end; at += sizeof<T>()) {
+    const distance = <i64>load<T>(at) - centre;
     const symbol = symbolOf(distance);
     const length = lengthOf(symbol);
     const rest = restBits(symbol);

@@ -31,6 +31,64 @@ export function factorOut(source: usize, count: u32): usize {
   return target;
 }
 
+/** The same of distances from the first value, as i32 (`narrow.ts`). */
+export function factorOutNarrow(distances: usize, count: u32): usize {
+  divisor = 1;
+  if (count < MIN_VALUES) return distances;
+  let common = sampleDivisorNarrow(distances, count);
+  if (common <= 1) return distances;
+  const target = scratch(Scratch.Scaled, <usize>count << 2);
+  while (true) {
+    const failed = divideAllNarrow(distances, count, common, target);
+    if (failed == 0) break;
+    common = greatestCommonDivisor32(common, abs<i32>(load<i32>(distances + (<usize>failed << 2))));
+    if (common == 1) return distances;
+  }
+  divisor = common;
+  return target;
+}
+
+function sampleDivisorNarrow(distances: usize, count: u32): u32 {
+  let common: u32 = 0;
+  const step = max<u32>(1, count / SAMPLES);
+  for (let i: u32 = 1; i < count; i += step) {
+    common = greatestCommonDivisor32(common, abs<i32>(load<i32>(distances + (<usize>i << 2))));
+    if (common == 1) return 1;
+  }
+  for (let i: u32 = 1; i < count && common == 0; i++) common = abs<i32>(load<i32>(distances + (<usize>i << 2)));
+  return common;
+}
+
+/** `divideAll` of four at a time; zeros stand behind the last. */
+function divideAllNarrow(distances: usize, count: u32, common: u32, target: usize): u32 {
+  const twos = ctz<u32>(common);
+  const inverses = i32x4.splat(<i32>inverseOf(common >> twos));
+  const bounds = i32x4.splat(<i32>(u32.MAX_VALUE / common));
+  const end = <usize>count << 2;
+  let over = i32x4.splat(0);
+  for (let at: usize = 0; at < end; at += 16) {
+    const distance = v128.load(distances + at);
+    const sign = i32x4.shr_s(distance, 31);
+    const product = i32x4.mul(i32x4.abs(distance), inverses);
+    const quotient = v128.or(i32x4.shr_u(product, twos), i32x4.shl(product, 32 - twos));
+    over = v128.or(over, i32x4.gt_u(quotient, bounds));
+    v128.store(target + at, i32x4.sub(v128.xor(quotient, sign), sign));
+  }
+  if (!v128.any_true(over)) return 0;
+  let failed: u32 = 1;
+  while (abs<i32>(load<i32>(distances + (<usize>failed << 2))) % common == 0) failed++;
+  return failed;
+}
+
+function greatestCommonDivisor32(a: u32, b: u32): u32 {
+  while (b != 0) {
+    const rest = a % b;
+    a = b;
+    b = rest;
+  }
+  return a;
+}
+
 /** The greatest common divisor of some distances; 0 when all values are equal. */
 function sampleDivisor(source: usize, count: u32, first: i64): u64 {
   let common: u64 = 0;

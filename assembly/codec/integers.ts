@@ -2,10 +2,11 @@ import { ByteBuffer } from "../memory/bytes";
 import { GROUP, packGroup, packTail, tailBytes, unpackGroup, unpackTail } from "./bits";
 import { decodeEntropy, encodeEntropy, estimateEntropy } from "./entropy";
 import { isThorough } from "./effort";
-import { divisor, factorOut } from "./factor";
+import { divisor, factorOut, factorOutNarrow } from "./factor";
+import { narrow } from "./narrow";
 import { cursor, Failure, fail, failure, readBytes, readSigned, readU8, readVarint } from "./reader";
-import { sampleIndex } from "./sample";
 import { Scratch, scratch } from "./scratch";
+import { bytesOf, centreOf, chooseOrder, differencesOf, least, MIN_ENTROPY_VALUES, spanBits } from "./steps";
 import { writeSigned, writeVarint } from "./writer";
 
 /**
@@ -15,23 +16,16 @@ import { writeSigned, writeVarint } from "./writer";
  *
  * When all values of a page are first + factor · n, the n are stored: milliseconds in a microsecond column cost no
  * more than as milliseconds, and doubles that were singles lose their 29 empty bits.
+ *
+ * Where all values of a page are near its first one they are handled in 32 bits, which comes to the same bytes.
  */
 export const PAGE: u32 = 4096;
 const ORDER_MASK: u32 = 3;
 const HAS_FACTOR: u32 = 4;
 const HAS_ENTROPY: u32 = 8;
 const MAX_MODE: u32 = 15;
-const SAMPLED_GROUPS: u32 = 6;
-const ESTIMATED_GROUPS: u32 = 16;
-/** Fewer values than this do not pay for code lengths. */
-const MIN_ENTROPY_VALUES: u32 = 128;
 /** Entropy coding is slower, so it must save a sixteenth. */
 const ENTROPY_GAIN: u64 = 15;
-const CENTRE_SAMPLES: u32 = 31;
-
-/** Least and greatest difference of the last `measure`. */
-let least: i64 = 0;
-let greatest: i64 = 0;
 
 /** Appends `count` integers at `source`. Cost: about two passes. */
 export function encodeIntegers(source: usize, count: u32, out: ByteBuffer): void {
@@ -42,8 +36,15 @@ export function encodeIntegers(source: usize, count: u32, out: ByteBuffer): void
 
 function encodePage(source: usize, count: u32, out: ByteBuffer): void {
   const first = load<i64>(source);
-  const values = factorOut(source, count);
-  const order = isThorough ? chooseOrderThoroughly(values, count) : chooseOrder(values, count);
+  const distances = narrow(source, count);
+  if (distances == 0) return writePage<i64>(factorOut(source, count), count, first, 0, out);
+  const values = factorOutNarrow(distances, count);
+  writePage<i32>(values, count, first, divisor > 1 ? 0 : first, out);
+}
+
+/** Appends a page of the integers at `values`, each less `origin`; where there is a factor it is taken out of them, and `first` too. */
+function writePage<T>(values: usize, count: u32, first: i64, origin: i64, out: ByteBuffer): void {
+  const order = chooseOrder<T>(values, count);
   const mode = out.length;
   let flags = order;
   out.u8(0);
@@ -52,78 +53,53 @@ function encodePage(source: usize, count: u32, out: ByteBuffer): void {
     writeVarint(out, divisor);
     writeSigned(out, first);
   }
-  if (order > 0) writeSigned(out, load<i64>(values));
-  if (order > 1) writeSigned(out, load<i64>(values, 8) - load<i64>(values));
-  if (encodeDifferences(values, count, order, out)) flags |= HAS_ENTROPY;
+  if (order > 0) writeSigned(out, <i64>load<T>(values) + origin);
+  if (order > 1) writeSigned(out, <i64>load<T>(values, sizeof<T>()) - <i64>load<T>(values));
+  if (encodeDifferences<T>(values, count, order, order == 0 ? origin : 0, out)) flags |= HAS_ENTROPY;
   store<u8>(out.data + mode, <u8>flags);
 }
 
-/** Appends the differences in the smaller form; true when that is the entropy-coded one. */
-function encodeDifferences(values: usize, count: u32, order: u32, out: ByteBuffer): bool {
+/** Appends the differences, each with `origin` added, in the smaller form; true when that is the entropy-coded one. */
+function encodeDifferences<T>(values: usize, count: u32, order: u32, origin: i64, out: ByteBuffer): bool {
   const size = count - order;
-  const differences = differencesOf(values, size, order);
+  const differences = differencesOf<T>(values, size, order);
   const groups = (size + GROUP - 1) / GROUP;
   const widths = scratch(Scratch.Widths, groups);
   const bases = scratch(Scratch.Bases, <usize>groups << 3);
   let packedBytes: u32 = 0;
   for (let group: u32 = 0; group < groups; group++) {
     const members = min(GROUP, size - group * GROUP);
-    measure(differences, group * GROUP, members, 0);
-    const width = <u32>(64 - clz<u64>(<u64>(greatest - least)));
+    const width = <u32>spanBits<T>(differences, group * GROUP, members, 0);
     store<u8>(widths + group, <u8>width);
     store<i64>(bases + (<usize>group << 3), least);
     packedBytes += tailBytes(members, width);
   }
   const wholeBytes = packedBytes + (groups << 1);
-  if (size >= MIN_ENTROPY_VALUES) {
-    const limit = isThorough ? <u64>wholeBytes : (<u64>wholeBytes * ENTROPY_GAIN) >> 4;
-    const centre = centreOf(differences, size);
-    if (estimateEntropy(differences, size, centre) < limit << 3) {
-      if (encodeEntropy(differences, size, centre, <u32>limit, out)) return true;
+  const limit = isThorough ? <u64>wholeBytes : (<u64>wholeBytes * ENTROPY_GAIN) >> 4;
+  // A code has a bit at the least.
+  if (size >= MIN_ENTROPY_VALUES && limit << 3 > size) {
+    const centre = centreOf<T>(differences, size);
+    if (estimateEntropy<T>(differences, size, centre) < limit << 3) {
+      if (encodeEntropy<T>(differences, size, centre, origin, <u32>limit, out)) return true;
     }
   }
-  packGroups(differences, size, groups, widths, bases, packedBytes, out);
+  packGroups<T>(differences, size, groups, widths, bases, packedBytes, origin, out);
   return false;
 }
 
-/** The address of `size` differences of that order; the values themselves for order 0. */
-function differencesOf(values: usize, size: u32, order: u32): usize {
-  if (order == 0) return values;
-  const target = scratch(Scratch.Differences, <usize>PAGE << 3);
-  differ(values + (<usize>order << 3), size, order, target);
-  return target;
-}
-
-/** About the median. */
-function centreOf(values: usize, size: u32): i64 {
-  const sorted = CENTRE;
-  const step = max<u32>(1, size / CENTRE_SAMPLES);
-  const taken = min(size / step, CENTRE_SAMPLES);
-  for (let i: u32 = 0; i < taken; i++) {
-    const value = load<i64>(values + (<usize>sampleIndex(i, step) << 3));
-    let at = i;
-    while (at > 0 && load<i64>(sorted + (<usize>(at - 1) << 3)) > value) {
-      store<i64>(sorted + (<usize>at << 3), load<i64>(sorted + (<usize>(at - 1) << 3)));
-      at--;
-    }
-    store<i64>(sorted + (<usize>at << 3), value);
-  }
-  return load<i64>(sorted + (<usize>(taken >> 1) << 3));
-}
-const CENTRE = memory.data(31 * 8, 8);
-
 /** Appends all widths, all least members, then the groups: like bytes together compress better. */
-function packGroups(
+function packGroups<T>(
   differences: usize,
   size: u32,
   groups: u32,
   widths: usize,
   bases: usize,
   packedBytes: u32,
+  origin: i64,
   out: ByteBuffer,
 ): void {
   out.append(widths, groups);
-  let previous: i64 = 0;
+  let previous: i64 = -origin;
   for (let group: u32 = 0; group < groups; group++) {
     const base = load<i64>(bases + (<usize>group << 3));
     writeSigned(out, base - previous);
@@ -135,133 +111,12 @@ function packGroups(
     const members = min(GROUP, size - from);
     const width = <u32>load<u8>(widths + group);
     const base = load<i64>(bases + (<usize>group << 3));
-    const source = differences + (<usize>from << 3);
-    if (members == GROUP) packGroup(source, base, width, target);
-    else packTail(source, members, base, width, target);
+    const source = differences + bytesOf<T>(from);
+    if (members == GROUP) packGroup<T>(source, base, width, target);
+    else packTail<T>(source, members, base, width, target);
     target += tailBytes(members, width);
   }
   out.length += packedBytes;
-}
-
-/** About how many bits `count` integers take, from a sample. */
-export function estimateBits(values: usize, count: u32): u64 {
-  if (count < 4) return <u64>count << 6;
-  const groups = (count + GROUP - 1) / GROUP;
-  const step = max<u32>(1, groups / ESTIMATED_GROUPS);
-  let bits: u64 = 0;
-  let sampled: u64 = 0;
-  for (let group: u32 = 0; group < groups; group += step) {
-    const from = max<u32>(2, group * GROUP);
-    if (from >= count) break;
-    const size = min(GROUP, count - from);
-    const order0 = spanBits(values, from, size, 0);
-    const order1 = spanBits(values, from, size, 1);
-    bits += size * min(order0, min(order1, spanBits(values, from, size, 2)));
-    sampled += size;
-  }
-  return sampled == 0 ? <u64>count << 6 : (bits * count) / sampled;
-}
-
-/** The order of differences that packs a sample of groups best; the lower one on a tie. */
-function chooseOrder(values: usize, count: u32): u32 {
-  if (count < 4) return 0;
-  const groups = (count + GROUP - 1) / GROUP;
-  const step = max<u32>(1, groups / SAMPLED_GROUPS);
-  let cost0: u64 = 0;
-  let cost1: u64 = 0;
-  let cost2: u64 = 0;
-  for (let group: u32 = 0; group < groups; group += step) {
-    const from = max<u32>(2, group * GROUP);
-    if (from >= count) break;
-    const size = min(GROUP, count - from);
-    cost0 += size * spanBits(values, from, size, 0);
-    cost1 += size * spanBits(values, from, size, 1);
-    cost2 += size * spanBits(values, from, size, 2);
-  }
-  if (cost0 <= cost1 && cost0 <= cost2) return 0;
-  return cost1 <= cost2 ? 1 : 2;
-}
-
-/** The order of differences that takes the fewest bits, packed or entropy-coded; the lower one on a tie. */
-function chooseOrderThoroughly(values: usize, count: u32): u32 {
-  if (count < MIN_ENTROPY_VALUES) return chooseOrder(values, count);
-  let best: u32 = 0;
-  let least_: u64 = u64.MAX_VALUE;
-  for (let order: u32 = 0; order <= 2; order++) {
-    const size = count - order;
-    const differences = differencesOf(values, size, order);
-    let packed: u64 = 0;
-    for (let from: u32 = 0; from < size; from += GROUP) {
-      const members = min(GROUP, size - from);
-      packed += <u64>members * spanBits(differences, from, members, 0);
-    }
-    const cost = min(packed, estimateEntropy(differences, size, centreOf(differences, size)));
-    if (cost >= least_) continue;
-    least_ = cost;
-    best = order;
-  }
-  return best;
-}
-
-function spanBits(values: usize, from: u32, size: u32, order: u32): u64 {
-  measure(values, from, size, order);
-  return 64 - clz<u64>(<u64>(greatest - least));
-}
-
-/** Two differences of that order at `at`; the values before it are there. */
-@inline
-function differenceAt(at: usize, order: u32): v128 {
-  const here = v128.load(at);
-  if (order == 0) return here;
-  const before = v128.load(at - 8);
-  const step = i64x2.sub(here, before);
-  if (order == 1) return step;
-  return i64x2.sub(step, i64x2.sub(before, v128.load(at - 16)));
-}
-
-@inline
-function oneDifferenceAt(at: usize, order: u32): i64 {
-  const here = load<i64>(at);
-  if (order == 0) return here;
-  const before = load<i64>(at - 8);
-  if (order == 1) return here - before;
-  return here - before - (before - load<i64>(at - 16));
-}
-
-function differ(source: usize, size: u32, order: u32, target: usize): void {
-  const end = source + (<usize>size << 3);
-  if (order == 1) for (; source < end; source += 16, target += 16) v128.store(target, differenceAt(source, 1));
-  else for (; source < end; source += 16, target += 16) v128.store(target, differenceAt(source, 2));
-}
-
-/** Sets `least` and `greatest` of `size` > 0 differences from index `from` ≥ `order`. */
-function measure(values: usize, from: u32, size: u32, order: u32): void {
-  const at = values + (<usize>from << 3);
-  if (order == 0) measureOrder(at, size, 0);
-  else if (order == 1) measureOrder(at, size, 1);
-  else measureOrder(at, size, 2);
-}
-
-@inline
-function measureOrder(at: usize, size: u32, order: u32): void {
-  const end = at + (<usize>size << 3);
-  const first = oneDifferenceAt(at, order);
-  let low = i64x2.splat(first);
-  let high = low;
-  for (; at + 16 <= end; at += 16) {
-    const value = differenceAt(at, order);
-    low = v128.bitselect(value, low, i64x2.gt_s(low, value));
-    high = v128.bitselect(value, high, i64x2.gt_s(value, high));
-  }
-  let least_ = min(i64x2.extract_lane(low, 0), i64x2.extract_lane(low, 1));
-  let greatest_ = max(i64x2.extract_lane(high, 0), i64x2.extract_lane(high, 1));
-  if (at < end) {
-    const value = oneDifferenceAt(at, order);
-    least_ = min(least_, value);
-    greatest_ = max(greatest_, value);
-  }
-  least = least_;
-  greatest = greatest_;
 }
 
 /** Reads `count` integers to `target`, which has room for them. On failure the room's content is undefined. */

@@ -1,8 +1,9 @@
 import { ByteBuffer } from "../memory/bytes";
 import { isThorough } from "./effort";
-import { decodeIntegers, encodeIntegers, estimateBits } from "./integers";
+import { decodeIntegers, encodeIntegers } from "./integers";
 import { Failure, failure } from "./reader";
 import { Scratch, scratch } from "./scratch";
+import { estimateBits } from "./steps";
 
 /**
  * Numbers by key: each as its difference from the one before it of the same key. In a block of a fleet's events the
@@ -41,18 +42,17 @@ export function encodeKeyed(values: usize, count: u32, out: ByteBuffer): bool {
     const value = load<i64>(values + (<usize>i << 3));
     const key = load<u32>(keys + (<usize>i << 2));
     const at = last + (<usize>key << 3);
-    if (isSeen(key)) {
-      store<i64>(steps + (<usize>stepCount << 3), value - load<i64>(at));
-      stepCount++;
-    } else {
-      store<i64>(firsts + (<usize>firstCount << 3), value);
-      firstCount++;
-      see(key);
-    }
+    // Without branches: the first of a key comes at any time.
+    const isFirst = <u32>!isSeen(key);
+    store<i64>(steps + (<usize>stepCount << 3), value - load<i64>(at));
+    store<i64>(firsts + (<usize>firstCount << 3), value);
+    stepCount += 1 - isFirst;
+    firstCount += isFirst;
+    see(key);
     store<i64>(at, value);
   }
-  const cost = estimateBits(firsts, firstCount) + estimateBits(steps, stepCount);
-  if (cost << 3 >= estimateBits(values, count) * KEYED_GAIN) return false;
+  const cost = estimateBits<i64>(firsts, firstCount) + estimateBits<i64>(steps, stepCount);
+  if (cost << 3 >= estimateBits<i64>(values, count) * KEYED_GAIN) return false;
   encodeIntegers(firsts, firstCount, out);
   encodeIntegers(steps, stepCount, out);
   return true;

@@ -6,9 +6,11 @@ export const enum Scratch {
   Valid,
   /** u64: the selected rows' values without nulls */
   Dense,
-  /** i64: integers divided by their common factor */
+  /** i64 or i32: integers divided by their common factor */
   Scaled,
-  /** i64: differences of one page */
+  /** i32: distances of one page's integers from the first */
+  Narrow,
+  /** i64 or i32: differences of one page */
   Differences,
   /** u8: widths of a page's groups */
   Widths,

@@ -1,6 +1,16 @@
 import { ByteBuffer } from "../memory/bytes";
 import { Dictionary } from "../memory/dictionary";
 import { decodeIntegers, encodeIntegers } from "./integers";
+import {
+  hasLeadingZeroIn,
+  hasOneLengthIn,
+  KnownNumbers,
+  knownNumbers,
+  MAX_KNOWN_DIGITS,
+  MAX_SIGNATURE,
+  valueOf,
+  wordOf,
+} from "./known-numbers";
 import { NumberedTexts, numberedTexts } from "./numbered-texts";
 import { Failure, fail, failure, readBytes, readU8, readVarint } from "./reader";
 import { Scratch, scratch } from "./scratch";
@@ -58,7 +68,13 @@ export function findTemplate(dictionary: Dictionary, usedIds: usize, used: u32):
   const first = load<u32>(usedIds);
   if (!readPattern(dictionary.pointer(first), dictionary.length(first))) return false;
   const numbers = scratch(Scratch.Slots, (<usize>used << 3) * slotCount);
-  for (let i: u32 = 0; i < used; i++) {
+  const known = dictionary.kept == 0 ? changetype<KnownNumbers>(0) : rememberedNumbers(dictionary);
+  let isTaken = false;
+  if (changetype<usize>(known) != 0) {
+    isTaken = takeKnown(known, dictionary, usedIds, used, numbers);
+  }
+  // A text that is not known by now does not match, or has a number of 18 digits.
+  for (let i: u32 = 0; i < used && !isTaken; i++) {
     const id = load<u32>(usedIds + (<usize>i << 2));
     const text = dictionary.pointer(id);
     if (!matchPattern(text, text + dictionary.length(id), numbers + (<usize>i << 3), <usize>used << 3)) return false;
@@ -95,6 +111,79 @@ function readPattern(text: usize, length: u32): bool {
     part.greatest = i64.MIN_VALUE;
     slotCount++;
   }
+}
+
+/** Lengths of the literals, u16 each, and their bytes: what tells one pattern from another. */
+const SIGNATURE = memory.data(MAX_SIGNATURE, 8);
+
+/** What is known of the texts by the pattern at hand. */
+function rememberedNumbers(dictionary: Dictionary): KnownNumbers {
+  let at: usize = SIGNATURE;
+  let literals: u32 = 0;
+  for (let s: u32 = 0; s <= slotCount; s++, at += 2) {
+    store<u16>(at, <u16>slot(s).literalLength);
+    literals += slot(s).literalLength;
+  }
+  memory.copy(at, PATTERN, literals);
+  return knownNumbers(dictionary, SIGNATURE, <u32>(at - SIGNATURE) + literals, slotCount);
+}
+
+/** Gives the numbers of all texts as they are known, and gets to know the others; false when one does not match. */
+function takeKnown(known: KnownNumbers, dictionary: Dictionary, usedIds: usize, used: u32, target: usize): bool {
+  const end = usedIds + (<usize>used << 2);
+  const words = known.word(0);
+  for (let at = usedIds; at < end; at += 4) {
+    const id = load<u32>(at);
+    if (load<u64>(known.word(id)) == 0 && !learn(known, dictionary, id)) return false;
+  }
+  const stride = <usize>slotCount << 3;
+  for (let s: u32 = 0; s < slotCount; s++) {
+    const part = slot(s);
+    const first = load<u64>(words + <usize>load<u32>(usedIds) * stride + (<usize>s << 3));
+    let differences: u64 = 0;
+    let all: u64 = 0;
+    let least = i64.MAX_VALUE;
+    let greatest = i64.MIN_VALUE;
+    for (let at = usedIds; at < end; at += 4, target += 8) {
+      const word = load<u64>(words + <usize>load<u32>(at) * stride + (<usize>s << 3));
+      const value = valueOf(word);
+      differences |= word ^ first;
+      all |= word;
+      least = min(least, value);
+      greatest = max(greatest, value);
+      store<i64>(target, value);
+    }
+    part.hasOneLength = <u32>hasOneLengthIn(differences);
+    part.hasLeadingZero = <u32>hasLeadingZeroIn(all);
+    part.least = least;
+    part.greatest = greatest;
+  }
+  return true;
+}
+
+/** Takes a text apart and remembers its numbers; false when it does not match, or has a number that is too long to be remembered. */
+function learn(known: KnownNumbers, dictionary: Dictionary, id: u32): bool {
+  let at = dictionary.pointer(id);
+  const end = at + dictionary.length(id);
+  const words = known.word(id);
+  for (let s: u32 = 0; s < slotCount; s++) {
+    const part = slot(s);
+    if (!matchLiteral(part, at, end)) return forget(words);
+    at += part.literalLength;
+    const start = at;
+    let value: u64 = 0;
+    while (at < end && isDigit(load<u8>(at))) value = value * 10 + load<u8>(at++) - 48;
+    const digits = <u32>(at - start);
+    if (digits == 0 || digits > MAX_KNOWN_DIGITS) return forget(words);
+    store<u64>(words + (<usize>s << 3), wordOf(value, digits, digits > 1 && load<u8>(start) == 48));
+  }
+  const last = slot(slotCount);
+  return matchLiteral(last, at, end) && at + last.literalLength == end ? true : forget(words);
+}
+
+function forget(words: usize): bool {
+  memory.fill(words, 0, <usize>slotCount << 3);
+  return false;
 }
 
 /** Reads the numbers of one text; false when it does not match. */

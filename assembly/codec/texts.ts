@@ -23,11 +23,14 @@ const MIN_TEMPLATE_TEXTS: u32 = 8;
 /** A column's distinct texts may not take more than this when decoded. */
 const MAX_TEXT_BYTES: u32 = 1 << 29;
 
-/** Appends the texts of `count` rows: cells at `cells`, ids into `dictionary`. */
-export function encodeTexts(cells: usize, count: u32, dictionary: Dictionary, out: ByteBuffer): void {
+/**
+ * Appends the texts of `count` rows: cells at `cells`, ids into `dictionary`. `numbered`: what `numberUsed` gave for them when it
+ * was last called, with its ids in the memory for these, or 0 when that was for others.
+ */
+export function encodeTexts(cells: usize, count: u32, dictionary: Dictionary, numbered: u32, out: ByteBuffer): void {
   if (count == 0) return;
   const ids = scratch(Scratch.Ids, (<usize>count) << 3);
-  const used = numberUsed(cells, count, dictionary, ids);
+  const used = numbered != 0 ? numbered : numberUsed(cells, count, dictionary, ids);
   const usedIds = scratch(Scratch.UsedIds, 0);
   const idBits = estimateIds(ids, count, used);
   if (used < MIN_TEMPLATE_TEXTS || !findTemplate(dictionary, usedIds, used)) {
@@ -69,23 +72,46 @@ function encodeSmallerTemplate(ids: usize, count: u32, used: u32, out: ByteBuffe
   out.length = start + min(length, middle - start);
 }
 
+/**
+ * By a dictionary's id, the number of the text in the block plus `firstStamp`; what is below is of a block before, so that nothing
+ * is to be cleared.
+ */
+let stamps: usize = 0;
+let stampCapacity: u32 = 0;
+let firstStamp: u32 = 1;
+
+function prepareStamps(texts: u32): void {
+  const isFull = firstStamp > u32.MAX_VALUE - texts;
+  if (texts <= stampCapacity && !isFull) return;
+  if (texts > stampCapacity) {
+    if (stamps != 0) heap.free(stamps);
+    stampCapacity = texts + (texts >> 1) + 1024;
+    stamps = heap.alloc(<usize>stampCapacity << 2);
+  }
+  memory.fill(stamps, 0, <usize>stampCapacity << 2);
+  firstStamp = 1;
+}
+
 /** Renumbers the texts in use from 0 in order of appearance: writes each row's id, gives how many there are. */
 export function numberUsed(cells: usize, count: u32, dictionary: Dictionary, ids: usize): u32 {
-  const known = (<usize>dictionary.count) << 2;
-  const map = scratch(Scratch.IdMap, known);
-  const usedIds = scratch(Scratch.UsedIds, known);
-  memory.fill(map, 0xff, known);
+  prepareStamps(dictionary.count);
+  const usedIds = scratch(Scratch.UsedIds, (<usize>min(count, dictionary.count) + 1) << 2);
+  const from = firstStamp;
+  const places = stamps;
   let used: u32 = 0;
+  // Without branches: whether a text is new cannot be foretold.
   for (let at: usize = 0, end = (<usize>count) << 3; at < end; at += 8) {
-    const from = load<u32>(cells + at);
-    let id = load<u32>(map + ((<usize>from) << 2));
-    if (id == u32.MAX_VALUE) {
-      id = used++;
-      store<u32>(map + ((<usize>from) << 2), id);
-      store<u32>(usedIds + ((<usize>id) << 2), from);
-    }
+    const text = load<u32>(cells + at);
+    const place = places + ((<usize>text) << 2);
+    const known = load<u32>(place) - from;
+    const isNew = known >= used;
+    const id = isNew ? used : known;
+    store<u32>(place, from + id);
+    store<u32>(usedIds + ((<usize>used) << 2), text);
     store<u64>(ids + at, id);
+    used += <u32>isNew;
   }
+  firstStamp = from + used;
   return used;
 }
 

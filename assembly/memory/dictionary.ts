@@ -68,6 +68,8 @@ export class Dictionary {
   seedHigh: u64;
   /** Tells its ids from those of any other dictionary, and from its own before a `reset`; unpredictable, never 0. */
   identity: u64;
+  /** Memory (of `heap`) with what somebody keeps by id, or 0; freed when the ids end. */
+  notes: usize;
 
   static create(): Dictionary {
     const self = changetype<Dictionary>(heap.alloc(offsetof<Dictionary>()));
@@ -82,6 +84,7 @@ export class Dictionary {
     self.seedLow = nextSeed();
     self.seedHigh = nextSeed();
     self.identity = nextSeed() | 1;
+    self.notes = 0;
     return self;
   }
 
@@ -100,7 +103,13 @@ export class Dictionary {
     this.count = 0;
     this.kept = 0;
     this.identity = nextSeed() | 1;
+    this.freeNotes();
     this.bytes.reset();
+  }
+
+  private freeNotes(): void {
+    if (this.notes != 0) heap.free(this.notes);
+    this.notes = 0;
   }
 
   @inline entry(id: u32): DictionaryEntry {
@@ -276,6 +285,7 @@ export class Dictionary {
   dispose(): void {
     heap.free(this.table);
     heap.free(this.entries);
+    this.freeNotes();
     this.bytes.dispose();
     heap.free(changetype<usize>(this));
   }
