@@ -3,7 +3,7 @@ import { mergeState, writeState } from "../state/field-state";
 import { EXTREMES, FIRST, LAST, Layout, MORE, OTHERS, QUANTILE, SQUARES, SUM } from "./layout";
 import { moreAddWritten, moreParts, moreWrite } from "./more";
 import { keepFirst, keepLast } from "./run";
-import { addBuckets, OpenBucket } from "./open-bucket";
+import { addBuckets, OpenBuckets } from "./open-buckets";
 import { sketchCopy } from "./sketch";
 import { bigAt, cascadeAdd, cascadeAddLow, sumAdd } from "./sum";
 
@@ -40,7 +40,7 @@ export function combineField(layout: Layout, into: usize, from: usize): void {
     keepLast(into + layout.last, load<i64>(from + layout.last), load<f64>(from + layout.last, 8));
   }
   if (families & QUANTILE) {
-    addBuckets(changetype<OpenBucket>(into + layout.sketch), changetype<OpenBucket>(from + layout.sketch));
+    addBuckets(changetype<OpenBuckets>(into + layout.sketch), changetype<OpenBuckets>(from + layout.sketch));
   }
 }
 

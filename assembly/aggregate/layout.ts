@@ -1,6 +1,6 @@
 import { meanOf, sumOf, varianceOf } from "./moments";
 import { moreDispose, moreResult } from "./more";
-import { bucketsQuantile, OPEN_BUCKET_BYTES, OpenBucket } from "./open-bucket";
+import { bucketsQuantile, OPEN_BUCKETS_BYTES, OpenBuckets } from "./open-buckets";
 import { sketchDispose } from "./sketch";
 import { bigAt } from "./sum";
 
@@ -81,7 +81,7 @@ export class Layout {
   sumBig: u32;
   squaresBig: u32;
   more: u32;
-  /** `OpenBucket` */
+  /** `OpenBuckets` */
   sketch: u32;
   /** For TOP: how many values are wanted at most. */
   topSize: u32;
@@ -118,7 +118,7 @@ export class Layout {
     this.more = offset;
     if (families & MORE) offset += 4;
     this.sketch = offset;
-    if (families & QUANTILE) offset += OPEN_BUCKET_BYTES;
+    if (families & QUANTILE) offset += OPEN_BUCKETS_BYTES;
     this.end = (offset + 7) & ~7;
   }
 
@@ -149,10 +149,11 @@ export class Layout {
       store<u32>(record + this.more, 0);
     }
     if (!(this.families & QUANTILE)) return;
-    const place = changetype<OpenBucket>(record + this.sketch);
+    const place = changetype<OpenBuckets>(record + this.sketch);
     if (place.sketch != 0) sketchDispose(place.sketch);
     place.sketch = 0;
     place.times = 0;
+    place.secondTimes = 0;
   }
 
   @inline private othersOf(record: usize): u64 {
@@ -204,7 +205,7 @@ export class Layout {
       }
       default:
         // Nearer to the truth than the bucket's middle, at both ends.
-        return max(low, min(high, bucketsQuantile(changetype<OpenBucket>(record + this.sketch), parameter, count)));
+        return max(low, min(high, bucketsQuantile(changetype<OpenBuckets>(record + this.sketch), parameter, count)));
     }
   }
 }

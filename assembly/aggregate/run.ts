@@ -1,7 +1,7 @@
 import { low, twoProduct } from "./exact";
 import { EXTREMES, FIRST, LAST, Layout, OF_NUMBERS, QUANTILE, SQUARES, SUM } from "./layout";
 import { addNumbers } from "./more";
-import { countBucket, OpenBucket } from "./open-bucket";
+import { countBucket, OpenBuckets } from "./open-buckets";
 import { sketchKeyOf } from "./sketch";
 import { bigAt, cascadeAdd, cascadeAddLow, SQUARE_FLOOR, SQUARE_LIMIT, sumAdd, SUM_LIMIT } from "./sum";
 
@@ -40,7 +40,7 @@ export function addRunTo(families: u32, layout: Layout, record: usize, values: u
     }
   }
   if (families & QUANTILE) {
-    const place = changetype<OpenBucket>(record + layout.sketch);
+    const place = changetype<OpenBuckets>(record + layout.sketch);
     for (let i: u32 = 0; i < n; i++) countBucket(place, sketchKeyOf(load<f64>(values + (i << 3))));
   }
   if (families & OF_NUMBERS) addNumbers(layout, families, record, values, times, n);

@@ -203,16 +203,16 @@ function removePage(sketch: usize, index: u32): void {
   head(sketch).last = 0;
 }
 
-/** Whether all buckets are in use. */
+/** Whether so many buckets more can come into use without any being lost. */
 @inline
-export function isSketchFull(sketch: usize): bool {
-  return head(sketch).buckets >= MAX_BUCKETS;
+export function hasRoomFor(sketch: usize, buckets: u32): bool {
+  return head(sketch).buckets + buckets <= MAX_BUCKETS;
 }
 
 /** Whether all buckets are in use and the key is below them. */
 @inline
 function isBelowFull(sketch: usize, key: i32): bool {
-  return isSketchFull(sketch) && key < lowestKey(sketch);
+  return head(sketch).buckets >= MAX_BUCKETS && key < lowestKey(sketch);
 }
 
 function lowestKey(sketch: usize): i32 {
@@ -279,41 +279,23 @@ function countOf(sketch: usize, index: u32, key: i32): u64 {
   return <u64>lower | (<u64>highOf(sketch, key) << 32);
 }
 
-/**
- * The value at rank ⌊q·(total − 1)⌋ of the `total` values counted (at least one), within 1 %. The bucket `openKey` is counted
- * `openTimes` more than the sketch says, which may be none (0) then.
- */
-export function sketchQuantile(sketch: usize, openKey: i32, openTimes: u64, q: f64, total: u64): f64 {
+/** The value at rank ⌊q·(total − 1)⌋ of the `total` values counted (at least one), within 1 %. */
+export function sketchQuantile(sketch: usize, q: f64, total: u64): f64 {
   const rank = <u64>(q * <f64>(total - 1));
-  const pages = pagesOf(sketch);
   let below: u64 = 0;
-  let found: i32 = 0;
-  for (let p: u32 = 0; p < pages; p++) {
+  let key: i32 = 0;
+  for (let p: u32 = 0; p < head(sketch).pages; p++) {
     const id = idAt(sketch, p);
     if (id >= HIGH_PLANE >> 1) break;
     for (let b: i32 = 0; b < <i32>PAGE_BUCKETS; b++) {
-      const key = (id << PAGE_BITS) + b;
-      let times = countOf(sketch, p, key);
-      if (openTimes != 0 && openKey <= key) {
-        if (openKey == key) times += openTimes;
-        else {
-          below += openTimes;
-          if (below > rank) return sketchValueOf(openKey);
-        }
-        openTimes = 0;
-      }
+      const times = countOf(sketch, p, (id << PAGE_BITS) + b);
       if (times == 0) continue;
-      found = key;
+      key = (id << PAGE_BITS) + b;
       below += times;
-      if (below > rank) return sketchValueOf(found);
+      if (below > rank) return sketchValueOf(key);
     }
   }
-  return sketchValueOf(openTimes != 0 ? openKey : found);
-}
-
-@inline
-function pagesOf(sketch: usize): u32 {
-  return sketch == 0 ? 0 : head(sketch).pages;
+  return sketchValueOf(key);
 }
 
 /** Adds all that another sketch counts, which stays as it is; returns the sketch, which may have moved. */
@@ -367,48 +349,22 @@ function addPage(sketch: usize, index: u32, from: usize): bool {
   return true;
 }
 
-/**
- * Writes the buckets in ascending order: how many, then key (as a difference) and count each, as varints. The bucket `openKey`
- * is counted `openTimes` more than the sketch says, which may be none (0) then.
- */
-export function sketchWrite(sketch: usize, openKey: i32, openTimes: u64, out: ByteBuffer): void {
-  const pages = pagesOf(sketch);
-  const isNew = openTimes != 0 && (sketch == 0 || timesOf(sketch, openKey) == 0);
-  writeVarint(out, (sketch == 0 ? 0 : head(sketch).buckets) + (isNew ? 1 : 0));
+/** Writes the buckets in ascending order: how many, then key (as a difference) and count each, as varints. */
+export function sketchWrite(sketch: usize, out: ByteBuffer): void {
+  writeVarint(out, head(sketch).buckets);
   let previous: i32 = 0;
-  for (let p: u32 = 0; p < pages; p++) {
+  for (let p: u32 = 0; p < head(sketch).pages; p++) {
     const id = idAt(sketch, p);
-    if (id >= HIGH_PLANE >> 1) break;
+    if (id >= HIGH_PLANE >> 1) return;
     for (let b: i32 = 0; b < <i32>PAGE_BUCKETS; b++) {
       const key = (id << PAGE_BITS) + b;
-      let times = countOf(sketch, p, key);
-      if (openTimes != 0 && openKey <= key) {
-        if (openKey == key) times += openTimes;
-        else {
-          writeBucket(out, openKey - previous, openTimes);
-          previous = openKey;
-        }
-        openTimes = 0;
-      }
+      const times = countOf(sketch, p, key);
       if (times == 0) continue;
-      writeBucket(out, key - previous, times);
+      writeVarint(out, zigzag(key - previous));
+      writeVarint(out, times);
       previous = key;
     }
   }
-  if (openTimes != 0) writeBucket(out, openKey - previous, openTimes);
-}
-
-@inline
-function writeBucket(out: ByteBuffer, step: i32, times: u64): void {
-  writeVarint(out, zigzag(step));
-  writeVarint(out, times);
-}
-
-/** How often a bucket was counted. */
-function timesOf(sketch: usize, key: i32): u64 {
-  const page = key >> PAGE_BITS;
-  const index = findPage(sketch, page);
-  return index == head(sketch).pages || idAt(sketch, index) != page ? 0 : countOf(sketch, index, key);
 }
 
 /** Adds the buckets that `sketchWrite` wrote; returns the sketch, and the address behind them in `varintEnd`. */

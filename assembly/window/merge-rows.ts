@@ -1,6 +1,6 @@
 import { EXTREMES, Layout, OF_NUMBERS, QUANTILE, SQUARES, SUM } from "../aggregate/layout";
 import { addRun, addRunTo } from "../aggregate/run";
-import { countBucket, OpenBucket } from "../aggregate/open-bucket";
+import { countBucket, OpenBuckets } from "../aggregate/open-buckets";
 import { sketchKeyOf } from "../aggregate/sketch";
 import { sumAdd, SUM_LIMIT } from "../aggregate/sum";
 import { COUNTED, PLAIN } from "./local";
@@ -108,6 +108,6 @@ function addNumbers(layout: Layout, records: usize, rows: usize, count: u32, val
 function addToSketches(layout: Layout, records: usize, rows: usize, count: u32, values: usize): void {
   for (let i: u32 = 0; i < count; i++) {
     const key = sketchKeyOf(load<f64>(placeOf(values, rows, i)));
-    countBucket(changetype<OpenBucket>(recordAt(records, i) + layout.sketch), key);
+    countBucket(changetype<OpenBuckets>(recordAt(records, i) + layout.sketch), key);
   }
 }

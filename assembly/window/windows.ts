@@ -20,6 +20,8 @@ import { Sliding } from "./sliding";
 export const MERGE_REFUSED: i32 = -1;
 /** Rows whose records are found and changed together: few enough that these stay in the nearest cache meanwhile. */
 const BLOCK_ROWS: u32 = 128;
+/** Fewer records than these are near anyhow. */
+const FETCHED_RECORDS: u32 = 4096;
 /** Pages of a calendar that are kept though no slice may need them any more. */
 const MAX_SPARE_PAGES: u32 = 32;
 
@@ -53,6 +55,8 @@ export class Windows {
   partialKeys: PartialKeys;
   fieldMap: ByteBuffer; // u32: the plan's field by the partial's
   found: ByteBuffer; // u32: record by group of the window at hand; its address once columns are merged
+  /** What was read of records to have them at hand; of no meaning. */
+  fetched: u32;
   /** What the records hold outside themselves. */
   extraBytes: i64;
   capture: Capture;
@@ -78,6 +82,7 @@ export class Windows {
     self.partialKeys = PartialKeys.create(self.keys);
     self.fieldMap = ByteBuffer.create(256);
     self.found = ByteBuffer.create(4096);
+    self.fetched = 0;
     self.extraBytes = 0;
     self.capture = Capture.create();
     self.adopting = changetype<Adoption>(0);
@@ -243,9 +248,32 @@ export class Windows {
   private mergeRows(pane: Pane, groups: usize, columns: usize, count: u32, fieldCount: u32): void {
     for (let from: u32 = 0; from < count; from += BLOCK_ROWS) {
       const rows = min(count - from, BLOCK_ROWS);
+      if (pane.count >= FETCHED_RECORDS) {
+        this.fetchRecords(pane, groups + <usize>from * GROUP_ENTRY_BYTES, rows);
+      }
       this.findRecords(pane, groups + <usize>from * GROUP_ENTRY_BYTES, rows);
       this.mergeColumns(pane, columns, from, rows, count, fieldCount);
     }
+  }
+
+  /**
+   * Has the records that the rows will likely be found in come from memory all at once: to find them one after another waits
+   * for nearly each of them.
+   */
+  private fetchRecords(pane: Pane, groups: usize, count: u32): void {
+    this.found.reset();
+    const found = this.found.reserve(count << 2);
+    for (let i: u32 = 0; i < count; i++) {
+      const key = this.keyOfEntry(groups + <usize>i * GROUP_ENTRY_BYTES);
+      store<u32>(found + (<usize>i << 2), pane.guessOf(key));
+    }
+    let fetched: u32 = 0;
+    const last = <usize>pane.stride - 4;
+    for (let i: u32 = 0; i < count; i++) {
+      const record = pane.record(load<u32>(found + (<usize>i << 2)));
+      fetched ^= load<u32>(record) ^ load<u32>(record + last);
+    }
+    this.fetched = fetched;
   }
 
   /** Takes in `rows` of `count` rows, from number `from` on, whose records are found. */
