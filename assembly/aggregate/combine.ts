@@ -3,7 +3,8 @@ import { mergeState, writeState } from "../state/field-state";
 import { EXTREMES, FIRST, LAST, Layout, MORE, OTHERS, QUANTILE, SQUARES, SUM } from "./layout";
 import { moreAddWritten, moreParts, moreWrite } from "./more";
 import { keepFirst, keepLast } from "./run";
-import { sketchAddAll, sketchCopy, sketchCreate } from "./sketch";
+import { addBuckets, OpenBuckets } from "./open-buckets";
+import { sketchCopy } from "./sketch";
 import { bigAt, cascadeAdd, cascadeAddLow, sumAdd } from "./sum";
 
 /** Families whose parts are merged in place; a field with another one goes through its bytes. */
@@ -39,9 +40,7 @@ export function combineField(layout: Layout, into: usize, from: usize): void {
     keepLast(into + layout.last, load<i64>(from + layout.last), load<f64>(from + layout.last, 8));
   }
   if (families & QUANTILE) {
-    const place = into + layout.sketch;
-    const sketch: usize = load<u32>(place);
-    store<u32>(place, <u32>sketchAddAll(sketch == 0 ? sketchCreate() : sketch, load<u32>(from + layout.sketch)));
+    addBuckets(changetype<OpenBuckets>(into + layout.sketch), changetype<OpenBuckets>(from + layout.sketch));
   }
 }
 

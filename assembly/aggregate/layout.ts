@@ -1,6 +1,7 @@
 import { meanOf, sumOf, varianceOf } from "./moments";
 import { moreDispose, moreResult } from "./more";
-import { sketchDispose, sketchQuantile } from "./sketch";
+import { bucketsQuantile, OPEN_BUCKETS_BYTES, OpenBuckets } from "./open-buckets";
+import { sketchDispose } from "./sketch";
 import { bigAt } from "./sum";
 
 /** What is kept of a field, as a set of families. The count of its numbers is always kept. */
@@ -79,8 +80,9 @@ export class Layout {
   /** addresses (u32), 0 when there is none */
   sumBig: u32;
   squaresBig: u32;
-  sketch: u32;
   more: u32;
+  /** `OpenBuckets` */
+  sketch: u32;
   /** For TOP: how many values are wanted at most. */
   topSize: u32;
   /** For HISTOGRAM: ascending bounds, f64 each. */
@@ -113,10 +115,10 @@ export class Layout {
     if (families & SUM) offset += 4;
     this.squaresBig = offset;
     if (families & SQUARES) offset += 4;
-    this.sketch = offset;
-    if (families & QUANTILE) offset += 4;
     this.more = offset;
     if (families & MORE) offset += 4;
+    this.sketch = offset;
+    if (families & QUANTILE) offset += OPEN_BUCKETS_BYTES;
     this.end = (offset + 7) & ~7;
   }
 
@@ -147,9 +149,11 @@ export class Layout {
       store<u32>(record + this.more, 0);
     }
     if (!(this.families & QUANTILE)) return;
-    const sketch = load<u32>(record + this.sketch);
-    if (sketch != 0) sketchDispose(sketch);
-    store<u32>(record + this.sketch, 0);
+    const place = changetype<OpenBuckets>(record + this.sketch);
+    if (place.sketch != 0) sketchDispose(place.sketch);
+    place.sketch = 0;
+    place.times = 0;
+    place.secondTimes = 0;
   }
 
   @inline private othersOf(record: usize): u64 {
@@ -201,7 +205,7 @@ export class Layout {
       }
       default:
         // Nearer to the truth than the bucket's middle, at both ends.
-        return max(low, min(high, sketchQuantile(load<u32>(record + this.sketch), parameter, count)));
+        return max(low, min(high, bucketsQuantile(changetype<OpenBuckets>(record + this.sketch), parameter, count)));
     }
   }
 }

@@ -1,7 +1,8 @@
 import { low, twoProduct } from "./exact";
 import { EXTREMES, FIRST, LAST, Layout, OF_NUMBERS, QUANTILE, SQUARES, SUM } from "./layout";
 import { addNumbers } from "./more";
-import { sketchAdd, sketchCreate, sketchKeyOf } from "./sketch";
+import { countBucket, OpenBuckets } from "./open-buckets";
+import { sketchKeyOf } from "./sketch";
 import { bigAt, cascadeAdd, cascadeAddLow, SQUARE_FLOOR, SQUARE_LIMIT, sumAdd, SUM_LIMIT } from "./sum";
 
 /**
@@ -38,15 +39,11 @@ export function addRunTo(families: u32, layout: Layout, record: usize, values: u
       keepLast(record + layout.last, load<i64>(times + (i << 3)), load<f64>(values + (i << 3)));
     }
   }
-  if (families & QUANTILE) addToSketch(record + layout.sketch, values, n);
+  if (families & QUANTILE) {
+    const place = changetype<OpenBuckets>(record + layout.sketch);
+    for (let i: u32 = 0; i < n; i++) countBucket(place, sketchKeyOf(load<f64>(values + (i << 3))));
+  }
   if (families & OF_NUMBERS) addNumbers(layout, families, record, values, times, n);
-}
-
-function addToSketch(place: usize, values: usize, n: u32): void {
-  let sketch: usize = load<u32>(place);
-  if (sketch == 0) sketch = sketchCreate();
-  for (let i: u32 = 0; i < n; i++) sketch = sketchAdd(sketch, sketchKeyOf(load<f64>(values + (i << 3))), 1);
-  store<u32>(place, <u32>sketch);
 }
 
 @inline

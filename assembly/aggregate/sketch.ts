@@ -203,6 +203,12 @@ function removePage(sketch: usize, index: u32): void {
   head(sketch).last = 0;
 }
 
+/** Whether so many buckets more can come into use without any being lost. */
+@inline
+export function hasRoomFor(sketch: usize, buckets: u32): bool {
+  return head(sketch).buckets + buckets <= MAX_BUCKETS;
+}
+
 /** Whether all buckets are in use and the key is below them. */
 @inline
 function isBelowFull(sketch: usize, key: i32): bool {

@@ -2,7 +2,7 @@ import { addRun, keepFirst, keepLast } from "../aggregate/run";
 import { EXTREMES, FIRST, LAST, Layout, MORE, OTHERS, QUANTILE, SQUARES, SUM, TIMED } from "../aggregate/layout";
 import { moreAddWritten, moreNormalize, moreParts, moreWrite } from "../aggregate/more";
 import { expansionAdd, expansionReset, expansionTake } from "../aggregate/expansion";
-import { sketchAddWritten, sketchCreate, sketchWrite } from "../aggregate/sketch";
+import { addWrittenBuckets, OpenBuckets, writeBuckets } from "../aggregate/open-buckets";
 import { bigAt, cascadeAdd, cascadeAddLow, normalizeThrough, sumAdd, sumNormalize } from "../aggregate/sum";
 import { ByteBuffer } from "../memory/bytes";
 import { readVarint, varintEnd, writeVarint } from "./varint";
@@ -55,7 +55,7 @@ export function writeState(out: ByteBuffer, layout: Layout, record: usize): void
     if (families & EXTREMES) out.append(record + layout.extremes, 16);
     if (families & FIRST) out.append(record + layout.first, 16);
     if (families & LAST) out.append(record + layout.last, 16);
-    if (families & QUANTILE) sketchWrite(load<u32>(record + layout.sketch), out);
+    if (families & QUANTILE) writeBuckets(changetype<OpenBuckets>(record + layout.sketch), out);
   }
   if (families & MORE) tag |= writeMore(out, load<u32>(record + layout.more));
   store<u8>(out.data + tagAt, tag == AGGREGATED ? 0 : tag);
@@ -140,9 +140,7 @@ function mergeNumbers(layout: Layout, record: usize, at: usize, tag: u8): usize 
     at += 16;
   }
   if (!(families & QUANTILE)) return at;
-  const place = record + layout.sketch;
-  const sketch: usize = load<u32>(place);
-  store<u32>(place, <u32>sketchAddWritten(sketch == 0 ? sketchCreate() : sketch, at));
+  addWrittenBuckets(changetype<OpenBuckets>(record + layout.sketch), at);
   return varintEnd;
 }
 

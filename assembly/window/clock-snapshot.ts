@@ -3,8 +3,8 @@ import { checksum } from "../state/checksum";
 import { SOURCE_SIZE, Source, SourceClocks } from "./source-clocks";
 
 /**
- * The clocks as bytes, for checkpoints. Active sources stand first, in the order of their list, so that restoring them one
- * by one builds the same list; then the others in the order of their numbers. Little-endian:
+ * The clocks as bytes, for checkpoints. Active sources stand first, then the others, both in the order of their numbers.
+ * (Earlier releases wrote active ones by when they were seen last; they are read in any order.) Little-endian:
  *
  *   version u32, checksum u64 of the rest
  *   log time i64, greatest event time i64, untracked events u64, skewed events u64, sources u32, active ones u32
@@ -15,7 +15,6 @@ const CLOCKS_VERSION: u32 = 1;
 const HEAD_BYTES: u32 = 12;
 const FIXED_BYTES: u32 = 40;
 const SOURCE_FIXED_BYTES: u32 = 40;
-const NONE: u32 = 0xffffffff;
 
 export function writeClocks(clocks: SourceClocks, out: ByteBuffer): void {
   const count = clocks.keys.count;
@@ -28,7 +27,7 @@ export function writeClocks(clocks: SourceClocks, out: ByteBuffer): void {
   out.u64(clocks.skewedEvents);
   out.u32(count);
   out.u32(clocks.activeCount);
-  for (let s = clocks.first; s != NONE; s = clocks.source(s).after) writeSource(clocks, s, out);
+  for (let s: u32 = 0; s < count; s++) if (clocks.source(s).isActive) writeSource(clocks, s, out);
   for (let s: u32 = 0; s < count; s++) if (!clocks.source(s).isActive) writeSource(clocks, s, out);
   store<u64>(out.data, checksum(out.data + HEAD_BYTES, out.length - HEAD_BYTES), 4);
 }

@@ -1,6 +1,7 @@
 import { EXTREMES, Layout, OF_NUMBERS, QUANTILE, SQUARES, SUM } from "../aggregate/layout";
 import { addRun, addRunTo } from "../aggregate/run";
-import { sketchAdd, sketchCount, sketchCreate, sketchKeyOf } from "../aggregate/sketch";
+import { countBucket, OpenBuckets } from "../aggregate/open-buckets";
+import { sketchKeyOf } from "../aggregate/sketch";
 import { sumAdd, SUM_LIMIT } from "../aggregate/sum";
 import { COUNTED, PLAIN } from "./local";
 
@@ -15,13 +16,25 @@ const TAKING_NUMBERS: u32 = SUM | SQUARES | EXTREMES | QUANTILE | OF_NUMBERS;
  * on the one before, so that their cache misses overlap.
  */
 export function mergeColumn(layout: Layout, records: usize, rows: usize, count: u32, column: usize): void {
+  mergeColumnFrom(layout, records, rows, 0, count, column);
+}
+
+/** The same where the first of all rows is that of number `from`. */
+export function mergeColumnFrom(
+  layout: Layout,
+  records: usize,
+  rows: usize,
+  from: u32,
+  count: u32,
+  column: usize,
+): void {
   const kind = load<u32>(column);
   if (kind == 0) return;
   if (kind == COUNTED) {
     for (let i: u32 = 0; i < count; i++) countOne(layout, recordAt(records, i));
     return;
   }
-  const values = column + COLUMN_HEAD_BYTES;
+  const values = column + COLUMN_HEAD_BYTES + (<usize>from << 3);
   const families = layout.families & TAKING_NUMBERS;
   const rest = families & ~(SUM | EXTREMES | QUANTILE);
   if (rest == 0 && families & SUM && families & EXTREMES) addNumbers(layout, records, rows, count, values);
@@ -94,11 +107,7 @@ function addNumbers(layout: Layout, records: usize, rows: usize, count: u32, val
 
 function addToSketches(layout: Layout, records: usize, rows: usize, count: u32, values: usize): void {
   for (let i: u32 = 0; i < count; i++) {
-    const place = recordAt(records, i) + layout.sketch;
     const key = sketchKeyOf(load<f64>(placeOf(values, rows, i)));
-    let sketch: usize = load<u32>(place);
-    if (sketch != 0 && sketchCount(sketch, key)) continue;
-    if (sketch == 0) sketch = sketchCreate();
-    store<u32>(place, <u32>sketchAdd(sketch, key, 1));
+    countBucket(changetype<OpenBuckets>(recordAt(records, i) + layout.sketch), key);
   }
 }

@@ -23,10 +23,11 @@ const CELL_SIZE: u32 = offsetof<Cell>();
 @unmanaged
 export class OffsetSketch {
   total: u32;
-  level: u32;
-  count: u32;
+  level: u8;
+  count: u8;
   /** Where the offset before was: likely there again. */
-  last: u32;
+  last: u8;
+  unused: u8;
 
   @inline private cell(index: u32): Cell {
     return changetype<Cell>(changetype<usize>(this) + offsetof<OffsetSketch>() + index * CELL_SIZE);
@@ -39,11 +40,10 @@ export class OffsetSketch {
     this.last = 0;
   }
 
-  /** `offsetUs`: event time − arrival. */
-  @inline add(offsetUs: i64): void {
-    const bucket = indexOf(offsetUs);
+  /** Counts an offset by its bucket, as `bucketOf` gives it. */
+  @inline addBucket(bucket: i32): void {
     const last = this.cell(this.last);
-    if (this.count != 0 && last.bucket == bucket >> this.level) {
+    if (this.count != 0 && last.bucket == bucket >> <i32>this.level) {
       last.weight++;
       this.total++;
     } else this.put(bucket, 1);
@@ -53,21 +53,21 @@ export class OffsetSketch {
   private put(index: i32, weight: u32): void {
     this.total += weight;
     while (true) {
-      const bucket = index >> this.level;
+      const bucket = index >> <i32>this.level;
       let at: u32 = 0;
-      while (at < this.count && this.cell(at).bucket < bucket) at++;
-      if (at < this.count && this.cell(at).bucket == bucket) {
+      while (at < <u32>this.count && this.cell(at).bucket < bucket) at++;
+      if (at < <u32>this.count && this.cell(at).bucket == bucket) {
         this.cell(at).weight += weight;
-        this.last = at;
+        this.last = <u8>at;
         return;
       }
-      if (this.count < MAX_CELLS) {
+      if (<u32>this.count < MAX_CELLS) {
         const place = changetype<usize>(this.cell(at));
-        memory.copy(place + CELL_SIZE, place, (this.count - at) * CELL_SIZE);
+        memory.copy(place + CELL_SIZE, place, (<u32>this.count - at) * CELL_SIZE);
         this.cell(at).bucket = bucket;
         this.cell(at).weight = weight;
         this.count++;
-        this.last = at;
+        this.last = <u8>at;
         return;
       }
       this.collapse();
@@ -77,7 +77,7 @@ export class OffsetSketch {
   private collapse(): void {
     this.level++;
     let kept: u32 = 0;
-    for (let i: u32 = 0; i < this.count; i++) {
+    for (let i: u32 = 0; i < <u32>this.count; i++) {
       const bucket = this.cell(i).bucket >> 1;
       const weight = this.cell(i).weight;
       if (kept != 0 && this.cell(kept - 1).bucket == bucket) this.cell(kept - 1).weight += weight;
@@ -87,20 +87,20 @@ export class OffsetSketch {
         kept++;
       }
     }
-    this.count = kept;
+    this.count = <u8>kept;
     this.last = 0;
   }
 
   /** Bytes that `write` needs. */
   @inline get writtenBytes(): u32 {
-    return 8 + this.count * CELL_SIZE;
+    return 8 + <u32>this.count * CELL_SIZE;
   }
 
   /** level u32, cells u32, then each: bucket i32, weight u32 */
   write(to: usize): void {
     store<u32>(to, this.level);
     store<u32>(to, this.count, 4);
-    memory.copy(to + 8, changetype<usize>(this.cell(0)), this.count * CELL_SIZE);
+    memory.copy(to + 8, changetype<usize>(this.cell(0)), <u32>this.count * CELL_SIZE);
   }
 
   /** Merges what `write` wrote; returns where it ends. */
@@ -108,7 +108,7 @@ export class OffsetSketch {
     const level = load<u32>(at);
     const count = load<u32>(at, 4);
     at += 8;
-    while (this.level < level) this.collapse();
+    while (<u32>this.level < level) this.collapse();
     for (let i: u32 = 0; i < count; i++, at += CELL_SIZE) this.put(load<i32>(at) << level, load<u32>(at, 4));
     return at;
   }
@@ -119,17 +119,17 @@ export class OffsetSketch {
     let left = this.total >> 1;
     let i: u32 = 0;
     while (left >= this.cell(i).weight) left -= this.cell(i++).weight;
-    const first = this.cell(i).bucket << this.level;
-    const last = first + (1 << this.level) - 1;
+    const first = this.cell(i).bucket << <i32>this.level;
+    const last = first + (1 << <i32>this.level) - 1;
     return (lowestOf(first) + highestOf(last)) * 0.5;
   }
 }
 
 export const SKETCH_BYTES: u32 = offsetof<OffsetSketch>() + MAX_CELLS * CELL_SIZE;
 
-/** 0 within a millisecond; else 1 + sixteen an octave, with the sign of the offset. */
+/** The bucket at level 0 of an offset, event time − arrival: 0 within a millisecond; else 1 + sixteen an octave, with its sign. */
 @inline
-function indexOf(offsetUs: i64): i32 {
+export function bucketOf(offsetUs: i64): i32 {
   const ms = <u64>(offsetUs < 0 ? 0 - offsetUs : offsetUs) / US_PER_MS;
   if (ms == 0) return 0;
   const octave: u64 = 63 - clz<u64>(ms);

@@ -9,7 +9,7 @@ import { UNCOVERED } from "./calendar";
 import { KeyTable } from "./key-table";
 import { Pane } from "./pane";
 import { PaneList } from "./pane-list";
-import { columnEnd, mergeColumn } from "./merge-rows";
+import { columnEnd, mergeColumnFrom } from "./merge-rows";
 import { GROUP_ENTRY_BYTES, PANE_HEAD_BYTES, PARTIAL_VERSION } from "./partial";
 import { keysEnd, PartialKeys } from "./partial-keys";
 import { Plan } from "./plan";
@@ -18,6 +18,10 @@ import { Sliding } from "./sliding";
 
 /** What `merge` gives for bytes that it cannot read. */
 export const MERGE_REFUSED: i32 = -1;
+/** Rows whose records are found and changed together: few enough that these stay in the nearest cache meanwhile. */
+const BLOCK_ROWS: u32 = 128;
+/** Fewer records than these are near anyhow. */
+const FETCHED_RECORDS: u32 = 4096;
 /** Pages of a calendar that are kept though no slice may need them any more. */
 const MAX_SPARE_PAGES: u32 = 32;
 
@@ -51,6 +55,8 @@ export class Windows {
   partialKeys: PartialKeys;
   fieldMap: ByteBuffer; // u32: the plan's field by the partial's
   found: ByteBuffer; // u32: record by group of the window at hand; its address once columns are merged
+  /** What was read of records to have them at hand; of no meaning. */
+  fetched: u32;
   /** What the records hold outside themselves. */
   extraBytes: i64;
   capture: Capture;
@@ -76,6 +82,7 @@ export class Windows {
     self.partialKeys = PartialKeys.create(self.keys);
     self.fieldMap = ByteBuffer.create(256);
     self.found = ByteBuffer.create(4096);
+    self.fetched = 0;
     self.extraBytes = 0;
     self.capture = Capture.create();
     self.adopting = changetype<Adoption>(0);
@@ -165,8 +172,11 @@ export class Windows {
       } else {
         if (this.isSliding) this.sliding.note(slice, groups, groupCount, watermarkUs);
         const pane = this.paneAt(slice, watermarkUs);
-        this.findRecords(pane, groups, groupCount);
-        this.mergeStates(pane, states, groupCount, fieldCount, isByRow);
+        if (isByRow) this.mergeRows(pane, groups, states, groupCount, fieldCount);
+        else {
+          this.findRecords(pane, groups, groupCount);
+          this.mergeStates(pane, states, groupCount, fieldCount);
+        }
         if (this.isSliding) this.mergeIntoNodes(slice, groups, states, groupCount, fieldCount, isByRow);
       }
       at = states + stateLength;
@@ -235,20 +245,54 @@ export class Windows {
     this.groupCount += pane.count - known;
   }
 
-  private mergeStates(pane: Pane, at: usize, groupCount: u32, fieldCount: u32, isByRow: bool): void {
+  private mergeRows(pane: Pane, groups: usize, columns: usize, count: u32, fieldCount: u32): void {
+    for (let from: u32 = 0; from < count; from += BLOCK_ROWS) {
+      const rows = min(count - from, BLOCK_ROWS);
+      if (pane.count >= FETCHED_RECORDS) {
+        this.fetchRecords(pane, groups + <usize>from * GROUP_ENTRY_BYTES, rows);
+      }
+      this.findRecords(pane, groups + <usize>from * GROUP_ENTRY_BYTES, rows);
+      this.mergeColumns(pane, columns, from, rows, count, fieldCount);
+    }
+  }
+
+  /**
+   * Has the records that the rows will likely be found in come from memory all at once: to find them one after another waits
+   * for nearly each of them.
+   */
+  private fetchRecords(pane: Pane, groups: usize, count: u32): void {
+    this.found.reset();
+    const found = this.found.reserve(count << 2);
+    for (let i: u32 = 0; i < count; i++) {
+      const key = this.keyOfEntry(groups + <usize>i * GROUP_ENTRY_BYTES);
+      store<u32>(found + (<usize>i << 2), pane.guessOf(key));
+    }
+    let fetched: u32 = 0;
+    const last = <usize>pane.stride - 4;
+    for (let i: u32 = 0; i < count; i++) {
+      const record = pane.record(load<u32>(found + (<usize>i << 2)));
+      fetched ^= load<u32>(record) ^ load<u32>(record + last);
+    }
+    this.fetched = fetched;
+  }
+
+  /** Takes in `rows` of `count` rows, from number `from` on, whose records are found. */
+  private mergeColumns(pane: Pane, at: usize, from: u32, rows: u32, count: u32, fieldCount: u32): void {
     const map = this.fieldMap.data;
     const found = this.found.data;
-    if (isByRow) {
-      for (let g: u32 = 0; g < groupCount; g++) {
-        const place = found + (<usize>g << 2);
-        store<u32>(place, <u32>pane.record(load<u32>(place)));
-      }
-      for (let f: u32 = 0; f < fieldCount; f++) {
-        mergeColumn(this.plan.layout(load<u32>(map + (f << 2))), found, 0, groupCount, at);
-        at = columnEnd(at, groupCount);
-      }
-      return;
+    for (let i: u32 = 0; i < rows; i++) {
+      const place = found + (<usize>i << 2);
+      store<u32>(place, <u32>pane.record(load<u32>(place)));
     }
+    for (let f: u32 = 0; f < fieldCount; f++) {
+      mergeColumnFrom(this.plan.layout(load<u32>(map + (f << 2))), found, 0, from, rows, at);
+      at = columnEnd(at, count);
+    }
+  }
+
+  private mergeStates(pane: Pane, at: usize, groupCount: u32, fieldCount: u32): void {
+    const map = this.fieldMap.data;
+    const found = this.found.data;
     for (let g: u32 = 0; g < groupCount; g++) {
       const record = pane.record(load<u32>(found + (g << 2)));
       for (let f: u32 = 0; f < fieldCount; f++) {
@@ -271,6 +315,8 @@ export class Windows {
     if (roll.holds(slice)) {
       for (let g: u32 = 0; g < count; g++) roll.markStale(this.keyOfEntry(groups + g * GROUP_ENTRY_BYTES));
     }
+    this.found.reset();
+    this.found.reserve(count << 2);
     for (let level: u32 = 1; level < cover.height; level++) {
       const node = cover.nodeOf(level, slice);
       if (changetype<usize>(node) == 0) continue;
@@ -280,7 +326,8 @@ export class Windows {
         node.head(index).rows += load<u32>(entry, 4);
         store<u32>(this.found.data + (g << 2), index);
       }
-      this.mergeStates(node, states, count, fieldCount, isByRow);
+      if (isByRow) this.mergeColumns(node, states, 0, count, count, fieldCount);
+      else this.mergeStates(node, states, count, fieldCount);
     }
   }
 
