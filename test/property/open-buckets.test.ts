@@ -53,7 +53,10 @@ function snapshotOf(
   const bytes = windows.snapshot();
   const before = windows.stats().bytes;
   const fired = windows.fire(BigInt(START_US + 1_000_000));
-  assert.ok(windows.stats().bytes <= before, "what a quantile needs while it is read is in no window's memory");
+  assert.ok(
+    windows.stats().bytes <= before,
+    "what a quantile needs while it is read is in no window's memory",
+  );
   const rows = new Map(
     fired.map((row) => [
       (JSON.parse(row.key) as { k: string }).k,
