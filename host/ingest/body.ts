@@ -162,7 +162,7 @@ class Reading implements ComingBody {
     if (needed > this.#buffer.length) {
       const size = sizeFor(needed, this.#buffer.length, this.#announced, this.#maxBytes);
       const larger = Buffer.allocUnsafeSlow(size);
-      this.#buffer.copy(larger, 0, 0, this.#length);
+      if (this.#length > 0) this.#buffer.copy(larger, 0, 0, this.#length);
       this.#buffer = larger;
     }
     this.#buffer.set(part, this.#length);

@@ -179,8 +179,8 @@ export class ExpressWay {
     const isLast = chunk.length >= missingBytes;
     const rest = chunk.length > missingBytes ? chunk.subarray(missingBytes) : null;
     connection.missingBytes = Math.max(0, missingBytes - chunk.length);
-    connection.sinceMs = performance.now();
     if (body === null) {
+      connection.sinceMs = performance.now();
       if (rest === null) releaseBytes(chunk);
     } else {
       connection.isAnswering = isLast;
@@ -278,11 +278,12 @@ export class ExpressWay {
 
   #check(connection: Connection, nowMs: number): void {
     const { headersMs, requestMs, stallMs, keepAliveMs } = this.#timeouts;
-    const { socket, isAnswering, hasAsked, missingBytes, sinceMs, requestSinceMs } = connection;
+    const { socket, body, isAnswering, hasAsked, missingBytes, sinceMs, requestSinceMs } = connection;
     const restedMs = nowMs - sinceMs;
     if (missingBytes > 0) {
       if (nowMs - requestSinceMs >= requestMs) this.#fail(connection, TOO_SLOW, "a body did not end");
-      else if (restedMs > stallMs) socket.destroy();
+      // Who takes a body knows by itself when it stalls.
+      else if (body === null && restedMs > stallMs) socket.destroy();
     } else if (isAnswering) return;
     else if (!hasAsked) {
       if (restedMs >= headersMs) this.#fail(connection, TOO_SLOW, "no request came");
@@ -304,7 +305,7 @@ interface Connection {
   hasAsked: boolean;
   /** What came behind the request on its way. */
   waiting: Buffer<ArrayBuffer> | null;
-  /** When the last answer was given, a part of a body came, or it began. */
+  /** When the last answer was given, a part of a refused body came, or it began. */
   sinceMs: number;
   /** When the head came of the body that is missing. */
   requestSinceMs: number;
