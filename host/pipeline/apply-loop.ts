@@ -60,6 +60,8 @@ export class ApplyLoop {
   readonly #onFailure: (cause: unknown) => void;
   readonly #waiting: CommittedEntry[] = [];
   #isRunning = false;
+  /** To be run when this turn of the event loop ends. */
+  #isDue = false;
   #failure: { readonly cause: unknown } | null = null;
   #waiters: Waiter[] = [];
   #idlers: (() => void)[] = [];
@@ -111,7 +113,13 @@ export class ApplyLoop {
     this.#waiting.push(committed);
     this.pushedSeq = committed.entry.seq;
     this.pendingBytes += sizeOf(committed.entry);
-    if (!this.#isRunning) void this.#run();
+    if (this.#isRunning || this.#isDue) return;
+    this.#isDue = true;
+    // At the end of the turn: then all entries of a commit are here, and those who sent them are answered.
+    setImmediate(() => {
+      this.#isDue = false;
+      if (!this.#isRunning) void this.#run();
+    });
   }
 
   /**
