@@ -40,11 +40,11 @@ export class ConsumerGroup {
   async look(): Promise<StreamLook> {
     const { stream, consumer } = this.#config;
     const { config, state } = await this.#manager.streams.info(stream);
-    const { created, num_pending, num_ack_pending, ack_floor } = await this.#manager.consumers.info(
-      stream,
-      consumer,
-    );
-    const isWorkQueue = config.retention === "workqueue";
+    const group = await this.#manager.consumers.info(stream, consumer);
+    const { created, num_pending, num_ack_pending, ack_floor } = group;
+    const { filter_subject = "", filter_subjects = [] } = group.config;
+    const isForAll = filter_subject === "" && filter_subjects.length === 0;
+    const isWorkQueue = config.retention === "workqueue" && isForAll;
     const first = isWorkQueue && state.messages > 0 ? state.first_seq : null;
     const isDone = num_pending + num_ack_pending === 0;
     return {

@@ -2,7 +2,7 @@
 export interface StreamLook {
   /** When the consumer was made: tells it from the one that took its place. */
   readonly created: string;
-  /** Of what is acknowledged nothing stays in the stream. */
+  /** Whatever the group acknowledges goes from the stream, and nothing there is for others. */
   readonly isWorkQueue: boolean;
   /** The sequence of the oldest message that the group is not done with; null: it is done with all. */
   readonly oldest: number | null;
