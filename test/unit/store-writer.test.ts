@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import type { CommitOperation, SchemaField } from "../../workers/messages.ts";
+import type { CommitOperation, ResultRow, SchemaField } from "../../workers/messages.ts";
 import { packResults } from "../../workers/result-rows.ts";
 import { coversRows, packLateRows, withoutRows } from "../../workers/store/late-rows.ts";
 import { readLog } from "../../workers/store/log-reader.ts";
@@ -455,4 +455,24 @@ test("the log is read in pages by bytes, in order, watermarks in their place", (
     afterSeq = page.at(-1)!;
   }
   assert.deepEqual(pages, [[1, 2, 3], [4, 5, 6, 7], [8, 9, 10], []]);
+});
+
+test("packed rows of one window, more than one statement takes, are upserted in whatever order they come", (context) => {
+  const fixture = new StoreFixture(context);
+  const rows = Array.from({ length: 200 }, (_, n) => makeResult({ key: `{"device":"m${(n * 77) % 200}"}` }));
+  const revised = rows.slice(30, 170).map((row) => ({ ...row, values: '{"n":6}' }));
+  const retracted = rows
+    .slice(0, 70)
+    .map((row): ResultRow => ({ ...row, revision: 1, kind: "late", retracted: true }));
+  for (const part of [rows, revised, retracted]) {
+    fixture.commit({ kind: "packed-results", text: packResults(part) });
+  }
+  const reader = new Reader(fixture.dir);
+  context.after(() => reader.close());
+  const filter = { query: "temp_1m", fromUs: null, toUs: null, key: null, kind: null, limit: 1_000 };
+  const stored = reader.results({ ...filter, after: null, revisions: "all" });
+  const expected = [...rows.slice(0, 30), ...revised, ...rows.slice(170), ...retracted];
+  const byKey = (a: ResultRow, b: ResultRow) =>
+    a.key < b.key ? -1 : a.key > b.key ? 1 : a.revision - b.revision;
+  assert.deepEqual(stored.sort(byKey), expected.sort(byKey));
 });

@@ -59,6 +59,22 @@ test("a window fires once, when the watermark reaches its end", () => {
   assert.equal(windows.lastEndUs(), null);
 });
 
+test("rows of a window come in the order of their keys, as the store has them, whichever turned up first", () => {
+  const { send, windows } = makeEngine({ select: COUNT });
+  const keysAt = (watermarkUs: bigint): string[] => windows.fire(watermarkUs).map(({ key }) => key);
+  send(
+    events(["c", 0], ["a", 1], ["b", 2], ["b", 11], ["c", 12], ["B", 12], ["a", 13], ["b", 21], ["B", 22]),
+  );
+  assert.deepEqual(keysAt(10_000_000n), ['{"device":"a"}', '{"device":"b"}', '{"device":"c"}']);
+  assert.deepEqual(keysAt(20_000_000n), [
+    '{"device":"B"}',
+    '{"device":"a"}',
+    '{"device":"b"}',
+    '{"device":"c"}',
+  ]);
+  assert.deepEqual(keysAt(30_000_000n), ['{"device":"B"}', '{"device":"b"}']);
+});
+
 test("windows before the epoch and with an offset are aligned downwards", () => {
   const { send, windows } = makeEngine({
     select: COUNT,
