@@ -117,7 +117,7 @@ test("a bucket that is not there and a wrong key park nothing, and are named", a
     const edge = new SinkEdge(`s3: { endpoint: "${server.url}", ${settings} }`, context);
     await edge.node.start();
     await edge.send(1);
-    assert.match(await edge.lastError(), expected);
+    await edge.failsFor(expected);
     assert.equal(await edge.parked(), 0);
     assert.doesNotMatch((await edge.client.request("GET", "/v1/config")).text, /not-the-key/);
     await edge.node.stop();

@@ -7,6 +7,8 @@ import type { Cleanup } from "./temp-dir.ts";
 
 type Row = Readonly<Record<string, unknown>>;
 
+const PATIENCE_MS = 240_000;
+
 /** What a sink holds, each row as the sink's own form has it as JSON. */
 export interface SinkRows {
   readonly events: readonly Row[];
@@ -86,11 +88,13 @@ ${options}`;
     return events.length + results.length + alerts.length;
   }
 
-  /** Waits until an attempt failed. @returns why */
-  async lastError(): Promise<string> {
+  /** Waits until an attempt failed for this. One before it may have failed for another, as a time limit on a busy machine. */
+  async failsFor(reason: RegExp): Promise<void> {
+    const deadline = performance.now() + PATIENCE_MS;
     for (;;) {
       const { lastError } = await sinkState(this.client);
-      if (lastError !== null) return lastError;
+      if (lastError !== null && reason.test(lastError)) return;
+      if (performance.now() > deadline) assert.match(lastError ?? "nothing failed", reason);
       await sleep(50);
     }
   }

@@ -148,9 +148,12 @@ export class NatsSink implements Sink {
   }
 }
 
+/** Others that are under way over the same line go on. */
 function isAnswer(cause: unknown): boolean {
   return (
-    cause instanceof JetStreamApiError || (cause instanceof MillraceError && cause.code === "E_SINK_FULL")
+    cause instanceof JetStreamApiError ||
+    isWithoutStream(cause) ||
+    (cause instanceof MillraceError && (cause.code === "E_SINK_FULL" || cause.code === "E_SINK_STREAM"))
   );
 }
 
