@@ -6,7 +6,7 @@ import { splitFrames, type ZstdFrame } from "./zstd-frame.ts";
 
 /**
  * Compression around blocks, bodies and snapshots. Both implementations write and read standard zstd frames. What they make has a
- * buffer to itself, so that `release(made.buffer)` gives its memory back.
+ * buffer to itself, so that `release(made.buffer)` gives its memory back; it is no `Buffer`, whose `slice` would go with it.
  */
 export interface Codec {
   readonly name: "node:zlib" | "zstd-codec";
@@ -51,7 +51,7 @@ export function nativeCodec(): Codec {
       });
       const [only] = contents;
       if (contents.length === 1 && only !== undefined && only.length >= only.buffer.byteLength / 2)
-        return only;
+        return new Uint8Array(only.buffer, only.byteOffset, only.length);
       const whole = joined(contents);
       for (const { buffer } of contents) if (buffer !== whole.buffer) release(buffer);
       return whole;
@@ -142,7 +142,7 @@ function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
     whole.set(part, at);
     at += part.length;
   }
-  return whole;
+  return new Uint8Array(whole.buffer);
 }
 
 function compressFrame(simple: ZstdSimple, bytes: Uint8Array, level: number): Uint8Array {

@@ -135,7 +135,7 @@ export class ApplyLoop {
 
   /** Resolves when the window thread has nothing to do, or after `mostMs` all the same. */
   idle(mostMs: number): Promise<void> {
-    if (!this.#isRunning) return Promise.resolve();
+    if (!this.#isRunning && !this.#isDue) return Promise.resolve();
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, mostMs);
       this.#idlers.push(() => {

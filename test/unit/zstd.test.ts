@@ -55,6 +55,7 @@ test("what a codec makes has a buffer to itself, which can be given back", async
       const neighbour = Buffer.allocUnsafe(16).fill(7);
       const restored = codec.decompress(packed, bytes.length);
       assert.ok(restored.buffer.byteLength <= Math.max(2 * bytes.length, bytes.length + 1), codec.name);
+      for (const made of [packed, restored]) assert.equal(made.constructor, Uint8Array, codec.name);
       restored.buffer.transfer(0);
       packed.buffer.transfer(0);
       assert.equal(neighbour[0], 7, codec.name);
