@@ -1,6 +1,7 @@
 import { gunzipSync } from "node:zlib";
 import { createEventFilter, type EventFilter } from "./alert/event-filter.ts";
 import { partialIdOf } from "./alert/event-rows.ts";
+import { BlockPacker } from "./block-packer.ts";
 import { type BatchHandle, encodeBatch, encodeRows, readHeader } from "./core/codec.ts";
 import { packedSums } from "./core/event-sums.ts";
 import { withExpressions } from "./core/expression.ts";
@@ -47,13 +48,11 @@ nameThread("ingest");
 
 export const serve = callServer(import.meta.url);
 
-/** zstd level of stored blocks: the columns are already small, a higher level buys little. */
-const BLOCK_ZSTD_LEVEL = 1;
-
 /** One stream as this thread knows it. */
 interface LocalStream {
   readonly parser: Parser;
   readonly summarizer: SourceSummarizer;
+  readonly packer: BlockPacker;
   readonly locals: readonly { readonly queryId: number; readonly local: LocalAggregator }[];
   readonly filters: readonly { readonly queryId: number; readonly filter: EventFilter }[];
   /** Those that replays need; null: all of them. */
@@ -136,9 +135,9 @@ function ingestBodies(task: IngestTask): IngestResult {
   const skewedBytes =
     range.skewedCount > 0 ? encodeRows(core, batch, task.stream, maskSkewed(core, batch)) : null;
   const encodedAt = process.hrtime.bigint();
-  const stored = store(encoded);
+  const stored = store(encoded, stream.packer);
   const block = sums === null ? stored : { ...stored, sums };
-  const skewed = skewedBytes === null ? null : store(skewedBytes);
+  const skewed = skewedBytes === null ? null : store(skewedBytes, new BlockPacker(codec));
   const stages = {
     parseNs: Number(parsed - started),
     applyNs: Number(applied - parsed),
@@ -229,7 +228,10 @@ function extractGroups(task: LateTask): LateEvents | null {
   }
   if (task.former !== null) for (const { local } of locals) local.dispose();
   if (!mask.includes(1)) return null;
-  return { block: store(encodeRows(core, batch, task.stream, mask)), rows: packLateRows(mask) };
+  return {
+    block: store(encodeRows(core, batch, task.stream, mask), new BlockPacker(codec)),
+    rows: packLateRows(mask),
+  };
 }
 
 /** For one block alone, with tables of their own. */
@@ -295,7 +297,8 @@ function streamOf(name: string, setup: StreamSetup | null): LocalStream {
     filter: createEventFilter(core, alert, tables),
   }));
   const inputs = setup.queries.flatMap(({ expressions }) => expressions?.inputs ?? []);
-  const stream = { parser, summarizer, locals, filters, fields: fieldsRead(setup), inputs };
+  const packer = known?.packer ?? new BlockPacker(codec);
+  const stream = { parser, summarizer, packer, locals, filters, fields: fieldsRead(setup), inputs };
   streams.set(name, stream);
   return stream;
 }
@@ -346,16 +349,15 @@ function buffersOf(partials: readonly QueryPartial[]): ArrayBuffer[] {
   return partials.map((partial) => partial.bytes.buffer);
 }
 
-function store(encoded: Uint8Array<ArrayBuffer>): StoredBlock {
+function store(encoded: Uint8Array<ArrayBuffer>, packer: BlockPacker): StoredBlock {
   const header = readHeader(encoded);
-  const packed = codec.compress(encoded, BLOCK_ZSTD_LEVEL);
+  const packed = packer.pack(encoded, header);
   const encodedBytes = encoded.length;
-  const isSmaller = packed.length < encodedBytes;
-  const data = isSmaller ? packed : encoded;
-  release((isSmaller ? encoded : packed).buffer);
+  const data = packed ?? encoded;
+  if (packed !== null) release(encoded.buffer);
   return {
     data,
-    codec: isSmaller ? "zstd" : "none",
+    codec: packed === null ? "none" : "zstd",
     encodedBytes,
     count: header.count,
     minUs: Number(header.minUs),

@@ -10,6 +10,8 @@ export interface ZstdFrame {
   /** How far back a reader must remember. */
   readonly windowBytes: number;
   readonly isSkippable: boolean;
+  /** Where the content stands when the frame holds it as it is, without a checksum: views, in order. */
+  readonly rawParts: readonly Uint8Array[] | null;
 }
 
 const MAGIC = 0xfd2fb528;
@@ -18,8 +20,11 @@ const MAX_BLOCK_BYTES = 128 * 1024;
 const BLOCK_RAW = 0;
 const BLOCK_RLE = 1;
 const BLOCK_RESERVED = 3;
+const HAS_CHECKSUM = 4;
 const CHECKSUM_BYTES = 4;
 const DICTIONARY_ID_BYTES = [0, 1, 2, 4] as const;
+
+const NO_CONTENT = { contentBytes: 0, maxContentBytes: 0, windowBytes: 0, rawParts: null };
 
 /** The frames of zstd data, or null when it is no zstd data or ends too early. */
 export function splitFrames(bytes: Uint8Array): ZstdFrame[] | null {
@@ -32,8 +37,8 @@ export function splitFrames(bytes: Uint8Array): ZstdFrame[] | null {
       const isSkippable = (magic & 0xfffffff0) >>> 0 === SKIPPABLE_MAGIC;
       if (!isSkippable && magic !== MAGIC) return null;
       const { end, ...sizes } = isSkippable
-        ? { end: at + 8 + view.getUint32(at + 4, true), contentBytes: 0, maxContentBytes: 0, windowBytes: 0 }
-        : measureFrame(view, at);
+        ? { end: at + 8 + view.getUint32(at + 4, true), ...NO_CONTENT }
+        : measureFrame(bytes, view, at);
       if (end > bytes.length) return null;
       frames.push({ bytes: bytes.subarray(at, end), isSkippable, ...sizes });
       at = end;
@@ -91,9 +96,10 @@ export function writeRawFrame(into: Uint8Array, start: number, parts: readonly U
 }
 
 function measureFrame(
+  bytes: Uint8Array,
   view: DataView,
   start: number,
-): { end: number; contentBytes: number | null; maxContentBytes: number; windowBytes: number } {
+): Omit<ZstdFrame, "bytes" | "isSkippable"> & { readonly end: number } {
   const descriptor = view.getUint8(start + 4);
   const isSingleSegment = (descriptor & 0x20) !== 0;
   let at = start + 5 + (isSingleSegment ? 0 : 1) + (DICTIONARY_ID_BYTES[descriptor & 3] ?? 0);
@@ -104,17 +110,23 @@ function measureFrame(
   at += sizeBytes;
   let maxContentBytes = 0;
   let isLast = false;
+  const rawParts: Uint8Array[] = [];
+  let isRaw = (descriptor & HAS_CHECKSUM) === 0;
   while (!isLast) {
     const head = view.getUint16(at, true) | (view.getUint8(at + 2) << 16);
     isLast = (head & 1) !== 0;
     const type = (head >> 1) & 3;
     const size = head >> 3;
     if (type === BLOCK_RESERVED) throw new RangeError("reserved block type");
-    at += 3 + (type === BLOCK_RLE ? 1 : size);
+    const end = at + BLOCK_HEAD_BYTES + (type === BLOCK_RLE ? 1 : size);
+    isRaw &&= type === BLOCK_RAW;
+    if (isRaw) rawParts.push(bytes.subarray(at + BLOCK_HEAD_BYTES, end));
+    at = end;
     maxContentBytes += type === BLOCK_RAW || type === BLOCK_RLE ? size : MAX_BLOCK_BYTES;
   }
-  if (descriptor & 4) at += CHECKSUM_BYTES;
-  return { end: at, contentBytes, maxContentBytes, windowBytes };
+  if (descriptor & HAS_CHECKSUM) at += CHECKSUM_BYTES;
+  isRaw &&= contentBytes === maxContentBytes;
+  return { end: at, contentBytes, maxContentBytes, windowBytes, rawParts: isRaw ? rawParts : null };
 }
 
 /** RFC 8878 §3.1.1.1.2 */

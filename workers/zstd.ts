@@ -44,16 +44,23 @@ export function nativeCodec(): Codec {
     decompress: (bytes, maxBytes) => {
       // Node stops after one frame and says nothing of what follows: so each is given to it by itself.
       let left = maxBytes;
-      const contents = contentFrames(bytes).map((frame) => {
+      const made: Uint8Array<ArrayBuffer>[] = [];
+      const parts = contentFrames(bytes).flatMap((frame) => {
+        if (frame.maxContentBytes <= left && frame.rawParts !== null) {
+          // What stands in the data as it is needs no call.
+          left -= frame.maxContentBytes;
+          return frame.rawParts;
+        }
         const content = decompressNative(frame, left, maxBytes);
         left -= content.length;
-        return content;
+        made.push(content);
+        return [content];
       });
-      const [only] = contents;
-      if (contents.length === 1 && only !== undefined && only.length >= only.buffer.byteLength / 2)
+      const [only] = made;
+      if (parts.length === 1 && only !== undefined && only.length >= only.buffer.byteLength / 2)
         return new Uint8Array(only.buffer, only.byteOffset, only.length);
-      const whole = joined(contents);
-      for (const { buffer } of contents) if (buffer !== whole.buffer) release(buffer);
+      const whole = joined(parts);
+      for (const { buffer } of made) if (buffer !== whole.buffer) release(buffer);
       return whole;
     },
   };

@@ -92,6 +92,11 @@ let isCorrected: bool = false;
 /** Appends `count` doubles at `source` as decimals of that power of ten. */
 export function encodeDecimals(source: usize, count: u32, exponent: u32, out: ByteBuffer): void {
   split(source, count, exponent);
+  encodeSplit(count, exponent, out);
+}
+
+/** The same when `encodeKeyedDecimals` was called for just these, and they did not pay. */
+export function encodeSplit(count: u32, exponent: u32, out: ByteBuffer): void {
   writeHead(exponent, out);
   encodeIntegers(scratch(Scratch.Decimals, 0), count, out);
   writeOddities(count, out);

@@ -17,6 +17,7 @@ import {
 } from "./huffman";
 import { Failure, fail, failure, readBytes, readSigned, readVarint, remaining } from "./reader";
 import { sampleIndex } from "./sample";
+import { Scratch, scratch } from "./scratch";
 import { writeSigned, writeVarint } from "./writer";
 
 /**
@@ -25,8 +26,11 @@ import { writeSigned, writeVarint } from "./writer";
  * is what measurements and their differences mostly look like.
  */
 const EXACT: u64 = 4;
-/** Values looked at before deciding. */
+/** Values looked at before deciding … */
 const SAMPLES: u32 = 512;
+/** … and first of all: an estimate from few samples is too low, so one that is too high by a twentieth is enough. */
+const FIRST_SAMPLES: u32 = 128;
+const CLEARLY: u64 = 20;
 /** What the code lengths weigh on a page, before they are known. */
 const CODES_BITS: u32 = 400;
 /** The greatest magnitude is 2^63: its three first bits are in the symbol. */
@@ -37,19 +41,21 @@ function magnitudeOf(distance: i64): u64 {
   return distance < 0 ? <u64>-distance : <u64>distance;
 }
 
+/** Without branches, for magnitudes cannot be foretold. */
 @inline
 function symbolOf(distance: i64): u32 {
   const magnitude = magnitudeOf(distance);
   const sign = <u32>(<u64>distance >> 63);
-  if (magnitude < EXACT) return (<u32>magnitude << 1) | sign;
-  const exponent = <u32>(63 - clz<u64>(magnitude));
-  return ((((exponent - 1) << 2) + (<u32>(magnitude >> (exponent - 2)) & 3)) << 1) | sign;
+  // 2 for those below EXACT, which so come out higher by EXACT.
+  const exponent = <u32>(63 - clz<u64>(magnitude | EXACT));
+  const leading = ((exponent - 1) << 2) + (<u32>(magnitude >> (exponent - 2)) & 3);
+  return ((leading - (<u32>(magnitude < EXACT) << 2)) << 1) | sign;
 }
 
 /** Bits that follow a symbol. */
 @inline
 function restBits(symbol: u32): u32 {
-  return symbol < <u32>EXACT << 1 ? 0 : (symbol >> 3) - 1;
+  return max<u32>(symbol >> 3, 1) - 1;
 }
 
 @inline
@@ -58,17 +64,26 @@ function count(symbol: u32): void {
   store<u32>(at, load<u32>(at) + 1);
 }
 
-/** About how many bits `encodeEntropy` takes, from a sample. */
-export function estimateEntropy<T>(values: usize, size: u32, centre: i64): u64 {
+/** About how many bits `encodeEntropy` takes, from a sample; a small one where it clearly takes more than `limitBits`. */
+export function estimateEntropy<T>(values: usize, size: u32, centre: i64, limitBits: u64): u64 {
+  const few = estimateFrom<T>(values, size, centre, FIRST_SAMPLES);
+  if (few > limitBits + limitBits / CLEARLY) return few;
+  return estimateFrom<T>(values, size, centre, SAMPLES);
+}
+
+function estimateFrom<T>(values: usize, size: u32, centre: i64, samples: u32): u64 {
   clearCounts();
-  const step = max<u32>(1, size / SAMPLES);
+  const step = max<u32>(1, size / samples);
   const sampled = size / step;
+  let highest: u32 = 0;
   for (let i: u32 = 0; i < sampled; i++) {
-    count(symbolOf(<i64>load<T>(values + <usize>sampleIndex(i, step) * sizeof<T>()) - centre));
+    const symbol = symbolOf(<i64>load<T>(values + <usize>sampleIndex(i, step) * sizeof<T>()) - centre);
+    count(symbol);
+    highest = max(highest, symbol);
   }
   const total = log2Of(sampled);
   let bits: f64 = 0;
-  for (let symbol: u32 = 0; symbol < MAX_SYMBOLS; symbol++) {
+  for (let symbol: u32 = 0; symbol <= highest; symbol++) {
     const occurs = countOf(symbol);
     // A code has at least one bit.
     if (occurs != 0) bits += <f64>occurs * (<f64>restBits(symbol) + max<f64>(1, total - log2Of(occurs)));
@@ -94,7 +109,12 @@ export function encodeEntropy<T>(
 ): bool {
   clearCounts();
   const end = values + <usize>size * sizeof<T>();
-  for (let at = values; at < end; at += sizeof<T>()) count(symbolOf(<i64>load<T>(at) - centre));
+  const symbols = scratch(Scratch.Symbols, <usize>size << 1);
+  for (let at = values, to = symbols; at < end; at += sizeof<T>(), to += 2) {
+    const symbol = symbolOf(<i64>load<T>(at) - centre);
+    store<u16>(to, <u16>symbol);
+    count(symbol);
+  }
   buildCodes();
   let bits: u64 = 0;
   for (let symbol: u32 = 0; symbol < MAX_SYMBOLS; symbol++) {
@@ -105,13 +125,51 @@ export function encodeEntropy<T>(
   writeSigned(out, centre + origin);
   writeCodes(out);
   writeVarint(out, bytes);
+  if (sizeof<T>() == 4) {
+    writeNear(values, size, centre, symbols, out.reserve(bytes + 16));
+    out.length += bytes;
+  } else {
+    writeFar(values, size, centre, symbols, bytes, out);
+  }
+  return true;
+}
+
+/** u32[512]: by symbol its code, from bit 16 on the code's length, from bit 24 on how many bits follow it. */
+const ENTRIES = memory.data(512 * 4, 16);
+
+/** Writes i32 values, each with fewer than 56 bits. */
+function writeNear(values: usize, size: u32, centre: i64, symbols: usize, target: usize): void {
+  for (let symbol: u32 = 0; symbol < MAX_SYMBOLS; symbol++) {
+    if (lengthOf(symbol) == 0) continue;
+    const entry = codeOf(symbol) | (lengthOf(symbol) << 16) | (restBits(symbol) << 24);
+    store<u32>(ENTRIES + (<usize>symbol << 2), entry);
+  }
+  let word: u64 = 0;
+  let filled: u32 = 0;
+  const end = values + (<usize>size << 2);
+  for (; values < end; values += 4, symbols += 2) {
+    const entry = load<u32>(ENTRIES + (<usize>load<u16>(symbols) << 2));
+    const length = (entry >> 16) & 0xff;
+    const rest = entry >> 24;
+    const low = magnitudeOf(<i64>load<i32>(values) - centre) & (((<u64>1) << rest) - 1);
+    word |= (<u64>(entry & 0xffff) | (low << length)) << filled;
+    filled += length + rest;
+    // Whole bytes are done with; the word is written each time, and again when it is fuller.
+    store<u64>(target, word);
+    target += filled >> 3;
+    word >>= filled & ~7;
+    filled &= 7;
+  }
+  store<u64>(target, word);
+}
+
+function writeFar(values: usize, size: u32, centre: i64, symbols: usize, bytes: u32, out: ByteBuffer): void {
   beginBits(out, bytes);
-  for (let at = values; at < end; at += sizeof<T>()) {
-    const distance = <i64>load<T>(at) - centre;
-    const symbol = symbolOf(distance);
+  for (let i: u32 = 0; i < size; i++) {
+    const symbol = <u32>load<u16>(symbols + (<usize>i << 1));
     const length = lengthOf(symbol);
     const rest = restBits(symbol);
-    const low = magnitudeOf(distance) & (((<u64>1) << rest) - 1);
+    const low = magnitudeOf(load<i64>(values + (<usize>i << 3)) - centre) & (((<u64>1) << rest) - 1);
     if (length + rest <= 64) {
       putBits(codeOf(symbol) | (low << length), length + rest);
     } else {
@@ -120,7 +178,6 @@ export function encodeEntropy<T>(
     }
   }
   endBits(out, bytes);
-  return true;
 }
 
 /** u32[4096]: by the next 12 bits, symbol << 11 | bits of its code << 7 | bits of code and rest. */

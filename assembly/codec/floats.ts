@@ -5,6 +5,7 @@ import {
   decodeKeyedDecimals,
   encodeDecimals,
   encodeKeyedDecimals,
+  encodeSplit,
   NO_POWER,
 } from "./decimals";
 import { decodeIntegers, encodeIntegers, PAGE } from "./integers";
@@ -41,19 +42,22 @@ export function encodeFloats(source: usize, count: u32, out: ByteBuffer): void {
     const power = choosePower(source, count);
     if (power != NO_POWER && encodeKeyedDecimals(source, count, power, out)) return;
     store<u8>(out.data + mode, <u8>ColumnMode.Pages);
+    if (power != NO_POWER && count <= PAGE) return encodePage(source, count, power, out);
   }
   for (let from: u32 = 0; from < count; from += PAGE) {
-    encodePage(source + ((<usize>from) << 3), min(PAGE, count - from), out);
+    encodePage(source + ((<usize>from) << 3), min(PAGE, count - from), NO_POWER, out);
   }
 }
 
-function encodePage(source: usize, count: u32, out: ByteBuffer): void {
+/** `splitBy`: the power by which the values were split a moment ago, or NO_POWER. */
+function encodePage(source: usize, count: u32, splitBy: u32, out: ByteBuffer): void {
   const start = out.length;
   let best: u32 = u32.MAX_VALUE;
-  const power = choosePower(source, count);
+  const power = splitBy != NO_POWER ? splitBy : choosePower(source, count);
   if (power != NO_POWER) {
     out.u8(<u8>FloatMode.Decimal);
-    encodeDecimals(source, count, power, out);
+    if (splitBy != NO_POWER) encodeSplit(count, power, out);
+    else encodeDecimals(source, count, power, out);
     best = out.length - start;
     if (best <= count * GOOD_ENOUGH_BYTES) return;
   }

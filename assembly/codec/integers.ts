@@ -79,7 +79,7 @@ function encodeDifferences<T>(values: usize, count: u32, order: u32, origin: i64
   // A code has a bit at the least.
   if (size >= MIN_ENTROPY_VALUES && limit << 3 > size) {
     const centre = centreOf<T>(differences, size);
-    if (estimateEntropy<T>(differences, size, centre) < limit << 3) {
+    if (estimateEntropy<T>(differences, size, centre, limit << 3) < limit << 3) {
       if (encodeEntropy<T>(differences, size, centre, origin, <u32>limit, out)) return true;
     }
   }

@@ -51,8 +51,8 @@ export function encodeKeyed(values: usize, count: u32, out: ByteBuffer): bool {
     see(key);
     store<i64>(at, value);
   }
-  const cost = estimateBits<i64>(firsts, firstCount) + estimateBits<i64>(steps, stepCount);
-  if (cost << 3 >= estimateBits<i64>(values, count) * KEYED_GAIN) return false;
+  const cost = estimateBits(firsts, firstCount) + estimateBits(steps, stepCount);
+  if (cost << 3 >= estimateBits(values, count) * KEYED_GAIN) return false;
   encodeIntegers(firsts, firstCount, out);
   encodeIntegers(steps, stepCount, out);
   return true;

@@ -12,6 +12,8 @@ export const enum Scratch {
   Narrow,
   /** i64 or i32: differences of one page */
   Differences,
+  /** u16: symbols of one page's differences */
+  Symbols,
   /** u8: widths of a page's groups */
   Widths,
   /** i64: least members of a page's groups */

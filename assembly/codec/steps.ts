@@ -1,8 +1,9 @@
+import { GROUP } from "./bits";
 import { isThorough } from "./effort";
 import { estimateEntropy } from "./entropy";
+import { narrow } from "./narrow";
 import { sampleIndex } from "./sample";
 import { Scratch, scratch } from "./scratch";
-import { GROUP } from "./bits";
 
 /**
  * Differences of order 0, 1 and 2 of integers in one page, and the order that makes them small. `T` is how the integers stand
@@ -60,8 +61,13 @@ export function centreOf<T>(values: usize, size: u32): i64 {
 }
 
 /** About how many bits `count` integers take, from a sample. */
-export function estimateBits<T>(values: usize, count: u32): u64 {
+export function estimateBits(values: usize, count: u32): u64 {
   if (count < 4) return <u64>count << 6;
+  const distances = narrow(values, count);
+  return distances == 0 ? estimateSpans<i64>(values, count) : estimateSpans<i32>(distances, count);
+}
+
+function estimateSpans<T>(values: usize, count: u32): u64 {
   const groups = (count + GROUP - 1) / GROUP;
   const step = max<u32>(1, groups / ESTIMATED_GROUPS);
   let bits: u64 = 0;
@@ -115,7 +121,7 @@ function orderOfAll<T>(values: usize, count: u32): u32 {
       const members = min(GROUP, size - from);
       packed += <u64>members * spanBits<T>(differences, from, members, 0);
     }
-    const cost = min(packed, estimateEntropy<T>(differences, size, centreOf<T>(differences, size)));
+    const cost = min(packed, estimateEntropy<T>(differences, size, centreOf<T>(differences, size), packed));
     if (cost >= leastCost) continue;
     leastCost = cost;
     best = order;

@@ -132,20 +132,22 @@ function rememberedNumbers(dictionary: Dictionary): KnownNumbers {
 function takeKnown(known: KnownNumbers, dictionary: Dictionary, usedIds: usize, used: u32, target: usize): bool {
   const end = usedIds + (<usize>used << 2);
   const words = known.word(0);
-  for (let at = usedIds; at < end; at += 4) {
-    const id = load<u32>(at);
-    if (load<u64>(known.word(id)) == 0 && !learn(known, dictionary, id)) return false;
-  }
   const stride = <usize>slotCount << 3;
   for (let s: u32 = 0; s < slotCount; s++) {
     const part = slot(s);
-    const first = load<u64>(words + <usize>load<u32>(usedIds) * stride + (<usize>s << 3));
+    let first: u64 = 0;
     let differences: u64 = 0;
     let all: u64 = 0;
     let least = i64.MAX_VALUE;
     let greatest = i64.MIN_VALUE;
     for (let at = usedIds; at < end; at += 4, target += 8) {
-      const word = load<u64>(words + <usize>load<u32>(at) * stride + (<usize>s << 3));
+      const from = words + <usize>load<u32>(at) * stride + (<usize>s << 3);
+      let word = load<u64>(from);
+      if (word == 0) {
+        if (!learn(known, dictionary, load<u32>(at))) return false;
+        word = load<u64>(from);
+      }
+      if (at == usedIds) first = word;
       const value = valueOf(word);
       differences |= word ^ first;
       all |= word;
