@@ -16,7 +16,7 @@ const DEFAULT_WINDOW_SECONDS = 10;
 const BOUND_MS = 1_000;
 
 const AIMS =
-  "aims: at most 0.4 cores, ack p99 25 ms, window result 100 ms, RSS 250 MB and flat, nothing lost";
+  "aims: at most 0.15 cores, ack p99 10 ms, window result p99 50 ms, RSS 150 MB and flat, nothing lost";
 
 export function run(options: BenchOptions): Promise<BenchReport> {
   return withCleanups((cleanup) => measure(options, cleanup));

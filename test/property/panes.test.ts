@@ -98,7 +98,9 @@ test("sliding windows give back the memory of what is over", () => {
   const left = windows.stats().bytes;
   assert.ok(Math.min(...used.slice(50)) > fresh + 100_000, "there is something to give back");
   assert.ok(left >= fresh && left < fresh + 20_000, `${left} bytes are left of ${fresh}`);
-  assert.ok(used[399]! < 2 * used[199]!, "what slides does not grow");
+  // It rises and falls as what was worked out ahead is used up.
+  const peak = (from: number): number => Math.max(...used.slice(from, from + 150));
+  assert.ok(peak(250) < 1.5 * peak(50), "what slides does not grow");
   local.dispose();
   windows.dispose();
 });
