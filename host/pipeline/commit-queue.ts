@@ -1,7 +1,10 @@
 import type { CommitOperation, CommitOutcome } from "../../workers/messages.ts";
 
-/** Bytes that a commit may gather before it stops waiting for more. */
-const FULL_COMMIT_BYTES = 256 * 1024;
+/**
+ * Bytes that a commit may gather before it stops waiting for more: 64 KiB are as much as any commit writes beside its
+ * blocks' own pages, and what comes of waiting longer is that senders wait. Who sets a longer interval wants fewer, larger commits.
+ */
+const FULL_COMMIT = { leastBytes: 64 * 1024, mostBytes: 256 * 1024, bytesByMs: (64 * 1024) / 5 };
 /** Operations and bytes in one transaction at most, beyond the first of each queue, so that one commit stays short. */
 const MAX_OPERATIONS = 2_000;
 const MAX_COMMIT_BYTES = 1024 * 1024;
@@ -28,7 +31,7 @@ interface Waiting {
 /**
  * Group commit: everything that waits while one commit is under way goes into the next, one transaction and one
  * fsync for all. Under light load a commit starts at once; under load commits start at least `intervalMs`
- * apart, or when 256 KiB have gathered, or what the one before had no room for waits.
+ * apart, or when 64 KiB have gathered (256 KiB where `intervalMs` is 20 or more), or what the one before had no room for waits.
  *
  * There are three queues, each in order: an operation is durable no later than those behind it in its queue. Blocks and
  * watermarks, whose senders wait, go first, then alerts; what else is derived from them (results, late events, checkpoints)
@@ -39,6 +42,7 @@ export class CommitQueue {
   readonly #sink: CommitSink;
   readonly #intervalMs: number;
   readonly #onStall: (cause: unknown) => void;
+  readonly #fullBytes: number;
   #senders: Waiting[] = [];
   #alerts: Waiting[] = [];
   #derived: Waiting[] = [];
@@ -62,6 +66,8 @@ export class CommitQueue {
     this.#sink = sink;
     this.#intervalMs = intervalMs;
     this.#onStall = onStall;
+    const { leastBytes, mostBytes, bytesByMs } = FULL_COMMIT;
+    this.#fullBytes = Math.min(mostBytes, Math.max(leastBytes, intervalMs * bytesByMs));
   }
 
   get depth(): number {
@@ -95,7 +101,7 @@ export class CommitQueue {
     if (this.#isCommitting || this.isStalled) return;
     if (this.#senders.length === 0 && (this.#derivedDepth === 0 || this.#isDerivedHeld)) return;
     const dueMs = this.#lastStartMs + this.#intervalMs - performance.now();
-    if (dueMs > 0 && !this.#isDraining && this.#waitingBytes < FULL_COMMIT_BYTES) {
+    if (dueMs > 0 && !this.#isDraining && this.#waitingBytes < this.#fullBytes) {
       this.#timer ??= setTimeout(() => {
         this.#timer = null;
         this.#schedule();

@@ -188,3 +188,25 @@ test("what a commit had no room for waits for no interval, what comes later does
   sink.end("ok");
   await Promise.all(later);
 });
+
+test("a commit waits for its interval until enough has gathered, the more the longer it may wait", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  // The clock stands still, as if no time went by between two lines of this test.
+  context.mock.method(performance, "now", () => 1_000);
+  const part = 16 * 1024;
+  const partsWaitedFor = async (intervalMs: number): Promise<number> => {
+    const sink = new ManualSink();
+    const queue = new CommitQueue(sink, intervalMs, () => {});
+    void queue.push(watermark(0), 1);
+    sink.end("ok");
+    await turn();
+    let parts = 0;
+    while (sink.groups.length < 2 && parts < 100) void queue.push(watermark(++parts), part);
+    return parts;
+  };
+  assert.equal(await partsWaitedFor(1), 4);
+  assert.equal(await partsWaitedFor(5), 4);
+  assert.equal(await partsWaitedFor(10), 8);
+  assert.equal(await partsWaitedFor(20), 16);
+  assert.equal(await partsWaitedFor(1_000), 16);
+});
