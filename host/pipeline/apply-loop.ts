@@ -64,7 +64,7 @@ export class ApplyLoop {
   #isDue = false;
   #failure: { readonly cause: unknown } | null = null;
   #waiters: Waiter[] = [];
-  #idlers: (() => void)[] = [];
+  readonly #idlers = new Set<() => void>();
   #lastResults: Promise<void> = Promise.resolve();
   #unwrittenChars = 0;
   /** Windows are made anew of blocks that were merged or thinned out meanwhile: what is stored stays as it is. */
@@ -137,11 +137,13 @@ export class ApplyLoop {
   idle(mostMs: number): Promise<void> {
     if (!this.#isRunning && !this.#isDue) return Promise.resolve();
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, mostMs);
-      this.#idlers.push(() => {
+      const wake = (): void => {
         clearTimeout(timer);
+        this.#idlers.delete(wake);
         resolve();
-      });
+      };
+      const timer = setTimeout(wake, mostMs);
+      this.#idlers.add(wake);
     });
   }
 
@@ -167,7 +169,7 @@ export class ApplyLoop {
       }
     }
     this.#isRunning = false;
-    for (const wake of this.#idlers.splice(0)) wake();
+    for (const wake of this.#idlers) wake();
   }
 
   /** A change of the queries may wait for what came of all before it: it begins a group. */
