@@ -53,10 +53,10 @@ export class BlockPacker {
 
   /** The block as zstd data, or null when that is not smaller. `header` is the block's. */
   pack(block: Uint8Array, header: BlockHeader): Uint8Array<ArrayBuffer> | null {
-    const packed = block.length < MIN_BYTES ? this.#compress(block) : this.#packLarge(block, header);
-    if (packed === null || packed.length < block.length) return packed;
-    release(packed.buffer);
-    return null;
+    return ifSmaller(
+      block.length < MIN_BYTES ? this.#compress(block) : this.#packLarge(block, header),
+      block,
+    );
   }
 
   #packLarge(block: Uint8Array, header: BlockHeader): Uint8Array<ArrayBuffer> | null {
@@ -150,6 +150,20 @@ export class BlockPacker {
   #compress(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
     return this.#codec.compress(bytes, LEVEL);
   }
+}
+
+/** A block of which no others follow, as zstd data in one frame, or null when that is not smaller. */
+export function packWhole(codec: Codec, block: Uint8Array): Uint8Array<ArrayBuffer> | null {
+  return ifSmaller(codec.compress(block, LEVEL), block);
+}
+
+function ifSmaller(
+  packed: Uint8Array<ArrayBuffer> | null,
+  block: Uint8Array,
+): Uint8Array<ArrayBuffer> | null {
+  if (packed === null || packed.length < block.length) return packed;
+  release(packed.buffer);
+  return null;
 }
 
 /** Where each section of a block ends: a section is its length and as many bytes (docs/block-format.md). */

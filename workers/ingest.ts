@@ -1,7 +1,7 @@
 import { gunzipSync } from "node:zlib";
 import { createEventFilter, type EventFilter } from "./alert/event-filter.ts";
 import { partialIdOf } from "./alert/event-rows.ts";
-import { BlockPacker } from "./block-packer.ts";
+import { BlockPacker, packWhole } from "./block-packer.ts";
 import { type BatchHandle, encodeBatch, encodeRows, readHeader } from "./core/codec.ts";
 import { packedSums } from "./core/event-sums.ts";
 import { withExpressions } from "./core/expression.ts";
@@ -137,7 +137,7 @@ function ingestBodies(task: IngestTask): IngestResult {
   const encodedAt = process.hrtime.bigint();
   const stored = store(encoded, stream.packer);
   const block = sums === null ? stored : { ...stored, sums };
-  const skewed = skewedBytes === null ? null : store(skewedBytes, new BlockPacker(codec));
+  const skewed = skewedBytes === null ? null : store(skewedBytes, null);
   const stages = {
     parseNs: Number(parsed - started),
     applyNs: Number(applied - parsed),
@@ -229,7 +229,7 @@ function extractGroups(task: LateTask): LateEvents | null {
   if (task.former !== null) for (const { local } of locals) local.dispose();
   if (!mask.includes(1)) return null;
   return {
-    block: store(encodeRows(core, batch, task.stream, mask), new BlockPacker(codec)),
+    block: store(encodeRows(core, batch, task.stream, mask), null),
     rows: packLateRows(mask),
   };
 }
@@ -349,9 +349,10 @@ function buffersOf(partials: readonly QueryPartial[]): ArrayBuffer[] {
   return partials.map((partial) => partial.bytes.buffer);
 }
 
-function store(encoded: Uint8Array<ArrayBuffer>, packer: BlockPacker): StoredBlock {
+/** `packer`: that of the stream; null for a block that is no part of its log. */
+function store(encoded: Uint8Array<ArrayBuffer>, packer: BlockPacker | null): StoredBlock {
   const header = readHeader(encoded);
-  const packed = packer.pack(encoded, header);
+  const packed = packer === null ? packWhole(codec, encoded) : packer.pack(encoded, header);
   const encodedBytes = encoded.length;
   const data = packed ?? encoded;
   if (packed !== null) release(encoded.buffer);
