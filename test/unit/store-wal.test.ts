@@ -19,6 +19,8 @@ interface Written {
   readonly dir: string;
   readonly database: Buffer;
   readonly wal: Buffer;
+  /** Frames that the making of the empty database wrote. */
+  readonly framesBefore: number;
 }
 
 /** What a killed node leaves: all commits are in the log alone. */
@@ -26,6 +28,7 @@ function write(context: TestContext): Written {
   const dir = makeTempDir(context);
   const store = Store.open(dir);
   context.after(() => store.close());
+  const framesBefore = frameCount(readFileSync(`${databaseFile(dir)}-wal`));
   for (let n = 0; n < COMMITS; n++) {
     const data = new Uint8Array(3_000 + n * 500).fill(n);
     store.writer.commit(
@@ -34,7 +37,11 @@ function write(context: TestContext): Written {
     );
   }
   const file = databaseFile(dir);
-  return { dir, database: readFileSync(file), wal: readFileSync(`${file}-wal`) };
+  return { dir, database: readFileSync(file), wal: readFileSync(`${file}-wal`), framesBefore };
+}
+
+function frameCount(wal: Buffer): number {
+  return Math.floor((wal.length - 32) / FRAME_BYTES);
 }
 
 function restore(context: TestContext, { database }: Written, wal: Uint8Array): string {
@@ -69,7 +76,7 @@ test(`a flipped bit anywhere in the write-ahead log takes no transaction away ($
   for (let round = 0; round < ROUNDS; round++) {
     const wal = Buffer.from(written.wal);
     // The head and the frames' heads are small, and looked for.
-    const frame = random.integer(0, Math.floor((wal.length - 32) / FRAME_BYTES) - 1);
+    const frame = random.integer(0, frameCount(wal) - 1);
     const place = random.chance(0.2)
       ? random.integer(0, 31)
       : 32 + frame * FRAME_BYTES + placeInFrame(random);
@@ -99,6 +106,20 @@ test(`a flipped bit anywhere in the write-ahead log takes no transaction away ($
   assert.ok(exact > ROUNDS / 3);
 });
 
+test("a flipped bit in the number of a page puts the page in no other's place", (context) => {
+  const written = write(context);
+  const wal = Buffer.from(written.wal);
+  // An empty table's new pages are alike, so that those of the making are left out: they hold nothing yet.
+  for (let frame = written.framesBefore; frame < frameCount(wal); frame++) {
+    const place = 32 + frame * FRAME_BYTES + 3;
+    for (let bit = 0; bit < 8; bit++) {
+      wal[place] = wal[place]! ^ (1 << bit);
+      assert.equal(mendWal(wal, PAGE_BYTES)?.mended.length, 1, `bit ${bit} of frame ${frame}`);
+      assert.ok(wal.equals(written.wal), `bit ${bit} of frame ${frame}`);
+    }
+  }
+});
+
 test("every single bit of the log's head is put right as it was", (context) => {
   const written = write(context);
   for (let bit = 0; bit < 32 * 8; bit++) {
@@ -112,7 +133,7 @@ test("every single bit of the log's head is put right as it was", (context) => {
 
 test("a frame of which more is damaged costs its page, and not the transactions behind it", (context) => {
   const written = write(context);
-  const frames = Math.floor((written.wal.length - 32) / FRAME_BYTES);
+  const frames = frameCount(written.wal);
   for (const share of [0.3, 0.6]) {
     const wal = Buffer.from(written.wal);
     const at = 32 + Math.floor(frames * share) * FRAME_BYTES + 24;

@@ -13,6 +13,11 @@ const FORMAT_VERSION = 3_007_000;
 /** Transactions that are not acknowledged yet: the log's end may lack parts of one, after a loss of power. */
 const UNACKNOWLEDGED_COMMITS = 1;
 
+/** What an equal kind of page is worth beside equal bytes. */
+const KIND_WEIGHT_BYTES = 64;
+/** By how many bytes a page must be more like another than the one it says it is, to be taken for the other. */
+const CERTAIN_BYTES = 32;
+
 /** One page as a transaction wrote it. */
 export interface WalFrame {
   readonly page: number;
@@ -167,6 +172,29 @@ interface FlippedBit {
   readonly mask: number;
 }
 
+/** What a frame's neighbours say of its transaction. */
+interface Transaction {
+  /** Of its other frames. */
+  readonly pages: ReadonlySet<number>;
+  /** The greatest page of the frames before, and the least of those behind. */
+  readonly before: number;
+  readonly after: number;
+  /** Pages of the database before and after it; undefined and 0: not known. */
+  readonly pagesBefore: number | undefined;
+  readonly pagesAfter: number;
+}
+
+function isInOrder(page: number, { before, after, pagesAfter }: Transaction): boolean {
+  return page > before && page < after && (pagesAfter === 0 || page <= pagesAfter);
+}
+
+/** Whether the database grew by this page, and none of the other frames has it. */
+function isLacking(page: number, transaction: Transaction): boolean {
+  const { pages, pagesBefore, pagesAfter } = transaction;
+  if (pagesBefore === undefined || pages.has(page)) return false;
+  return page > pagesBefore && page <= pagesAfter && isInOrder(page, transaction);
+}
+
 /** One pass over the frames. */
 class Mending {
   readonly #view: DataView;
@@ -179,6 +207,10 @@ class Mending {
   /** Where the newest frame of each page has its content. */
   readonly #newest = new Map<number, number>();
   #greatestPage = 0;
+  /** Of the database before the transaction under way; undefined: not known. */
+  #pagesBefore: number | undefined;
+  /** The transaction's first frame. */
+  #transactionStart = 0;
 
   constructor(view: DataView, head: Head, mended: string[]) {
     this.#view = view;
@@ -214,7 +246,10 @@ class Mending {
       this.#greatestPage = Math.max(this.#greatestPage, page, pagesAfter);
       frames.push({ page, pagesAfter, at: at + FRAME_HEADER_BYTES });
       this.#newest.set(page, at + FRAME_HEADER_BYTES);
-      if (pagesAfter !== 0) whole = frames.length;
+      if (pagesAfter === 0) continue;
+      whole = frames.length;
+      this.#pagesBefore = pagesAfter;
+      this.#transactionStart = index + 1;
     }
     let unfinishedFrames = frames.length - whole;
     for (; index < this.#count && this.#hasSalts(index); index++) unfinishedFrames++;
@@ -254,21 +289,21 @@ class Mending {
       return true;
     }
     if (!this.#hasSalts(index)) return false;
+    const places = this.#flippedBits(at, found, stored);
+    const misplaced = this.#isPossiblePage(at)
+      ? this.#likelierPage(index, places)
+      : places.find(({ place }) => place < at + 8);
     const isOneBit = bitsOf(found[0] ^ stored[0]) + bitsOf(found[1] ^ stored[1]) === 1;
     // The last word adds to the sum as it is, so that its bits look like the sum's own: the next frame goes on from either.
-    if (isOneBit && !this.#goesOnFrom(index, stored)) {
+    if (isOneBit && misplaced === undefined && !this.#goesOnFrom(index, stored)) {
       this.#writeSum(at, found);
       this.#mended.push(
         `a flipped bit in the sum of frame ${index + 1} of the write-ahead log was put right`,
       );
       return true;
     }
-    const places = this.#flippedBits(at, found, stored);
     const [only, ...others] = places;
     if (only === undefined) return false;
-    const misplaced = this.#isPossiblePage(at)
-      ? this.#likelierPage(at, places)
-      : places.find(({ place }) => place < at + 8);
     const chosen = misplaced ?? (others.length === 0 ? only : undefined);
     if (chosen === undefined) {
       // One of several bits: the page is kept as it is, under the sum that it has now.
@@ -284,17 +319,31 @@ class Mending {
   }
 
   /**
-   * Of bits that may be flipped, one of the page's number: the one that makes the frame a version of a page which it is more like than
-   * the page that it says it is. From one version to the next most bytes of a page stay.
+   * Of bits that may be flipped, one of the page's number, where what else is known of the frame speaks for it. SQLite writes a
+   * transaction's pages in ascending order, and all by which it makes the database longer: a number out of its order, or one
+   * that takes the place of a page that must be there, is wrong. Of numbers in order, the page tells: from one version to the
+   * next most of its bytes stay.
    */
-  #likelierPage(at: number, places: readonly FlippedBit[]): FlippedBit | undefined {
-    const { isLittle, pageBytes } = this.#head;
+  #likelierPage(index: number, places: readonly FlippedBit[]): FlippedBit | undefined {
+    const { isLittle } = this.#head;
+    const at = this.#at(index);
+    const now = this.#view.getUint32(at);
+    const candidates = places
+      .filter(({ place }) => place === at)
+      .map((bit) => {
+        const copy = new DataView(new ArrayBuffer(4));
+        copy.setUint32(0, (this.#view.getUint32(at, isLittle) ^ bit.mask) >>> 0, isLittle);
+        return { bit, page: copy.getUint32(0) };
+      });
+    const transaction = this.#transactionOf(index);
+    if (isLacking(now, transaction)) return undefined;
+    const lacking = candidates.find(({ page }) => isLacking(page, transaction));
+    if (lacking !== undefined) return lacking.bit;
     let likeliest: FlippedBit | undefined;
-    let most = Math.max(pageBytes / 2, this.#likeness(at, this.#view.getUint32(at)));
-    for (const bit of places.filter(({ place }) => place === at)) {
-      const copy = new DataView(new ArrayBuffer(4));
-      copy.setUint32(0, (this.#view.getUint32(at, isLittle) ^ bit.mask) >>> 0, isLittle);
-      const likeness = this.#likeness(at, copy.getUint32(0));
+    let most = isInOrder(now, transaction) ? this.#likeness(index, now) + CERTAIN_BYTES : -1;
+    for (const { bit, page } of candidates) {
+      if (!isInOrder(page, transaction)) continue;
+      const likeness = this.#likeness(index, page);
       if (likeness <= most) continue;
       most = likeness;
       likeliest = bit;
@@ -302,14 +351,47 @@ class Mending {
     return likeliest;
   }
 
-  /** Bytes of a frame's page that are as in the newest version of a page in the log; 0 when there is none. */
-  #likeness(at: number, page: number): number {
+  /** What the frames around one say of the transaction that it is part of; those behind it are not yet verified. */
+  #transactionOf(index: number): Transaction {
+    const pages = new Set<number>();
+    let before = 0;
+    for (let earlier = index - 1; earlier >= this.#transactionStart; earlier--) {
+      const page = this.#view.getUint32(this.#at(earlier));
+      before = Math.max(before, page);
+      pages.add(page);
+    }
+    let after = Number.POSITIVE_INFINITY;
+    let pagesAfter = this.#view.getUint32(this.#at(index) + 4);
+    for (let later = index + 1; pagesAfter === 0 && later < this.#count && this.#hasSalts(later); later++) {
+      const page = this.#view.getUint32(this.#at(later));
+      after = Math.min(after, page);
+      pages.add(page);
+      pagesAfter = this.#view.getUint32(this.#at(later) + 4);
+    }
+    return { pages, before, after, pagesBefore: this.#pagesBefore, pagesAfter };
+  }
+
+  /** Bytes of a frame's page that are as in the versions of a page before and behind it in the log; 0 when there is none. */
+  #likeness(index: number, page: number): number {
+    const at = this.#at(index) + FRAME_HEADER_BYTES;
     const before = this.#newest.get(page);
-    if (before === undefined) return 0;
+    const behind = this.#nextOf(page, index);
     let alike = 0;
-    for (let byte = 0; byte < this.#head.pageBytes; byte++)
-      if (this.#view.getUint8(at + FRAME_HEADER_BYTES + byte) === this.#view.getUint8(before + byte)) alike++;
+    for (const other of [before, behind]) {
+      if (other === undefined) continue;
+      for (let byte = 0; byte < this.#head.pageBytes; byte++)
+        if (this.#view.getUint8(at + byte) === this.#view.getUint8(other + byte)) alike++;
+      // The first byte is the page's kind, which counts where the pages are empty but for it.
+      if (this.#view.getUint8(at) === this.#view.getUint8(other)) alike += KIND_WEIGHT_BYTES;
+    }
     return alike;
+  }
+
+  /** Where the next version of a page has its content. */
+  #nextOf(page: number, index: number): number | undefined {
+    for (let later = index + 1; later < this.#count && this.#hasSalts(later); later++)
+      if (this.#view.getUint32(this.#at(later)) === page) return this.#at(later) + FRAME_HEADER_BYTES;
+    return undefined;
   }
 
   #goesOnFrom(index: number, before: Sum): boolean {
