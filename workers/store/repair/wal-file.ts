@@ -295,7 +295,8 @@ class Mending {
       : places.find(({ place }) => place < at + 8);
     const isOneBit = bitsOf(found[0] ^ stored[0]) + bitsOf(found[1] ^ stored[1]) === 1;
     // The last word adds to the sum as it is, so that its bits look like the sum's own: the next frame goes on from either.
-    if (isOneBit && misplaced === undefined && !this.#goesOnFrom(index, stored)) {
+    const isOfSum = misplaced === undefined || this.#goesOnFrom(index, found);
+    if (isOneBit && isOfSum && !this.#goesOnFrom(index, stored)) {
       this.#writeSum(at, found);
       this.#mended.push(
         `a flipped bit in the sum of frame ${index + 1} of the write-ahead log was put right`,
