@@ -8,6 +8,13 @@ export interface CallChannel {
   readonly bell: Int32Array<SharedArrayBuffer>;
 }
 
+/**
+ * Between two turns of the thread's event loop while there are calls. What N-API has to finalize (statements of SQLite that nobody
+ * needs any more, and what they hold) and what V8 has put off wait for a turn: a thread that only sleeps and answers would keep all of
+ *X
+ */
+const TURN_EVERY_MS = 100;
+
 /** The name of a function that the thread's module exports, and what it is given. */
 export type Call = readonly [name: string, task: unknown];
 /** Answers come in the order of the calls. What was thrown loses its code on the way. */
@@ -17,7 +24,7 @@ type Functions = Readonly<Record<string, ((task: unknown) => unknown) | undefine
 
 /**
  * Makes the function by which a thread's module begins to serve calls of what else it exports, in their order and one at a time, until
- * the thread is ended. Between calls the thread sleeps, and its event loop with it.
+ * the thread is ended. Between calls the thread sleeps, and its event loop with it, but for a turn now and then.
  *
  * @param module the module's own `import.meta.url`
  */
@@ -31,6 +38,7 @@ export function callServer(module: string): (channel: CallChannel) => Promise<vo
 
 async function serve(functions: Functions, { port, bell }: CallChannel): Promise<never> {
   let heard = 0;
+  let turnedMs = performance.now();
   for (;;) {
     Atomics.wait(bell, 0, heard);
     // Read before the messages: what is called from here on wakes it again.
@@ -45,6 +53,14 @@ async function serve(functions: Functions, { port, bell }: CallChannel): Promise
       } catch (cause) {
         port.postMessage(["thrown", cause] satisfies Answer);
       }
+      if (performance.now() - turnedMs < TURN_EVERY_MS) continue;
+      await turn();
+      turnedMs = performance.now();
     }
   }
+}
+
+/** Once around the event loop. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }

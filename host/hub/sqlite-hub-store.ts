@@ -19,7 +19,7 @@ import type { Tended } from "../../workers/hub/upkeep.ts";
 import type { ReceiveTask } from "../../workers/hub.ts";
 import type { StoreFailure } from "../../workers/store/failure.ts";
 import type { Page } from "../api/reads.ts";
-import { workerFile } from "../pipeline/worker-file.ts";
+import { IN_EVENT_LOOP, workerFile } from "../pipeline/worker-file.ts";
 import { addSums } from "./add-sums.ts";
 import type { HubAudit, HubStore } from "./hub-store.ts";
 import type { RecordStore } from "./record-store.ts";
@@ -223,6 +223,7 @@ function makePool(): Piscina {
     stricterFIFO: true,
     idleTimeout: Number.POSITIVE_INFINITY,
     recordTiming: false,
+    ...IN_EVENT_LOOP,
   });
 }
 

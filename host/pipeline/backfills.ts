@@ -10,7 +10,7 @@ import type { StorageClient } from "../store/storage-client.ts";
 import type { CommitQueue } from "./commit-queue.ts";
 import type { Backfill } from "./query-set.ts";
 import type { RunningQuery } from "./stream-registry.ts";
-import { workerFile } from "./worker-file.ts";
+import { IN_EVENT_LOOP, workerFile } from "./worker-file.ts";
 
 /** Results written at once, in characters. */
 const RESULT_CHARS = 64 * 1024;
@@ -138,6 +138,7 @@ class Run {
     idleTimeout: Number.POSITIVE_INFINITY,
     stricterFIFO: true,
     recordTiming: false,
+    ...IN_EVENT_LOOP,
   });
   readonly #finished = Promise.withResolvers<void>();
 

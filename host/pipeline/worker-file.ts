@@ -21,6 +21,12 @@ export function sinkFile(): string {
   return threadFile("host/sync/sinks/sink-thread");
 }
 
+/**
+ * For a pool of threads whose functions wait for nothing: they stay in their event loop between two tasks. As piscina has it by itself
+ * they would never get there, and what waits for it (finalizers of N-API, tasks of V8) would only grow.
+ */
+export const IN_EVENT_LOOP = { atomics: "disabled" } as const;
+
 function threadFile(path: string): string {
   return `${PACKAGE_ROOT}${IS_SOURCE ? path : `dist/${path}`}.${IS_SOURCE ? "ts" : "js"}`;
 }

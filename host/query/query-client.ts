@@ -15,7 +15,7 @@ import type {
 import type { ScanTask } from "../../workers/scan.ts";
 import type { MasterKeys } from "../../workers/seal/master-key.ts";
 import type { HistoryReads } from "../api/reads.ts";
-import { workerFile } from "../pipeline/worker-file.ts";
+import { IN_EVENT_LOOP, workerFile } from "../pipeline/worker-file.ts";
 
 type EventsTask = Omit<ScanTask, "dir" | "masters">;
 export type SkippedBlocks = Page["skippedBlocks"];
@@ -140,6 +140,7 @@ function thread(name: "query" | "scan"): Piscina {
     idleTimeout: IDLE_MS,
     stricterFIFO: true,
     recordTiming: false,
+    ...IN_EVENT_LOOP,
   });
 }
 

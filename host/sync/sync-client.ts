@@ -5,7 +5,7 @@ import type { StoreFailure } from "../../workers/store/failure.ts";
 import type { ParkedBatch, SyncBacklog } from "../../workers/store/sync-operations.ts";
 import type { AuditRange, EdgeAudit } from "../../workers/sync/audit-reader.ts";
 import type { Inspected, InspectTask, PackedBatch, PackTask } from "../../workers/sync.ts";
-import { workerFile } from "../pipeline/worker-file.ts";
+import { IN_EVENT_LOOP, workerFile } from "../pipeline/worker-file.ts";
 
 type Answer<T> = { readonly value: T } | StoreFailure;
 
@@ -26,6 +26,7 @@ export class SyncClient {
       stricterFIFO: true,
       idleTimeout: Number.POSITIVE_INFINITY,
       recordTiming: false,
+      ...IN_EVENT_LOOP,
     });
     const client = new SyncClient(pool);
     try {

@@ -34,6 +34,9 @@ export const left = () => given.byteLength;
 export const sum = (bytes) => bytes.reduce((total, byte) => total + byte, 0);
 export function fail(message) { throw new TypeError(message); }
 export const unclonable = () => () => 1;
+let hasTurned = false;
+export const begin = () => void setImmediate(() => { hasTurned = true; });
+export const turned = () => hasTurned;
 export const end = () => process.exit(3);
 `,
   );
@@ -60,6 +63,13 @@ test("a thread that has slept is woken by each call", async (context) => {
     assert.equal(await thread.call("say", count), count);
     if (count % 50 === 0) await sleep(5);
   }
+});
+
+test("the event loop of a thread that is only called has its turns: what is finalized waits for them", async (context) => {
+  const thread = threadOf(context);
+  await thread.call("begin", null);
+  // As often as it takes: without a pause, so that the thread hardly sleeps.
+  while (!(await thread.call("turned", null)));
 });
 
 test("what is called and answered is moved where it is said, else copied", async (context) => {

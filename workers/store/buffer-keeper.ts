@@ -16,7 +16,7 @@ import { splitDerived } from "./derived-parts.ts";
 import { Downsampling } from "./downsampling.ts";
 import { type Age, Eviction } from "./eviction.ts";
 import { isDiskFull } from "./failure.ts";
-import { readLedgers } from "./ledger.ts";
+import { ledgerReader, type StreamLedger } from "./ledger.ts";
 import { LedgerTrim } from "./ledger-trim.ts";
 import { type DiskProbe, FRAME_BYTES, type Pages, pagesOf, Space } from "./space.ts";
 import type { Statements } from "./statements.ts";
@@ -86,7 +86,6 @@ interface Candidate {
  */
 export class BufferKeeper {
   readonly downsampling: Downsampling;
-  readonly #db: Connection;
   readonly #sql: Statements;
   readonly #streams: StreamTable;
   readonly #writer: Writer;
@@ -95,6 +94,7 @@ export class BufferKeeper {
   readonly #eviction: Eviction;
   readonly #alert: BufferAlert;
   readonly #trim: LedgerTrim;
+  readonly #readLedgers: () => StreamLedger[];
   /** null until the configuration is known: no cap holds before. */
   #settings: BufferSettings | null = null;
   #level: BufferLevel = "normal";
@@ -119,7 +119,6 @@ export class BufferKeeper {
   #awaitedSeq: number | null = null;
 
   constructor({ db, sql, dir, streams, writer, probe }: KeeperParts) {
-    this.#db = db;
     this.#sql = sql;
     this.#streams = streams;
     this.#writer = writer;
@@ -128,6 +127,7 @@ export class BufferKeeper {
     this.#eviction = new Eviction(db, sql, streams, (count) => writer.forgetDeadLetters(count));
     this.#alert = new BufferAlert(db, writer.alerts);
     this.#trim = new LedgerTrim(db);
+    this.#readLedgers = ledgerReader(db);
     this.downsampling = new Downsampling(db, sql, streams);
   }
 
@@ -266,7 +266,7 @@ export class BufferKeeper {
       level: this.#level,
       levels,
       isFull: this.#isFull,
-      ledgers: readLedgers(this.#db),
+      ledgers: this.#readLedgers(),
       removed: this.#streams.removed(),
       losses,
       lastLoss,

@@ -38,20 +38,22 @@ export type StepCheck = (step: number | "end") => void;
 export class CapGuard {
   readonly #db: Connection;
   readonly #space: Space;
+  /** As `PRAGMA cache_size` has it. */
+  readonly #usualCache: number;
 
   constructor(db: Connection, space: Space) {
     this.#db = db;
     this.#space = space;
+    this.#usualCache = db.pragma("cache_size", { simple: true }) as number;
   }
 
   /** Cost: some 50 µs, and reading again what falls out of the smaller cache. @throws BeyondCap, or what `run` throws */
   run<T>(run: (check: StepCheck) => T): T {
-    const before = this.#db.pragma("cache_size", { simple: true }) as number;
-    this.#db.pragma(`cache_size = ${CACHED_PAGES}`);
+    this.#db.exec(`PRAGMA cache_size = ${CACHED_PAGES}`);
     try {
       return run((step) => this.#check(step));
     } finally {
-      this.#db.pragma(`cache_size = ${before}`);
+      this.#db.exec(`PRAGMA cache_size = ${this.#usualCache}`);
     }
   }
 

@@ -76,7 +76,13 @@ const LEDGER_COLUMNS =
 
 /** The counters of every stream, in the order of their making. Cost: a row a stream. */
 export function readLedgers(db: Connection): StreamLedger[] {
-  return db.prepare(`SELECT ${LEDGER_COLUMNS} FROM streams ORDER BY id`).all() as StreamLedger[];
+  return ledgerReader(db)();
+}
+
+/** `readLedgers` for one who asks again and again. */
+export function ledgerReader(db: Connection): () => StreamLedger[] {
+  const statement = db.prepare(`SELECT ${LEDGER_COLUMNS} FROM streams ORDER BY id`);
+  return () => statement.all() as StreamLedger[];
 }
 
 /** A counter that is not what the tables hold, or a sum that does not come out. */

@@ -53,7 +53,11 @@ export function pagesOf(bytes: number): number {
   return Math.ceil(bytes / PAGE_DATA_BYTES);
 }
 
-/** Measures what the store takes on disk, and gives what it does not need back to it. */
+/**
+ * Measures what the store takes on disk, and gives what it does not need back to it. Near the cap that is done for every commit, so
+ * it makes no statement each time: one that is not needed any more keeps its memory until the collector finds it, which sees little
+ * of what it holds.
+ */
 export class Space {
   readonly reserve: Reserve;
   readonly #dir: string;
@@ -63,6 +67,8 @@ export class Space {
   readonly #canShrink: boolean;
   readonly #pageCount: Statement<unknown[]>;
   readonly #freeCount: Statement<unknown[]>;
+  readonly #emptyLog: Statement<unknown[]>;
+  readonly #usualTimeoutMs: number;
   #capBytes: number;
 
   constructor(db: Connection, dir: string, probe: DiskProbe = probeDisk) {
@@ -75,6 +81,8 @@ export class Space {
     this.#canShrink = db.pragma("auto_vacuum", { simple: true }) === 2;
     this.#pageCount = db.prepare("PRAGMA page_count").pluck();
     this.#freeCount = db.prepare("PRAGMA freelist_count").pluck();
+    this.#emptyLog = db.prepare("PRAGMA wal_checkpoint(TRUNCATE)");
+    this.#usualTimeoutMs = db.pragma("busy_timeout", { simple: true }) as number;
     this.#capBytes = this.#defaultCap();
   }
 
@@ -194,7 +202,7 @@ export class Space {
     if (wanted <= 0) return false;
     const most = Math.floor((this.walLimitBytes * MOVED_LOG_SHARE) / (2 * this.#pageBytes));
     const pages = Math.min(MOST_PAGES_MOVED, Math.max(LEAST_PAGES_MOVED, most));
-    this.#db.pragma(`incremental_vacuum(${Math.min(wanted, pages)})`);
+    this.#db.exec(`PRAGMA incremental_vacuum(${Math.min(wanted, pages)})`);
     return true;
   }
 
@@ -203,13 +211,13 @@ export class Space {
    * be is moved. @param waitMs for such readers at most @returns whether the log is empty
    */
   emptyLog(waitMs = 0): boolean {
-    const timeoutMs = this.#db.pragma("busy_timeout", { simple: true }) as number;
-    this.#db.pragma(`busy_timeout = ${waitMs}`);
+    // SQLite obeys these when it compiles them, so each is compiled anew; as `exec` they leave nothing behind.
+    this.#db.exec(`PRAGMA busy_timeout = ${waitMs}`);
     try {
-      const [row] = this.#db.pragma("wal_checkpoint(TRUNCATE)") as { busy: number }[];
+      const row = this.#emptyLog.get() as { busy: number } | undefined;
       return row?.busy === 0;
     } finally {
-      this.#db.pragma(`busy_timeout = ${timeoutMs}`);
+      this.#db.exec(`PRAGMA busy_timeout = ${this.#usualTimeoutMs}`);
     }
   }
 
