@@ -2,6 +2,7 @@ import { MillraceError } from "../../workers/errors.ts";
 import type { ApplyEntry, ApplyResult, FormerQueries, StoredBlock } from "../../workers/messages.ts";
 import { release } from "../../workers/move.ts";
 import { groupsOf, splitResults } from "../../workers/result-rows.ts";
+import { ApplyPace } from "./apply-pace.ts";
 import type { Checkpointer } from "./checkpointer.ts";
 import type { CommitQueue } from "./commit-queue.ts";
 import type { Lane } from "./lane.ts";
@@ -60,8 +61,12 @@ export class ApplyLoop {
   readonly #onFailure: (cause: unknown) => void;
   readonly #waiting: CommittedEntry[] = [];
   #isRunning = false;
+  readonly #pace: ApplyPace;
   /** To be run when this turn of the event loop ends. */
   #isDue = false;
+  /** Until then what waits is left to wait for more. */
+  #gathering: NodeJS.Timeout | null = null;
+  #lastStartMs = Number.NEGATIVE_INFINITY;
   #failure: { readonly cause: unknown } | null = null;
   #waiters: Waiter[] = [];
   readonly #idlers = new Set<() => void>();
@@ -92,6 +97,7 @@ export class ApplyLoop {
     this.#windows = windows;
     this.#commits = commits;
     this.#registry = registry;
+    this.#pace = new ApplyPace(registry);
     this.#lanes = lanes;
     this.#checkpointer = checkpointer;
     this.#stages = stages;
@@ -114,6 +120,20 @@ export class ApplyLoop {
     this.pushedSeq = committed.entry.seq;
     this.pendingBytes += sizeOf(committed.entry);
     if (this.#isRunning || this.#isDue) return;
+    const nowMs = performance.now();
+    const waiting = { entries: this.#waiting.length, bytes: this.pendingBytes };
+    const waitMs = this.#pace.waitMs(committed, waiting, this.#lastStartMs, nowMs);
+    if (waitMs === 0) this.#runSoon();
+    else this.#gathering ??= setTimeout(() => this.#hurry(), waitMs);
+  }
+
+  /** What waits for more waits no longer. */
+  #hurry(): void {
+    if (this.#gathering !== null && !this.#isRunning && !this.#isDue) this.#runSoon();
+  }
+
+  #runSoon(): void {
+    this.#endGathering();
     this.#isDue = true;
     // At the end of the turn: then all entries of a commit are here, and those who sent them are answered.
     setImmediate(() => {
@@ -130,10 +150,11 @@ export class ApplyLoop {
     const seq = this.pushedSeq;
     if (this.#failure !== null) return Promise.reject(failed(this.#failure.cause));
     if (this.durableSeq >= seq) return Promise.resolve();
+    this.#hurry();
     return new Promise((resolve, reject) => this.#waiters.push({ seq, resolve, reject }));
   }
 
-  /** Resolves when the window thread has nothing to do, or after `mostMs` all the same. */
+  /** Resolves when the window thread has nothing to do, though something may wait for more, or after `mostMs` all the same. */
   idle(mostMs: number): Promise<void> {
     if (!this.#isRunning && !this.#isDue) return Promise.resolve();
     return new Promise((resolve) => {
@@ -153,8 +174,14 @@ export class ApplyLoop {
     return this.#checkpointer.request();
   }
 
+  #endGathering(): void {
+    if (this.#gathering !== null) clearTimeout(this.#gathering);
+    this.#gathering = null;
+  }
+
   async #run(): Promise<void> {
     this.#isRunning = true;
+    this.#endGathering();
     const checkpointer = this.#checkpointer;
     while (this.#failure === null && (this.#waiting.length > 0 || checkpointer.hasWork)) {
       if (checkpointer.hasWork) await checkpointer.step(this.#waiting.length > 0 ? "skip" : "wait");
@@ -204,6 +231,7 @@ export class ApplyLoop {
     const bytes = group.reduce((sum, { entry }) => sum + sizeOf(entry), 0);
     const entries = await Promise.all(group.map(({ entry, later }) => later ?? entry));
     const writes: Promise<unknown>[] = [];
+    this.#lastStartMs = performance.now();
     let result = await this.#windows.apply(entries);
     for (;;) {
       this.#stages.add("merge", result.mergeNs, 0);

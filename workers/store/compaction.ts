@@ -25,6 +25,17 @@ const MIN_MERGED_BLOCKS = 16;
 /** A block of this share of the target, or of the events, or more stays as it is. */
 const SMALL_SHARE = 0.5;
 
+/** About what two groups take of blocks of 8 KiB. */
+const LOOKED_UP_AT_ONCE = 64;
+
+interface SmallBlock {
+  readonly seq: number;
+  readonly bytes: number;
+  readonly count: number;
+  readonly state: string;
+  readonly resolutionUs: number;
+}
+
 /** Finds small blocks and puts merged ones in their place. */
 export class Compaction {
   readonly #db: Connection;
@@ -124,18 +135,11 @@ export class Compaction {
   }
 
   *#runs(streamId: number, upToSeq: number, targetBytes: number, most: number): Generator<readonly number[]> {
-    const limit = targetBytes * SMALL_SHARE;
-    type Row = { seq: number; bytes: number; count: number; state: string; resolutionUs: number };
     let seqs: number[] = [];
     let bytes = 0;
     let events = 0;
-    let before: Row | null = null;
-    for (const row of this.#sql.smallBlocks.all(
-      streamId,
-      upToSeq,
-      limit,
-      MERGED_EVENTS * SMALL_SHARE,
-    ) as Row[]) {
+    let before: SmallBlock | null = null;
+    for (const row of this.#small(streamId, upToSeq, targetBytes * SMALL_SHARE)) {
       if (before !== null && !isAlike(row, before)) {
         if (seqs.length >= MIN_MERGED_BLOCKS) yield seqs;
         seqs = [];
@@ -153,6 +157,28 @@ export class Compaction {
       events = 0;
     }
     if (seqs.length >= MIN_MERGED_BLOCKS) yield seqs;
+  }
+
+  /**
+   * Small blocks that may be merged, in the order of their seqs; only as many are looked up as are asked for, for what says so
+   * stands behind a block's data, and thousands may wait where a group takes 16.
+   */
+  *#small(streamId: number, upToSeq: number, maxBytes: number): Generator<SmallBlock> {
+    const maxEvents = MERGED_EVENTS * SMALL_SHARE;
+    for (let lastSeq = 0; ; ) {
+      const found = this.#sql.smallSeqs.all(
+        streamId,
+        lastSeq,
+        upToSeq,
+        maxBytes,
+        maxEvents,
+        LOOKED_UP_AT_ONCE,
+      ) as { seq: number }[];
+      const seqs = found.map(({ seq }) => seq);
+      yield* this.#sql.smallBlocks.all(JSON.stringify(seqs)) as SmallBlock[];
+      if (seqs.length < LOOKED_UP_AT_ONCE) return;
+      lastSeq = seqs[seqs.length - 1]!;
+    }
   }
 }
 

@@ -133,9 +133,13 @@ const SQL = {
     "SELECT seq, s.name AS stream, at_us AS atUs, is_resume AS isResume FROM ticks t" +
     " JOIN streams s ON s.id = t.stream_id WHERE seq > ? AND seq <= ? ORDER BY seq",
 
+  /** In the index alone: a block's own row has pages to itself. */
+  smallSeqs:
+    "SELECT seq FROM blocks INDEXED BY blocks_by_time WHERE stream_id = ? AND seq > ? AND seq <= ?" +
+    " AND stored_bytes < ? AND count < ? ORDER BY seq LIMIT ?",
   smallBlocks:
     "SELECT seq, stored_bytes AS bytes, count, state, resolution_us AS resolutionUs FROM blocks" +
-    " WHERE stream_id = ? AND seq <= ? AND stored_bytes < ? AND count < ? AND state IN ('pending', 'synced') ORDER BY seq",
+    " WHERE seq IN (SELECT value FROM json_each(?)) AND state IN ('pending', 'synced') ORDER BY seq",
   readBlock: `SELECT ${BLOCK_COLUMNS} FROM blocks WHERE seq = ?`,
   describeBlock:
     "SELECT stream_id AS streamId, arrival_us AS arrivalUs, count, stored_bytes AS bytes, state, resolution_us AS resolutionUs, sums" +
