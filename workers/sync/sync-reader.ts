@@ -5,6 +5,7 @@ import type { MasterKeys } from "../seal/master-key.ts";
 import { blockPlace, blockSumsPlace, outboxPlace } from "../seal/places.ts";
 import type { Seal } from "../seal/seal.ts";
 import { openAttribute } from "../store/attribute-store.ts";
+import { IS_NOT_SYNCED } from "../store/block-states.ts";
 import { type Connection, openForReading } from "../store/database.ts";
 import { openReadingSeal } from "../store/key-table.ts";
 import { decodeRest } from "../store/sync-backfill.ts";
@@ -191,8 +192,9 @@ const LEFT = {
 const SINK = "(SELECT id FROM sync_sinks WHERE name = @sink)";
 const BACKLOG =
   "SELECT 'events' AS class, coalesce(sum(count), 0) AS rows, coalesce(sum(stored_bytes), 0) AS bytes," +
-  " min(arrival_us) AS oldestUs, 0 AS parked FROM streams s JOIN blocks b ON b.stream_id = s.id AND b.state <> 'synced'" +
-  ` AND b.seq > coalesce((SELECT after_id FROM sync_positions WHERE sink = ${SINK} AND flow = 'stream ' || s.id), 0)` +
+  " min(arrival_us) AS oldestUs, 0 AS parked FROM streams s JOIN blocks ON blocks.stream_id = s.id AND blocks.state <> 'synced'" +
+  ` AND ${IS_NOT_SYNCED}` +
+  ` AND blocks.seq > coalesce((SELECT after_id FROM sync_positions WHERE sink = ${SINK} AND flow = 'stream ' || s.id), 0)` +
   " UNION ALL SELECT q.class, sum(o.rows), sum(o.bytes), min(o.at_us), 0 FROM outbox_queue q JOIN outbox o ON o.id = q.id" +
   ` WHERE q.sink = ${SINK} GROUP BY q.class` +
   " UNION ALL SELECT 'losses', count(*), 100 * count(*), min(at_us), 0 FROM losses" +
