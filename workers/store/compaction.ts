@@ -136,6 +136,7 @@ export class Compaction {
       limit,
       MERGED_EVENTS * SMALL_SHARE,
     ) as Row[]) {
+      if (row.state === "syncing") continue;
       if (before !== null && !isAlike(row, before)) {
         if (seqs.length >= MIN_MERGED_BLOCKS) yield seqs;
         seqs = [];

@@ -136,8 +136,7 @@ const SQL = {
 
   smallBlocks:
     `SELECT seq, stored_bytes AS bytes, count, ${BLOCK_STATE} AS state, resolution_us AS resolutionUs FROM blocks` +
-    " WHERE stream_id = ? AND seq <= ? AND stored_bytes < ? AND count < ? AND state IN ('pending', 'synced')" +
-    ` AND ${BLOCK_STATE} IN ('pending', 'synced') ORDER BY seq`,
+    " WHERE stream_id = ? AND seq <= ? AND stored_bytes < ? AND count < ? AND state IN ('pending', 'synced') ORDER BY seq",
   readBlock: `SELECT ${BLOCK_COLUMNS} FROM blocks WHERE seq = ?`,
   describeBlock:
     `SELECT stream_id AS streamId, arrival_us AS arrivalUs, count, stored_bytes AS bytes, ${BLOCK_STATE} AS state, resolution_us AS resolutionUs, sums` +
