@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import Database from "better-sqlite3";
+import { BLOCK_STATE } from "../../workers/store/block-states.ts";
 import { runAudit, runDoctor } from "../support/audit.ts";
 import { synced } from "../support/fleet.ts";
 import { HttpClient } from "../support/http-client.ts";
@@ -66,7 +67,7 @@ test("a hub that has everything: all hours are the same; evicted events still co
   // As eviction does with what the hub has: the books stay.
   await edge.stop();
   const db = new Database(join(edge.dataDir, "millrace.db"));
-  assert.ok(db.prepare("DELETE FROM blocks WHERE state = 'synced'").run().changes > 0);
+  assert.ok(db.prepare(`DELETE FROM blocks WHERE ${BLOCK_STATE} = 'synced'`).run().changes > 0);
   db.close();
   await edge.start();
   const later = await runAudit(edge.url, hub.url);

@@ -3,6 +3,7 @@ import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import Database from "better-sqlite3";
+import { BLOCK_STATE } from "../../workers/store/block-states.ts";
 import type { BufferSettings } from "../../workers/store/buffer-operations.ts";
 import { databaseFile } from "../../workers/store/data-dir.ts";
 import { checkBalance, readLedgers } from "../../workers/store/ledger.ts";
@@ -136,11 +137,19 @@ class Trial {
       ["syncing", "pending"],
     ]);
     const some = this.#random.integer(1, 5);
-    this.#db
-      .prepare(
-        "UPDATE blocks SET state = ? WHERE seq IN (SELECT seq FROM blocks WHERE state = ? ORDER BY seq LIMIT ?)",
-      )
-      .run(to, from, some);
+    const seqs = this.#db
+      .prepare(`SELECT seq FROM blocks WHERE ${BLOCK_STATE} = ? ORDER BY seq LIMIT ?`)
+      .pluck()
+      .all(from, some);
+    // As it does now, or as an earlier release did.
+    const isFormer = this.#random.integer(0, 3) === 0;
+    for (const seq of seqs) {
+      this.#db.prepare("DELETE FROM block_states WHERE seq = ?").run(seq);
+      const own = isFormer ? to : "pending";
+      this.#db.prepare("UPDATE blocks SET state = ? WHERE seq = ?").run(own, seq);
+      if (!isFormer && to !== "pending")
+        this.#db.prepare("INSERT INTO block_states (seq, state) VALUES (?, ?)").run(seq, to);
+    }
   }
 
   #checkpoint(): void {
@@ -164,7 +173,7 @@ class Trial {
   #untouchable(): string[] {
     return this.#db
       .prepare(
-        "SELECT seq || ' ' || resolution_us FROM blocks WHERE state = 'syncing' OR seq > (SELECT coalesce(max(seq), 0) FROM checkpoints)",
+        `SELECT seq || ' ' || resolution_us FROM blocks WHERE ${BLOCK_STATE} = 'syncing' OR seq > (SELECT coalesce(max(seq), 0) FROM checkpoints)`,
       )
       .pluck()
       .all() as string[];

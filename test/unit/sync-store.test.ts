@@ -4,6 +4,7 @@ import { test } from "node:test";
 import Database from "better-sqlite3";
 import fc from "fast-check";
 import type { CommitOperation } from "../../workers/messages.ts";
+import { BLOCK_STATE } from "../../workers/store/block-states.ts";
 import type { ClaimAnswer, SyncClass, SyncOutcome } from "../../workers/store/sync-operations.ts";
 import { nativeCodec } from "../../workers/zstd.ts";
 import {
@@ -35,9 +36,7 @@ function claimed(answer: ClaimAnswer) {
 
 function inspect(fixture: StoreFixture) {
   const db = new Database(join(fixture.dir, "millrace.db"), { readonly: true });
-  const states = (db.prepare("SELECT state FROM blocks ORDER BY seq").all() as { state: string }[]).map(
-    ({ state }) => state,
-  );
+  const states = db.prepare(`SELECT ${BLOCK_STATE} FROM blocks ORDER BY seq`).pluck().all();
   const rows = (table: string): number =>
     (db.prepare(`SELECT count(*) AS n FROM ${table}`).get() as { n: number }).n;
   const result = { states, outbox: rows("outbox"), queue: rows("outbox_queue"), items: rows("sync_items") };

@@ -120,7 +120,7 @@ export class Eviction {
 
   /** When the oldest block arrived that `dropPending` would delete; null: there is none. */
   oldestPendingUs(streamIds: readonly number[], upToSeq: number): number | null {
-    return this.#oldest.of("pending", streamIds, upToSeq, 1)[0]?.arrivalUs ?? null;
+    return this.#oldest.pending(streamIds, upToSeq, 1)[0]?.arrivalUs ?? null;
   }
 
   oldestLateUs(streamId: number): number | null {
@@ -202,7 +202,7 @@ export class Eviction {
     upToSeq: number,
     { before, nowUs }: Age,
   ): readonly OldBlock[] {
-    const blocks = this.#oldest.of(state, streamIds, upToSeq, this.mostBlocks);
+    const blocks = this.#oldest[state](streamIds, upToSeq, this.mostBlocks);
     if (before === Number.POSITIVE_INFINITY || blocks.every(({ arrivalUs }) => arrivalUs <= nowUs))
       return blocks;
     const [later] = this.#sql.plausibleArrival.all(blocks.at(-1)!.seq, nowUs) as { arrival_us: number }[];

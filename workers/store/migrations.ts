@@ -447,4 +447,16 @@ export const MIGRATIONS: readonly string[] = [
   `,
   // What a block's events come to by hours, so that it need not be read again for an audit's books; null: it must be.
   "ALTER TABLE blocks ADD COLUMN sums BLOB",
+  // What sync has made of blocks, in rows that lie close together: a block's own row has a page to itself, which was written
+  // twice for two words. Before its first claim a block has none; what an earlier release has written stands in `blocks.state`.
+  `
+  CREATE TABLE block_states (
+    seq INTEGER PRIMARY KEY,
+    state TEXT NOT NULL
+  );
+  CREATE TRIGGER blocks_forget_state AFTER DELETE ON blocks
+  BEGIN
+    DELETE FROM block_states WHERE seq = old.seq;
+  END;
+  `,
 ];

@@ -1,5 +1,6 @@
 import type { Statement } from "better-sqlite3";
 import { NO_SEAL, type Seal } from "../seal/seal.ts";
+import { BLOCK_STATE, IS_UNCLAIMED } from "./block-states.ts";
 import type { Connection } from "./database.ts";
 import { NEXT_SEQ } from "./next-seq.ts";
 import { prepareAll } from "./prepare-all.ts";
@@ -138,16 +139,17 @@ const SQL = {
     "SELECT seq FROM blocks INDEXED BY blocks_by_time WHERE stream_id = ? AND seq > ? AND seq <= ?" +
     " AND stored_bytes < ? AND count < ? ORDER BY seq LIMIT ?",
   smallBlocks:
-    "SELECT seq, stored_bytes AS bytes, count, state, resolution_us AS resolutionUs FROM blocks" +
+    `SELECT seq, stored_bytes AS bytes, count, ${BLOCK_STATE} AS state, resolution_us AS resolutionUs FROM blocks` +
     " WHERE seq IN (SELECT value FROM json_each(?)) AND state IN ('pending', 'synced') ORDER BY seq",
   readBlock: `SELECT ${BLOCK_COLUMNS} FROM blocks WHERE seq = ?`,
   describeBlock:
-    "SELECT stream_id AS streamId, arrival_us AS arrivalUs, count, stored_bytes AS bytes, state, resolution_us AS resolutionUs, sums" +
+    `SELECT stream_id AS streamId, arrival_us AS arrivalUs, count, stored_bytes AS bytes, ${BLOCK_STATE} AS state, resolution_us AS resolutionUs, sums` +
     " FROM blocks WHERE seq = ?",
   markMerged: "UPDATE blocks SET state = ?, resolution_us = ? WHERE seq = ?",
   deleteBlock: "DELETE FROM blocks WHERE seq = ?",
   heldBack:
-    "SELECT 1 FROM blocks WHERE state = 'pending' AND resolution_us = 0 AND stream_id = ? AND seq > ? LIMIT 1",
+    "SELECT 1 FROM blocks WHERE state = 'pending' AND resolution_us = 0 AND stream_id = ? AND seq > ?" +
+    ` AND ${IS_UNCLAIMED} LIMIT 1`,
   newestArrival: "SELECT arrival_us AS arrivalUs FROM blocks ORDER BY seq DESC LIMIT 1",
   markDownsampled: "UPDATE blocks SET resolution_us = ? WHERE seq = ?",
   newestCheckpoint: "SELECT coalesce(max(seq), 0) AS seq FROM checkpoints",

@@ -1,4 +1,5 @@
 import type { Statement } from "better-sqlite3";
+import { IS_NOT_SYNCED } from "./block-states.ts";
 import type { Connection } from "./database.ts";
 import type { SyncClass } from "./sync-operations.ts";
 
@@ -22,10 +23,15 @@ const SQL = {
 
   nextBlocks:
     "SELECT seq AS id, count AS rows, stored_bytes AS bytes, arrival_us AS atUs, stream_id AS streamId FROM blocks" +
-    " WHERE state <> 'synced' AND stream_id = ? AND seq > ? ORDER BY seq LIMIT ?",
-  // As many letters as `pending`: the row keeps its size, and SQLite writes the one page that differs.
-  beginBlock: "UPDATE blocks SET state = 'syncing' WHERE seq = ? AND state = 'pending'",
-  endBlock: "UPDATE blocks SET state = 'synced' WHERE seq = ? AND state = 'syncing'",
+    ` WHERE state <> 'synced' AND ${IS_NOT_SYNCED} AND stream_id = ? AND seq > ? ORDER BY seq LIMIT ?`,
+  // Where a sink begins that was not there before.
+  beforeFirstOpen:
+    "SELECT coalesce((SELECT seq - 1 FROM blocks WHERE state <> 'synced' AND stream_id = @stream" +
+    ` AND ${IS_NOT_SYNCED} ORDER BY seq LIMIT 1), (SELECT max(seq) FROM blocks WHERE stream_id = @stream), 0) AS seq`,
+  beginBlock: "INSERT INTO block_states (seq, state) VALUES (?, 'syncing') ON CONFLICT DO NOTHING",
+  endBlock: "UPDATE block_states SET state = 'synced' WHERE seq = ?",
+  // One that an earlier release has claimed.
+  endFormerBlock: "UPDATE blocks SET state = 'synced' WHERE seq = ? AND state = 'syncing'",
   insertDelivered: "INSERT INTO sync_delivered (seq, sink) VALUES (?, ?) ON CONFLICT DO NOTHING",
   countDelivered: "SELECT count(*) AS count FROM sync_delivered WHERE seq = ?",
   dropDelivered: "DELETE FROM sync_delivered WHERE seq = ?",
@@ -97,6 +103,7 @@ const DROP_SINK = [
 /** Without any sink, nobody has what was on its way. */
 const TURN_OFF = [
   "UPDATE blocks SET state = 'pending' WHERE seq IN (SELECT seq FROM blocks WHERE state = 'syncing')",
+  "DELETE FROM block_states WHERE state = 'syncing'",
   "DELETE FROM outbox",
   "DELETE FROM sync_delivered",
 ] as const;

@@ -88,6 +88,8 @@ export class SyncStore {
       const known = this.#sql.sinks.all() as { id: number; name: string }[];
       for (const { id, name } of known) if (!setup.sinks.includes(name)) this.#dropSink(id);
       this.#outbox.backfill.load();
+      // Whoever adds a sink looks into it.
+      if (setup.sinks.length > 0) this.#db.exec(BLOCKS_TO_SYNC);
       this.#sinkIds.clear();
       for (const name of setup.sinks) {
         const id = known.find((sink) => sink.name === name)?.id ?? this.#addSink(name);
@@ -100,7 +102,6 @@ export class SyncStore {
       this.#outbox.sinks = [...this.#sinkIds.values()];
       if (setup.sinks.length === 0) this.#turnOff();
       else {
-        this.#db.exec(BLOCKS_TO_SYNC);
         this.#outbox.sealPlain();
         this.#finishDelivered();
         this.#sql.countStart.run();
@@ -331,7 +332,11 @@ export class SyncStore {
       if (count < sinks) return;
       this.#sql.dropDelivered.run(id);
     }
-    this.#sql.endBlock.run(id);
+    this.#endBlock(id);
+  }
+
+  #endBlock(seq: number): void {
+    if (this.#sql.endBlock.run(seq).changes === 0) this.#sql.endFormerBlock.run(seq);
   }
 
   #split(
@@ -361,6 +366,10 @@ export class SyncStore {
 
   #addSink(name: string): number {
     const id = Number(this.#sql.insertSink.run(name).lastInsertRowid);
+    for (const { id: stream } of this.#streams.entries()) {
+      const { seq } = this.#sql.beforeFirstOpen.get({ stream }) as { seq: number };
+      this.#moveTo(id, `stream ${stream}`, seq);
+    }
     this.#outbox.backfill.begin(id);
     return id;
   }
@@ -372,7 +381,7 @@ export class SyncStore {
   /** A sink that is gone may have been the last that a block waited for. */
   #finishDelivered(): void {
     for (const { seq } of this.#sql.deliveredToAll.all(this.#sinkIds.size) as { seq: number }[]) {
-      this.#sql.endBlock.run(seq);
+      this.#endBlock(seq);
       this.#sql.dropDelivered.run(seq);
     }
   }

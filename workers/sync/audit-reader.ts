@@ -1,3 +1,4 @@
+import { IS_NOT_SYNCED } from "../store/block-states.ts";
 import type { Connection } from "../store/database.ts";
 import type { StreamSum } from "./audit-sums.ts";
 
@@ -61,7 +62,8 @@ const SUMS =
   " WHERE sink = @sink AND (@stream IS NULL OR stream = @stream) AND hour_us >= @from AND hour_us < @to" +
   " ORDER BY stream, hour_us, resolution_us";
 const OPEN =
-  "SELECT s.name AS stream, b.resolution_us AS resolutionUs, min(b.min_us) AS minUs, max(b.max_us) AS maxUs," +
-  " sum(b.count) AS count FROM streams s JOIN blocks b ON b.stream_id = s.id AND b.state <> 'synced'" +
+  `WITH open(seq) AS MATERIALIZED (SELECT seq FROM blocks WHERE state <> 'synced' AND ${IS_NOT_SYNCED})` +
+  " SELECT s.name AS stream, b.resolution_us AS resolutionUs, min(b.min_us) AS minUs, max(b.max_us) AS maxUs," +
+  " sum(b.count) AS count FROM open o CROSS JOIN blocks b ON b.seq = o.seq JOIN streams s ON s.id = b.stream_id" +
   " WHERE (@stream IS NULL OR s.name = @stream) AND b.max_us >= @from AND b.min_us < @to" +
   ` GROUP BY s.id, b.resolution_us, b.min_us / ${HOUR_US}, b.max_us / ${HOUR_US}`;

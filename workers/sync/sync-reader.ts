@@ -5,6 +5,7 @@ import type { MasterKeys } from "../seal/master-key.ts";
 import { blockPlace, blockSumsPlace, outboxPlace } from "../seal/places.ts";
 import type { Seal } from "../seal/seal.ts";
 import { openAttribute } from "../store/attribute-store.ts";
+import { IS_NOT_SYNCED } from "../store/block-states.ts";
 import { type Connection, openForReading } from "../store/database.ts";
 import { openReadingSeal } from "../store/key-table.ts";
 import { decodeRest } from "../store/sync-backfill.ts";
@@ -18,18 +19,19 @@ import { encodeObjects, encodeResults, type SentAttribute, type SentLoss } from 
 /** What a row of the outbox may take, decompressed: it was written as a portion of far less. */
 const MAX_OUTBOX_BYTES = 64 * 1024 * 1024;
 
-const IN_BATCH = "FROM sync_items i JOIN";
+/** In the order of the items' own ids, which is how they lie: by others', SQLite would sort the rows, data and all, in a file. */
+const IN_BATCH = "FROM sync_items i CROSS JOIN";
 const ITEMS: Readonly<Record<SyncClass, string>> = {
   events:
     "SELECT b.seq AS id, s.name AS stream, b.arrival_us AS arrivalUs, b.count, b.min_us AS minUs, b.max_us AS maxUs," +
     ` b.stream_id AS streamId, b.codec, b.encoded_bytes AS encodedBytes, b.resolution_us AS resolutionUs, b.data, b.sums ${IN_BATCH} blocks b ON b.seq = i.id` +
-    " JOIN streams s ON s.id = b.stream_id WHERE i.batch = ? ORDER BY b.seq",
-  results: `SELECT o.id, o.rows, o.codec, o.is_sealed AS isSealed, o.data ${IN_BATCH} outbox o ON o.id = i.id WHERE i.batch = ? ORDER BY o.id`,
-  alerts: `SELECT o.id, o.rows, o.codec, o.is_sealed AS isSealed, o.data ${IN_BATCH} outbox o ON o.id = i.id WHERE i.batch = ? ORDER BY o.id`,
-  attributes: `SELECT a.id, a.ms, a.counter, a.body ${IN_BATCH} device_attributes a ON a.id = i.id WHERE i.batch = ? ORDER BY a.id`,
+    " JOIN streams s ON s.id = b.stream_id WHERE i.batch = ? ORDER BY i.id",
+  results: `SELECT o.id, o.rows, o.codec, o.is_sealed AS isSealed, o.data ${IN_BATCH} outbox o ON o.id = i.id WHERE i.batch = ? ORDER BY i.id`,
+  alerts: `SELECT o.id, o.rows, o.codec, o.is_sealed AS isSealed, o.data ${IN_BATCH} outbox o ON o.id = i.id WHERE i.batch = ? ORDER BY i.id`,
+  attributes: `SELECT a.id, a.ms, a.counter, a.body ${IN_BATCH} device_attributes a ON a.id = i.id WHERE i.batch = ? ORDER BY i.id`,
   losses:
     "SELECT l.id, s.name AS stream, l.from_us AS fromUs, l.to_us AS toUs, l.count, l.bytes, l.reason, l.at_us AS atUs, l.kind, l.subject" +
-    ` ${IN_BATCH} losses l ON l.id = i.id LEFT JOIN streams s ON s.id = l.stream_id WHERE i.batch = ? ORDER BY l.id`,
+    ` ${IN_BATCH} losses l ON l.id = i.id LEFT JOIN streams s ON s.id = l.stream_id WHERE i.batch = ? ORDER BY i.id`,
 };
 
 interface OutboxRow {
@@ -191,8 +193,9 @@ const LEFT = {
 const SINK = "(SELECT id FROM sync_sinks WHERE name = @sink)";
 const BACKLOG =
   "SELECT 'events' AS class, coalesce(sum(count), 0) AS rows, coalesce(sum(stored_bytes), 0) AS bytes," +
-  " min(arrival_us) AS oldestUs, 0 AS parked FROM streams s JOIN blocks b ON b.stream_id = s.id AND b.state <> 'synced'" +
-  ` AND b.seq > coalesce((SELECT after_id FROM sync_positions WHERE sink = ${SINK} AND flow = 'stream ' || s.id), 0)` +
+  " min(arrival_us) AS oldestUs, 0 AS parked FROM streams s CROSS JOIN blocks ON blocks.stream_id = s.id AND blocks.state <> 'synced'" +
+  ` AND ${IS_NOT_SYNCED}` +
+  ` AND blocks.seq > coalesce((SELECT after_id FROM sync_positions WHERE sink = ${SINK} AND flow = 'stream ' || s.id), 0)` +
   " UNION ALL SELECT q.class, sum(o.rows), sum(o.bytes), min(o.at_us), 0 FROM outbox_queue q JOIN outbox o ON o.id = q.id" +
   ` WHERE q.sink = ${SINK} GROUP BY q.class` +
   " UNION ALL SELECT 'losses', count(*), 100 * count(*), min(at_us), 0 FROM losses" +

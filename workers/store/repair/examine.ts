@@ -187,6 +187,12 @@ class Examiner {
   }
 
   #states(): void {
+    const lost = "state NOT IN ('syncing', 'synced') OR seq NOT IN (SELECT seq FROM blocks)";
+    const strays = this.#number(`SELECT count(*) FROM block_states WHERE ${lost}`);
+    if (strays > 0)
+      this.#report("states", `${strays} states are none that there is, or of no block`, () =>
+        this.#db.prepare(`DELETE FROM block_states WHERE ${lost}`).run(),
+      );
     const marks = STATES.map(() => "?").join(", ");
     const unknown = this.#number(`SELECT count(*) FROM blocks WHERE state NOT IN (${marks})`, ...STATES);
     if (unknown === 0) return;
