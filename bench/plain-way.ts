@@ -6,8 +6,14 @@ import { withCleanups } from "./support/cleanups.ts";
 import { type ClosedLoopRun, FIRST_EVENT_MS, runClosedLoop } from "./support/closed-loop.ts";
 import type { PlainMessage, PlainOptions } from "./support/plain-server.ts";
 
-const WARMUP_MS = 1_000;
 const DEFAULT_SECONDS = 8;
+const DEFAULT_LOAD: PlainLoad = { connections: 4, warmupMs: 1_000 };
+
+/** How it is loaded; who compares gives it what the other gets. */
+export interface PlainLoad {
+  readonly connections: number;
+  readonly warmupMs: number;
+}
 
 /** The yardstick: what one gets from node:http, JSON.parse, SQLite rows and a Map. */
 export async function run({ seconds }: BenchOptions): Promise<BenchReport> {
@@ -21,6 +27,7 @@ export async function measurePlainWay(
   devices: number,
   measureMs: number,
   cleanup: Cleanup,
+  { connections, warmupMs }: PlainLoad = DEFAULT_LOAD,
 ): Promise<ClosedLoopRun> {
   const options: PlainOptions = {
     file: join(makeTempDir(cleanup), "plain.sqlite"),
@@ -37,11 +44,12 @@ export async function measurePlainWay(
     {
       url,
       path: "/events",
-      connections: 4,
+      connections,
       devices,
-      bodies: 32,
+      // One for each connection at least.
+      bodies: Math.max(64, connections),
       eventsPerBody: 4_000,
-      warmupMs: WARMUP_MS,
+      warmupMs,
       measureMs,
       maxEvents: null,
       firstEventMs: FIRST_EVENT_MS,

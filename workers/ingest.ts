@@ -69,6 +69,7 @@ let decoder: ReplayDecoder | null = null;
 
 /** What a lane may ask for. */
 export type LaneTask =
+  | { readonly name: "ready"; readonly task: null }
   | { readonly name: "ingest"; readonly task: IngestTask }
   | { readonly name: "ingestPacked"; readonly task: PackedTask }
   | { readonly name: "replay"; readonly task: ReplayTask }
@@ -79,6 +80,8 @@ export type LaneTask =
 /** Runs a lane's tasks: by one name, so that their types go with them. */
 export function run({ name, task }: LaneTask): unknown {
   switch (name) {
+    case "ready":
+      return null;
     case "ingest":
       return ingest(task);
     case "ingestPacked":

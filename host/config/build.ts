@@ -70,6 +70,7 @@ export function buildConfig(input: ConfigFile, report: Report, tables: Tables): 
     ...(input.encryption == null ? {} : { encryption: checkKeyFiles(input.encryption, refuse) }),
     limits: buildLimits(input.limits ?? {}, refuse),
     ingestWorkers: input.workers?.ingest ?? DEFAULTS.ingestWorkers,
+    maxIngestWorkers: input.workers?.ingest ?? DEFAULTS.maxIngestWorkers,
     checkpointEveryMs: toMs(input.checkpoint?.every) ?? DEFAULTS.checkpointEveryMs,
     groupCommitMs: toMs(input.durability?.groupCommit) ?? DEFAULTS.groupCommitMs,
     sync: input.sync == null ? null : buildSync(input.sync),

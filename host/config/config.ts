@@ -33,7 +33,10 @@ export interface Config {
   /** Left out when the data is not encrypted. */
   readonly encryption?: EncryptionConfig;
   readonly limits: Limits;
+  /** Ingest threads that are always there. */
   readonly ingestWorkers: number;
+  /** Ingest threads that there may be while requests wait for one another. */
+  readonly maxIngestWorkers: number;
   readonly checkpointEveryMs: number;
   readonly groupCommitMs: number;
   /** null: nothing is sent anywhere. */

@@ -20,6 +20,8 @@ export const DEFAULTS = {
   retentionUs: 72 * 3_600 * SECOND_US,
   /** One core is left to the main and storage threads. */
   ingestWorkers: Math.max(1, availableParallelism() - 1),
+  /** While requests wait for one another, a lane for that core too: those threads leave much of it. */
+  maxIngestWorkers: availableParallelism(),
 } as const;
 
 export const DEFAULT_LIMITS: Limits = {

@@ -500,7 +500,11 @@ export const configFile = z.strictObject({
     .nullish(),
   workers: z
     .strictObject({
-      ingest: whole(1, 64).optional().describe("Ingest threads. Default: cores - 1, at least 1."),
+      ingest: whole(1, 64)
+        .optional()
+        .describe(
+          "Ingest threads, always so many. Default: cores - 1, at least 1, and one more while requests wait for one another.",
+        ),
     })
     .nullish(),
   buffer: z

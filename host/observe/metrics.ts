@@ -296,6 +296,12 @@ function registerNode(registers: Registry[], engine: Engine): void {
     "Requests waiting to be durable (limit: maxQueuedRequests)",
     (s) => s.queuedRequests,
   );
+  gauge("millrace_ingest_workers", "Ingest threads now", (status) => status.ingestWorkers);
+  counter(
+    "millrace_ingest_workers_added_total",
+    "Ingest threads started because requests waited for one another",
+    (status) => status.addedIngestWorkers,
+  );
   counter(
     "millrace_rejected_requests_total",
     "Requests answered 429 because a queue was full",

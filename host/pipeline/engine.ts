@@ -147,6 +147,10 @@ export interface EngineStatus {
   readonly isReady: boolean;
   readonly queuedBytes: number;
   readonly queuedRequests: number;
+  /** Ingest threads now. */
+  readonly ingestWorkers: number;
+  /** Those started since the start, because requests waited for one another. */
+  readonly addedIngestWorkers: number;
   readonly lastSeq: number;
   readonly checkpointSeq: number;
   readonly checkpointAgeMs: number | null;

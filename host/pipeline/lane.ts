@@ -97,6 +97,16 @@ export class Lane {
     return this.#run({ name: "extractLate", task }, []);
   }
 
+  /** Reference tables that the thread has, or will have before its next task. */
+  get tables(): ReadonlyMap<string, TableData> {
+    return this.#tables;
+  }
+
+  /** Resolves when the thread is there and has nothing to do. */
+  ready(): Promise<void> {
+    return this.#thread.call(TASKS, { name: "ready", task: null } satisfies LaneTask);
+  }
+
   /** Makes a reference table known to the thread, which then has it for every later task. */
   loadTable(table: TableData): Promise<void> {
     this.#tables.set(table.name, table);

@@ -25,6 +25,7 @@ import { IdleTicker } from "./idle-ticker.ts";
 import { Intake } from "./intake.ts";
 import { JobCommit } from "./job-commit.ts";
 import { Lane } from "./lane.ts";
+import { LanePool } from "./lane-pool.ts";
 import { LargestKeys } from "./largest-keys.ts";
 import { LiveConfig } from "./live-config.ts";
 import { LogEnd } from "./log-end.ts";
@@ -92,7 +93,7 @@ class Pipeline implements Engine {
   readonly #log: Logger;
   readonly #stages: Stages;
   readonly #registry: StreamRegistry;
-  readonly #lanes: readonly Lane[];
+  readonly #lanes: LanePool;
   readonly #windows = new WindowWorker();
   readonly #commits: CommitQueue;
   readonly #checkpointer: Checkpointer;
@@ -128,7 +129,13 @@ class Pipeline implements Engine {
     this.#registry = new StreamRegistry(config);
     // Only a hub is held against this node's books.
     const isSummed = (config.sync?.url ?? null) !== null;
-    this.#lanes = Array.from({ length: config.ingestWorkers }, () => new Lane({ isSummed }));
+    this.#lanes = new LanePool({
+      least: config.ingestWorkers,
+      most: config.maxIngestWorkers,
+      make: () => new Lane({ isSummed }),
+      clock,
+      log,
+    });
     this.#commits = new CommitQueue(storage, config.groupCommitMs - gatherMs(config), (cause) => {
       if (isStoreLost(cause)) {
         this.#hasFailed = true;
@@ -148,7 +155,7 @@ class Pipeline implements Engine {
       this.#windows,
       this.#commits,
       this.#registry,
-      this.#lanes,
+      this.#lanes.running,
       this.#checkpointer,
       stages,
       (cause) => {
@@ -174,7 +181,7 @@ class Pipeline implements Engine {
     this.#jobs = new JobCommit({
       commits: this.#commits,
       apply: this.#apply,
-      lanes: this.#lanes,
+      lanes: this.#lanes.running,
       stateGuard: this.#stateGuard,
       clock,
       logEnd: this.#logEnd,
@@ -198,7 +205,7 @@ class Pipeline implements Engine {
     this.#stateGuard.namedKeys = () => this.#largestKeys.named;
     this.#stateGuard.onRefusal = (detail) => this.#largestKeys.refused(detail);
     this.#intake = new Intake(
-      this.#lanes,
+      this.#lanes.running,
       config.limits,
       clock,
       {
@@ -206,11 +213,13 @@ class Pipeline implements Engine {
         deliver: (job) => this.#jobs.commit(job),
         mayDispatch: () => this.#apply.pendingBytes < MAX_PENDING_PARTIAL_BYTES,
         explainLost: (stream, cause) => this.#explainLost(stream, cause),
+        onTask: () => this.#lanes.note(),
       },
       gatherMs(config),
     );
     const dispatch = (): void => this.#intake.dispatch();
-    for (const lane of this.#lanes) lane.onFree = dispatch;
+    this.#lanes.waiting = () => this.#intake.waitingTasks;
+    this.#lanes.onFree = dispatch;
     this.#apply.onDrained = dispatch;
     this.#config = new LiveConfig({
       config,
@@ -219,7 +228,7 @@ class Pipeline implements Engine {
       storage,
       commits: this.#commits,
       apply: this.#apply,
-      lanes: this.#lanes,
+      lanes: this.#lanes.running,
       registry: this.#registry,
       logEnd: this.#logEnd,
       watermarkUs: async (name) =>
@@ -243,7 +252,7 @@ class Pipeline implements Engine {
       storage: this.#storage,
       registry: this.#registry,
       windows: this.#windows,
-      lanes: this.#lanes,
+      lanes: this.#lanes.running,
       apply: this.#apply,
       configure: (stream) => this.#configure(stream),
       switchAt: (entry) => this.#config.replay(entry),
@@ -394,6 +403,8 @@ class Pipeline implements Engine {
       isReady: this.#isReady && !this.#commits.isStalled && !this.#hasFailed,
       queuedBytes: this.#intake.heldBytes,
       queuedRequests: this.#intake.heldRequests,
+      ingestWorkers: this.#lanes.running.length,
+      addedIngestWorkers: this.#lanes.added,
       lastSeq: this.#logEnd.seq,
       checkpointSeq: Math.max(0, this.#checkpointSeq),
       checkpoint: this.#checkpointer.figures,
@@ -491,7 +502,7 @@ class Pipeline implements Engine {
     await this.#checkpoint();
     // Pieces of checkpoints that nobody needs any more may still be on their way out: what is left of them goes later.
     await this.#drain(() => this.#commits.isIdle);
-    await Promise.all([...this.#lanes.map((lane) => lane.close()), this.#windows.close()]);
+    await Promise.all([this.#lanes.close(), this.#windows.close()]);
     await this.#storage.close();
   }
 
@@ -505,7 +516,7 @@ class Pipeline implements Engine {
   /** Ends the threads of a pipeline that did not start, and lets the data directory go. */
   async abandon(): Promise<void> {
     if (this.#checkpointTimer !== null) clearInterval(this.#checkpointTimer);
-    await Promise.all([...this.#lanes.map((lane) => lane.close()), this.#windows.close()]);
+    await Promise.all([this.#lanes.close(), this.#windows.close()]);
     await this.#storage.close();
   }
 

@@ -168,6 +168,8 @@ export class MemoryEngine implements Engine {
       isReady: this.isReady,
       queuedBytes: 10,
       queuedRequests: 1,
+      ingestWorkers: 1,
+      addedIngestWorkers: 0,
       lastSeq: 7,
       checkpointSeq: 5,
       checkpointAgeMs: 1_000,
@@ -352,6 +354,7 @@ export function testConfig(limits: Partial<Config["limits"]> = {}): Config {
     buffer: { capBytes: null, retentionUs: DEFAULTS.retentionUs, isRetentionSet: false },
     limits: { ...DEFAULT_LIMITS, ...limits },
     ingestWorkers: 1,
+    maxIngestWorkers: 1,
     checkpointEveryMs: DEFAULTS.checkpointEveryMs,
     groupCommitMs: DEFAULTS.groupCommitMs,
   };
