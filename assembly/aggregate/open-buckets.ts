@@ -5,6 +5,7 @@ import {
   sketchAdd,
   sketchAddAll,
   sketchAddWritten,
+  sketchCount,
   sketchCreate,
   sketchQuantile,
   sketchReset,
@@ -47,6 +48,13 @@ export function countBucket(place: OpenBuckets, key: i32): void {
 
 /** Counts a bucket, which becomes the first, and the first the second; what was counted in that goes to the sketch. */
 function openBucket(place: OpenBuckets, key: i32): void {
+  if (sketchTakesSecond(place)) {
+    place.secondKey = place.key;
+    place.secondTimes = place.times;
+    place.key = key;
+    place.times = 1;
+    return;
+  }
   const isFirst = place.key == key && place.times != 0;
   if (isFirst || (place.secondKey == key && place.secondTimes != 0)) settle(place);
   const sketch: usize = place.sketch;
@@ -61,6 +69,19 @@ function openBucket(place: OpenBuckets, key: i32): void {
   place.secondTimes = place.times;
   place.key = key;
   place.times = 1;
+}
+
+/**
+ * Counts the second bucket in the sketch where that has it already, and has room for two more; else, or where a bucket is
+ * counted so often that no more fits, changes nothing. The most there is to do for values that never stay where they were.
+ */
+@inline
+function sketchTakesSecond(place: OpenBuckets): bool {
+  const sketch: usize = place.sketch;
+  if (sketch == 0 || place.secondTimes == 0 || place.secondTimes == u32.MAX_VALUE || place.times == u32.MAX_VALUE) {
+    return false;
+  }
+  return hasRoomFor(sketch, 3) && sketchCount(sketch, place.secondKey, place.secondTimes);
 }
 
 /** Puts the open buckets into the sketch; returns that, or 0 when nothing was ever counted. */

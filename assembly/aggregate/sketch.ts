@@ -135,9 +135,9 @@ export function sketchAdd(sketch: usize, key: i32, times: u64): usize {
   return head(sketch).buckets > MAX_BUCKETS ? collapse(sketch) : sketch;
 }
 
-/** Counts a bucket once more where that is all there is to do: it is in use, and its count stays in 32 bits. */
+/** Counts a bucket `times` (≥ 1) more where that is all there is to do: it is in use, and its count stays in 32 bits. */
 @inline
-export function sketchCount(sketch: usize, key: i32): bool {
+export function sketchCount(sketch: usize, key: i32, times: u32): bool {
   const pages = head(sketch).pages;
   const page = i32x4.splat(key >> PAGE_BITS);
   for (let i: u32 = 0; i < pages; i += 4) {
@@ -148,9 +148,9 @@ export function sketchCount(sketch: usize, key: i32): bool {
     if (index >= pages) return false;
     const at = pageAt(sketch, index) + (<usize>(key & (PAGE_BUCKETS - 1)) << 2);
     const known = load<u32>(at);
-    // 0 and the greatest count are for others.
-    if (known + 1 < 2) return false;
-    store<u32>(at, known + 1);
+    const sum = known + times;
+    if (known == 0 || sum < known) return false;
+    store<u32>(at, sum);
     return true;
   }
   return false;

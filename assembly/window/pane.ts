@@ -115,10 +115,10 @@ export class Pane {
     }
   }
 
-  /** Likely the number of a key's record, if it has one; always that of one there is room for. */
-  @inline guessOf(key: u32): u32 {
+  /** Likely the record of a key, which may be another's; 0 when it has none. */
+  @inline guess(key: u32): usize {
     const stored = load<u32>(this.table + (<usize>(hashKey(key) & this.tableMask) << 2));
-    return stored == 0 ? 0 : stored - 1;
+    return stored == 0 ? 0 : this.record(stored - 1);
   }
 
   /** The number of a key's record, or `NO_RECORD`. */

@@ -84,7 +84,8 @@ export class PartialKeys {
     return number != UNKNOWN_KEY ? number : this.find(key);
   }
 
-  private find(key: u32): u32 {
+  /** The same of one that is not known yet. */
+  find(key: u32): u32 {
     const at = this.placeOf(key);
     const number = this.keys.intern(at + 4, load<u32>(at));
     store<u32>(this.numbers.data + (<usize>key << 2), number);

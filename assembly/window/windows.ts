@@ -15,13 +15,12 @@ import { keysEnd, PartialKeys } from "./partial-keys";
 import { Plan } from "./plan";
 import { RecordHead } from "./record";
 import { Sliding } from "./sliding";
+import { UNKNOWN_KEY } from "./text-keys";
 
 /** What `merge` gives for bytes that it cannot read. */
 export const MERGE_REFUSED: i32 = -1;
 /** Rows whose records are found and changed together: few enough that these stay in the nearest cache meanwhile. */
 const BLOCK_ROWS: u32 = 128;
-/** Fewer records than these are near anyhow. */
-const FETCHED_RECORDS: u32 = 4096;
 /** Pages of a calendar that are kept though no slice may need them any more. */
 const MAX_SPARE_PAGES: u32 = 32;
 
@@ -248,45 +247,76 @@ export class Windows {
   private mergeRows(pane: Pane, groups: usize, columns: usize, count: u32, fieldCount: u32): void {
     for (let from: u32 = 0; from < count; from += BLOCK_ROWS) {
       const rows = min(count - from, BLOCK_ROWS);
-      if (pane.count >= FETCHED_RECORDS) {
-        this.fetchRecords(pane, groups + <usize>from * GROUP_ENTRY_BYTES, rows);
-      }
-      this.findRecords(pane, groups + <usize>from * GROUP_ENTRY_BYTES, rows);
-      this.mergeColumns(pane, columns, from, rows, count, fieldCount);
+      this.findRows(pane, groups + <usize>from * GROUP_ENTRY_BYTES, rows);
+      this.mergeColumns(columns, from, rows, count, fieldCount);
     }
   }
 
   /**
-   * Has the records that the rows will likely be found in come from memory all at once: to find them one after another waits
-   * for nearly each of them.
+   * Finds or makes the records of rows and counts these in them; their addresses are in `found`. Both ends of a record are
+   * read here, so that those of a block come from memory all at once.
    */
-  private fetchRecords(pane: Pane, groups: usize, count: u32): void {
+  private findRows(pane: Pane, entries: usize, count: u32): void {
     this.found.reset();
     const found = this.found.reserve(count << 2);
-    for (let i: u32 = 0; i < count; i++) {
-      const key = this.keyOfEntry(groups + <usize>i * GROUP_ENTRY_BYTES);
-      store<u32>(found + (<usize>i << 2), pane.guessOf(key));
-    }
-    let fetched: u32 = 0;
+    const numbers = this.partialKeys.numbers.data;
+    const known = pane.count;
+    const changed = this.capture.changed;
+    const isNoting = !this.isSliding && (pane.isPassed != 0 || this.plan.earlyUs != 0);
     const last = <usize>pane.stride - 4;
+    let fetched: u32 = 0;
     for (let i: u32 = 0; i < count; i++) {
-      const record = pane.record(load<u32>(found + (<usize>i << 2)));
-      fetched ^= load<u32>(record) ^ load<u32>(record + last);
+      const entry = load<u32>(entries + <usize>i * GROUP_ENTRY_BYTES);
+      let key = load<u32>(numbers + (<usize>entry << 2));
+      if (key == UNKNOWN_KEY) key = this.partialKeys.find(entry);
+      let record = pane.guess(key);
+      if (record == 0 || changetype<RecordHead>(record).key != key) record = this.makeRow(pane, key, found, i);
+      const head = changetype<RecordHead>(record);
+      fetched ^= load<u32>(record + last);
+      if (head.mark != changed) touch(this, pane, head);
+      head.rows++;
+      if (isNoting && !head.isDirty) {
+        head.isDirty = 1;
+        pane.dirty++;
+      }
+      store<u32>(found + (<usize>i << 2), <u32>record);
     }
     this.fetched = fetched;
+    this.groupCount += pane.count - known;
+  }
+
+  /** The record of a key that is new, or not where one looks first. Those found so far may have moved with it. */
+  private makeRow(pane: Pane, key: u32, found: usize, count: u32): usize {
+    const before = pane.count;
+    const first = pane.record(0);
+    const index = pane.recordOf(key, this.plan);
+    if (pane.count != before) this.keys.retain(key);
+    const moved = <u32>(pane.record(0) - first);
+    if (moved != 0) {
+      for (let i: u32 = 0; i < count; i++) {
+        const place = found + (<usize>i << 2);
+        store<u32>(place, load<u32>(place) + moved);
+      }
+    }
+    return pane.record(index);
   }
 
   /** Takes in `rows` of `count` rows, from number `from` on, whose records are found. */
-  private mergeColumns(pane: Pane, at: usize, from: u32, rows: u32, count: u32, fieldCount: u32): void {
+  private mergeColumns(at: usize, from: u32, rows: u32, count: u32, fieldCount: u32): void {
     const map = this.fieldMap.data;
     const found = this.found.data;
-    for (let i: u32 = 0; i < rows; i++) {
-      const place = found + (<usize>i << 2);
-      store<u32>(place, <u32>pane.record(load<u32>(place)));
-    }
     for (let f: u32 = 0; f < fieldCount; f++) {
       mergeColumnFrom(this.plan.layout(load<u32>(map + (f << 2))), found, 0, from, rows, at);
       at = columnEnd(at, count);
+    }
+  }
+
+  /** Makes the numbers of records in `found` addresses. */
+  private placeRecords(pane: Pane, count: u32): void {
+    const found = this.found.data;
+    for (let i: u32 = 0; i < count; i++) {
+      const place = found + (<usize>i << 2);
+      store<u32>(place, <u32>pane.record(load<u32>(place)));
     }
   }
 
@@ -326,7 +356,8 @@ export class Windows {
         node.head(index).rows += load<u32>(entry, 4);
         store<u32>(this.found.data + (g << 2), index);
       }
-      if (isByRow) this.mergeColumns(node, states, 0, count, count, fieldCount);
+      if (isByRow) this.placeRecords(node, count);
+      if (isByRow) this.mergeColumns(states, 0, count, count, fieldCount);
       else this.mergeStates(node, states, count, fieldCount);
     }
   }
