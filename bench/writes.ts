@@ -26,7 +26,7 @@ const MERGED_LOOK_MS = 15_000;
 const MERGED_LOOKS = 12;
 const WARMUP_MS = 2_000;
 const CONNECTIONS = 256;
-const PAGE_BYTES = 8192;
+const PAGE_BYTES = 4096;
 const FRAME_BYTES = PAGE_BYTES + 24;
 /** Records of `write-log.c`. */
 const RECORD_BYTES = 8;

@@ -14,7 +14,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-#define PAGE_BYTES 8192
+#define PAGE_BYTES 4096
 #define FRAME_HEAD_BYTES 24
 
 static int log_fd = -1;

@@ -116,7 +116,7 @@ test("a damaged data directory gives no backup", async (context) => {
     .get() as number;
   db.close();
   const file = openSync(join(dir, "data/millrace.db"), "r+");
-  writeSync(file, Buffer.alloc(512, 0x5a), 0, 512, page * 8192 - 512);
+  writeSync(file, Buffer.alloc(512, 0x5a), 0, 512, page * 4096 - 512);
   closeSync(file);
   const run = await millrace(["backup", join(dir, "copy"), "--data", join(dir, "data")]);
   assert.equal(run.code, 1, run.stdout);

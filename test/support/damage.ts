@@ -8,7 +8,7 @@ import { prepareStatements } from "../../workers/store/statements.ts";
 import { StreamTable } from "../../workers/store/stream-table.ts";
 import type { Random } from "./random.ts";
 
-const PAGE_BYTES = 8192;
+const PAGE_BYTES = 4096;
 
 /** Changes something in the database of a data directory that no process uses. */
 export function inDatabase<T>(dir: string, work: (db: Database.Database) => T): T {

@@ -19,7 +19,7 @@ import { makeDeadLetter, makeResult, NOW_US } from "../support/store-fixtures.ts
 import { makeTempDir } from "../support/temp-dir.ts";
 
 const ROUNDS = Number(process.env.MILLRACE_FLIPS ?? 20);
-const PAGE_BYTES = 8192;
+const PAGE_BYTES = 4096;
 const BLOCKS = 60;
 const SECRET = "secretqzxkv01";
 const [KEY, OTHER] = [1, 2].map(

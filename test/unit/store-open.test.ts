@@ -117,10 +117,10 @@ test("damage in the pages that a start reads is a typed error, wherever it is", 
   const bytes = readFileSync(databaseFile(whole.dir));
   whole.store = Store.open(whole.dir);
   const refused: string[] = [];
-  for (let page = 0; page < bytes.length / 8192; page++) {
+  for (let page = 0; page < bytes.length / 4096; page++) {
     const dir = makeTempDir(context);
     const damaged = Buffer.from(bytes);
-    damaged.fill(0xff, page * 8192, page * 8192 + 8192);
+    damaged.fill(0xff, page * 4096, page * 4096 + 4096);
     writeFileSync(databaseFile(dir), damaged);
     try {
       Store.open(dir).close();
@@ -132,7 +132,7 @@ test("damage in the pages that a start reads is a typed error, wherever it is", 
   assert.ok(refused.length >= 3, "the header, the schema and the streams were among them");
   assert.deepEqual(new Set(refused), new Set(["E_STORE_UNREADABLE"]));
   const dir = makeTempDir(context);
-  writeFileSync(databaseFile(dir), bytes.subarray(0, 8192 * 3));
+  writeFileSync(databaseFile(dir), bytes.subarray(0, 4096 * 3));
   await assert.rejects(StorageClient.open(dir), hasCode("E_STORE_UNREADABLE", /millrace start/));
 });
 
@@ -165,7 +165,7 @@ test("directories are made as needed; every commit is fsynced, in a log that sta
   assert.equal(pragma("journal_mode"), "wal");
   assert.equal(pragma("synchronous"), 2, "FULL");
   assert.equal(pragma("foreign_keys"), 1);
-  assert.equal(pragma("page_size"), 8192);
+  assert.equal(pragma("page_size"), 4096);
   assert.equal(pragma("auto_vacuum"), 2, "incremental");
   assert.equal(pragma("user_version"), MIGRATIONS.length);
 });

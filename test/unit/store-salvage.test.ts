@@ -29,7 +29,7 @@ import { makeDeadLetter, makeResult, NOW_US } from "../support/store-fixtures.ts
 import { makeTempDir } from "../support/temp-dir.ts";
 
 const ROUNDS = Number(process.env.MILLRACE_FLIPS ?? 40);
-const PAGE_BYTES = 8192;
+const PAGE_BYTES = 4096;
 const STREAMS = ["doors", "machines", "pumps"];
 const EVERYTHING = Number.MAX_SAFE_INTEGER;
 const inspector = await BlockInspector.create();
@@ -205,6 +205,8 @@ test("a file that is cut off, or no database at all, is given up as far as it mu
     closeSync(fd);
     const { store } = await openSomehow(dir);
     store.close();
+    // A start does not look at every page: what it does not read may be the one that was cut.
+    if (!isSound(dir)) await salvage({ dir, masters: null, nowUs: NOW_US });
     const left = verify(dir, original);
     if (share > 0.9) assert.ok(left > 100, `${left} blocks`);
     Store.open(dir).close();

@@ -15,7 +15,7 @@ function cutInTheMaking(context: TestContext): string {
   const [dir, cut] = [makeTempDir(context), join(makeTempDir(context), "data")];
   const file = databaseFile(dir);
   const db = new Database(file);
-  db.pragma("page_size = 8192");
+  db.pragma("page_size = 4096");
   db.pragma("auto_vacuum = INCREMENTAL");
   db.exec("VACUUM");
   // More than is kept in memory: then the journal is synced, and the file written.

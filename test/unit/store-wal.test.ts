@@ -11,7 +11,7 @@ import { makeBlock, makeBlockOperation, NOW_US } from "../support/store-fixtures
 import { makeTempDir } from "../support/temp-dir.ts";
 
 const COMMITS = 30;
-const PAGE_BYTES = 8192;
+const PAGE_BYTES = 4096;
 const FRAME_BYTES = PAGE_BYTES + 24;
 const ROUNDS = Number(process.env.MILLRACE_FLIPS ?? 60);
 

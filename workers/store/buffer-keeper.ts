@@ -18,7 +18,7 @@ import { type Age, Eviction } from "./eviction.ts";
 import { isDiskFull } from "./failure.ts";
 import { ledgerReader, type StreamLedger } from "./ledger.ts";
 import { LedgerTrim } from "./ledger-trim.ts";
-import { type DiskProbe, FRAME_BYTES, type Pages, pagesOf, Space } from "./space.ts";
+import { type DiskProbe, type Pages, Space } from "./space.ts";
 import type { Statements } from "./statements.ts";
 import type { StreamTable } from "./stream-table.ts";
 import type { Writer } from "./writer.ts";
@@ -185,7 +185,7 @@ export class BufferKeeper {
   keepWithin(rows = this.#eviction.mostBlocks, bytes = 0): boolean {
     if (this.#settings === null) return true;
     this.#unmeasuredBytes = 0;
-    const written = pagesOf(bytes) + rows * PAGES_OF_A_ROW + TOUCHED_PAGES;
+    const written = this.#space.pagesOf(bytes) + rows * PAGES_OF_A_ROW + TOUCHED_PAGES;
     return this.#keepFilesSmall(this.#space.measure(), { written, taken: SPLIT_PAGES });
   }
 
@@ -337,9 +337,10 @@ export class BufferKeeper {
     if (this.#settings === null) return true;
     const { bytes } = addition;
     this.#unmeasuredBytes -= bytes;
-    this.#unguardedBytes -= bytes + addition.pages * FRAME_BYTES;
+    this.#unguardedBytes -= bytes + addition.pages * this.#space.frameBytes;
     if (this.#unmeasuredBytes >= 0 && this.#unguardedBytes >= 0) return true;
-    const pages = { written: pagesOf(bytes) + TOUCHED_PAGES, taken: pagesOf(bytes) + SPLIT_PAGES };
+    const dataPages = this.#space.pagesOf(bytes);
+    const pages = { written: dataPages + TOUCHED_PAGES, taken: dataPages + SPLIT_PAGES };
     const endMs = performance.now() + MAKING_ROOM_MS;
     this.#isLogHeld = false;
     this.#isComingDown = false;
@@ -367,7 +368,7 @@ export class BufferKeeper {
   /** Far from the cap, commits are made for a while without a look; near it, each is measured and guarded. */
   #look(use: BufferUse, { bytes, pages }: Addition, room: number): void {
     const { capBytes, walLimitBytes } = this.#space;
-    const most = pagesOf(bytes) + pages;
+    const most = this.#space.pagesOf(bytes) + pages;
     this.#isNear = this.#space.canShrink && this.#space.excess(use, { written: most, taken: most }) > 0;
     const left = capBytes - use.databaseBytes - use.fixedBytes - use.walBytes - walLimitBytes;
     this.#unguardedBytes = this.#isNear ? 0 : Math.max(0, left * UNGUARDED_SHARE);

@@ -1,5 +1,5 @@
 import type { Connection } from "./database.ts";
-import { pagesOf, type Space } from "./space.ts";
+import type { Space } from "./space.ts";
 
 /**
  * Pages that a transaction under guard keeps in memory at most: SQLite writes the others into the log as it goes, where they
@@ -61,7 +61,7 @@ export class CapGuard {
     const pages =
       step === "end"
         ? { written: 0, taken: 0 }
-        : { written: pagesOf(step) + STEP_PAGES, taken: pagesOf(step) + SPLIT_PAGES };
+        : { written: this.#space.pagesOf(step) + STEP_PAGES, taken: this.#space.pagesOf(step) + SPLIT_PAGES };
     const missing = this.#space.excessNow(pages, CACHED_PAGES + HELD_PAGES);
     if (missing > 0) throw new BeyondCap(missing);
   }

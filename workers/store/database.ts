@@ -6,21 +6,17 @@ import { MIGRATIONS } from "./migrations.ts";
 
 export type Connection = Database.Database;
 
-/*
- * Figures: 2 cores of an AMD EPYC server, virtual disk, one block and one idempotency key a commit, one fsync each.
- *
- * page size    16 KiB blocks   64 KiB   256 KiB commits/s   10,000 results
- *     4 KiB          8,900     4,800     1,500                25 ms
- *     8 KiB          8,400     4,700     1,720                23 ms
- *    16 KiB          6,800     4,500     1,670                27 ms
- */
-const PAGE_BYTES = 8192;
 /**
- * Pages in the write-ahead log before a commit moves them into the database: 16 MiB. That commit is the slow one,
+ * Of a new database: one that is there keeps its own, 8 KiB where it is older. A small commit writes seven or eight pages whatever
+ * their size, so a page is as small as the file system's. Why, and what it costs large commits: docs/decisions/0051-small-pages.md.
+ */
+export const PAGE_BYTES = 4096;
+/**
+ * In the write-ahead log before a commit moves it into the database. That commit is the slow one,
  * so this sets the tail, and hardly the rate (64 KiB blocks): 8 MiB 4,290/s, p99.9 8 ms; 16 MiB 4,580/s, 9 ms;
  * 32 MiB 4,610/s, 16 ms; 64 MiB 4,840/s, 29 ms; 128 MiB 3,850/s, 44 ms.
  */
-const WAL_CHECKPOINT_PAGES = 2048;
+const WAL_CHECKPOINT_BYTES = 16 * 1024 * 1024;
 /** The file of the log is cut back to this after a checkpoint that emptied it: one long transaction may grow it. */
 const WAL_LIMIT_BYTES = 64 * 1024 * 1024;
 /**
@@ -52,7 +48,8 @@ export function openForWriting(dir: string, version = MIGRATIONS.length): Connec
     // An acknowledged event is fsynced. Not SQLite's default here: better-sqlite3 is built with NORMAL for WAL.
     db.pragma("synchronous = FULL");
     db.pragma("foreign_keys = ON");
-    db.pragma(`wal_autocheckpoint = ${WAL_CHECKPOINT_PAGES}`);
+    const pageBytes = db.pragma("page_size", { simple: true }) as number;
+    db.pragma(`wal_autocheckpoint = ${WAL_CHECKPOINT_BYTES / pageBytes}`);
     db.pragma(`journal_size_limit = ${WAL_LIMIT_BYTES}`);
     migrate(db, file, version);
     return db;

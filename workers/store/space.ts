@@ -15,14 +15,14 @@ const WAL_SHARE = 1 / 16;
 const WAL_LIMITS = [512 * KIB, 16 * MIB] as const;
 /** Of a log shorter than the most: from here on it is moved, since the commit that passes this still has to fit. */
 const MOVED_SHARE = 3 / 4;
-/** Pages moved to the front of the file in one transaction: each stands in the log, as may its predecessor. */
-const MOST_PAGES_MOVED = 64;
+/** Moved to the front of the file in one transaction: each page of it stands in the log, as may its predecessor. */
+const MOST_BYTES_MOVED = 512 * KIB;
 const LEAST_PAGES_MOVED = 4;
 const MOVED_LOG_SHARE = 1 / 8;
-/** Data that one page of a row takes at the least; the rest is the page's own. */
-const PAGE_DATA_BYTES = 8_000;
-/** A page in the log, with its header. */
-export const FRAME_BYTES = 8192 + 24;
+/** Of a page at the most, what is its own; the rest is a row's data. */
+const PAGE_OWN_BYTES = 192;
+/** In front of each page in the log. */
+const FRAME_HEADER_BYTES = 24;
 /** The log's index grows by a region for so many pages of the log. */
 const REGION_PAGES = 4_062;
 const REGION_BYTES = 32 * KIB;
@@ -46,11 +46,6 @@ export function probeDisk(dir: string): ReturnType<DiskProbe> {
 export interface Pages {
   readonly written: number;
   readonly taken: number;
-}
-
-/** Pages that so many bytes of data take. */
-export function pagesOf(bytes: number): number {
-  return Math.ceil(bytes / PAGE_DATA_BYTES);
 }
 
 /**
@@ -97,6 +92,16 @@ export class Space {
 
   get capBytes(): number {
     return this.#capBytes;
+  }
+
+  /** Of a page in the log, with its header. */
+  get frameBytes(): number {
+    return this.#pageBytes + FRAME_HEADER_BYTES;
+  }
+
+  /** Pages that so many bytes of data take. */
+  pagesOf(bytes: number): number {
+    return Math.ceil(bytes / (this.#pageBytes - PAGE_OWN_BYTES));
   }
 
   /** Whether pages that are free can be given back to the disk. */
@@ -149,7 +154,7 @@ export class Space {
    */
   excess(use: BufferUse, { written, taken }: Pages): number {
     const growth = Math.max(0, taken * this.#pageBytes - use.freeBytes);
-    return this.#beyond(use.databaseBytes + growth, use.walBytes + written * FRAME_BYTES);
+    return this.#beyond(use.databaseBytes + growth, use.walBytes + written * this.frameBytes);
   }
 
   /**
@@ -160,12 +165,12 @@ export class Space {
     const databasePages =
       (this.#pageCount.get() as number) + Math.max(0, taken - (this.#freeCount.get() as number));
     const walBytes = sizeOf(`${databaseFile(this.#dir)}-wal`);
-    return this.#beyond(databasePages * this.#pageBytes, walBytes + (held + written) * FRAME_BYTES);
+    return this.#beyond(databasePages * this.#pageBytes, walBytes + (held + written) * this.frameBytes);
   }
 
   #beyond(databaseBytes: number, walBytes: number): number {
     const logBytes = Math.max(this.walLimitBytes, walBytes);
-    const regions = Math.ceil(logBytes / FRAME_BYTES / REGION_PAGES);
+    const regions = Math.ceil(logBytes / this.frameBytes / REGION_PAGES);
     const indexBytes = Math.max(sizeOf(`${databaseFile(this.#dir)}-shm`), regions * REGION_BYTES);
     // A reserve that was given away is filled again.
     const reserveBytes = Math.max(this.reserve.bytes, this.#share(RESERVE_SHARE, RESERVE_LIMITS));
@@ -201,7 +206,7 @@ export class Space {
     const wanted = Math.ceil(Math.min(missing, use.freeBytes) / this.#pageBytes);
     if (wanted <= 0) return false;
     const most = Math.floor((this.walLimitBytes * MOVED_LOG_SHARE) / (2 * this.#pageBytes));
-    const pages = Math.min(MOST_PAGES_MOVED, Math.max(LEAST_PAGES_MOVED, most));
+    const pages = Math.min(MOST_BYTES_MOVED / this.#pageBytes, Math.max(LEAST_PAGES_MOVED, most));
     this.#db.exec(`PRAGMA incremental_vacuum(${Math.min(wanted, pages)})`);
     return true;
   }

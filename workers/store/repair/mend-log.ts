@@ -10,12 +10,11 @@ import {
   writeSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { pageBytesOf } from "./page-size.ts";
 import { mendWal } from "./wal-file.ts";
 
 /** Damaged logs kept for a look at them. */
 const DAMAGED_KEPT = 2;
-/** Of databases that Millrace makes. */
-const PAGE_BYTES = 8192;
 
 /**
  * Puts the write-ahead log of a database right that nobody has open, as far as it can be: SQLite would read it up to the
@@ -25,7 +24,7 @@ export function mendLog(databaseFile: string, nowUs: number): readonly string[] 
   const file = `${databaseFile}-wal`;
   if (!existsSync(file)) return [];
   const bytes = readFileSync(file);
-  const mended = mendWal(bytes, PAGE_BYTES)?.mended ?? [];
+  const mended = mendWal(bytes, pageBytesOf(databaseFile))?.mended ?? [];
   if (mended.length === 0) return [];
   const made = `${file}.mended`;
   const fd = openSync(made, "w");

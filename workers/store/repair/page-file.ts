@@ -1,9 +1,6 @@
 import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync } from "node:fs";
+import { likelyPageBytes, statedPageBytes } from "./page-size.ts";
 import { mendWal, type WalReport } from "./wal-file.ts";
-
-/** Of databases that Millrace makes; where the head of the file does not tell. */
-const DEFAULT_PAGE_BYTES = 8192;
-const MAGIC = "SQLite format 3\0";
 
 /**
  * The pages of a database file without SQLite, which refuses a damaged one: those in the write-ahead log in front of
@@ -25,11 +22,9 @@ export class PageFile {
     this.#fd = openSync(file, "r");
     const head = Buffer.alloc(100);
     readSync(this.#fd, head, 0, 100, 0);
-    const isHead = head.toString("latin1", 0, 16) === MAGIC;
-    const stated = head.readUInt16BE(16) === 1 ? 65_536 : head.readUInt16BE(16);
-    const isPossible = isHead && stated >= 512 && (stated & (stated - 1)) === 0;
-    this.pageBytes = isPossible ? stated : DEFAULT_PAGE_BYTES;
-    this.usableBytes = this.pageBytes - (isPossible && head[20]! < 64 ? head[20]! : 0);
+    const stated = statedPageBytes(head);
+    this.pageBytes = stated ?? likelyPageBytes(this.#fd);
+    this.usableBytes = this.pageBytes - (stated !== null && head[20]! < 64 ? head[20]! : 0);
     const walFile = `${file}-wal`;
     // A copy: what is on the disk stays as it is.
     this.#walBytes = existsSync(walFile) ? readFileSync(walFile) : null;
