@@ -27,7 +27,10 @@ const root = new URL("../../", import.meta.url);
 /** The sources of the compiled form, by name; deploy/bundle.ts writes it. */
 const built = new URL("dist/.built", root);
 const ownNode = fileURLToPath(new URL("../../node_modules/.bin/node", import.meta.url));
+/** A node (`start` may be left out) or a hub: signals mean the same to them from their first moment on. */
+const runsOn = /^(start|hub|-.*)?$/.test(process.argv[2] ?? "");
 
+if (runsOn) heedSignals();
 if (process.env[HANDED_OVER] !== undefined) dieWithParent();
 else if (isRunBy("npx")) endWithNpm("SIGTERM");
 else if (isRunBy("start")) endWithNpm("SIGKILL");
@@ -58,6 +61,19 @@ function isCompiled() {
     if (stat === undefined || stat.mtimeMs > builtMs) return false;
   }
   return true;
+}
+
+/**
+ * While the program is still read, a signal that ends it does so with 0, as it does later in the start; and SIGHUP does nothing, for
+ * the configuration is read after this. Once another listens, this one is silent.
+ */
+function heedSignals() {
+  for (const signal of ["SIGTERM", "SIGINT"]) {
+    process.on(signal, () => {
+      if (process.listenerCount(signal) === 1) process.exit(0);
+    });
+  }
+  process.on("SIGHUP", () => {});
 }
 
 /** Runs this file on another Node, which gets every signal and whose end is this one's end. */

@@ -25,6 +25,10 @@ export function hub({ config: file, data, listen }: HubOptions): void {
     throw explainStart(cause, config);
   });
   closeOnSignal(running, "hub");
+  // Who is used to edges sends it to have a file read again. It must not end a hub in the middle of a batch.
+  process.on("SIGHUP", () => {
+    warn("millrace: the hub reads its configuration at its start alone; start it again for a changed one");
+  });
   running.then(keepHeapsSmall).catch((cause: unknown) => {
     warn(`millrace: ${cause instanceof Error ? cause.message : String(cause)}`);
     process.exit(cause instanceof CommandError ? cause.exitCode : EXIT.failed);

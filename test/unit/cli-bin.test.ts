@@ -4,8 +4,9 @@ import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { REPOSITORY_ROOT } from "../support/node-process.ts";
-import type { Cleanup } from "../support/temp-dir.ts";
+import { type Cleanup, makeTempDir } from "../support/temp-dir.ts";
 
 /** A Node that cannot run TypeScript, where the machine has one. */
 const oldNode = [...(process.env.PATH ?? "").split(delimiter), "/usr/bin"]
@@ -60,3 +61,58 @@ test("kill -9 of the first leaves no second behind", { skip }, async (context) =
   parent.kill("SIGKILL");
   await gone;
 });
+
+/** Ends by itself, or goes on to be told to. */
+function startWithSignal(
+  cleanup: Cleanup,
+  command: readonly string[],
+  signal: NodeJS.Signals,
+): { child: ChildProcess; lines: () => string } {
+  const dir = makeTempDir(cleanup);
+  const preload = join(REPOSITORY_ROOT, "test/support/early-signal.js");
+  const child = spawn(
+    process.execPath,
+    [
+      "--import",
+      preload,
+      join(REPOSITORY_ROOT, "host/cli/bin.js"),
+      ...command,
+      "--data",
+      join(dir, "data"),
+      "--listen",
+      "127.0.0.1:0",
+    ],
+    { cwd: dir, stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, EARLY_SIGNAL: signal } },
+  );
+  let text = "";
+  for (const stream of [child.stdout, child.stderr]) stream?.on("data", (data) => (text += String(data)));
+  cleanup.after(() => void child.kill("SIGKILL"));
+  return { child, lines: () => text };
+}
+
+for (const command of [[], ["start"], ["hub"]]) {
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    test(`${signal} before anything is loaded ends \`millrace ${command.join("")}\` with 0`, async (context) => {
+      const { child, lines } = startWithSignal(context, command, signal);
+      assert.deepEqual(await once(child, "close"), [0, null], lines());
+    });
+  }
+}
+
+for (const command of ["start", "hub"]) {
+  test(`SIGHUP, early or late, does not end \`millrace ${command}\``, async (context) => {
+    const { child, lines } = startWithSignal(context, [command], "SIGHUP");
+    const gone = once(child, "close");
+    const said = async (text: string): Promise<void> => {
+      while (!lines().includes(text)) {
+        assert.deepEqual([child.exitCode, child.signalCode], [null, null], lines());
+        await sleep(20);
+      }
+    };
+    await said('"listening"');
+    child.kill("SIGHUP");
+    await said(command === "hub" ? "reads its configuration at its start alone" : "configuration changed");
+    child.kill("SIGTERM");
+    assert.deepEqual(await gone, [0, null]);
+  });
+}
