@@ -7,6 +7,11 @@ export interface ProcessUsage {
   /** User and system time of all threads since the start. */
   readonly cpuMs: number;
   readonly residentBytes: number;
+  /**
+   * What the C library has taken for `malloc` from the kernel, in use or not, where it has one arena: what SQLite, N-API and buffers
+   * hold. V8's heaps, which rise and fall, are not in it, so that it tells of a leak long before all of the memory does.
+   */
+  readonly nativeHeapBytes: number;
 }
 
 /** From /proc; null where there is none. */
@@ -14,10 +19,16 @@ export function readUsage(pid: number): ProcessUsage | null {
   try {
     const status = readFileSync(`/proc/${pid}/status`, "utf8");
     const residentKib = Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0);
-    return { cpuMs: cpuMsOf(`/proc/${pid}/stat`), residentBytes: residentKib * 1024 };
+    const nativeHeapBytes = nativeHeapBytesOf(readFileSync(`/proc/${pid}/maps`, "utf8"));
+    return { cpuMs: cpuMsOf(`/proc/${pid}/stat`), residentBytes: residentKib * 1024, nativeHeapBytes };
   } catch {
     return null;
   }
+}
+
+function nativeHeapBytesOf(maps: string): number {
+  const [, from = "0", until = "0"] = /^([0-9a-f]+)-([0-9a-f]+) .*\[heap\]$/m.exec(maps) ?? [];
+  return Number.parseInt(until, 16) - Number.parseInt(from, 16);
 }
 
 /** CPU time by thread, under its name and id; empty where there is no /proc. */

@@ -20,6 +20,7 @@ const DISK_BYTES = 4_096;
 export interface UsageSample {
   readonly atMs: number;
   readonly residentBytes: number;
+  readonly nativeHeapBytes: number;
   readonly cpuMs: number;
 }
 

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { openForWriting } from "../../workers/store/database.ts";
 import { readLog } from "../../workers/store/log-reader.ts";
 import { makeBlock, makeBlockOperation, StoreFixture } from "../support/store-fixtures.ts";
 
@@ -44,6 +45,20 @@ test("a run short of the target waits until it is long", (context) => {
   assert.deepEqual(seqsOfGroups(fixture, 16), []);
   fill(fixture, [1]);
   assert.equal(seqsOfGroups(fixture, 16)[0]?.length, 16);
+});
+
+test("small blocks are found behind any number of those that are on their way to the hub", (context) => {
+  const fixture = new StoreFixture(context);
+  fixture.commit(...Array.from({ length: 1_100 }, () => makeBlockOperation({})));
+  checkpointTwice(fixture, 1_100);
+  const db = openForWriting(fixture.dir);
+  db.exec("UPDATE blocks SET state = 'syncing' WHERE seq BETWEEN 11 AND 1080");
+  db.close();
+  const [seqs] = seqsOfGroups(fixture, 1_100);
+  assert.deepEqual(seqs, [
+    ...Array.from({ length: 10 }, (_, index) => index + 1),
+    ...Array.from({ length: 20 }, (_, index) => index + 1_081),
+  ]);
 });
 
 test("what a replay may read is never merged: not beyond the seq asked for, nor the oldest checkpoint", (context) => {
