@@ -32,6 +32,7 @@ const SELECT_MESSAGE = "must be a call; write it like avg(temp)";
 const BACKFILL_MESSAGE = "must be a duration or all; write it like 24h";
 
 export { duration, size } from "./measures.ts";
+
 /** Programs that send take these out of an address, and what is left leads elsewhere. */
 const STEP = /^\.{1,2}$/;
 const STEP_MESSAGE = "must be neither . nor .., which are steps in a path; choose another";

@@ -5,8 +5,8 @@ import { DEFAULT_ATTRIBUTE_LIMITS, type HubAttributeLimits } from "../../workers
 import type { BatchLimits } from "../../workers/sync/batch-format.ts";
 import { type Environment, substituteVariables } from "../config/env.ts";
 import { explainIssues } from "../config/explain.ts";
-import { type NatsStreamForm, natsStreamForm } from "../config/nats-stream.ts";
 import { lostNames } from "../config/lost-names.ts";
+import { type NatsStreamForm, natsStreamForm } from "../config/nats-stream.ts";
 import { Places } from "../config/places.ts";
 import type { Problem } from "../config/problems.ts";
 import { readRelays } from "../config/relay-config.ts";
