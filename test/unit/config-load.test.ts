@@ -314,13 +314,18 @@ test("a name that is lost in a map or in an address is refused: what it stands f
   const steps = problems('node: { id: .. }\nstreams:\n  ..:\n  .:\n  ...: { key: "." }\n');
   assert.equal(steps.length, 3);
   for (const [at, problem] of steps.entries())
-    assert.match(problem, new RegExp(`^test.yaml:${[1, 3, 4][at]}: .*neither \\. nor \\.\\., which are steps`));
+    assert.match(
+      problem,
+      new RegExp(`^test.yaml:${[1, 3, 4][at]}: .*neither \\. nor \\.\\., which are steps`),
+    );
   assert.deepEqual(problems("streams: { s: }\n---\nqueries: {}"), [
     "test.yaml:2: --- begins a second document; keep one of them",
   ]);
   const hub = parseHubConfig("tokens: { __proto__: 12345678 }", "hub.yaml", {}, {});
   assert.ok(!hub.ok);
-  assert.deepEqual(hub.problems.map(formatProblem), ["hub.yaml:1: __proto__ cannot be a name; choose another"]);
+  assert.deepEqual(hub.problems.map(formatProblem), [
+    "hub.yaml:1: __proto__ cannot be a name; choose another",
+  ]);
 });
 
 test("a select expression is shown at its column in the file", () => {
