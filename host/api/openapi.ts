@@ -247,7 +247,7 @@ const paths: Readonly<Record<string, object>> = {
       parameter("from", "query", "ISO 8601 or epoch µs: from that hour on"),
       parameter("to", "query", "hours before it"),
     ],
-    { 404: problem("there is no sync") },
+    { 400: problem("a query parameter is wrong"), 404: problem("there is no sync") },
   ),
   "/v1/devices": {
     get: {

@@ -9,13 +9,18 @@ export const STATE_SETTLE_MS = 1_000;
  * Waits until what was acknowledged so far is applied, so that clients read their own writes.
  * @returns false when that takes too long: windows stand still, and a reader must not hang with them.
  */
-export async function settleInTime(engine: Engine, patienceMs = SETTLE_MS): Promise<boolean> {
+export function settleInTime(engine: Engine, patienceMs = SETTLE_MS): Promise<boolean> {
+  return inTime(engine.settle(), patienceMs);
+}
+
+/** @returns false when that takes longer */
+export async function inTime(done: Promise<void>, patienceMs: number): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<boolean>((resolve) => {
     timer = setTimeout(() => resolve(false), patienceMs);
   });
   try {
-    return await Promise.race([engine.settle().then(() => true), late]);
+    return await Promise.race([done.then(() => true), late]);
   } finally {
     clearTimeout(timer);
   }

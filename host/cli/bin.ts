@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { MillraceError } from "../../workers/errors.ts";
 import { PACKAGE_ROOT } from "../../workers/package-root.ts";
 import { CommandError } from "./client.ts";
 import { EXIT, finish, warn } from "./output.ts";
@@ -284,6 +285,10 @@ try {
     finish(cause.exitCode);
     // A node that did not start may have left threads behind.
     process.exit();
+  }
+  if (cause instanceof MillraceError) {
+    warn(`millrace: ${cause.message} (${cause.code})`);
+    process.exit(EXIT.failed);
   }
   // The command line's parser has already said what is wrong.
   if (!(cause instanceof Error && "exitCode" in cause && typeof cause.exitCode === "number")) throw cause;

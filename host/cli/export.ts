@@ -1,5 +1,4 @@
 import { closeSync, createReadStream, fsyncSync, openSync, renameSync, rmSync } from "node:fs";
-import { createInterface } from "node:readline";
 import { CommandError, NodeClient, nodeUrl } from "./client.ts";
 import { CsvFile } from "./export-csv.ts";
 import { type ExportColumn, type ExportRows, eventRows, resultRows } from "./export-rows.ts";
@@ -104,8 +103,17 @@ async function layDown(
   return rows;
 }
 
-function linesOf(spool: string): AsyncIterable<string> {
-  return createInterface({ input: createReadStream(spool), crlfDelay: Infinity });
+/** Node's readline would part them at U+2028 and U+2029 too, which stand in JSON as they are. */
+async function* linesOf(spool: string): AsyncIterable<string> {
+  let rest = "";
+  for await (const chunk of createReadStream(spool, { encoding: "utf8" }) as AsyncIterable<string>) {
+    rest += chunk;
+    if (!chunk.includes("\n")) continue;
+    const lines = rest.split("\n");
+    rest = lines.pop() ?? "";
+    yield* lines;
+  }
+  if (rest !== "") yield rest;
 }
 
 async function openTable(

@@ -5,6 +5,7 @@ import type { Config, TableConfig } from "./config.ts";
 import { DEFAULT_LIMITS } from "./defaults.ts";
 import { type Environment, substituteVariables } from "./env.ts";
 import { explainIssues } from "./explain.ts";
+import { lostNames } from "./lost-names.ts";
 import { Places } from "./places.ts";
 import type { Problem } from "./problems.ts";
 import { configFile, parseListen } from "./schema.ts";
@@ -65,6 +66,8 @@ export function parseConfig(
   const places = new Places(document, lines);
   const malformed = [...document.errors, ...document.warnings];
   if (malformed.length > 0) return refuse(malformed.map((error) => explainSyntax(error, file, places)));
+  const lost = lostNames(document, file, places);
+  if (lost.length > 0) return refuse(lost);
   const writtenAddresses = watchAddresses(document);
   const missing = substituteVariables(document, environment);
   const problems: Problem[] = missing.map(({ name, offset }) => {
@@ -136,6 +139,8 @@ function explainSyntax(
       message: "! begins a tag of YAML",
       fix: "write not x, or put the expression in quotes",
     };
+  if (code === "MULTIPLE_DOCS")
+    return { ...place, message: "--- begins a second document", fix: "keep one of them" };
   if (code === "TAB_AS_INDENT") return { ...place, message: "a tab cannot indent YAML", fix: "use spaces" };
   return { ...place, message: unveil(message), fix: null };
 }

@@ -32,7 +32,15 @@ const SELECT_MESSAGE = "must be a call; write it like avg(temp)";
 const BACKFILL_MESSAGE = "must be a duration or all; write it like 24h";
 
 export { duration, size } from "./measures.ts";
-export const name = z.string(NAME_MESSAGE).regex(NAME, NAME_MESSAGE);
+
+/** Programs that send take these out of an address, and what is left leads elsewhere. */
+const STEP = /^\.{1,2}$/;
+const STEP_MESSAGE = "must be neither . nor .., which are steps in a path; choose another";
+
+export const name = z
+  .string(NAME_MESSAGE)
+  .regex(NAME, NAME_MESSAGE)
+  .refine((text) => !STEP.test(text), STEP_MESSAGE);
 const field = z
   .string("must be a field's name")
   .min(1, "must be a field's name")

@@ -8,7 +8,7 @@ import { formatTime } from "../../workers/time-format.ts";
 import { addSafetyHeaders, limitReads, refuseOtherSites } from "../api/guards.ts";
 import { answerNotFound } from "../api/not-found.ts";
 import { pageResponse } from "../api/page-response.ts";
-import { badStreamName, isStreamName, problemResponse, unknownQuery, unknownStream } from "../api/problem.ts";
+import { badStreamName, isStreamName, problemResponse } from "../api/problem.ts";
 import {
   badCursor,
   readAlertQuery,
@@ -103,14 +103,14 @@ function addFleetRoutes(app: HubApp, parts: HubAppParts): void {
   app.get("/v1/streams/:stream/events", limit, async (context) => {
     const stream = context.req.param("stream");
     if (!isStreamName(stream)) return problemResponse(badStreamName);
-    if (!(await store.knows({ stream }))) return problemResponse(unknownStream(stream));
+    if (!(await store.knows({ stream }))) return unknownStream(stream);
     const range = readTimeRange(context);
     if (range instanceof Response) return range;
     return pageResponse(context, await store.events({ ...range, stream, edge: edgeOf(context) }));
   });
   app.get("/v1/queries/:query/results", limit, async (context) => {
     const name = context.req.param("query");
-    if (!(await store.knows({ query: name }))) return problemResponse(unknownQuery(name));
+    if (!(await store.knows({ query: name }))) return unknownQuery(name);
     const request = readResultQuery(context, name);
     if (request instanceof Response) return request;
     return pageResponse(context, await store.results({ ...request, edge: edgeOf(context) }));
@@ -183,6 +183,16 @@ function describeEdge({
       lastSeen: formatTime(lastSeenUs),
     })),
   };
+}
+
+function unknownStream(name: string): Response {
+  const detail = `no edge has sent a stream ${name}; GET /v1/edges/{edge} lists those of one`;
+  return problemResponse({ status: 404, code: "E_UNKNOWN_STREAM", title: "Unknown stream", detail });
+}
+
+function unknownQuery(name: string): Response {
+  const detail = `no edge has sent results of a query ${name}; the edges' configurations name them`;
+  return problemResponse({ status: 404, code: "E_UNKNOWN_QUERY", title: "Unknown query", detail });
 }
 
 function unknownEdge(name: string): Response {

@@ -5,6 +5,7 @@ import { DEFAULT_ATTRIBUTE_LIMITS, type HubAttributeLimits } from "../../workers
 import type { BatchLimits } from "../../workers/sync/batch-format.ts";
 import { type Environment, substituteVariables } from "../config/env.ts";
 import { explainIssues } from "../config/explain.ts";
+import { lostNames } from "../config/lost-names.ts";
 import { type NatsStreamForm, natsStreamForm } from "../config/nats-stream.ts";
 import { Places } from "../config/places.ts";
 import type { Problem } from "../config/problems.ts";
@@ -210,6 +211,8 @@ export function parseHubConfig(
       problems: [{ file, ...place, path: "", message: unveil(malformed.message), fix: null }],
     };
   }
+  const lost = lostNames(document, file, places);
+  if (lost.length > 0) return { ok: false, problems: lost };
   const missing = substituteVariables(document, environment);
   if (missing.length > 0) {
     const problems = missing.map(({ name: variable, offset }) => {

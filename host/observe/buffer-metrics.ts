@@ -3,9 +3,11 @@ import { percentOf } from "../../workers/store/buffer-level.ts";
 import type { BufferReport } from "../../workers/store/buffer-operations.ts";
 import { imbalanceOf, type StreamLedger } from "../../workers/store/ledger.ts";
 
-/** Where the look at the buffer comes from; null: there was none yet. */
 export interface BufferSource {
+  /** The last look at the buffer, up to a second ago; null: there was none yet. */
   readonly report: BufferReport | null;
+  /** Resolves after a look that saw everything committed before this call. */
+  lookAgain(): Promise<void>;
 }
 
 const PLACES: readonly (readonly [string, (ledger: StreamLedger) => number])[] = [

@@ -47,6 +47,9 @@ export class BufferWatch {
   #running: Promise<void> = Promise.resolve();
   #isClosed = false;
   #checkpointNotBeforeMs = Number.NEGATIVE_INFINITY;
+  /** Looks that were asked for: the one that is under way, and the one behind it, which all share that ask meanwhile. */
+  #asked: Promise<void> | null = null;
+  #next: Promise<void> | null = null;
 
   private constructor(parts: WatchParts) {
     this.#parts = parts;
@@ -64,10 +67,26 @@ export class BufferWatch {
     return this.#report;
   }
 
+  /** Resolves after a look that saw everything committed before this call; it may have failed. */
+  lookAgain(): Promise<void> {
+    this.#next ??= (this.#asked ?? Promise.resolve()).then(() => {
+      this.#asked = this.#next;
+      this.#next = null;
+      return this.#lookOnce();
+    });
+    return this.#next;
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
-    await this.#running;
+    await Promise.all([this.#running, this.#asked, this.#next]);
+  }
+
+  async #lookOnce(): Promise<void> {
+    if (this.#isClosed) return;
+    const report = await this.#attempt(() => this.#maintain());
+    if (report !== null) this.#tell(report);
   }
 
   async #look(): Promise<void> {

@@ -8,6 +8,7 @@ import { configJsonSchema } from "../../host/config/json-schema.ts";
 import { parseConfig } from "../../host/config/load.ts";
 import { automaticQuery, automaticStream, queryPlan, streamPlan } from "../../host/config/plans.ts";
 import { formatProblem } from "../../host/config/problems.ts";
+import { parseHubConfig } from "../../host/hub/hub-config.ts";
 import { REPOSITORY_ROOT } from "../support/node-process.ts";
 import { makeTempDir } from "../support/temp-dir.ts";
 
@@ -301,6 +302,30 @@ test("wrong values are shown where they stand, with the right form", () => {
       `${text}\n${found.join("\n")}`,
     );
   }
+});
+
+test("a name that is lost in a map or in an address is refused: what it stands for would be passed over in silence", () => {
+  assert.deepEqual(
+    problems(
+      "streams:\n  __proto__: { key: a }\n  s: { fields: { __proto__: float } }\nqueries:\n  q: { from: s, window: none, select: { __proto__: count() } }\n",
+    ),
+    ["2:", "3:", "5:"].map((line) => `test.yaml:${line} __proto__ cannot be a name; choose another`),
+  );
+  const steps = problems('node: { id: .. }\nstreams:\n  ..:\n  .:\n  ...: { key: "." }\n');
+  assert.equal(steps.length, 3);
+  for (const [at, problem] of steps.entries())
+    assert.match(
+      problem,
+      new RegExp(`^test.yaml:${[1, 3, 4][at]}: .*neither \\. nor \\.\\., which are steps`),
+    );
+  assert.deepEqual(problems("streams: { s: }\n---\nqueries: {}"), [
+    "test.yaml:2: --- begins a second document; keep one of them",
+  ]);
+  const hub = parseHubConfig("tokens: { __proto__: 12345678 }", "hub.yaml", {}, {});
+  assert.ok(!hub.ok);
+  assert.deepEqual(hub.problems.map(formatProblem), [
+    "hub.yaml:1: __proto__ cannot be a name; choose another",
+  ]);
 });
 
 test("a select expression is shown at its column in the file", () => {
