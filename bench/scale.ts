@@ -104,7 +104,7 @@ function nsColumns({ mainNs, ingestNs, windowNs, storageNs, otherNs }: StageBudg
 function predictions(budget: StageBudget, factorOf: (windowWorkers: number) => number): Row[] {
   return PREDICTED_CORES.flatMap((cores) =>
     WINDOW_WORKERS.map((windowWorkers) => {
-      // The default of a node.
+      // What a node has at rest.
       const ingestWorkers = cores - 1;
       const shape = {
         cores,
