@@ -8,7 +8,7 @@ import { keepHaving } from "./core/having.ts";
 import type { KeySizes } from "./core/key-sizes.ts";
 import { isKeyed } from "./core/keyed-plan.ts";
 import { type CoreModule, instantiateCore } from "./core/module.ts";
-import { type Portion, RESULT_PORTION } from "./core/portion.ts";
+import { type Portion, packedAtOnce, RESULT_PORTION } from "./core/portion.ts";
 import { batchTimeRange } from "./core/rows.ts";
 import { createSourceClocks, type SourceClock, type SourceClocks } from "./core/source-clocks.ts";
 import { Tables } from "./core/tables.ts";
@@ -303,7 +303,8 @@ function* fire(stream: StreamWindows, fired: Fired, touched: Set<string>): Gener
     let passedUs = BEFORE_ALL_TIME;
     // Rows of windows of a key come in no order of time: alerts take those that fire together at once.
     const together: ResultRow[] | null = isKeyed(plan) && stream.alerts.areOver(plan.name) ? [] : null;
-    for (const portion of windows.portions(stream.watermarkUs, fired.portion)) {
+    const atOnce = results?.results == null ? packedAtOnce(fired.portion) : fired.portion;
+    for (const portion of windows.portions(stream.watermarkUs, atOnce)) {
       const rows = whole(query, portion);
       fired.add(plan.id, rows);
       if (together === null) stream.alerts.takeResults(plan.name, rows, stream.watermarkUs, fired.alerts);

@@ -3,10 +3,10 @@ import type { CommittedEntry } from "./apply-loop.ts";
 import type { RunningQuery, RunningStream, StreamRegistry } from "./stream-registry.ts";
 
 /**
- * Between the beginnings of two calls of the window thread, where nothing that waits is urgent: at a hundred blocks a second five
+ * Between the beginnings of two calls of the window thread, where nothing that waits is urgent: at a hundred blocks a second two or three
  * go together, and a call costs about as much as merging 1,000 events. What a revision of a closed window is late by at most.
  */
-const GATHER_MS = 50;
+const GATHER_MS = 25;
 /** Blocks, and bytes of their partials, that wait no longer: they make a call worth its price. */
 const GATHERED_ENTRIES = 16;
 const GATHERED_BYTES = 256 * 1024;

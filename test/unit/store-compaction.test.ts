@@ -111,3 +111,18 @@ test("a swap that would lose or double events does nothing", (context) => {
   assert.equal(isSwapped([1, 2], 2), true);
   assert.equal(isSwapped([1, 2], 2), false);
 });
+
+test("a group takes more blocks than are looked up at once, in their order and without a gap", (context) => {
+  const fixture = new StoreFixture(context);
+  fill(fixture, Array<number>(300).fill(1));
+  checkpointTwice(fixture, 300);
+  const [first, second] = seqsOfGroups(fixture, 300);
+  assert.deepEqual(
+    first,
+    Array.from({ length: 256 }, (_, at) => at + 1),
+  );
+  assert.deepEqual(
+    second,
+    Array.from({ length: 44 }, (_, at) => at + 257),
+  );
+});

@@ -140,7 +140,8 @@ const SQL = {
     " AND stored_bytes < ? AND count < ? ORDER BY seq LIMIT ?",
   smallBlocks:
     `SELECT seq, stored_bytes AS bytes, count, ${BLOCK_STATE} AS state, resolution_us AS resolutionUs FROM blocks` +
-    " WHERE seq IN (SELECT value FROM json_each(?)) AND state IN ('pending', 'synced') ORDER BY seq",
+    " WHERE seq IN (SELECT value FROM json_each(?)) AND state IN ('pending', 'synced')" +
+    ` AND ${BLOCK_STATE} IN ('pending', 'synced') ORDER BY seq`,
   readBlock: `SELECT ${BLOCK_COLUMNS} FROM blocks WHERE seq = ?`,
   describeBlock:
     `SELECT stream_id AS streamId, arrival_us AS arrivalUs, count, stored_bytes AS bytes, ${BLOCK_STATE} AS state, resolution_us AS resolutionUs, sums` +
