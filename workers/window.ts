@@ -40,7 +40,6 @@ import { nameThread } from "./thread-name.ts";
 import { WindowCheckpoints } from "./window-checkpoints.ts";
 
 nameThread("window");
-
 export const serve = callServer(import.meta.url);
 
 /** No event has been seen: below every event time. */

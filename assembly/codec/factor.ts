@@ -24,7 +24,7 @@ export function factorOut(source: usize, count: u32): usize {
   while (true) {
     const failed = divideAll(source, count, first, common, target);
     if (failed == 0) break;
-    common = greatestCommonDivisor(common, magnitude(load<i64>(source + (<usize>failed << 3)) - first));
+    common = greatestCommonDivisor<u64>(common, magnitude(load<i64>(source + (<usize>failed << 3)) - first));
     if (common == 1) return source;
   }
   divisor = common;
@@ -41,7 +41,7 @@ export function factorOutNarrow(distances: usize, count: u32): usize {
   while (true) {
     const failed = divideAllNarrow(distances, count, common, target);
     if (failed == 0) break;
-    common = greatestCommonDivisor32(common, abs<i32>(load<i32>(distances + (<usize>failed << 2))));
+    common = greatestCommonDivisor<u32>(common, abs<i32>(load<i32>(distances + (<usize>failed << 2))));
     if (common == 1) return distances;
   }
   divisor = common;
@@ -52,7 +52,7 @@ function sampleDivisorNarrow(distances: usize, count: u32): u32 {
   let common: u32 = 0;
   const step = max<u32>(1, count / SAMPLES);
   for (let i: u32 = 1; i < count; i += step) {
-    common = greatestCommonDivisor32(common, abs<i32>(load<i32>(distances + (<usize>i << 2))));
+    common = greatestCommonDivisor<u32>(common, abs<i32>(load<i32>(distances + (<usize>i << 2))));
     if (common == 1) return 1;
   }
   for (let i: u32 = 1; i < count && common == 0; i++) common = abs<i32>(load<i32>(distances + (<usize>i << 2)));
@@ -80,21 +80,12 @@ function divideAllNarrow(distances: usize, count: u32, common: u32, target: usiz
   return failed;
 }
 
-function greatestCommonDivisor32(a: u32, b: u32): u32 {
-  while (b != 0) {
-    const rest = a % b;
-    a = b;
-    b = rest;
-  }
-  return a;
-}
-
 /** The greatest common divisor of some distances; 0 when all values are equal. */
 function sampleDivisor(source: usize, count: u32, first: i64): u64 {
   let common: u64 = 0;
   const step = max<u32>(1, count / SAMPLES);
   for (let i: u32 = 1; i < count; i += step) {
-    common = greatestCommonDivisor(common, magnitude(load<i64>(source + (<usize>i << 3)) - first));
+    common = greatestCommonDivisor<u64>(common, magnitude(load<i64>(source + (<usize>i << 3)) - first));
     if (common == 1) return 1;
   }
   for (let i: u32 = 1; i < count && common == 0; i++) common = magnitude(load<i64>(source + (<usize>i << 3)) - first);
@@ -121,7 +112,7 @@ function magnitude(value: i64): u64 {
   return value < 0 ? <u64>-value : <u64>value;
 }
 
-function greatestCommonDivisor(a: u64, b: u64): u64 {
+function greatestCommonDivisor<T extends number>(a: T, b: T): T {
   while (b != 0) {
     const rest = a % b;
     a = b;

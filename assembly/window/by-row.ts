@@ -1,7 +1,7 @@
 import { Batch } from "../batch/batch";
 import { NO_GROUP } from "./grouping";
 import { Local, PLAIN, Source } from "./local";
-import { GROUP_ENTRY_BYTES } from "./partial";
+import { ROW_ENTRY_BYTES } from "./partial";
 
 /**
  * With fewer rows a group than this, a partial passes the rows on as they came: to sort and gather them costs more than to
@@ -78,18 +78,15 @@ function writeRows(local: Local, pane: u32, rows: usize, count: u32): void {
   const lengthAt = out.length;
   out.u32(0);
   out.u32(1);
-  const entries = out.reserve(count * GROUP_ENTRY_BYTES);
-  out.length += count * GROUP_ENTRY_BYTES;
+  const entries = out.reserve(count * ROW_ENTRY_BYTES);
+  out.length += count * ROW_ENTRY_BYTES;
   const groupOfRow = grouping.groupOfRow.data;
   // A batch of one window has numbered its groups as its keys.
-  if (rows == 0) {
-    for (let i: u32 = 0; i < count; i++) {
-      store<u64>(entries + i * GROUP_ENTRY_BYTES, (1 << 32) | <u64>load<u32>(groupOfRow + (<usize>i << 2)));
-    }
-  } else {
+  if (rows == 0) memory.copy(entries, groupOfRow, <usize>count * ROW_ENTRY_BYTES);
+  else {
     for (let i: u32 = 0; i < count; i++) {
       const g = load<u32>(groupOfRow + (<usize>load<u32>(rows + (<usize>i << 2)) << 2));
-      store<u64>(entries + i * GROUP_ENTRY_BYTES, (1 << 32) | <u64>grouping.group(g).key);
+      store<u32>(entries + <usize>i * ROW_ENTRY_BYTES, grouping.group(g).key);
     }
   }
   const statesAt = out.length;

@@ -18,7 +18,7 @@ export const enum KeyTag {
 
 const NO_CANDIDATE: u8 = 255;
 /** Of a key of one text: the candidate's number, the tag, the text's length. */
-export const TEXT_KEY_HEAD: u32 = 6;
+const TEXT_KEY_HEAD: u32 = 6;
 const EXACT_INTEGERS: f64 = 9007199254740992;
 const CANONICAL_NAN: u64 = 0x7ff8000000000000;
 
@@ -79,7 +79,7 @@ function writeText(out: ByteBuffer, text: usize, length: u32): void {
 
 /** Writes the key that one text is, as `writeKey` does; returns its length. May write 16 bytes behind the head. */
 @inline
-export function writeTextKey(at: usize, texts: Dictionary, id: u32): u32 {
+function writeTextKey(at: usize, texts: Dictionary, id: u32): u32 {
   const length = texts.length(id);
   store<u8>(at, 0);
   store<u8>(at, <u8>KeyTag.Text, 1);
@@ -87,6 +87,15 @@ export function writeTextKey(at: usize, texts: Dictionary, id: u32): u32 {
   if (length <= 16) v128.store(at, texts.prefix(id), TEXT_KEY_HEAD);
   else memory.copy(at + TEXT_KEY_HEAD, texts.pointer(id), length);
   return TEXT_KEY_HEAD + length;
+}
+
+/** Appends the key that one text is: its length u32, its bytes. */
+@inline
+export function appendTextKey(out: ByteBuffer, texts: Dictionary, id: u32): void {
+  const at = out.reserve(4 + TEXT_KEY_HEAD + max<u32>(texts.length(id), 16));
+  const length = writeTextKey(at + 4, texts, id);
+  store<u32>(at, length);
+  out.length += 4 + length;
 }
 
 /** Finds the columns of the plan's slots in a batch; `columns` has room for `countCandidates` addresses. */

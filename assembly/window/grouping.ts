@@ -2,7 +2,7 @@ import { Batch, Column, FLAG_CLOCK_SKEW } from "../batch/batch";
 import { ByteBuffer } from "../memory/bytes";
 import { Dictionary } from "../memory/dictionary";
 import { UNCOVERED } from "./calendar";
-import { countCandidates, directColumn, findKeyColumns, TEXT_KEY_HEAD, writeKey, writeTextKey } from "./group-key";
+import { appendTextKey, countCandidates, directColumn, findKeyColumns, writeKey } from "./group-key";
 import { Plan } from "./plan";
 
 /** A group of one batch: a key in a slice of time, and its rows as a stretch of `Grouping.order`. */
@@ -20,6 +20,9 @@ export const GROUP_SIZE: u32 = offsetof<LocalGroup>();
 export const NO_GROUP: u32 = 0xffffffff;
 const UNSEEN: u32 = 0xffffffff;
 const FIRST_TABLE_SIZE: u32 = 64;
+/** With more new texts than this in a block of rows, the next one is numbered without a branch on that. */
+const BLOCK_ROWS: u32 = 256;
+const MIXED_ROWS: u32 = 16;
 /** The flag of clock skew in each of eight rows. */
 const SKEWED_ROWS: u64 = 0x0101010101010101;
 /** Room for a start; the dictionary may read 16 bytes. */
@@ -116,11 +119,7 @@ export class Grouping {
   /** Appends a key: its length u32, its bytes. */
   @inline writeKey(out: ByteBuffer, key: u32): void {
     if (this.isListed) {
-      const id = this.textOf(key);
-      const at = out.reserve(4 + TEXT_KEY_HEAD + max<u32>(this.listed.length(id), 16));
-      const length = writeTextKey(at + 4, this.listed, id);
-      store<u32>(at, length);
-      out.length += 4 + length;
+      appendTextKey(out, this.listed, this.textOf(key));
       return;
     }
     const length = this.keys.length(key);
@@ -299,27 +298,35 @@ export class Grouping {
     const axis = this.plan.axis;
     const rows = batch.rows;
     const pane = this.paneAt(axis.sliceStart(axis.sliceOf(load<i64>(batch.times))));
-    const groups = this.groups.reserve(rows * GROUP_SIZE);
-    const texts = this.texts.reserve(rows << 2);
+    const groups = this.groups.reserve((rows + 1) * GROUP_SIZE);
+    const texts = this.texts.reserve((rows + 1) << 2);
     const groupOfRow = this.groupOfRow.data;
     const keyOfText = this.keyOfText.data;
     const cells = column.cells;
     let count: u32 = 0;
-    for (let row: u32 = 0; row < rows; row++) {
-      const id = load<u32>(cells + (<usize>row << 3));
-      const place = keyOfText + (<usize>id << 2);
-      let key = load<u32>(place);
-      if (key == UNSEEN) {
-        key = count++;
-        store<u32>(place, key);
-        store<u32>(texts + (<usize>key << 2), id);
-        const added = changetype<LocalGroup>(groups + <usize>key * GROUP_SIZE);
-        added.key = key;
-        added.pane = pane;
-        added.rows = 0;
+    let isMixed = true;
+    for (let from: u32 = 0; from < rows; from += BLOCK_ROWS) {
+      const to = min(from + BLOCK_ROWS, rows);
+      const before = count;
+      for (let row = from; row < to; row++) {
+        const id = load<u32>(cells + (<usize>row << 3));
+        const place = keyOfText + (<usize>id << 2);
+        let key = load<u32>(place);
+        const isNew = key == UNSEEN;
+        // Where many are new but not all, nobody foresees which. What is written behind the last group then means nothing.
+        if (isMixed || isNew) {
+          key = isNew ? count : key;
+          store<u32>(place, key);
+          store<u32>(texts + (<usize>count << 2), id);
+          const next = groups + <usize>count * GROUP_SIZE;
+          store<u64>(next, (<u64>pane << 32) | <u64>count, offsetof<LocalGroup>("key"));
+          store<u32>(next, 0, offsetof<LocalGroup>("rows"));
+          count += <u32>isNew;
+        }
+        changetype<LocalGroup>(groups + <usize>key * GROUP_SIZE).rows++;
+        store<u32>(groupOfRow + (<usize>row << 2), key);
       }
-      changetype<LocalGroup>(groups + <usize>key * GROUP_SIZE).rows++;
-      store<u32>(groupOfRow + (<usize>row << 2), key);
+      isMixed = count - before > MIXED_ROWS;
     }
     this.groupCount = count;
     this.rowCount = rows;

@@ -4,7 +4,6 @@ import { closingTime } from "./axis";
 import { Cover } from "./cover";
 import { NO_RECORD, Pane } from "./pane";
 import { PaneList } from "./pane-list";
-import { GROUP_ENTRY_BYTES } from "./partial";
 import { Plan } from "./plan";
 import { RECORD_HEAD, RecordHead } from "./record";
 import { Roll } from "./roll";
@@ -70,8 +69,8 @@ export class Sliding {
     this.result = Pane.create(0, 0, 0, plan.stride);
   }
 
-  /** Notes, for the windows of a slice that wait for it, that keys have changed; before the slice has their records. */
-  note(slice: i64, entries: usize, count: u32, watermarkUs: i64): void {
+  /** Notes, for the windows of a slice that wait for it, that keys have changed: an entry each, `stride` bytes apart; before the slice has their records. */
+  note(slice: i64, entries: usize, count: u32, stride: u32, watermarkUs: i64): void {
     const windows = this.windows;
     const axis = windows.plan.axis;
     const hasEarly = windows.plan.earlyUs != 0;
@@ -85,7 +84,7 @@ export class Sliding {
       const from = window * axis.step;
       if (isPassed) this.cover.find(from, from + axis.width);
       for (let g: u32 = 0; g < count; g++) {
-        const key = windows.keyOfEntry(entries + <usize>g * GROUP_ENTRY_BYTES);
+        const key = windows.keyOfEntry(entries + <usize>g * stride);
         const before = note.count;
         const head = note.head(note.recordOf(key, bare));
         touch(windows, note, head);

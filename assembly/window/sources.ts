@@ -1,7 +1,7 @@
 import { Batch, Column, FLAG_CLOCK_SKEW } from "../batch/batch";
 import { ByteBuffer } from "../memory/bytes";
 import { Dictionary, NOT_INTERNED } from "../memory/dictionary";
-import { countCandidates, directColumn, findKeyColumns, TEXT_KEY_HEAD, writeKey, writeTextKey } from "./group-key";
+import { appendTextKey, countCandidates, directColumn, findKeyColumns, writeKey } from "./group-key";
 import { bucketOf, OffsetSketch, SKETCH_BYTES } from "./offset-sketch";
 import { Plan } from "./plan";
 import { BY_SOURCE, NO_TIME, ROW_SKEWED, RowEntry, SOURCES_VERSION } from "./sources-summary";
@@ -273,13 +273,8 @@ export class Sources {
     if (isKept) out.append(this.texts.data, count << 2);
     const keysAt = out.length;
     for (let source: u32 = 0; source < count; source++) {
-      if (isDirect) {
-        const text = load<u32>(this.texts.data + (<usize>source << 2));
-        const at = out.reserve(4 + TEXT_KEY_HEAD + direct.dictionary.length(text) + 16);
-        const length = writeTextKey(at + 4, direct.dictionary, text);
-        store<u32>(at, length);
-        out.length += 4 + length;
-      } else {
+      if (isDirect) appendTextKey(out, direct.dictionary, load<u32>(this.texts.data + (<usize>source << 2)));
+      else {
         out.u32(this.keys.length(source));
         out.append(this.keys.pointer(source), this.keys.length(source));
       }

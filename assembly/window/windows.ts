@@ -10,7 +10,7 @@ import { KeyTable } from "./key-table";
 import { Pane } from "./pane";
 import { PaneList } from "./pane-list";
 import { columnEnd, mergeColumnFrom } from "./merge-rows";
-import { GROUP_ENTRY_BYTES, PANE_HEAD_BYTES, PARTIAL_VERSION } from "./partial";
+import { entryBytes, entryRows, GROUP_ENTRY_BYTES, PANE_HEAD_BYTES, PARTIAL_VERSION, ROW_ENTRY_BYTES } from "./partial";
 import { keysEnd, PartialKeys } from "./partial-keys";
 import { Plan } from "./plan";
 import { RecordHead } from "./record";
@@ -163,13 +163,13 @@ export class Windows {
       const stateLength = load<u32>(at, 12);
       const isByRow = load<u32>(at, 16) != 0;
       const groups = at + PANE_HEAD_BYTES;
-      const states = groups + <usize>groupCount * GROUP_ENTRY_BYTES;
+      const states = groups + <usize>groupCount * entryBytes(isByRow);
       const slice = axis.sliceOf(start);
       if (sliceClosingTime(this.plan, slice) <= watermarkUs) {
-        this.refuse(start, groups, groupCount);
+        this.refuse(start, groups, groupCount, isByRow);
         lateCount += groupCount;
       } else {
-        if (this.isSliding) this.sliding.note(slice, groups, groupCount, watermarkUs);
+        if (this.isSliding) this.sliding.note(slice, groups, groupCount, entryBytes(isByRow), watermarkUs);
         const pane = this.paneAt(slice, watermarkUs);
         if (isByRow) this.mergeRows(pane, groups, states, groupCount, fieldCount);
         else {
@@ -209,13 +209,13 @@ export class Windows {
     return this.partialKeys.numberOf(load<u32>(entry));
   }
 
-  private refuse(start: i64, groups: usize, count: u32): void {
+  private refuse(start: i64, groups: usize, count: u32, isByRow: bool): void {
     for (let g: u32 = 0; g < count; g++) {
-      const entry = groups + g * GROUP_ENTRY_BYTES;
+      const entry = groups + <usize>g * entryBytes(isByRow);
       const key = this.partialKeys.placeOf(load<u32>(entry));
       this.late.u64(start);
       this.late.append(key, 4 + load<u32>(key));
-      this.lateRows += load<u32>(entry, 4);
+      this.lateRows += entryRows(entry, isByRow);
     }
   }
 
@@ -247,7 +247,7 @@ export class Windows {
   private mergeRows(pane: Pane, groups: usize, columns: usize, count: u32, fieldCount: u32): void {
     for (let from: u32 = 0; from < count; from += BLOCK_ROWS) {
       const rows = min(count - from, BLOCK_ROWS);
-      this.findRows(pane, groups + <usize>from * GROUP_ENTRY_BYTES, rows);
+      this.findRows(pane, groups + <usize>from * ROW_ENTRY_BYTES, rows);
       this.mergeColumns(columns, from, rows, count, fieldCount);
     }
   }
@@ -266,7 +266,7 @@ export class Windows {
     const last = <usize>pane.stride - 4;
     let fetched: u32 = 0;
     for (let i: u32 = 0; i < count; i++) {
-      const entry = load<u32>(entries + <usize>i * GROUP_ENTRY_BYTES);
+      const entry = load<u32>(entries + <usize>i * ROW_ENTRY_BYTES);
       let key = load<u32>(numbers + (<usize>entry << 2));
       if (key == UNKNOWN_KEY) key = this.partialKeys.find(entry);
       let record = pane.guess(key);
@@ -342,8 +342,9 @@ export class Windows {
   ): void {
     const cover = this.sliding.cover;
     const roll = this.sliding.roll;
+    const stride = entryBytes(isByRow);
     if (roll.holds(slice)) {
-      for (let g: u32 = 0; g < count; g++) roll.markStale(this.keyOfEntry(groups + g * GROUP_ENTRY_BYTES));
+      for (let g: u32 = 0; g < count; g++) roll.markStale(this.keyOfEntry(groups + <usize>g * stride));
     }
     this.found.reset();
     this.found.reserve(count << 2);
@@ -351,9 +352,9 @@ export class Windows {
       const node = cover.nodeOf(level, slice);
       if (changetype<usize>(node) == 0) continue;
       for (let g: u32 = 0; g < count; g++) {
-        const entry = groups + g * GROUP_ENTRY_BYTES;
+        const entry = groups + <usize>g * stride;
         const index = node.recordOf(this.keyOfEntry(entry), this.plan);
-        node.head(index).rows += load<u32>(entry, 4);
+        node.head(index).rows += entryRows(entry, isByRow);
         store<u32>(this.found.data + (g << 2), index);
       }
       if (isByRow) this.placeRecords(node, count);
@@ -440,7 +441,8 @@ export class Windows {
     for (; this.searchLeft > 0; this.searchLeft--) {
       const at = this.searchAt;
       if (!this.plan.axis.calendar.covers(load<i64>(at))) return load<i64>(at);
-      this.searchAt = at + PANE_HEAD_BYTES + <usize>load<u32>(at, 8) * GROUP_ENTRY_BYTES + load<u32>(at, 12);
+      const entries = <usize>load<u32>(at, 8) * entryBytes(load<u32>(at, 16) != 0);
+      this.searchAt = at + PANE_HEAD_BYTES + entries + load<u32>(at, 12);
     }
     return UNCOVERED;
   }

@@ -11,6 +11,8 @@ export interface CoreModule {
   readonly memory: { readonly buffer: ArrayBuffer; grow(pages: number): number };
 }
 
+/** From here on a copy of this many bytes is worth two more objects. */
+const LARGE_BYTES = 16_384;
 const DEFAULT_WASM = new URL(`${PACKAGE_ROOT}build/millrace.wasm`);
 
 /**
@@ -33,9 +35,14 @@ export function instantiateCore(
   };
 }
 
-/** A copy of `length` bytes at `pointer`. */
+/** A copy of `length` bytes at `pointer`, in a buffer of its own. */
 export function copyOut(core: CoreModule, pointer: Pointer, length: number): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(core.memory.buffer, pointer >>> 0, length).slice() as Uint8Array<ArrayBuffer>;
+  const bytes = new Uint8Array(core.memory.buffer, pointer >>> 0, length);
+  if (length < LARGE_BYTES) return bytes.slice() as Uint8Array<ArrayBuffer>;
+  // Not made zero first.
+  const copy = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer);
+  copy.set(bytes);
+  return copy;
 }
 
 /** Writes bytes at `pointer`, which must have room for them. */
