@@ -81,7 +81,8 @@ async function measure({ rate, groupCommit }: (typeof CASES)[number], seconds: n
     path: "/v1/streams/fleet/events",
     connections: CONNECTIONS,
     devices: 1_000,
-    bodies: 100,
+    // One for each request that may be under way.
+    bodies: CONNECTIONS,
     eventsPerBody,
     bodiesPerSecond: rate / eventsPerBody,
     warmupMs: WARMUP_MS,
