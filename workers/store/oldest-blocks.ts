@@ -1,5 +1,5 @@
 import type { Statement } from "better-sqlite3";
-import { IS_UNCLAIMED } from "./block-states.ts";
+import { IS_UNCLAIMED, lastClaimed } from "./block-states.ts";
 import type { Connection } from "./database.ts";
 
 /** A block that may be deleted, without its data. Times in µs. */
@@ -19,15 +19,8 @@ const COLUMNS =
   "blocks.seq, stream_id AS streamId, arrival_us AS arrivalUs, count, min_us AS minUs, max_us AS maxUs," +
   " stored_bytes AS bytes, resolution_us AS resolutionUs";
 
-/**
- * Sinks have claimed a stream's blocks in the order of their seqs: what none has claimed comes behind. Without this bound a look
- * would go through all that was sent.
- */
-const IS_BEHIND_CLAIMS =
-  "seq > coalesce((SELECT max(after_id) FROM sync_positions WHERE flow = 'stream ' || @streamId), 0)";
-
 const OF_KIND = "resolution_us = @resolutionUs AND stream_id = @streamId AND seq <= @upToSeq";
-const PENDING = `state = 'pending' AND ${OF_KIND} AND ${IS_BEHIND_CLAIMS} AND ${IS_UNCLAIMED}`;
+const PENDING = `state = 'pending' AND ${OF_KIND} AND seq > ${lastClaimed("@streamId")} AND ${IS_UNCLAIMED}`;
 /** As an earlier release has written it, or a merged block has it. */
 const SYNCED_BY_ITSELF = `state = 'synced' AND ${OF_KIND}`;
 

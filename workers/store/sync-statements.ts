@@ -30,8 +30,8 @@ const SQL = {
     ` AND ${IS_NOT_SYNCED} ORDER BY seq LIMIT 1), (SELECT max(seq) FROM blocks WHERE stream_id = @stream), 0) AS seq`,
   beginBlock: "INSERT INTO block_states (seq, state) VALUES (?, 'syncing') ON CONFLICT DO NOTHING",
   endBlock: "UPDATE block_states SET state = 'synced' WHERE seq = ?",
-  // One that an earlier release has claimed.
-  endFormerBlock: "UPDATE blocks SET state = 'synced' WHERE seq = ? AND state = 'syncing'",
+  // One that an earlier release has claimed, or whose state is lost.
+  endOtherBlock: "INSERT INTO block_states (seq, state) SELECT seq, 'synced' FROM blocks WHERE seq = ?",
   insertDelivered: "INSERT INTO sync_delivered (seq, sink) VALUES (?, ?) ON CONFLICT DO NOTHING",
   countDelivered: "SELECT count(*) AS count FROM sync_delivered WHERE seq = ?",
   dropDelivered: "DELETE FROM sync_delivered WHERE seq = ?",

@@ -336,7 +336,7 @@ export class SyncStore {
   }
 
   #endBlock(seq: number): void {
-    if (this.#sql.endBlock.run(seq).changes === 0) this.#sql.endFormerBlock.run(seq);
+    if (this.#sql.endBlock.run(seq).changes === 0) this.#sql.endOtherBlock.run(seq);
   }
 
   #split(

@@ -21,7 +21,8 @@ const MAX_OUTBOX_BYTES = 64 * 1024 * 1024;
 
 /** In the order of the items' own ids, which is how they lie: by others', SQLite would sort the rows, data and all, in a file. */
 const IN_BATCH = "FROM sync_items i CROSS JOIN";
-const ITEMS: Readonly<Record<SyncClass, string>> = {
+/** By class, what reads the items of a batch. */
+export const ITEMS: Readonly<Record<SyncClass, string>> = {
   events:
     "SELECT b.seq AS id, s.name AS stream, b.arrival_us AS arrivalUs, b.count, b.min_us AS minUs, b.max_us AS maxUs," +
     ` b.stream_id AS streamId, b.codec, b.encoded_bytes AS encodedBytes, b.resolution_us AS resolutionUs, b.data, b.sums ${IN_BATCH} blocks b ON b.seq = i.id` +

@@ -6,6 +6,7 @@ import { blockPlace, latePlace, schemaPlace, timeSourcesPlace } from "../../seal
 import { NO_SEAL, type Seal, type Stored } from "../../seal/seal.ts";
 import type { BlockFault, BlockInspector } from "../block-inspector.ts";
 import { type BlockRow, storedBlock } from "../block-row.ts";
+import { HAS_LOST_STATE, RESTORE_STATES } from "../block-states.ts";
 import { CheckpointStore } from "../checkpoint-store.ts";
 import { type BlockPlace, CorruptBlocks } from "../corrupt-blocks.ts";
 import type { Connection } from "../database.ts";
@@ -192,6 +193,11 @@ class Examiner {
     if (strays > 0)
       this.#report("states", `${strays} states are none that there is, or of no block`, () =>
         this.#db.prepare(`DELETE FROM block_states WHERE ${lost}`).run(),
+      );
+    const forgotten = this.#number(`SELECT count(*) FROM blocks WHERE ${HAS_LOST_STATE}`);
+    if (forgotten > 0)
+      this.#report("states", `the state of ${forgotten} blocks that sync has claimed is lost`, () =>
+        this.#db.exec(RESTORE_STATES),
       );
     const marks = STATES.map(() => "?").join(", ");
     const unknown = this.#number(`SELECT count(*) FROM blocks WHERE state NOT IN (${marks})`, ...STATES);
