@@ -267,8 +267,20 @@ describe("bodies in parts", () => {
     );
   }
 
+  /** Until the node has so much of a request's first `sent` bytes as is body: a sleep would be too short for it at times. */
+  async function untilHeld(node: TestNode, sent: number): Promise<void> {
+    const bytes = sent - (request(BODY).length - BODY.length);
+    const giveUpMs = performance.now() + 120_000;
+    for (;;) {
+      const metrics = await (await fetch(`${node.url}/metrics`)).text();
+      const held = Number(/^millrace_incoming_body_bytes (\d+)$/m.exec(metrics)?.[1]);
+      if (held === bytes) return;
+      assert.ok(performance.now() < giveUpMs, `${held} of ${bytes} bytes are held`);
+    }
+  }
+
   async function untilRefused(node: TestNode, code: string): Promise<void> {
-    const giveUpMs = performance.now() + 20_000;
+    const giveUpMs = performance.now() + 120_000;
     while ((await refusals(node, code)) === 0)
       assert.ok(performance.now() < giveUpMs, `no ${code} was counted`);
   }
@@ -325,8 +337,9 @@ describe("bodies in parts", () => {
   test("a client that goes in the middle: nothing is taken, and it is counted", async (context) => {
     const node = await startTestNode(context);
     const client = await Client.open(node);
-    client.socket.write(request(BODY).slice(0, -1));
-    await sleep(50);
+    const cut = request(BODY).slice(0, -1);
+    client.socket.write(cut);
+    await untilHeld(node, cut.length);
     client.socket.resetAndDestroy();
     await untilRefused(node, "E_BODY_CUT");
     assert.equal(await refusals(node, "E_BODY_CUT"), 1);
@@ -373,7 +386,7 @@ describe("bodies in parts", () => {
     const first = await Client.open(node);
     const second = await Client.open(node);
     first.socket.write(request(BODY).slice(0, 250_000));
-    await sleep(100);
+    await untilHeld(node, 250_000);
     second.socket.write(request(BODY).slice(0, 250_000));
     await second.until(() => second.answers === 1);
     assert.match(second.received, /^HTTP\/1\.1 429 [\s\S]*limits\.maxQueuedBytes/);
@@ -404,7 +417,8 @@ describe("bodies in parts", () => {
     const node = await startTestNode(context, { timeouts: { drainMs: 20_000 } });
     const client = await Client.open(node);
     client.socket.write(request(BODY).slice(0, 200_000));
-    await sleep(50);
+    // One of which nothing was read yet would be at rest for the server, and closed.
+    await untilHeld(node, 200_000);
     const closed = node.close();
     await sleep(100);
     client.socket.write(request(BODY).slice(200_000));
