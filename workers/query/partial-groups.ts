@@ -13,6 +13,8 @@ const KEYS_HEAD_BYTES = 16;
 /** Bytes of a window's head and of a group's entry, see `assembly/window/partial.ts`. */
 const PANE_HEAD_BYTES = 20;
 const PANE_GROUP_BYTES = 8;
+/** Where each group is one row, an entry is its key alone. */
+const PANE_ROW_BYTES = 4;
 /** Bytes of a group's head and of a fragment's, see `assembly/window/keyed/partial.ts`. */
 const KEYED_GROUP_BYTES = 16;
 const FRAGMENT_BYTES = 24;
@@ -31,8 +33,9 @@ export function readPaneGroups(partial: Uint8Array<ArrayBuffer>): KeySpan[] {
     const startUs = Number(view.getBigInt64(at, true));
     const groups = view.getUint32(at + 8, true);
     const stateBytes = view.getUint32(at + 12, true);
+    const entryBytes = view.getUint32(at + 16, true) === 0 ? PANE_GROUP_BYTES : PANE_ROW_BYTES;
     at += PANE_HEAD_BYTES;
-    for (let group = 0; group < groups; group++, at += PANE_GROUP_BYTES)
+    for (let group = 0; group < groups; group++, at += entryBytes)
       spans.push({ ...keys[view.getUint32(at, true)]!, firstUs: startUs, lastUs: startUs });
     at += stateBytes;
   }
