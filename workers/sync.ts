@@ -212,14 +212,15 @@ export function close(): void {
   reader = null;
 }
 
-/** Blocks that lanes have not summed up, such as those of aggregates, are read to their end. */
+/** Blocks that lanes have not summed up, such as those of aggregates and of earlier releases, are read to their end. */
 function sumsOf(items: readonly BatchItem[], known: ReadonlyMap<number, Uint8Array>): readonly StreamSum[] {
   const table = new SumTable();
   for (const item of items) {
     if (item.kind !== "block") continue;
     const packed = known.get(item.id);
     try {
-      table.add(item.stream, item.resolutionUs, packed === undefined ? summer.sum(item) : unpackSums(packed));
+      const sums = (packed === undefined ? null : unpackSums(packed)) ?? summer.sum(item);
+      table.add(item.stream, item.resolutionUs, sums);
     } catch (cause) {
       // It is damaged: the hub will not take it, and then there is nothing to book.
       if (!(cause instanceof MillraceError)) throw cause;

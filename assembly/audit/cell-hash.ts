@@ -2,9 +2,8 @@ import { writeDouble, writeInteger } from "../codec/numbers";
 import { doubleValue, integerValue, isInteger, readNumber } from "../parse/number";
 
 /**
- * Hashes of values that do not change when a column is widened (`assembly/codec/widen.ts`): a number is its double, whatever
- * it stands as; a text that widening may have made of a number or a boolean counts as that. Two lanes of 64 bits, each with
- * seeds of its own.
+ * Hashes of texts and booleans that do not change when a column is widened (`assembly/codec/widen.ts`): a text that widening may
+ * have made of a number or a boolean counts as that. Two lanes of 64 bits, each with seeds of its own.
  */
 
 /** Odd multipliers of splitmix64 (Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", 2014) … */
@@ -16,8 +15,7 @@ const MIX_D: u64 = 0xc4ceb9fe1a85ec53;
 const SEED_LOW: u64 = 0x9e3779b97f4a7c15;
 const SEED_HIGH: u64 = 0xc2b2ae3d27d4eb4f;
 
-/** What a value is, so that the number 1 is not true. */
-const NUMBER: u64 = 0x6e756d62;
+/** What a value is, so that a text is not true. */
 const BOOL: u64 = 0x626f6f6c;
 const TEXT: u64 = 0x74657874;
 
@@ -43,12 +41,6 @@ export function mixHigh(value: u64): u64 {
   value = (value ^ (value >> 33)) * MIX_C;
   value = (value ^ (value >> 33)) * MIX_D;
   return value ^ (value >> 33);
-}
-
-@inline
-function hashWord(word: u64, kind: u64): void {
-  low = mixLow(word + kind * SEED_LOW);
-  high = mixHigh((word ^ kind) + SEED_HIGH);
 }
 
 /** Fewer than eight bytes as a word, the first lowest. By loads that overlap, none of which goes beyond them. */
@@ -101,27 +93,9 @@ export function isPlain(prefix: u64): bool {
   return first - 48 >= 10 && first != 0x2d && first != 0x74 && first != 0x66;
 }
 
-function hashDouble(value: f64): void {
-  // −0 and 0 are written alike.
-  if (value == 0) hashWord(0, NUMBER);
-  else if (isFinite(value)) hashWord(reinterpret<u64>(value), NUMBER);
-  else hashUnusual(value);
-}
-
 /** Hashes what is no finite number. */
 export function hashUnusual(value: f64): void {
   hashBytes(WRITTEN, writeDouble(value, WRITTEN));
-}
-
-/** The low lane of a finite number by its bits, those of 0 for −0. */
-@inline
-export function numberLow(bits: u64): u64 {
-  return mixLow(bits + NUMBER * SEED_LOW);
-}
-
-@inline
-export function numberHigh(bits: u64): u64 {
-  return mixHigh((bits ^ NUMBER) + SEED_HIGH);
 }
 
 /** The low lane of a boolean, 0 or 1. */
@@ -135,11 +109,22 @@ export function boolHigh(value: u64): u64 {
   return mixHigh((value ^ BOOL) + SEED_HIGH);
 }
 
+/** Whether a text is to be what a finite number is: `doubleValue`. */
+export function isFiniteNumber(text: usize, length: u32): bool {
+  return mayBeNumber(text, length) && isNumber(text, length) && isFinite(doubleValue);
+}
+
+/** Hashes a text that is no finite number. */
 export function hashText(text: usize, length: u32): void {
-  if (length == 4 && load<u32>(text) == 0x65757274) hashWord(1, BOOL);
-  else if (length == 5 && load<u32>(text) == 0x736c6166 && load<u8>(text, 4) == 0x65) hashWord(0, BOOL);
-  else if (mayBeNumber(text, length) && isNumber(text, length)) hashDouble(doubleValue);
+  if (length == 4 && load<u32>(text) == 0x65757274) hashBool(1);
+  else if (length == 5 && load<u32>(text) == 0x736c6166 && load<u8>(text, 4) == 0x65) hashBool(0);
   else hashBytes(text, length);
+}
+
+@inline
+function hashBool(value: u64): void {
+  low = boolLow(value);
+  high = boolHigh(value);
 }
 
 @inline

@@ -1,10 +1,13 @@
 import { Batch, Column, ColumnType } from "../batch/batch";
 import { Dictionary } from "../memory/dictionary";
+import { doubleValue } from "../parse/number";
 import * as cell from "./cell-hash";
+import { addFloats, addIntegers, putTimes, storeProduct } from "./number-cells";
 import { beginTurn, productsOf } from "./text-products";
 
 const HOUR_US: i64 = 3_600_000_000;
-/** Keeps the lanes' hashes of a time apart. */
+/** What a name gives a column, times have of these. */
+const TIME_LOW: u64 = 0xa0761d6478bd642f;
 const TIME_HIGH: u64 = 0xd6e8feb86659fd93;
 
 /** What the events of one hour come to. */
@@ -26,7 +29,8 @@ const FIRST_SLOTS: u32 = 64;
 const CHUNK: u32 = 512;
 /** Of each row of the chunk, in the making: low lane and high lane. */
 const ROWS = memory.data(512 * 16, 16);
-const EXPONENT: u64 = 0x7ff0000000000000;
+/** What false and true come to in the column at hand. */
+const BOOLS = memory.data(32, 16);
 
 /** Hours by open addressing. */
 let slots: usize = 0;
@@ -56,7 +60,7 @@ export function sumEvents(batch: Batch): usize {
   begin(batch);
   for (let from: u32 = 0; from < batch.rows; from += CHUNK) {
     const to = min(batch.rows, from + CHUNK);
-    memory.fill(ROWS, 0, <usize>(to - from) << 4);
+    putTimes(ROWS, batch.times + (<usize>from << 3), to - from, TIME_LOW, TIME_HIGH);
     for (let i: u32 = 0; i < batch.columnCount; i++) addColumn(batch.column(i), i, batch.rows, from, to);
     addColumn(batch.extra, batch.columnCount, batch.rows, from, to);
     sumByHour(batch.times, from, to);
@@ -105,59 +109,34 @@ function addColumn(column: Column, index: u32, rows: u32, from: u32, to: u32): v
   const weight = weightsOf(index);
   const low = weight.low;
   const high = weight.high;
-  if (column.type == ColumnType.Text) addTexts(column, weight.texts, from, to, low, high);
-  else if (column.type == ColumnType.Raw) addRaw(column, from, to, low, high);
-  else if (column.type == ColumnType.Bool) addBools(column, from, to, low, high);
-  else if (column.type == ColumnType.Int) addNumbers(column, from, to, low, high, true);
-  else addNumbers(column, from, to, low, high, false);
+  const cells = column.cell(from);
+  const valid = column.nulls == 0 ? 0 : column.valid + from;
+  const count = to - from;
+  if (column.type == ColumnType.Float) addFloats(ROWS, cells, valid, count, low, high);
+  else if (column.type == ColumnType.Int) addIntegers(ROWS, cells, valid, count, low, high);
+  else if (column.type == ColumnType.Text) addTexts(column, weight.texts, from, to, low, high);
+  else if (column.type == ColumnType.Bool) addBools(cells, valid, count, low, high);
+  else addRaw(column, from, to, low, high);
 }
 
 /**
- * A row's cells are summed, each weighed by an odd number that its name gives, so that the order of columns does not count, and
- * values that change places do (multilinear hashing: Carter and Wegman, "Universal Classes of Hash Functions", 1979).
+ * A row's cells are summed. Each is a product with numbers that its column's name gives, so that the order of columns does not
+ * count, and values that change places do (multilinear hashing: Carter and Wegman, "Universal Classes of Hash Functions", 1979).
  */
 @inline
-function add(at: usize, low: u64, high: u64): void {
-  store<u64>(at, load<u64>(at) + low);
-  store<u64>(at, load<u64>(at, 8) + high, 8);
+function add(row: usize, product: usize): void {
+  v128.store(row, i64x2.add(v128.load(row), v128.load(product)));
 }
 
-@inline
-function addNumbers(
-  column: Column,
-  from: u32,
-  to: u32,
-  nameLow: u64,
-  nameHigh: u64,
-  isInteger: bool,
-): void {
-  let at = ROWS;
-  let source = column.cell(from);
-  const valid = column.valid;
-  for (let row = from; row < to; row++, at += 16, source += 8) {
-    if (load<u8>(valid + row) == 0) continue;
-    let bits = isInteger ? reinterpret<u64>(<f64>load<i64>(source)) : load<u64>(source);
-    // −0 and 0 are written alike.
-    if (bits << 1 == 0) bits = 0;
-    if ((bits & EXPONENT) != EXPONENT) {
-      add(at, cell.numberLow(bits) * nameLow, cell.numberHigh(bits) * nameHigh);
-    } else {
-      cell.hashUnusual(reinterpret<f64>(bits));
-      add(at, cell.low * nameLow, cell.high * nameHigh);
-    }
+function addBools(cells: usize, valid: usize, count: u32, nameLow: u64, nameHigh: u64): void {
+  for (let value: u32 = 0; value < 2; value++) {
+    store<u64>(BOOLS + (<usize>value << 4), cell.boolLow(value) * nameLow);
+    store<u64>(BOOLS + (<usize>value << 4), cell.boolHigh(value) * nameHigh, 8);
   }
-}
-
-function addBools(column: Column, from: u32, to: u32, nameLow: u64, nameHigh: u64): void {
-  const noLow = cell.boolLow(0) * nameLow;
-  const noHigh = cell.boolHigh(0) * nameHigh;
-  const yesLow = cell.boolLow(1) * nameLow;
-  const yesHigh = cell.boolHigh(1) * nameHigh;
   let at = ROWS;
-  for (let row = from; row < to; row++, at += 16) {
-    if (!column.isValid(row)) continue;
-    const isTrue = (load<u8>(column.cell(row)) & 1) != 0;
-    add(at, select(yesLow, noLow, isTrue), select(yesHigh, noHigh, isTrue));
+  for (let row: u32 = 0; row < count; row++, at += 16, cells += 8) {
+    if (valid != 0 && load<u8>(valid + row) == 0) continue;
+    add(at, BOOLS + ((<usize>load<u8>(cells) & 1) << 4));
   }
 }
 
@@ -167,20 +146,23 @@ function addRaw(column: Column, from: u32, to: u32, nameLow: u64, nameHigh: u64)
     if (!column.isValid(row)) continue;
     const value = load<u64>(column.cell(row));
     cell.hashBytes(column.bytes.data + <u32>value, <u32>(value >> 32));
-    add(at, cell.low * nameLow, cell.high * nameHigh);
+    store<u64>(at, load<u64>(at) + cell.low * nameLow);
+    store<u64>(at, load<u64>(at, 8) + cell.high * nameHigh, 8);
   }
 }
 
-/** Each text is hashed once. One whose products are both 0 would be hashed again: no harm. */
+/** Each text is hashed once. One whose low product is 0 would be hashed again: no harm. */
 function addTexts(column: Column, products: usize, from: u32, to: u32, nameLow: u64, nameHigh: u64): void {
   const dictionary = column.dictionary;
+  const valid = column.nulls == 0 ? 0 : column.valid;
+  let cells = column.cell(from);
   let at = ROWS;
-  for (let row = from; row < to; row++, at += 16) {
-    if (!column.isValid(row)) continue;
-    const id = load<u32>(column.cell(row));
+  for (let row = from; row < to; row++, at += 16, cells += 8) {
+    if (valid != 0 && load<u8>(valid + row) == 0) continue;
+    const id = load<u32>(cells);
     const known = products + (<usize>id << 4);
-    if ((load<u64>(known) | load<u64>(known, 8)) == 0) hashInto(known, dictionary, id, nameLow, nameHigh);
-    add(at, load<u64>(known), load<u64>(known, 8));
+    if (load<u64>(known) == 0) hashInto(known, dictionary, id, nameLow, nameHigh);
+    add(at, known);
   }
 }
 
@@ -188,29 +170,25 @@ function hashInto(target: usize, dictionary: Dictionary, id: u32, nameLow: u64, 
   const entry = dictionary.entry(id);
   const length = entry.length;
   if (length < 16 && cell.isPlain(entry.prefixLow)) cell.hashShort(entry.prefixLow, entry.prefixHigh, length);
-  else cell.hashText(dictionary.pointer(id), length);
+  else {
+    const text = dictionary.pointer(id);
+    if (cell.isFiniteNumber(text, length)) return storeProduct(target, doubleValue, nameLow, nameHigh);
+    cell.hashText(text, length);
+  }
   store<u64>(target, cell.low * nameLow);
   store<u64>(target, cell.high * nameHigh, 8);
 }
 
-/** Events that follow one another are mostly of one hour, and often of one time. */
+/** Events that follow one another are mostly of one hour. */
 function sumByHour(times: usize, from: u32, to: u32): void {
   let hour = changetype<HourSum>(0);
   let endUs: i64 = 0;
   let count: u64 = 0;
   let low: u64 = 0;
   let high: u64 = 0;
-  let timeUs: i64 = 0;
-  let timeLow = cell.mixLow(0);
-  let timeHigh = cell.mixHigh(TIME_HIGH);
   let at = ROWS;
   for (let row = from; row < to; row++, at += 16) {
-    const next = load<i64>(times + (<usize>row << 3));
-    if (next != timeUs) {
-      timeUs = next;
-      timeLow = cell.mixLow(<u64>timeUs);
-      timeHigh = cell.mixHigh(<u64>timeUs + TIME_HIGH);
-    }
+    const timeUs = load<i64>(times + (<usize>row << 3));
     if (changetype<usize>(hour) == 0 || timeUs < hour.hourUs || timeUs >= endUs) {
       if (changetype<usize>(hour) != 0) addToHour(hour, count, low, high);
       count = 0;
@@ -222,8 +200,8 @@ function sumByHour(times: usize, from: u32, to: u32): void {
       endUs = hourUs + HOUR_US;
     }
     count++;
-    low += cell.mixLow(load<u64>(at) ^ timeLow);
-    high += cell.mixHigh(load<u64>(at, 8) + timeHigh);
+    low += cell.mixLow(load<u64>(at));
+    high += cell.mixHigh(load<u64>(at, 8));
   }
   if (changetype<usize>(hour) != 0) addToHour(hour, count, low, high);
 }

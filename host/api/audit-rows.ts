@@ -1,3 +1,4 @@
+import { HASH_VERSION } from "../../workers/core/event-sums.ts";
 import type { HubSum } from "../../workers/hub/audit.ts";
 import type { EdgeAudit } from "../../workers/sync/audit-reader.ts";
 import { formatTime } from "../../workers/time-format.ts";
@@ -14,8 +15,10 @@ interface OfStream {
 export interface AuditSum extends OfStream {
   readonly hour: string;
   readonly count: number;
-  /** The sum of the events' hashes, 32 hexadecimal digits; null at a hub: not known, as they were taken before it kept books. */
+  /** The sum of the events' hashes, 32 hexadecimal digits; null: not known, as that of some was booked by another release. */
   readonly hash: string | null;
+  /** Of the function that it was made by: hashes of different versions are not to be compared. The first did not say so. */
+  readonly hashVersion?: number;
   /** At a hub: so many of them went by retention. */
   readonly expired?: number;
 }
@@ -56,6 +59,7 @@ export function hubAuditRows(sums: readonly HubSum[]): AuditSum[] {
       hour: formatTime(hourUs),
       count,
       hash,
+      hashVersion: HASH_VERSION,
     };
     return expired === undefined ? row : { ...row, expired };
   });

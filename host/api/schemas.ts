@@ -492,7 +492,15 @@ export const schemas = {
     kind: z.enum(["events", "aggregates"]),
     hour: time.optional().describe("of event time"),
     count: count.optional().describe("events of that hour that the hub has taken"),
-    hash: z.string().optional().describe("the sum of their hashes: 32 hexadecimal digits"),
+    hash: z
+      .string()
+      .nullable()
+      .optional()
+      .describe("the sum of their hashes: 32 hexadecimal digits; null: not known, booked by another release"),
+    hashVersion: z
+      .number()
+      .optional()
+      .describe("hashes of different versions cannot be compared; without: the first"),
     open: count.optional().describe("in a row of its own: events that the hub may have, or not yet"),
     from: time.optional(),
     to: time.optional(),

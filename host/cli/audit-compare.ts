@@ -17,18 +17,31 @@ export interface AuditFinding {
     | "moving";
 }
 
+export interface CountedAlone {
+  readonly reason: /** Booked, or taken, by a release that had none or another one. */
+    | "the hash is not known"
+    /** Edge and hub are of releases that hash in different ways. */
+    | "the hashes are of different versions";
+  readonly hours: number;
+  readonly events: number;
+}
+
 export interface AuditReport {
   /** Hours that are the same on both sides, and their events. */
   readonly equalHours: number;
   readonly equalEvents: number;
   /** Of these: events that the hub had, and that went there by retention. */
   readonly expiredEvents: number;
+  /** Of these: hours whose hashes could not be compared, so that their events were counted alone. */
+  readonly counted: readonly CountedAlone[];
   readonly findings: readonly AuditFinding[];
   /** What the hub holds of the edge from other data directories: it had another disk, or is the name of several. */
   readonly others: readonly { readonly incarnation: string; readonly count: number }[];
 }
 
 const HOUR_MS = 3_600_000;
+/** Of hashes that do not tell theirs. */
+const FIRST_VERSION = 1;
 
 /**
  * Holds what an edge says against what the hub says. The edge was asked before the hub and after it: what it had had taken
@@ -47,6 +60,7 @@ export function compareAudits(
   ];
   const open = [...before, ...after].filter((row): row is AuditOpen => !isSum(row));
   const findings: AuditFinding[] = [];
+  const counted = new Map<CountedAlone["reason"], CountedAlone>();
   let [equalHours, equalEvents, expiredEvents] = [0, 0, 0];
   for (const name of [...new Set([...first.keys(), ...there.keys()])].sort()) {
     const [was, held, is] = [first.get(name), there.get(name), last.get(name)];
@@ -55,6 +69,11 @@ export function compareAudits(
       equalHours++;
       equalEvents += held?.count ?? 0;
       expiredEvents += held?.expired ?? 0;
+      const reason = whyCounted(isSame(was, held) ? was : is, held);
+      if (reason !== null) {
+        const { hours, events } = counted.get(reason) ?? { hours: 0, events: 0 };
+        counted.set(reason, { reason, hours: hours + 1, events: events + (held?.count ?? 0) });
+      }
       continue;
     }
     const [atEdge, atHub] = [was?.count ?? 0, held?.count ?? 0];
@@ -69,7 +88,8 @@ export function compareAudits(
             : "altered";
     findings.push({ edge, stream, kind, hour, atEdge, atHub, verdict });
   }
-  return { equalHours, equalEvents, expiredEvents, findings, others: othersOf(hub, incarnations) };
+  const others = othersOf(hub, incarnations);
+  return { equalHours, equalEvents, expiredEvents, counted: [...counted.values()], findings, others };
 }
 
 function isSum(row: AuditRow): row is AuditSum {
@@ -81,8 +101,15 @@ function byName(sums: readonly AuditSum[]): Map<string, AuditSum> {
 }
 
 function isSame(a: AuditSum | undefined, b: AuditSum | undefined): boolean {
-  const isHashed = a?.hash !== null && b?.hash !== null;
-  return a?.count === b?.count && (a?.hash === b?.hash || !isHashed);
+  return a?.count === b?.count && (a?.hash === b?.hash || whyCounted(a, b) !== null);
+}
+
+/** Null when the hashes of both can be compared. */
+function whyCounted(a: AuditSum | undefined, b: AuditSum | undefined): CountedAlone["reason"] | null {
+  if (a === undefined || b === undefined) return null;
+  if (a.hash === null || b.hash === null) return "the hash is not known";
+  const isOneVersion = (a.hashVersion ?? FIRST_VERSION) === (b.hashVersion ?? FIRST_VERSION);
+  return isOneVersion ? null : "the hashes are of different versions";
 }
 
 function concerns({ stream, kind, from, to }: AuditOpen, of: string, ofKind: string, hour: string): boolean {

@@ -81,6 +81,7 @@ function tell({
   equalHours,
   equalEvents,
   expiredEvents,
+  counted,
   findings,
   others,
   unreadable,
@@ -93,6 +94,8 @@ function tell({
     print(`${unreadable} blocks at the hub cannot be read; its log and the hours above say which`);
   for (const { incarnation, count } of others)
     warn(`the hub also has ${count} events of data directory ${incarnation} of this edge`);
+  for (const { reason, hours, events } of counted)
+    warn(`${hours} hours with ${events} events were compared by their counts alone: ${reason}`);
   if (expiredEvents > 0) warn(`${expiredEvents} of these events went at the hub by its retention`);
   const differing = findings.filter(differs).length;
   const moving = findings.length - differing;

@@ -60,7 +60,7 @@ test("a hub that has everything: all hours are the same; evicted events still co
   assert.deepEqual(report.findings, []);
   assert.equal(report.equalHours, 2 * HOURS);
   assert.equal(report.equalEvents, 2 * HOURS * BLOCKS_AN_HOUR * EVENTS_A_BLOCK);
-  assert.deepEqual([exitCode, report.unreadable, report.others], [0, 0, []]);
+  assert.deepEqual([exitCode, report.unreadable, report.others, report.counted], [0, 0, [], []]);
   assert.deepEqual(await runDoctor(edge.url, hub.url), { exitCode, report });
   const part = await runAudit(edge.url, hub.url, "--stream", "doors", "--from", hourAt(1), "--to", hourAt(2));
   assert.deepEqual([part.report.equalHours, part.report.equalEvents], [1, BLOCKS_AN_HOUR * EVENTS_A_BLOCK]);
@@ -72,6 +72,35 @@ test("a hub that has everything: all hours are the same; evicted events still co
   await edge.start();
   const later = await runAudit(edge.url, hub.url);
   assert.deepEqual([later.exitCode, later.report.findings, later.report.equalHours], [0, [], 2 * HOURS]);
+});
+
+test("books and blocks of a release with another hash: hours are counted, what is sent from here on is compared", async (context) => {
+  const { hub, edge, client } = await fleet(context);
+  const all = HOURS * BLOCKS_AN_HOUR * EVENTS_A_BLOCK;
+  const listen = new URL(hub.url).host;
+  await hub.stop();
+  // Of an hour that the books have, and of one that they do not have yet.
+  for (const hour of [0, HOURS]) {
+    const ts = START_MS + hour * HOUR_MS;
+    await client.send("doors", `${JSON.stringify({ ts, device: "m1", temp: hour })}\n`);
+  }
+  await edge.stop();
+  const db = new Database(join(edge.dataDir, "millrace.db"));
+  db.prepare("UPDATE audit_sums SET version = 1, hash = ?").run("f".repeat(32));
+  // The first version: an hour of 32 bytes, and nothing that says which version it is.
+  const sums = Buffer.alloc(32, 1);
+  assert.ok(db.prepare(`UPDATE blocks SET sums = ? WHERE ${BLOCK_STATE} <> 'synced'`).run(sums).changes > 0);
+  db.close();
+  const again = new NodeProcess({ config: null, command: "hub", dataDir: hub.dataDir, listen }, context);
+  await again.start();
+  await edge.start();
+  await synced(edge, client);
+  const { exitCode, report } = await runAudit(edge.url, again.url);
+  assert.deepEqual([exitCode, report.findings], [0, []]);
+  assert.deepEqual([report.equalHours, report.equalEvents], [2 * HOURS + 1, 2 * all + 2]);
+  assert.deepEqual(report.counted, [
+    { reason: "the hash is not known", hours: 2 * HOURS, events: 2 * all + 1 },
+  ]);
 });
 
 test("a block that is gone at the hub, one that holds something else, and one that is damaged are named", async (context) => {

@@ -15,6 +15,12 @@ export interface HourSum {
   readonly hash: string;
 }
 
+/**
+ * Of the function that hashes are made by. Those of another version stand for the same events in another way: they are never
+ * added to these or held against them. Raise it with any change of what `assembly/audit/` comes to.
+ */
+export const HASH_VERSION = 2;
+
 const SUM_BYTES = 32;
 const LANE_BITS = 64;
 
@@ -45,24 +51,42 @@ function readSums(view: DataView): HourSum[] {
 /** A block whose events are of more hours is read again when its sums are wanted: they are to be small beside it. */
 const MAX_PACKED_HOURS = 4;
 
-/** The sums as they are kept with a block, read by `unpackSums`; null when they are of too many hours. */
+/**
+ * The sums as they are kept with a block, read by `unpackSums`: the version, one byte, then the hours. Null when they are of too
+ * many hours.
+ */
 export function packedSums(core: CoreModule, batch: BatchHandle): Uint8Array<ArrayBuffer> | null {
   const { auditSum, auditHours } = core.exports as unknown as AuditExports;
   const at = auditSum(batch) >>> 0;
   const hours = auditHours() >>> 0;
-  return hours > MAX_PACKED_HOURS ? null : copyOut(core, at, hours * SUM_BYTES);
+  return hours > MAX_PACKED_HOURS ? null : withVersion(copyOut(core, at, hours * SUM_BYTES));
 }
 
-/** In the order of time. */
-export function unpackSums(bytes: Uint8Array): HourSum[] {
-  return readSums(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+function withVersion(hours: Uint8Array): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(hours.length + 1);
+  bytes[0] = HASH_VERSION;
+  bytes.set(hours, 1);
+  return bytes;
 }
 
-/** As the sums of one block with all their events; null when they are of too many hours. */
+/** The hours of packed sums; null when they are of another version. The first version had no byte that says so. */
+function hoursOf(bytes: Uint8Array): DataView | null {
+  const isOurs = bytes.length % SUM_BYTES === 1 && bytes[0] === HASH_VERSION;
+  return isOurs ? new DataView(bytes.buffer, bytes.byteOffset + 1, bytes.byteLength - 1) : null;
+}
+
+/** In the order of time; null when they are of another version: they are to be made of the block anew. */
+export function unpackSums(bytes: Uint8Array): HourSum[] | null {
+  const hours = hoursOf(bytes);
+  return hours === null ? null : readSums(hours);
+}
+
+/** As the sums of one block with all their events; null when they are of too many hours, or some of another version. */
 export function addPackedSums(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> | null {
   const hours = new Map<bigint, [count: bigint, low: bigint, high: bigint]>();
   for (const part of parts) {
-    const view = new DataView(part.buffer, part.byteOffset, part.byteLength);
+    const view = hoursOf(part);
+    if (view === null) return null;
     for (let at = 0; at < view.byteLength; at += SUM_BYTES) {
       const hourUs = view.getBigInt64(at, true);
       const [count, low, high] = hours.get(hourUs) ?? [0n, 0n, 0n];
@@ -85,7 +109,7 @@ export function addPackedSums(parts: readonly Uint8Array[]): Uint8Array<ArrayBuf
     view.setBigUint64(at + 24, high, true);
     at += SUM_BYTES;
   }
-  return bytes;
+  return withVersion(bytes);
 }
 
 /** The hash of the events of both. */

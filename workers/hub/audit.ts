@@ -1,7 +1,8 @@
+import { HASH_VERSION } from "../core/event-sums.ts";
 import { MillraceError } from "../errors.ts";
 import type { Connection } from "../store/database.ts";
 import { type AuditRange, boundsOf } from "../sync/audit-reader.ts";
-import { type BlockSummer, type StreamSum, SumTable } from "../sync/audit-sums.ts";
+import { type BlockSummer, type BookedSum, SumTable } from "../sync/audit-sums.ts";
 
 /** Of one edge or of all. */
 export interface HubAuditTask extends AuditRange {
@@ -11,11 +12,9 @@ export interface HubAuditTask extends AuditRange {
 }
 
 /** What is held of a data directory of an edge. */
-export interface HubSum extends Omit<StreamSum, "hash"> {
+export interface HubSum extends BookedSum {
   readonly edge: string;
   readonly incarnation: string;
-  /** null: it was not booked when they were taken, and cannot be made of what is held. */
-  readonly hash: string | null;
   /** Of `count`: so many went by retention. They are in the hash all the same. */
   readonly expired?: number;
 }
@@ -90,7 +89,7 @@ export function auditSlice(
 
 const EXPIRED =
   "SELECT e.name AS edge, i.name AS incarnation, s.name AS stream, x.resolution_us AS resolutionUs, x.hour_us AS hourUs," +
-  " x.count, x.hash, x.count AS expired FROM expired_sums x JOIN incarnations i ON i.id = x.incarnation_id" +
+  ` x.count, CASE x.version WHEN ${HASH_VERSION} THEN x.hash END AS hash, x.count AS expired FROM expired_sums x JOIN incarnations i ON i.id = x.incarnation_id` +
   " JOIN edges e ON e.id = i.edge_id JOIN streams s ON s.id = x.stream_id WHERE (@edge IS NULL OR e.name = @edge)" +
   " AND (@stream IS NULL OR s.name = @stream) AND x.hour_us >= @from AND x.hour_us < @to";
 const BLOCKS =

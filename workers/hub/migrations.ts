@@ -225,4 +225,6 @@ export const HUB_MIGRATIONS: readonly string[] = [
     PRIMARY KEY (incarnation_id, stream_id, resolution_us, hour_us)
   ) WITHOUT ROWID;
   `,
+  // The version of the function that an hour's hash was made by, or begun by.
+  "ALTER TABLE expired_sums ADD COLUMN version INTEGER NOT NULL DEFAULT 1",
 ];

@@ -1,5 +1,5 @@
 import type { Statement } from "better-sqlite3";
-import { addHashes, NO_HASH } from "../core/event-sums.ts";
+import { addHashes, HASH_VERSION, NO_HASH } from "../core/event-sums.ts";
 import { MillraceError } from "../errors.ts";
 import type { Connection } from "../store/database.ts";
 import { prepareAll } from "../store/prepare-all.ts";
@@ -47,6 +47,14 @@ interface Row {
   readonly data: Buffer;
 }
 
+interface Booked {
+  readonly count: number;
+  readonly hash: string;
+  readonly version: number;
+}
+
+const NOTHING_BOOKED: Booked = { count: 0, hash: NO_HASH, version: HASH_VERSION };
+
 const AGE = "max(max_us, received_us)";
 const OLDEST =
   "SELECT id, incarnation_id AS incarnationId, stream_id AS streamId, seq, digest, count, codec," +
@@ -59,10 +67,11 @@ const SQL = {
   name: "INSERT INTO gone_blocks (incarnation_id, seq, digest) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
   remove: "DELETE FROM blocks WHERE id = ?",
   sum:
-    "SELECT count, hash FROM expired_sums WHERE incarnation_id = ? AND stream_id = ? AND resolution_us = ?" +
+    "SELECT count, hash, version FROM expired_sums WHERE incarnation_id = ? AND stream_id = ? AND resolution_us = ?" +
     " AND hour_us = ?",
   setSum:
-    "INSERT INTO expired_sums (incarnation_id, stream_id, resolution_us, hour_us, count, hash) VALUES (?, ?, ?, ?, ?, ?)" +
+    "INSERT INTO expired_sums (incarnation_id, stream_id, resolution_us, hour_us, count, hash, version)" +
+    ` VALUES (?, ?, ?, ?, ?, ?, ${HASH_VERSION})` +
     " ON CONFLICT DO UPDATE SET count = excluded.count, hash = excluded.hash",
 } as const;
 
@@ -146,16 +155,17 @@ export class HubRetention {
     return { reason, ...gone };
   }
 
-  /** One that cannot be read was in no sum before either: an audit goes on to name its hours. */
+  /**
+   * One that cannot be read was in no sum before either: an audit goes on to name its hours. An hour that has events by another
+   * version of the hash goes on to be counted.
+   */
   #book(row: Row): void {
     const { incarnationId, streamId, resolutionUs } = row;
     for (const { hourUs, count, hash } of this.#sumsOf(row)) {
       const place = [incarnationId, streamId, resolutionUs, hourUs];
-      const known = (this.#sql.sum.get(...place) as { count: number; hash: string } | undefined) ?? {
-        count: 0,
-        hash: NO_HASH,
-      };
-      this.#sql.setSum.run(...place, known.count + count, addHashes(known.hash, hash));
+      const known = (this.#sql.sum.get(...place) as Booked | undefined) ?? NOTHING_BOOKED;
+      const sum = known.version === HASH_VERSION ? addHashes(known.hash, hash) : known.hash;
+      this.#sql.setSum.run(...place, known.count + count, sum);
     }
   }
 

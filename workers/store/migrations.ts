@@ -459,4 +459,6 @@ export const MIGRATIONS: readonly string[] = [
     DELETE FROM block_states WHERE seq = old.seq;
   END;
   `,
+  // The version of the function that an hour's hash was made by, or begun by.
+  "ALTER TABLE audit_sums ADD COLUMN version INTEGER NOT NULL DEFAULT 1",
 ];

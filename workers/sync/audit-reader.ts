@@ -1,6 +1,7 @@
+import { HASH_VERSION } from "../core/event-sums.ts";
 import { IS_NOT_SYNCED } from "../store/block-states.ts";
 import type { Connection } from "../store/database.ts";
-import type { StreamSum } from "./audit-sums.ts";
+import type { BookedSum } from "./audit-sums.ts";
 
 const HOUR_US = 3_600_000_000;
 
@@ -25,7 +26,7 @@ export interface OpenBlocks {
 /** What a sink has of this node, by the node's own books, and what it may have beyond. */
 export interface EdgeAudit {
   readonly incarnation: string;
-  readonly sums: readonly StreamSum[];
+  readonly sums: readonly BookedSum[];
   readonly open: readonly OpenBlocks[];
 }
 
@@ -43,7 +44,7 @@ export function readEdgeAudit(db: Connection, sink: string, range: AuditRange): 
   const parameters = { sink, ...boundsOf(range) };
   return db.transaction(() => {
     const { incarnation } = db.prepare("SELECT incarnation FROM sync_node").get() as { incarnation: string };
-    const sums = db.prepare(SUMS).all(parameters) as StreamSum[];
+    const sums = db.prepare(SUMS).all(parameters) as BookedSum[];
     const open = db.prepare(OPEN).all(parameters) as OpenBlocks[];
     return { incarnation, sums, open };
   })();
@@ -58,7 +59,8 @@ export function boundsOf({ stream, fromUs, toUs }: AuditRange): {
 }
 
 const SUMS =
-  "SELECT stream, resolution_us AS resolutionUs, hour_us AS hourUs, count, hash FROM audit_sums" +
+  "SELECT stream, resolution_us AS resolutionUs, hour_us AS hourUs, count," +
+  ` CASE version WHEN ${HASH_VERSION} THEN hash END AS hash FROM audit_sums` +
   " WHERE sink = @sink AND (@stream IS NULL OR stream = @stream) AND hour_us >= @from AND hour_us < @to" +
   " ORDER BY stream, hour_us, resolution_us";
 const OPEN =

@@ -11,6 +11,12 @@ export interface StreamSum extends HourSum {
   readonly resolutionUs: number;
 }
 
+/** As books have it. */
+export interface BookedSum extends Omit<StreamSum, "hash"> {
+  /** null: not known, as that of some events was booked by another version of the function, or not at all. */
+  readonly hash: string | null;
+}
+
 /** Sums of any number of blocks, by stream, kind and hour. */
 export class SumTable {
   readonly #sums = new Map<string, StreamSum>();

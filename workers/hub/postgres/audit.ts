@@ -12,12 +12,13 @@ import type { PostgresDatabase, Session } from "./connection.ts";
 export const AUDIT_SQL = {
   /** Lanes are added modulo 2⁶⁴. An edge's batches are written one after the other, so no other writes the row meanwhile. */
   book:
-    "INSERT INTO audit_sums AS a (incarnation_id, stream_id, resolution_us, hour, count, high, low)" +
-    ' SELECT $1, "streamId", "resolutionUs", at_us("hourUs"), count, high::numeric, low::numeric' +
+    "INSERT INTO audit_sums AS a (incarnation_id, stream_id, resolution_us, hour, count, high, low, hashed, high_2, low_2)" +
+    ' SELECT $1, "streamId", "resolutionUs", at_us("hourUs"), count, 0, 0, count, high::numeric, low::numeric' +
     ' FROM json_to_recordset($2::text::json) AS n ("streamId" int, "resolutionUs" bigint, "hourUs" bigint, count bigint,' +
     " high text, low text) ON CONFLICT (incarnation_id, stream_id, resolution_us, hour) DO UPDATE" +
-    " SET count = a.count + excluded.count, high = mod(a.high + excluded.high, 18446744073709551616)," +
-    " low = mod(a.low + excluded.low, 18446744073709551616)",
+    " SET count = a.count + excluded.count, hashed = a.hashed + excluded.hashed," +
+    " high_2 = mod(a.high_2 + excluded.high_2, 18446744073709551616)," +
+    " low_2 = mod(a.low_2 + excluded.low_2, 18446744073709551616)",
   /** Events before `$1` may be gone from here on. */
   expire:
     "INSERT INTO expired (before) VALUES (at_us($1)) ON CONFLICT (id) DO UPDATE" +
@@ -31,8 +32,8 @@ export const AUDIT_SQL = {
     " UNION SELECT DISTINCT us_of(date_trunc('day', time, 'UTC'))::float8 FROM event_rows_other ORDER BY 1",
   booked:
     'SELECT e.name AS edge, i.name AS incarnation, s.name AS stream, a.resolution_us::float8 AS "resolutionUs",' +
-    ' us_of(a.hour)::float8 AS "hourUs", a.count::float8 AS count, a.high::text AS high, a.low::text AS low,' +
-    ' coalesce(a.hour < (SELECT before FROM expired), false) AS "isExpired"' +
+    ' us_of(a.hour)::float8 AS "hourUs", a.count::float8 AS count, a.high_2::text AS high, a.low_2::text AS low,' +
+    ' a.hashed = a.count AS "isHashed", coalesce(a.hour < (SELECT before FROM expired), false) AS "isExpired"' +
     " FROM audit_sums a JOIN incarnations i ON i.id = a.incarnation_id JOIN edges e ON e.id = i.edge_id" +
     " JOIN streams s ON s.id = a.stream_id WHERE a.hour >= at_us($1) AND a.hour < at_us($2)" +
     " AND ($3::text IS NULL OR s.name = $3) AND ($4::text IS NULL OR e.name = $4)",
@@ -76,6 +77,8 @@ type Booked = Place & {
   readonly count: number;
   readonly high: string;
   readonly low: string;
+  /** Whether the lanes are of all the events: an earlier release booked another version of the hash. */
+  readonly isHashed: boolean;
   readonly isExpired: boolean;
 };
 type Held = Place & { readonly count: number; readonly isBooked: boolean };
@@ -106,10 +109,10 @@ export async function auditPostgres(
 
 function judge(booked: readonly Booked[], held: readonly Held[]): HubSum[] {
   const there = new Map(held.map((row) => [nameOf(row), row]));
-  const sums = booked.map(({ high, low, isExpired, count, ...place }): HubSum => {
+  const sums = booked.map(({ high, low, isHashed, isExpired, count, ...place }): HubSum => {
     const found = there.get(nameOf(place));
     there.delete(nameOf(place));
-    const hash = hex(high) + hex(low);
+    const hash = isHashed ? hex(high) + hex(low) : null;
     const left = found?.count ?? 0;
     if (left === count) return { ...place, count, hash };
     if (isExpired && left < count) return { ...place, count, hash, expired: count - left };

@@ -271,4 +271,11 @@ export const POSTGRES_MIGRATIONS: readonly string[] = [
   CREATE INDEX audit_sums_by_hour ON audit_sums (hour);
   CREATE TABLE expired (id boolean PRIMARY KEY DEFAULT true CHECK (id), before timestamptz NOT NULL);
   `,
+  // Hashes by the second version of the function, of so many of the events. A hub of an earlier release that is still at work adds
+  // to the count and the first version's lanes alone.
+  `
+  ALTER TABLE audit_sums ADD COLUMN hashed bigint NOT NULL DEFAULT 0;
+  ALTER TABLE audit_sums ADD COLUMN high_2 numeric(20) NOT NULL DEFAULT 0;
+  ALTER TABLE audit_sums ADD COLUMN low_2 numeric(20) NOT NULL DEFAULT 0;
+  `,
 ];
