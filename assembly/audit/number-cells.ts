@@ -43,13 +43,21 @@ function upperOf(words: v128, keys: v128): v128 {
   return i32x4.add(v128.shuffle<i32>(words, words, 1, 1, 3, 3), keys);
 }
 
+/** Adds what two numbers come to, or takes it away again. */
 @inline
-function addTwo(row: usize, bits: v128, lower: v128, upper: v128): void {
+function addTwo(row: usize, bits: v128, lower: v128, upper: v128, isUndone: bool): void {
   const words = fold(bits);
   const a = lowerOf(words, lower);
   const b = upperOf(words, upper);
-  v128.store(row, i64x2.add(v128.load(row), i64x2.extmul_low_i32x4_u(a, b)));
-  v128.store(row, i64x2.add(v128.load(row, 16), i64x2.extmul_high_i32x4_u(a, b)), 16);
+  const first = i64x2.extmul_low_i32x4_u(a, b);
+  const second = i64x2.extmul_high_i32x4_u(a, b);
+  if (isUndone) {
+    v128.store(row, i64x2.sub(v128.load(row), first));
+    v128.store(row, i64x2.sub(v128.load(row, 16), second), 16);
+  } else {
+    v128.store(row, i64x2.add(v128.load(row), first));
+    v128.store(row, i64x2.add(v128.load(row, 16), second), 16);
+  }
 }
 
 /** What a finite number comes to, low lane and high lane, by its bits, those of 0 for −0. */
@@ -89,20 +97,35 @@ export function putTimes(rows: usize, times: usize, count: u32, low: u64, high: 
 export function addFloats(rows: usize, cells: usize, valid: usize, count: u32, low: u64, high: u64): void {
   const lower = lowerKeys(low, high);
   const upper = upperKeys(low, high);
-  if (valid == 0 && areFinite(cells, count)) {
-    const zero = f64x2.splat(0);
-    const end = cells + ((<usize>count & ~1) << 3);
-    for (; cells < end; cells += 16, rows += 32)
-      addTwo(rows, f64x2.add(v128.load(cells), zero), lower, upper);
-    if (count & 1) add(rows, productOf(reinterpret<u64>(load<f64>(cells) + 0), lower, upper));
-    return;
+  let row: u32 = 0;
+  if (valid == 0) {
+    // That one is infinite or no number is seldom, and known when all are added.
+    if (!addFours(rows, cells, count, lower, upper, false)) row = count & ~3;
+    else addFours(rows, cells, count, lower, upper, true);
   }
-  for (let row: u32 = 0; row < count; row++, rows += 16, cells += 8) {
+  for (; row < count; row++) {
     if (valid != 0 && load<u8>(valid + row) == 0) continue;
-    const bits = reinterpret<u64>(load<f64>(cells) + 0);
-    if ((bits & EXPONENT) != EXPONENT) add(rows, productOf(bits, lower, upper));
-    else addUnusual(rows, reinterpret<f64>(bits), low, high);
+    const bits = reinterpret<u64>(load<f64>(cells + (<usize>row << 3)) + 0);
+    const at = rows + (<usize>row << 4);
+    if ((bits & EXPONENT) != EXPONENT) add(at, productOf(bits, lower, upper));
+    else addUnusual(at, reinterpret<f64>(bits), low, high);
   }
+}
+
+/** Four rows at a time, the rest is left. @returns whether any of them is not finite: what is, is 0 less itself */
+@inline
+function addFours(rows: usize, cells: usize, count: u32, lower: v128, upper: v128, isUndone: bool): bool {
+  const zero = f64x2.splat(0);
+  let some = i64x2.splat(0);
+  const end = cells + ((<usize>count & ~3) << 3);
+  for (; cells < end; cells += 32, rows += 64) {
+    const first = f64x2.add(v128.load(cells), zero);
+    const second = f64x2.add(v128.load(cells, 16), zero);
+    some = v128.or(some, v128.or(f64x2.sub(first, first), f64x2.sub(second, second)));
+    addTwo(rows, first, lower, upper, isUndone);
+    addTwo(rows + 32, second, lower, upper, isUndone);
+  }
+  return v128.any_true(some);
 }
 
 /** Infinite, or no number: as the text that it is written as. */
@@ -112,49 +135,43 @@ function addUnusual(row: usize, value: f64, low: u64, high: u64): void {
   store<u64>(row, load<u64>(row, 8) + cell.high * high, 8);
 }
 
-/** What is finite is 0 less itself. */
-function areFinite(cells: usize, count: u32): bool {
-  let some = i64x2.splat(0);
-  const end = cells + ((<usize>count & ~1) << 3);
-  for (; cells < end; cells += 16) {
-    const values = v128.load(cells);
-    some = v128.or(some, f64x2.sub(values, values));
-  }
-  if (count & 1) {
-    const value = load<f64>(cells);
-    if (value - value != 0) return false;
-  }
-  return !v128.any_true(some);
-}
-
 /** As `addFloats`, of integers. */
 export function addIntegers(rows: usize, cells: usize, valid: usize, count: u32, low: u64, high: u64): void {
   const lower = lowerKeys(low, high);
   const upper = upperKeys(low, high);
-  if (valid == 0 && areShort(cells, count)) {
-    const half = i64x2.splat(HALF);
-    const bits = i64x2.splat(DOUBLE_BITS);
-    const base = f64x2.splat(DOUBLE);
-    const end = cells + ((<usize>count & ~1) << 3);
-    for (; cells < end; cells += 16, rows += 32) {
-      const values = v128.or(i64x2.add(v128.load(cells), half), bits);
-      addTwo(rows, f64x2.sub(values, base), lower, upper);
-    }
-    if (count & 1) add(rows, productOf(reinterpret<u64>(<f64>load<i64>(cells)), lower, upper));
-    return;
+  let row: u32 = 0;
+  if (valid == 0) {
+    if (!addFourIntegers(rows, cells, count, lower, upper, false)) row = count & ~3;
+    else addFourIntegers(rows, cells, count, lower, upper, true);
   }
-  for (let row: u32 = 0; row < count; row++, rows += 16, cells += 8) {
+  for (; row < count; row++) {
     if (valid != 0 && load<u8>(valid + row) == 0) continue;
-    add(rows, productOf(reinterpret<u64>(<f64>load<i64>(cells)), lower, upper));
+    const bits = reinterpret<u64>(<f64>load<i64>(cells + (<usize>row << 3)));
+    add(rows + (<usize>row << 4), productOf(bits, lower, upper));
   }
 }
 
-/** Whether all are from −2⁵¹ to below 2⁵¹. */
-function areShort(cells: usize, count: u32): bool {
+/** Four rows at a time, the rest is left. @returns whether any of them is below −2⁵¹, or 2⁵¹ and more: too long for this way */
+@inline
+function addFourIntegers(
+  rows: usize,
+  cells: usize,
+  count: u32,
+  lower: v128,
+  upper: v128,
+  isUndone: bool,
+): bool {
   const half = i64x2.splat(HALF);
+  const bits = i64x2.splat(DOUBLE_BITS);
+  const base = f64x2.splat(DOUBLE);
   let some = i64x2.splat(0);
-  const end = cells + ((<usize>count & ~1) << 3);
-  for (; cells < end; cells += 16) some = v128.or(some, i64x2.add(v128.load(cells), half));
-  // The last of an odd number is done by itself, whatever it is.
-  return !v128.any_true(i64x2.shr_u(some, 52));
+  const end = cells + ((<usize>count & ~3) << 3);
+  for (; cells < end; cells += 32, rows += 64) {
+    const first = i64x2.add(v128.load(cells), half);
+    const second = i64x2.add(v128.load(cells, 16), half);
+    some = v128.or(some, v128.or(first, second));
+    addTwo(rows, f64x2.sub(v128.or(first, bits), base), lower, upper, isUndone);
+    addTwo(rows + 32, f64x2.sub(v128.or(second, bits), base), lower, upper, isUndone);
+  }
+  return v128.any_true(i64x2.shr_u(some, 52));
 }

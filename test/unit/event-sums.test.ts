@@ -148,7 +148,13 @@ test("sums do not depend on blocks, on the order of rows and columns, or on how 
 test("parsers that keep texts from batch to batch give the sums of blocks that are read anew", () => {
   const text = fc.integer({ min: 0, max: 400 }).map((n) => (n % 7 === 0 ? String(n) : `text ${n}`));
   const names = ["a", "b", ...Array.from({ length: 10 }, (_, index) => `c${index}`)];
-  const line = fc.dictionary(fc.constantFrom(...names), text, { maxKeys: names.length });
+  const value = fc.oneof(text, fc.double({ noNaN: true, noDefaultInfinity: true }), fc.maxSafeInteger());
+  // A step's texts, numbers and booleans come with rows that lack them, and columns that no row lacks.
+  const line = fc.oneof(
+    fc.dictionary(fc.constantFrom(...names), text, { maxKeys: names.length }),
+    fc.record({ a: text, n: fc.double({ noNaN: true, noDefaultInfinity: true }), i: fc.maxSafeInteger() }),
+    fc.dictionary(fc.constantFrom("n", "i", "t"), fc.oneof(value, fc.boolean()), { maxKeys: 3 }),
+  );
   const step = fc.record({
     stream: fc.nat({ max: 4 }),
     lines: fc.array(line, { minLength: 1, maxLength: 40 }),
