@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { buildBatch } from "../../workers/core/batch-builder.ts";
-import { decodeBlock, encodeBatch, newBatch } from "../../workers/core/codec.ts";
+import { type BatchHandle, decodeBlock, encodeBatch, newBatch } from "../../workers/core/codec.ts";
 import {
   addHashes,
   addPackedSums,
@@ -20,6 +20,7 @@ import type { StreamPlan } from "../../workers/messages.ts";
 const HOUR_US = 3_600_000_000n;
 const RUNS = Number(process.env.MILLRACE_RUNS ?? 100);
 const core = instantiateCore();
+const { batchDispose } = core.exports as unknown as { batchDispose(batch: BatchHandle): void };
 
 const PLAN: StreamPlan = {
   stream: "s",
@@ -61,13 +62,17 @@ function blockOf(events: readonly Event[], names: readonly string[]): Uint8Array
       else builder.setText(column, row, String(value));
     }
   }
-  return encodeBatch(core, builder.batch, { stream: "s" });
+  const block = encodeBatch(core, builder.batch, { stream: "s" });
+  batchDispose(builder.batch);
+  return block;
 }
 
 function sumOf(...blocks: readonly Uint8Array<ArrayBuffer>[]): HourSum[] {
   const batch = newBatch(core);
   for (const block of blocks) decodeBlock(core, block, batch);
-  return sumEvents(core, batch);
+  const sums = sumEvents(core, batch);
+  batchDispose(batch);
+  return sums;
 }
 
 function added(lists: readonly (readonly HourSum[])[]): HourSum[] {
