@@ -19,8 +19,10 @@ export class RowPieces {
   #pieces: PackedRows[] = [];
   #length = 0;
   #count = 0;
+  /** Of the last row. */
+  #head = "";
 
-  /** `text`: of so many rows, at least one. */
+  /** `text`: of so many rows, at least one. Rows under the head of those before them go on without it. */
   add(text: string, count: number): void {
     const length = Buffer.byteLength(text);
     if (this.#length + 1 + length > PIECE_BYTES) this.#cut();
@@ -28,10 +30,16 @@ export class RowPieces {
       for (const piece of piecesOf(text)) this.#pieces.push(piece);
       return;
     }
+    const head = lastHead(text);
+    const isMore = this.#length > 0 && head === this.#head && text.startsWith(head);
     if (this.#length > 0) scratch[this.#length++] = LINE_FEED;
-    encoder.encodeInto(text, scratch.subarray(this.#length));
-    this.#length += length;
+    const { written } = encoder.encodeInto(
+      isMore ? text.slice(head.length) : text,
+      scratch.subarray(this.#length),
+    );
+    this.#length += written;
     this.#count += count;
+    this.#head = head;
   }
 
   take(): readonly PackedRows[] {
@@ -45,6 +53,12 @@ export class RowPieces {
     this.#length = 0;
     this.#count = 0;
   }
+}
+
+/** With the line feed behind it. */
+function lastHead(text: string): string {
+  const at = text.lastIndexOf("\n\t") + 1;
+  return text.slice(at, text.indexOf("\n", at) + 1);
 }
 
 /** The rows of a packed text in pieces; none when it is empty. */
