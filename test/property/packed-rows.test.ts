@@ -4,6 +4,7 @@ import fc from "fast-check";
 import type { PackedRows, ResultRow } from "../../workers/messages.ts";
 import { bytewiseGroups, packedOf, piecesOf, RowPieces, textOf } from "../../workers/packed-rows.ts";
 import { packResults, rowsOf, unpackResults } from "../../workers/result-rows.ts";
+import { splitDerived } from "../../workers/store/derived-parts.ts";
 
 const PIECE_BYTES = 64 * 1024;
 const LETTERS = ["a", "ß", "路", "🚌", '"', "\t"];
@@ -99,5 +100,33 @@ test("groups by bytes have the bytes of their rows", () => {
       assert.deepEqual(inBytes.flatMap(rowsOf), rows);
     }),
     { numRuns: 60 },
+  );
+});
+
+test("a piece that finds no room is parted, and its parts have its rows in order", () => {
+  const partsOf = (rows: readonly ResultRow[]): PackedRows[] | null => {
+    const packed = packedOf(packResults(rows));
+    const parts = splitDerived([{ kind: "packed-results", packed, isLive: true }]);
+    if (parts === null) return null;
+    return parts.flat().map((operation) => {
+      assert.ok(operation.kind === "packed-results" && operation.isLive);
+      return operation.packed;
+    });
+  };
+  fc.assert(
+    fc.property(PACKS, (packs) => {
+      const pieces = partsOf(packs.flat());
+      // Where the last row is the longer half, there are no two parts.
+      if (pieces !== null) assertPieces(pieces, packs.flat());
+    }),
+    { numRuns: 60 },
+  );
+  fc.assert(
+    fc.property(ROW, fc.integer({ min: 8, max: 40 }), (row, times) => {
+      const rows = Array.from({ length: times }, () => row);
+      const pieces = partsOf(rows);
+      assert.ok(pieces !== null && pieces.length > 1);
+      assertPieces(pieces, rows);
+    }),
   );
 });
