@@ -1,11 +1,12 @@
 import type { Portion } from "./core/portion.ts";
 import type { AlertRow, Applied, ApplyResult, LateGroups, ResultRow } from "./messages.ts";
+import { RowPieces } from "./packed-rows.ts";
 import { packResults } from "./result-rows.ts";
 
 /** What fired while a group of entries was applied, since it was last handed over. */
 export class Fired {
   readonly portion: Portion;
-  #texts: string[] = [];
+  readonly #pieces = new RowPieces();
   #rows = 0;
   #chars = 0;
   /** Steps of alerts that came of it, and of events. */
@@ -26,7 +27,7 @@ export class Fired {
   add(queryId: number, rows: readonly ResultRow[]): void {
     if (rows.length === 0) return;
     const text = packResults(rows);
-    this.#texts.push(text);
+    this.#pieces.add(text, rows.length);
     this.#rows += rows.length;
     this.#chars += text.length;
     const count = this.#counts.get(queryId) ?? { rows: 0, revisions: 0 };
@@ -54,8 +55,7 @@ export class Fired {
 
   take(): Pick<ApplyResult, "rows" | "fired"> {
     const fired = [...this.#counts].map(([queryId, count]) => ({ queryId, ...count }));
-    const rows = this.#texts.join("\n");
-    this.#texts = [];
+    const rows = this.#pieces.take();
     this.#rows = 0;
     this.#chars = 0;
     this.#counts.clear();

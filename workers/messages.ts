@@ -264,10 +264,9 @@ export type CommitOperation =
   /** The queries change here: `body` is the JSON text of the set in force from this seq on. */
   | { readonly kind: "config"; readonly body: string; readonly tables?: ConfigTables }
   | { readonly kind: "results"; readonly rows: readonly ResultRow[] }
-  /** The same, as `result-rows.ts` packs them. */
   | {
       readonly kind: "packed-results";
-      readonly text: string;
+      readonly packed: PackedRows;
       /** Left as they are: rows that are stored under the same revision. */
       readonly onlyNew?: true;
       /** Of what has just been committed, not of a replay. */
@@ -586,12 +585,19 @@ export interface SkewedDevice {
   readonly medianOffsetUs: number;
 }
 
+/** Result rows as `result-rows.ts` packs them, in UTF-8. */
+export interface PackedRows {
+  /** All of its buffer. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** Rows. */
+  readonly count: number;
+}
+
 /** What came of entries, and what it took. */
 export type ApplyResult = Applied & WindowTimes;
 
 export interface Applied {
-  /** Result rows as `result-rows.ts` packs them. */
-  readonly rows: string;
+  readonly rows: readonly PackedRows[];
   readonly fired: readonly { readonly queryId: number; readonly rows: number; readonly revisions: number }[];
   readonly late: readonly LateGroups[];
   readonly watermarks: readonly {

@@ -108,7 +108,7 @@ export function commit(operations: readonly CommitOperation[]): StoreAnswer<Comm
     const outcomes = buffer.commit(operations, Date.now() * 1000);
     const emitMs = writer.emitMs - emittedMs;
     const commitMs = performance.now() - startedMs - emitMs;
-    for (const operation of operations) releaseBlock(operation);
+    for (const operation of operations) releaseBytesOf(operation);
     return { value: { outcomes, commitMs, emitMs } };
   });
 }
@@ -406,8 +406,9 @@ function answer<T>(path: string, run: () => { value: T }): StoreAnswer<T> {
 }
 
 /** The bytes are in the database; this thread's copy of them is not needed any more. */
-function releaseBlock(operation: CommitOperation): void {
+function releaseBytesOf(operation: CommitOperation): void {
   if (operation.kind === "block" && operation.block !== null) release(operation.block.data.buffer);
   if (operation.kind === "checkpoint") release(operation.state.buffer);
   if (operation.kind === "checkpoint-piece") release(operation.bytes.buffer);
+  if (operation.kind === "packed-results") release(operation.packed.bytes.buffer);
 }

@@ -237,6 +237,22 @@ export function resume(): ApplyResult {
   return { ...value, ...watch.end() };
 }
 
+/** `apply` for another thread, to which the rows move. */
+export function applyAndMove(entries: readonly ApplyEntry[]): ApplyResult {
+  return moveRows(apply(entries));
+}
+
+export function resumeAndMove(): ApplyResult {
+  return moveRows(resume());
+}
+
+function moveRows(result: ApplyResult): ApplyResult {
+  return moveWith(
+    result,
+    result.rows.map(({ bytes }) => bytes.buffer),
+  );
+}
+
 function stepOf(entries: NonNullable<typeof steps>): IteratorResult<Applied, Applied> {
   try {
     return entries.next();

@@ -175,7 +175,8 @@ class LiveClient {
 
 /**
  * Rows in the form of events; the id is the window's start in µs, from which a client may read on. Rows of a group differ in what stands
- * between: their lines are made events by putting it there, which takes two thirds of the time of a text for each.
+ * between: their lines are made events by putting it there, which takes two thirds of the time of a text for each. Of bytes, each a
+ * character, as the groups are; names of queries are ASCII.
  */
 function eventsOf(query: string, groups: readonly ResultGroup[]): Buffer {
   const name = JSON.stringify(query);
@@ -187,7 +188,7 @@ function eventsOf(query: string, groups: readonly ResultGroup[]): Buffer {
     const between = `${tail}${head}`.replaceAll("$", "$$$$");
     text += `${head}${lines.replace(/\t/g, VALUES).replace(/\n/g, between)}${tail}`;
   }
-  return Buffer.from(text);
+  return Buffer.from(text, "latin1");
 }
 
 function alertEvents(rows: readonly AlertRow[]): Buffer {

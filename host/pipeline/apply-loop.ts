@@ -1,7 +1,13 @@
 import { MillraceError } from "../../workers/errors.ts";
-import type { ApplyEntry, ApplyResult, FormerQueries, StoredBlock } from "../../workers/messages.ts";
+import type {
+  ApplyEntry,
+  ApplyResult,
+  FormerQueries,
+  PackedRows,
+  StoredBlock,
+} from "../../workers/messages.ts";
 import { release } from "../../workers/move.ts";
-import { groupsOf, splitResults } from "../../workers/result-rows.ts";
+import { bytewiseGroups } from "../../workers/packed-rows.ts";
 import { ApplyPace } from "./apply-pace.ts";
 import type { Checkpointer } from "./checkpointer.ts";
 import type { CommitQueue } from "./commit-queue.ts";
@@ -18,13 +24,11 @@ const APPLY_ENTRIES = 64;
  */
 const APPLY_ENTRIES_CAPTURING = 16;
 const APPLY_BYTES_CAPTURING = 512 * 1024;
-/** Results written and published at once, in characters: about 500 rows, so that a commit can take few of them. */
-const RESULT_CHARS = 64 * 1024;
 /** What a step of an alert takes beside its key and value, about. */
 const ALERT_BYTES = 200;
 
-/** Results in characters that may wait to be written before the windows are asked for more. */
-const MAX_UNWRITTEN_CHARS = 8 * 1024 * 1024;
+/** Bytes of results that may wait to be written before the windows are asked for more. */
+const MAX_UNWRITTEN_BYTES = 8 * 1024 * 1024;
 
 /** A committed log entry on its way to the windows, with its block while that may still be asked for. */
 export interface CommittedEntry {
@@ -71,7 +75,7 @@ export class ApplyLoop {
   #waiters: Waiter[] = [];
   readonly #idlers = new Set<() => void>();
   #lastResults: Promise<void> = Promise.resolve();
-  #unwrittenChars = 0;
+  #unwrittenBytes = 0;
   /** Windows are made anew of blocks that were merged or thinned out meanwhile: what is stored stays as it is. */
   isRebuilding = false;
   /** What is applied may have been applied before: its results are those that are stored. */
@@ -243,7 +247,7 @@ export class ApplyLoop {
       this.#writeAlerts(result.alerts);
       this.#write(result);
       if (!result.hasMore) break;
-      if (this.#unwrittenChars > MAX_UNWRITTEN_CHARS) await this.#lastResults;
+      if (this.#unwrittenBytes > MAX_UNWRITTEN_BYTES) await this.#lastResults;
       result = await this.#windows.resume();
     }
     this.pendingBytes -= bytes;
@@ -256,24 +260,26 @@ export class ApplyLoop {
     const seq = group[group.length - 1]!.entry.seq;
     this.#lastResults = Promise.all([this.#lastResults, ...writes]).then(() => this.#advance(seq));
     this.#lastResults.catch((cause: unknown) => this.#fail(cause));
-    if (this.#unwrittenChars > MAX_UNWRITTEN_CHARS) await this.#lastResults;
+    if (this.#unwrittenBytes > MAX_UNWRITTEN_BYTES) await this.#lastResults;
   }
 
   #write({ rows, fired }: ApplyResult): void {
-    if (rows === "") return;
+    if (rows.length === 0) return;
     const startedMs = performance.now();
-    for (const text of splitResults(rows, RESULT_CHARS)) {
+    for (const packed of rows) {
+      const { length } = packed.bytes;
       const own = this.isRebuilding
         ? ({ onlyNew: true } as const)
         : this.isReplaying
           ? {}
           : ({ isLive: true } as const);
-      const written = this.#commits.push({ kind: "packed-results", text, ...own }, text.length);
+      const written = this.#commits.push({ kind: "packed-results", packed, ...own }, length);
       const previous = this.#lastResults;
-      this.#unwrittenChars += text.length;
+      this.#unwrittenBytes += length;
       this.#lastResults = Promise.all([previous, written]).then(() => {
-        this.#unwrittenChars -= text.length;
-        this.#publish(fired, text);
+        this.#unwrittenBytes -= length;
+        this.#publish(fired, packed);
+        release(packed.bytes.buffer);
       });
     }
     this.#stages.addOnMain("emit", startedMs);
@@ -338,11 +344,11 @@ export class ApplyLoop {
   }
 
   /** Rows, durable now, for those who listen; they are only unpacked when somebody does. */
-  #publish(fired: ApplyResult["fired"], text: string): void {
+  #publish(fired: ApplyResult["fired"], packed: PackedRows): void {
     const isHeard = fired.some(({ queryId }) => this.#registry.queryById(queryId)?.listeners.size);
     if (!isHeard) return;
     const startedMs = performance.now();
-    const byQuery = Map.groupBy(groupsOf(text), ({ query }) => query);
+    const byQuery = Map.groupBy(bytewiseGroups(packed), ({ query }) => query);
     for (const [name, groups] of byQuery) {
       for (const listener of this.#registry.query(name)?.listeners ?? []) listener(groups);
     }

@@ -4,7 +4,7 @@ import type { BackfillStep } from "../../workers/backfill/step.ts";
 import type { BackfillOutcome, BackfillTask } from "../../workers/backfill/task.ts";
 import { MillraceError } from "../../workers/errors.ts";
 import type { BackfilledState, ResultsSetup, TableData } from "../../workers/messages.ts";
-import { splitResults } from "../../workers/result-rows.ts";
+import { piecesOf } from "../../workers/packed-rows.ts";
 import type { MasterKeys } from "../../workers/seal/master-key.ts";
 import type { StorageClient } from "../store/storage-client.ts";
 import type { CommitQueue } from "./commit-queue.ts";
@@ -12,8 +12,6 @@ import type { Backfill } from "./query-set.ts";
 import type { RunningQuery } from "./stream-registry.ts";
 import { IN_EVENT_LOOP, workerFile } from "./worker-file.ts";
 
-/** Results written at once, in characters. */
-const RESULT_CHARS = 64 * 1024;
 /** Old results deleted at once: a few ms. */
 const CLEARED_ROWS = 1_000;
 /** Between two slices, so that lanes and storage have the processor to themselves now and then. */
@@ -253,8 +251,8 @@ class Run {
   async #keep({ rows, late, blocks, events, unreadable }: BackfillStep): Promise<void> {
     const { commits } = this.#parts;
     const stream = this.#query.plan.stream;
-    for (const text of splitResults(rows, RESULT_CHARS))
-      await commits.push({ kind: "packed-results", text }, text.length);
+    for (const packed of piecesOf(rows))
+      await commits.push({ kind: "packed-results", packed }, packed.bytes.length);
     for (const { seq, arrivalUs, block, rows: lateRows } of late) {
       const outcome = await commits.push(
         { kind: "late", stream, sourceSeq: seq, block, rows: lateRows, atUs: arrivalUs },

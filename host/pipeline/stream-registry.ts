@@ -10,7 +10,8 @@ import type {
   TableData,
   WindowStats,
 } from "../../workers/messages.ts";
-import { groupsOf, packResults } from "../../workers/result-rows.ts";
+import { bytewiseGroups, packedOf } from "../../workers/packed-rows.ts";
+import { packResults } from "../../workers/result-rows.ts";
 import { mergeSchemas } from "../../workers/schema.ts";
 import { RunningAlerts } from "../alert/running-alerts.ts";
 import { alertPlan, type SetAlert } from "../config/alert.ts";
@@ -49,7 +50,7 @@ export class RunningQuery {
     this.results += rows.length;
     for (const row of rows) if (row.revision > 0) this.revisions++;
     if (this.listeners.size === 0) return;
-    const groups = groupsOf(packResults(rows));
+    const groups = bytewiseGroups(packedOf(packResults(rows)));
     for (const listener of this.listeners) listener(groups);
   }
 

@@ -28,12 +28,12 @@ export class WindowWorker {
 
   apply(entries: readonly ApplyEntry[]): Promise<ApplyResult> {
     const transferList = entries.flatMap((entry) => (entry.kind === "block" ? buffersOf(entry) : []));
-    return this.#thread.call("apply", entries, transferList);
+    return this.#thread.call("applyAndMove", entries, transferList);
   }
 
   /** The next portion of what came of the entries, when there is more. */
   resume(): Promise<ApplyResult> {
-    return this.#thread.call("resume", null);
+    return this.#thread.call("resumeAndMove", null);
   }
 
   beginCheckpoint(kind: CaptureKind): Promise<{ readonly seq: number; readonly heldMs: number }> {

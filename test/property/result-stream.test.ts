@@ -7,6 +7,7 @@ import { queryPlan, resultStream, resultsSetup, streamPlan } from "../../host/co
 import { type Frame, FrameReader } from "../../workers/checkpoint-frames.ts";
 import { ingest } from "../../workers/ingest.ts";
 import type { ApplyEntry, QueryPlan, ResultRow, StreamSetup, WindowSetup } from "../../workers/messages.ts";
+import { textOf } from "../../workers/packed-rows.ts";
 import { unpackResults } from "../../workers/result-rows.ts";
 import {
   adopt,
@@ -124,7 +125,7 @@ function applied(entry: ApplyEntry, portion: number): ResultRow[] {
   const rows: ResultRow[] = [];
   const limit = { rows: portion, chars: Number.POSITIVE_INFINITY };
   for (let step = apply([copy(entry)], limit); ; step = resume()) {
-    const given = unpackResults(step.rows);
+    const given = step.rows.flatMap((packed) => unpackResults(textOf(packed)));
     const counted = step.fired.reduce((sum, fired) => sum + fired.rows, 0);
     assert.equal(given.length, counted);
     // What was gathered before, and one portion of a query.

@@ -16,6 +16,7 @@ import type {
   StoredBlock,
   LogEntry as StoredEntry,
 } from "../../workers/messages.ts";
+import { textOf } from "../../workers/packed-rows.ts";
 import { unpackResults } from "../../workers/result-rows.ts";
 import {
   adopt,
@@ -233,7 +234,7 @@ export class EngineRun {
   }
 
   #keep({ rows, late }: ApplyResult, group: readonly Waiting[]): void {
-    for (const row of rows === "" ? [] : unpackResults(rows)) {
+    for (const row of rows.flatMap((packed) => unpackResults(textOf(packed)))) {
       const { query, startUs, endUs, key, revision, kind, values, retracted } = row;
       const id = `${query} ${startUs} ${endUs} ${key} ${revision}`;
       const text = JSON.stringify([kind, retracted === true, JSON.parse(values)]);

@@ -16,6 +16,7 @@ import type {
   StoredBlock,
   WindowSetup,
 } from "../../workers/messages.ts";
+import { textOf } from "../../workers/packed-rows.ts";
 import { type CorrectionStep, close, correct, lateKeys, open } from "../../workers/query.ts";
 import { unpackResults } from "../../workers/result-rows.ts";
 import { Reader } from "../../workers/store/reader.ts";
@@ -205,7 +206,10 @@ export class StoredNode {
 
   #keep({ rows, late, alerts }: ApplyResult, block: StoredBlock | null): void {
     this.#alerts.push(...alerts);
-    this.#store.writer.commit([{ kind: "results", rows: unpackResults(rows) }], 0);
+    this.#store.writer.commit(
+      [{ kind: "results", rows: rows.flatMap((packed) => unpackResults(textOf(packed))) }],
+      0,
+    );
     for (const { seq, groups } of late) {
       assert.ok(block !== null);
       const found = extractLate({ stream: this.#stream, setup: null, block, groups, former: null });

@@ -21,9 +21,10 @@ import type {
 } from "../../host/pipeline/engine.ts";
 import { MillraceError } from "../../workers/errors.ts";
 import type { AlertRow, ResultRow, StoredBlock } from "../../workers/messages.ts";
+import { bytewiseGroups, packedOf } from "../../workers/packed-rows.ts";
 import type { CorrectionTask } from "../../workers/query/correction.ts";
 import type { CorrectionStep } from "../../workers/query.ts";
-import { groupsOf, packResults } from "../../workers/result-rows.ts";
+import { packResults } from "../../workers/result-rows.ts";
 import type { DeviceAttributes } from "../../workers/store/attribute-operations.ts";
 
 export const KNOWN = "machines";
@@ -192,7 +193,7 @@ export class MemoryEngine implements Engine {
   }
 
   publish(rows: readonly ResultRow[]): void {
-    const groups = groupsOf(packResults(rows));
+    const groups = bytewiseGroups(packedOf(packResults(rows)));
     for (const listener of this.listeners) listener(groups);
   }
 

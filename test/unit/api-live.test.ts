@@ -52,7 +52,7 @@ test("rows come as events with an id, to every client of the query, until it lea
   });
   await until(() => texts.every(({ text }) => text.includes(": connected\n\n")));
   assert.equal(engine.listeners.size, 1, "rows are written to text once for all");
-  engine.publish([row(0), row(0), row(1)]);
+  engine.publish([row(0), row(0), row(1, 0, "ß路🚌")]);
   engine.publish([row(0, 1)]);
   await until(() => texts.every(({ text }) => text.split("event: result").length === 5));
   for (const { text } of texts) {
@@ -62,6 +62,10 @@ test("rows come as events with an id, to every client of the query, until it lea
       assert.match(id ?? "", /^id: \d+$/);
       return schemas.Result.parse(JSON.parse((data ?? "").replace(/^data: /, "")));
     });
+    assert.deepEqual(
+      results.map(({ key }) => key),
+      ["a\n", "a\n", "a\nß路🚌", "a\n"].map((device) => ({ device })),
+    );
     assert.deepEqual(
       results.map(({ window, revision, kind }) => [window.start, revision, kind]),
       [

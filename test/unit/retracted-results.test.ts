@@ -4,6 +4,7 @@ import { dirname } from "node:path";
 import { test } from "node:test";
 import Database from "better-sqlite3";
 import type { ResultRow } from "../../workers/messages.ts";
+import { packedOf } from "../../workers/packed-rows.ts";
 import { readResults } from "../../workers/query/row-pages.ts";
 import { packResults, unpackResults } from "../../workers/result-rows.ts";
 import { databaseFile } from "../../workers/store/data-dir.ts";
@@ -48,7 +49,7 @@ test("a window that is retracted is gone from latest, and stands among all revis
     [0, 10, 0, false],
     [15, 25, 0, false],
   ]);
-  fixture.commit({ kind: "packed-results", text: packResults(SESSIONS.slice(2)) });
+  fixture.commit({ kind: "packed-results", packed: packedOf(packResults(SESSIONS.slice(2))) });
   assert.deepEqual(brief(reader.results(ALL)), [[0, 25, 0, false]]);
   assert.deepEqual(brief(reader.results({ ...ALL, revisions: "all" })), [
     [0, 10, 0, false],

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import type { CommitOperation, ResultRow, SchemaField } from "../../workers/messages.ts";
+import { packedOf } from "../../workers/packed-rows.ts";
 import { packResults } from "../../workers/result-rows.ts";
 import { coversRows, packLateRows, withoutRows } from "../../workers/store/late-rows.ts";
 import { readLog } from "../../workers/store/log-reader.ts";
@@ -181,7 +182,10 @@ test("packed results are the same rows", (context) => {
       kind: n % 2 === 0 ? "on-time" : "late",
     }),
   );
-  fixture.commit({ kind: "packed-results", text: packResults(rows) }, { kind: "packed-results", text: "" });
+  fixture.commit(
+    { kind: "packed-results", packed: packedOf(packResults(rows)) },
+    { kind: "packed-results", packed: packedOf("") },
+  );
   const reader = new Reader(fixture.dir);
   context.after(() => reader.close());
   const filter = {
@@ -465,7 +469,7 @@ test("packed rows of one window, more than one statement takes, are upserted in 
     .slice(0, 70)
     .map((row): ResultRow => ({ ...row, revision: 1, kind: "late", retracted: true }));
   for (const part of [rows, revised, retracted]) {
-    fixture.commit({ kind: "packed-results", text: packResults(part) });
+    fixture.commit({ kind: "packed-results", packed: packedOf(packResults(part)) });
   }
   const reader = new Reader(fixture.dir);
   context.after(() => reader.close());

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { instantiateCore } from "../../workers/core/module.ts";
 import { createLocal, createWindows } from "../../workers/core/window.ts";
+import { textOf } from "../../workers/packed-rows.ts";
 import { unpackResults } from "../../workers/result-rows.ts";
 import { packSnapshot } from "../../workers/snapshot.ts";
 import { apply, configure, restore } from "../../workers/window.ts";
@@ -36,7 +37,8 @@ test("a whole checkpoint, as earlier releases wrote it, is restored", () => {
   assert.deepEqual(restore({ seq: 7, state }), []);
   const { rows } = apply([{ kind: "watermark", seq: 8, stream, timeUs: "end" }]);
   assert.deepEqual(
-    unpackResults(rows)
+    rows
+      .flatMap((packed) => unpackResults(textOf(packed)))
       .map(({ key, values }) => [key, values])
       .toSorted(),
     [

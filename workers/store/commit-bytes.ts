@@ -1,5 +1,4 @@
 import type { CommitOperation, ResultRow } from "../messages.ts";
-import { countResults } from "../result-rows.ts";
 
 /** A row's columns and its place in the tree and its indexes. */
 const ROW_BYTES = 200;
@@ -17,7 +16,7 @@ export function operationBytes(operation: CommitOperation): number {
     case "correction":
       return operation.rows.reduce((sum, row) => sum + resultBytes(row), 0);
     case "packed-results":
-      return operation.text.length + ROW_BYTES * countResults(operation.text);
+      return operation.packed.bytes.length + ROW_BYTES * operation.packed.count;
     case "late":
       return operation.block.data.length + ROW_BYTES;
     case "alerts":
@@ -59,7 +58,7 @@ function placesOf(operation: CommitOperation): number {
     case "alerts":
       return operation.rows.length + OTHER_PLACES;
     case "packed-results":
-      return countResults(operation.text) + OTHER_PLACES;
+      return operation.packed.count + OTHER_PLACES;
     case "clear-results":
     case "checkpoint-sweep":
       return operation.limit + OTHER_PLACES;

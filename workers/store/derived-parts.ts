@@ -1,4 +1,5 @@
 import type { CommitOperation } from "../messages.ts";
+import { packedOf, textOf } from "../packed-rows.ts";
 import { splitResults } from "../result-rows.ts";
 
 /** Two parts of what follows from events, in its order; null: it cannot be parted. */
@@ -15,6 +16,7 @@ export function splitDerived(
     return [[{ ...only, rows: only.rows.slice(0, middle) }], [{ ...only, rows: only.rows.slice(middle) }]];
   }
   if (only?.kind !== "packed-results") return null;
-  const parts = splitResults(only.text, Math.ceil(only.text.length / 2));
-  return parts.length > 1 ? parts.map((text) => [{ ...only, text }]) : null;
+  const text = textOf(only.packed);
+  const parts = splitResults(text, Math.ceil(text.length / 2));
+  return parts.length > 1 ? parts.map((part) => [{ ...only, packed: packedOf(part) }]) : null;
 }

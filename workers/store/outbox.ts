@@ -1,6 +1,7 @@
 import type { Statement } from "better-sqlite3";
-import type { AlertRow, ResultRow } from "../messages.ts";
-import { countResults, packResults, unpackResults } from "../result-rows.ts";
+import type { AlertRow, PackedRows, ResultRow } from "../messages.ts";
+import { asBuffer, textOf } from "../packed-rows.ts";
+import { packResults, unpackResults } from "../result-rows.ts";
 import { outboxPlace } from "../seal/places.ts";
 import type { Seal } from "../seal/seal.ts";
 import type { ClearedResults } from "../sync/rows.ts";
@@ -51,23 +52,22 @@ export class Outbox {
     this.#seal.prepare();
   }
 
-  addPacked(text: string, nowUs: number): void {
-    if (this.sinks.length === 0 || text === "") return;
-    if (this.backfill.isOn) {
-      this.#addWhileFed(unpackResults(text), nowUs);
-      return;
-    }
-    this.#add("results", countResults(text), text, nowUs, this.sinks);
+  addPacked(packed: PackedRows, nowUs: number): void {
+    if (this.sinks.length === 0 || packed.count === 0) return;
+    if (this.backfill.isOn) this.#addWhileFed(unpackResults(textOf(packed)), nowUs);
+    else this.#add("results", packed.count, asBuffer(packed), nowUs, this.sinks);
   }
 
   addResults(rows: readonly ResultRow[], nowUs: number): void {
-    if (this.sinks.length > 0 && rows.length > 0) this.addPacked(packResults(rows), nowUs);
+    if (this.sinks.length === 0 || rows.length === 0) return;
+    if (this.backfill.isOn) this.#addWhileFed(rows, nowUs);
+    else this.#addRows(rows, nowUs, this.sinks);
   }
 
   addCleared(query: string, fromUs: number, nowUs: number): void {
     if (this.sinks.length === 0) return;
     const cleared: ClearedResults = { clear: query, fromUs };
-    this.#add("results", 1, JSON.stringify(cleared), nowUs, this.sinks);
+    this.#add("results", 1, Buffer.from(JSON.stringify(cleared)), nowUs, this.sinks);
   }
 
   addAlerts(rows: readonly AlertRow[], nowUs: number): void {
@@ -81,7 +81,7 @@ export class Outbox {
 
   /** What was stored before the sink was there. */
   addResultsFor(sink: number, rows: readonly ResultRow[], nowUs: number): void {
-    if (rows.length > 0) this.#add("results", rows.length, packResults(rows), nowUs, [sink]);
+    if (rows.length > 0) this.#addRows(rows, nowUs, [sink]);
   }
 
   addAlertsFor(sink: number, rows: readonly AlertRow[], nowUs: number): void {
@@ -90,8 +90,11 @@ export class Outbox {
 
   #addWhileFed(rows: readonly ResultRow[], nowUs: number): void {
     const finds = (sink: number, row: ResultRow): boolean => this.backfill.findsResult(sink, row);
-    for (const { sinks, rows: written } of this.#bySinks(rows, finds))
-      this.#add("results", written.length, packResults(written), nowUs, sinks);
+    for (const { sinks, rows: written } of this.#bySinks(rows, finds)) this.#addRows(written, nowUs, sinks);
+  }
+
+  #addRows(rows: readonly ResultRow[], nowUs: number, sinks: readonly number[]): void {
+    this.#add("results", rows.length, Buffer.from(packResults(rows)), nowUs, sinks);
   }
 
   /** Rows that the backfill of a sink is going to find are left to it; the others together, as far as they go to the same. */
@@ -113,7 +116,7 @@ export class Outbox {
   #addAlerts(rows: readonly AlertRow[], nowUs: number, sinks: readonly number[]): void {
     if (sinks.length === 0 || rows.length === 0) return;
     const lines = rows.map(({ isTold: _told, seq: _seq, ...row }) => JSON.stringify(row));
-    this.#add("alerts", rows.length, lines.join("\n"), nowUs, sinks);
+    this.#add("alerts", rows.length, Buffer.from(lines.join("\n")), nowUs, sinks);
   }
 
   /** Seals what was written before there was a key. Within a transaction. */
@@ -127,8 +130,7 @@ export class Outbox {
     }
   }
 
-  #add(kind: OutboxClass, rows: number, text: string, nowUs: number, sinks: readonly number[]): void {
-    const plain = Buffer.from(text);
+  #add(kind: OutboxClass, rows: number, plain: Buffer, nowUs: number, sinks: readonly number[]): void {
     const codec = plain.length < MIN_COMPRESSED_BYTES ? null : this.codec;
     const packed = codec?.compress(plain, ZSTD_LEVEL) ?? plain;
     const isPacked = packed.length < plain.length;

@@ -1,4 +1,12 @@
-import type { CommitOperation, CommitOutcome, DeadLetter, ResultRow, StoredBlock } from "../messages.ts";
+import type {
+  CommitOperation,
+  CommitOutcome,
+  DeadLetter,
+  PackedRows,
+  ResultRow,
+  StoredBlock,
+} from "../messages.ts";
+import { textOf } from "../packed-rows.ts";
 import { groupsOf, type ResultGroup, rowsOf, unpackResults } from "../result-rows.ts";
 import { configPlace, deadLetterPlace, latePlace } from "../seal/places.ts";
 import { resultKeyName, sealResult, sortByName } from "../seal/result-seal.ts";
@@ -164,11 +172,11 @@ export class Writer {
         this.outbox.addResults(operation.rows, nowUs);
         return this.#writeResults(operation.rows);
       case "packed-results":
-        if (operation.onlyNew) return this.#writeNewResults(unpackResults(operation.text), nowUs);
+        if (operation.onlyNew) return this.#writeNewResults(unpackResults(textOf(operation.packed)), nowUs);
         if (operation.isLive && this.rebuilt.isAny)
-          return this.#writeFurtherResults(unpackResults(operation.text), nowUs);
-        this.outbox.addPacked(operation.text, nowUs);
-        return this.#writePacked(operation.text);
+          return this.#writeFurtherResults(unpackResults(textOf(operation.packed)), nowUs);
+        this.outbox.addPacked(operation.packed, nowUs);
+        return this.#writePacked(operation.packed);
       case "late": {
         const { stream, sourceSeq, block, atUs, rows = null } = operation;
         return this.#writeLate(this.#streams.entry(stream), sourceSeq, "late", block, atUs, rows);
@@ -267,7 +275,8 @@ export class Writer {
   }
 
   /** As `#writeResults`. Rows of one window mostly share all but key and values, and come in order. */
-  #writePacked(text: string): CommitOutcome {
+  #writePacked(packed: PackedRows): CommitOutcome {
+    const text = textOf(packed);
     if (this.#sql.seal.isOn) return this.#writeResults(unpackResults(text));
     const others: ResultRow[] = [];
     for (const group of groupsOf(text)) {
