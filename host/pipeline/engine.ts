@@ -21,8 +21,7 @@ import type { NamedKeys } from "./largest-keys.ts";
 import type { ConfigOrigin, NamedChange } from "./query-set.ts";
 import type { QueryTree } from "./query-tree.ts";
 
-/** Hears of result rows of a query, in their order. */
-/** Gets groups as `bytewiseGroups` gives them. */
+/** Hears of result rows of a query, in their order: groups as `bytewiseGroups` gives them. */
 export type ResultListener = (groups: readonly ResultGroup[]) => void;
 
 /** A body up to this is copied when it is handed in: its buffer is the caller's again at once. */
