@@ -11,7 +11,7 @@ export interface CallChannel {
 /**
  * Between two turns of the thread's event loop while there are calls. What N-API has to finalize (statements of SQLite that nobody
  * needs any more, and what they hold) and what V8 has put off wait for a turn: a thread that only sleeps and answers would keep all of
- *X
+ * it.
  */
 const TURN_EVERY_MS = 100;
 

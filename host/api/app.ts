@@ -152,9 +152,11 @@ function addStateRoutes(app: App, parts: AppParts): void {
   });
   app.get("/v1/status", async (context) => {
     // Its ledger is to hold what was acknowledged before, as the counts of streams beside it do.
-    const looked = buffer === undefined ? true : inTime(buffer.lookAgain(), STATE_SETTLE_MS);
-    const isSettled = (await settleInTime(engine, STATE_SETTLE_MS)) && (await looked);
-    const status = describeNode(config, engine, isSettled, buffer?.report ?? null, encryption);
+    const [isApplied, hasLooked] = await Promise.all([
+      settleInTime(engine, STATE_SETTLE_MS),
+      buffer === undefined ? true : inTime(buffer.lookAgain(), STATE_SETTLE_MS),
+    ]);
+    const status = describeNode(config, engine, isApplied && hasLooked, buffer?.report ?? null, encryption);
     const remote = parts.remote?.() ?? null;
     return context.json({
       ...status,

@@ -82,9 +82,11 @@ export class LanePool<L extends PooledLane = Lane> {
   }
 
   #begin(change: Promise<void>): void {
-    this.#changing = change.finally(() => {
-      this.#changing = null;
-    });
+    this.#changing = change
+      .catch((cause: unknown) => this.#parts.log.warn({ err: cause }, "an ingest thread did not end"))
+      .finally(() => {
+        this.#changing = null;
+      });
   }
 
   async #add(): Promise<void> {

@@ -140,7 +140,6 @@ export class Compaction {
     let events = 0;
     let before: SmallBlock | null = null;
     for (const row of this.#small(streamId, upToSeq, targetBytes * SMALL_SHARE)) {
-      if (row.state === "syncing") continue;
       if (before !== null && !isAlike(row, before)) {
         if (seqs.length >= MIN_MERGED_BLOCKS) yield seqs;
         seqs = [];
