@@ -20,6 +20,8 @@ const WHOLE: ReadonlySet<string> = new Set([
 ]);
 const BOOLS: ReadonlySet<string> = new Set(["starts_with", "ends_with", "contains"]);
 const TEXTS: ReadonlySet<string> = new Set(["lower", "upper", "concat", "string"]);
+/** From so many items on, "in" looks them up. */
+const LEAST_SET = 4;
 
 /** The meaning of an expression for one row, node by node: slow and plain. */
 export function interpret(tree: Tree, row: Row): Value {
@@ -104,9 +106,35 @@ export function typeOf(tree: Tree, types: Row["types"]): ColumnType {
         );
       }
       return KEEP_TYPE.has(tree.name) ? numeric(tree.arguments.map(of)) : "float";
+    case "comparison":
+      return isNullTest(tree) || areComparable(of(tree.left), of(tree.right)) ? "bool" : "null";
+    case "like":
+      return areComparable(of(tree.operand), "string") ? "bool" : "null";
+    case "in": {
+      // A few are compared one by one, and what "or" makes of these is a bool even where each is null.
+      const kind = tree.items.length === 1 ? of(tree.items[0]!) : kindOfSet(tree.items);
+      return kind === null || areComparable(of(tree.operand), kind) ? "bool" : "null";
+    }
     default:
       return "bool";
   }
+}
+
+function isNullTest({ left, right }: Tree & { type: "comparison" }): boolean {
+  return [left, right].some((side) => side.type === "literal" && side.value === null);
+}
+
+/** Of operands that are of two kinds nothing but nulls is made, which have no type. */
+function areComparable(a: ColumnType, b: ColumnType): boolean {
+  return numeric([a, b]) !== "null" || (a === b && a !== "null");
+}
+
+/** What is looked up in a set: texts, or numbers that are exact as floats. */
+function kindOfSet(items: readonly Tree[]): "string" | "float" | null {
+  if (items.length < LEAST_SET) return null;
+  const values = items.map((item) => (item.type === "literal" ? item.value : null));
+  if (values.every((value) => typeof value === "string")) return "string";
+  return values.every((value) => isNumber(value) && Math.abs(Number(value)) < 2 ** 53) ? "float" : null;
 }
 
 /** Whether a function gives values for arguments of such types. */
@@ -180,8 +208,7 @@ function arithmetic(operator: string, a: Value, b: Value): Value {
 function comparison(tree: Tree & { type: "comparison" }, row: Row): Value {
   const left = interpret(tree.left, row);
   const right = interpret(tree.right, row);
-  const isNullTest = [tree.left, tree.right].some((side) => side.type === "literal" && side.value === null);
-  if (isNullTest) return (left === null && right === null) === (tree.operator === "==");
+  if (isNullTest(tree)) return (left === null && right === null) === (tree.operator === "==");
   return compare(tree.operator, left, right);
 }
 
