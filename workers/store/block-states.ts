@@ -14,6 +14,10 @@ export const IS_UNCLAIMED = "NOT EXISTS (SELECT 1 FROM block_states x WHERE x.se
 export const IS_NOT_SYNCED =
   "NOT EXISTS (SELECT 1 FROM block_states x WHERE x.seq = blocks.seq AND x.state = 'synced')";
 
+/** Of a row of `blocks`: no sink is still to get it that was claimed by any; but for what an earlier release has claimed. */
+export const IS_NOT_UNDER_WAY =
+  "NOT EXISTS (SELECT 1 FROM block_states x WHERE x.seq = blocks.seq AND x.state = 'syncing')";
+
 /**
  * Sinks have claimed a stream's blocks in the order of their seqs: what none has claimed comes behind this one. Without that bound a
  * look for it would go through all that was sent.
