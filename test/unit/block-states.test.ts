@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import Database from "better-sqlite3";
 import { BlockInspector } from "../../workers/store/block-inspector.ts";
-import { BLOCK_STATE } from "../../workers/store/block-states.ts";
+import { BLOCK_STATE, lastClaimed } from "../../workers/store/block-states.ts";
 import { databaseFile } from "../../workers/store/data-dir.ts";
 import { OldestBlocks } from "../../workers/store/oldest-blocks.ts";
 import { examine } from "../../workers/store/repair/examine.ts";
@@ -99,4 +99,21 @@ test("a batch is read as its items lie: no row is sorted, with its data in a fil
       kind,
     );
   }
+});
+
+test("what nobody has claimed is looked for behind the places of sinks alone", (context) => {
+  const { fixture, db, claim } = prepare(context);
+  fixture.commit(...Array.from({ length: 4 }, () => makeBlockOperation()));
+  claim(1);
+  claim(1);
+  const place = db.prepare(`SELECT ${lastClaimed("@stream")}`).pluck();
+  assert.deepEqual([place.get({ stream: 1 }), place.get({ stream: 2 })], [2, 0]);
+  // Without their states only the place tells that these are in a batch.
+  db.exec("DELETE FROM block_states");
+  const oldest = new OldestBlocks(db);
+  const seqs = (found: readonly { seq: number }[]): number[] => found.map(({ seq }) => seq);
+  assert.deepEqual([seqs(oldest.pending([1], 9, 9)), seqs(oldest.raw(1, 0, 9, 9))], [[3, 4], [3, 4]]);
+  const plan = db.prepare(`EXPLAIN QUERY PLAN SELECT ${lastClaimed("@stream")}`).all({ stream: 1 });
+  const details = (plan as { detail: string }[]).map(({ detail }) => detail);
+  assert.ok(details.includes("SEARCH p USING PRIMARY KEY (sink=? AND flow=?)"), details.join("; "));
 });

@@ -20,11 +20,14 @@ export const IS_NOT_UNDER_WAY =
 
 /**
  * Sinks have claimed a stream's blocks in the order of their seqs: what none has claimed comes behind this one. Without that bound a
- * look for it would go through all that was sent.
- * @param stream the stream's number, in SQL
+ * look for it would go through all that was sent. Cost: a search for each sink.
+ * @param stream the stream's number, in SQL; a cast, for a number that is bound is a real, of which the text is `1.0`
  */
 export function lastClaimed(stream: string): string {
-  return `coalesce((SELECT max(after_id) FROM sync_positions WHERE flow = 'stream ' || ${stream}), 0)`;
+  return (
+    "coalesce((SELECT max(p.after_id) FROM sync_sinks k CROSS JOIN sync_positions p" +
+    ` ON p.sink = k.id AND p.flow = 'stream ' || CAST(${stream} AS INTEGER)), 0)`
+  );
 }
 
 /** Of a row of `blocks`: it was claimed, and its state is lost with a damaged page. */
