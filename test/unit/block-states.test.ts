@@ -117,3 +117,20 @@ test("what nobody has claimed is looked for behind the places of sinks alone", (
   const details = (plan as { detail: string }[]).map(({ detail }) => detail);
   assert.ok(details.includes("SEARCH p USING PRIMARY KEY (sink=? AND flow=?)"), details.join("; "));
 });
+
+test("a seq that a sink has come past is not given again when the rows that say so are lost", async (context) => {
+  const { fixture, db, claim, deliver } = prepare(context);
+  fixture.commit(...Array.from({ length: 3 }, () => makeBlockOperation()));
+  for (let batch = 0; batch < 3; batch++) deliver(claim(1));
+  // All of it was sent and evicted, then the page of streams is damaged.
+  db.exec("PRAGMA foreign_keys = OFF; DELETE FROM blocks; DELETE FROM streams; DELETE FROM schemas");
+  const inspector = await BlockInspector.create();
+  examine(db, { inspector, seal: null, mode: "repair", nowUs: NOW_US });
+  fixture.reopen();
+  const { sync } = fixture.store;
+  sync.open({ sinks: ["hub"], priorities: {}, defaultPriority: 5 }, nativeCodec());
+  assert.deepEqual(fixture.commit(makeBlockOperation()), [{ kind: "committed", seq: 4 }]);
+  const enough = { rows: 1, bytes: 1 };
+  const answer = sync.claim({ sink: "hub", class: "events", size: SIZE, enough, olderThanUs: 0 });
+  assert.equal(answer.kind, "claimed");
+});
