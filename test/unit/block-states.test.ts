@@ -112,7 +112,13 @@ test("what nobody has claimed is looked for behind the places of sinks alone", (
   db.exec("DELETE FROM block_states");
   const oldest = new OldestBlocks(db);
   const seqs = (found: readonly { seq: number }[]): number[] => found.map(({ seq }) => seq);
-  assert.deepEqual([seqs(oldest.pending([1], 9, 9)), seqs(oldest.raw(1, 0, 9, 9))], [[3, 4], [3, 4]]);
+  assert.deepEqual(
+    [seqs(oldest.pending([1], 9, 9)), seqs(oldest.raw(1, 0, 9, 9))],
+    [
+      [3, 4],
+      [3, 4],
+    ],
+  );
   const plan = db.prepare(`EXPLAIN QUERY PLAN SELECT ${lastClaimed("@stream")}`).all({ stream: 1 });
   const details = (plan as { detail: string }[]).map(({ detail }) => detail);
   assert.ok(details.includes("SEARCH p USING PRIMARY KEY (sink=? AND flow=?)"), details.join("; "));

@@ -82,7 +82,10 @@ test("a look for small blocks goes through the index once, and past what is on i
   const counting = { ...sql, smallSeqs: counted("smallSeqs"), smallBlocks: counted("smallBlocks") };
   const compaction = new Compaction(db, counting, new StreamTable(sql));
   db.exec("INSERT INTO block_states SELECT seq, 'syncing' FROM blocks WHERE seq BETWEEN 11 AND 1100");
-  assert.deepEqual([compaction.listSmall(1_100, TARGET_BYTES), asked], [[], { smallSeqs: 1, smallBlocks: 1 }]);
+  assert.deepEqual(
+    [compaction.listSmall(1_100, TARGET_BYTES), asked],
+    [[], { smallSeqs: 1, smallBlocks: 1 }],
+  );
   db.exec("DELETE FROM block_states WHERE seq > 600");
   const [group, next] = compaction.listSmall(1_100, 1e6);
   assert.deepEqual([group?.seqs[10], group?.seqs.length, next?.seqs.length], [601, 256, 254]);

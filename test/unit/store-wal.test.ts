@@ -111,7 +111,8 @@ test(`a flipped bit anywhere in the write-ahead log takes no transaction away ($
 test("a log that is put right on a disk without room for another stays as it was, and is put right once there is", (context) => {
   const written = write(context);
   const disk = SmallDisk.mount(6 * (written.wal.length + written.database.length), context);
-  if (disk === null) return context.skip("mounting a small tmpfs is not possible here: it needs Linux and root");
+  if (disk === null)
+    return context.skip("mounting a small tmpfs is not possible here: it needs Linux and root");
   const wal = Buffer.from(written.wal);
   const place = 32 + Math.floor(frameCount(wal) / 2) * FRAME_BYTES + 2_000;
   wal[place] = wal[place]! ^ 1;
