@@ -4,7 +4,7 @@ import Database from "better-sqlite3";
 import { BlockInspector } from "../../workers/store/block-inspector.ts";
 import { BLOCK_STATE, lastClaimed } from "../../workers/store/block-states.ts";
 import { databaseFile } from "../../workers/store/data-dir.ts";
-import { OldestBlocks } from "../../workers/store/oldest-blocks.ts";
+import { OldestBlocks, SYNCED } from "../../workers/store/oldest-blocks.ts";
 import { examine } from "../../workers/store/repair/examine.ts";
 import { ITEMS } from "../../workers/sync/sync-reader.ts";
 import { nativeCodec } from "../../workers/zstd.ts";
@@ -122,6 +122,16 @@ test("what nobody has claimed is looked for behind the places of sinks alone", (
   const plan = db.prepare(`EXPLAIN QUERY PLAN SELECT ${lastClaimed("@stream")}`).all({ stream: 1 });
   const details = (plan as { detail: string }[]).map(({ detail }) => detail);
   assert.ok(details.includes("SEARCH p USING PRIMARY KEY (sink=? AND flow=?)"), details.join("; "));
+});
+
+test("what all sinks have is found without a look at what one of them has not got", (context) => {
+  const { db } = prepare(context);
+  const plan = db.prepare(`EXPLAIN QUERY PLAN ${SYNCED}`).all({ upToSeq: 9, limit: 9 });
+  const details = (plan as { detail: string }[]).map(({ detail }) => detail);
+  assert.deepEqual(details, [
+    "SEARCH x USING COVERING INDEX block_states_synced (seq<?)",
+    "SEARCH blocks USING INTEGER PRIMARY KEY (rowid=?)",
+  ]);
 });
 
 test("a seq that a sink has come past is not given again when the rows that say so are lost", async (context) => {
