@@ -251,8 +251,11 @@ class Run {
   async #keep({ rows, late, blocks, events, unreadable }: BackfillStep): Promise<void> {
     const { commits } = this.#parts;
     const stream = this.#query.plan.stream;
-    for (const packed of piecesOf(rows))
+    for (const packed of piecesOf(rows)) {
+      const { count } = packed;
       await commits.push({ kind: "packed-results", packed }, packed.bytes.length);
+      this.#query.results += count;
+    }
     for (const { seq, arrivalUs, block, rows: lateRows } of late) {
       const outcome = await commits.push(
         { kind: "late", stream, sourceSeq: seq, block, rows: lateRows, atUs: arrivalUs },
@@ -262,7 +265,6 @@ class Run {
     }
     const { progress } = this.#query;
     if (progress === null) return;
-    this.#query.results += rows === "" ? 0 : rows.split("\n").length;
     this.#query.progress = {
       ...progress,
       blocks: progress.blocks + blocks,

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import Database from "better-sqlite3";
 import { BlockInspector } from "../../workers/store/block-inspector.ts";
-import { BLOCK_STATE } from "../../workers/store/block-states.ts";
+import { BLOCK_STATE, lastClaimed } from "../../workers/store/block-states.ts";
 import { databaseFile } from "../../workers/store/data-dir.ts";
-import { OldestBlocks } from "../../workers/store/oldest-blocks.ts";
+import { OldestBlocks, SYNCED } from "../../workers/store/oldest-blocks.ts";
 import { examine } from "../../workers/store/repair/examine.ts";
 import { ITEMS } from "../../workers/sync/sync-reader.ts";
 import { nativeCodec } from "../../workers/zstd.ts";
@@ -99,4 +99,54 @@ test("a batch is read as its items lie: no row is sorted, with its data in a fil
       kind,
     );
   }
+});
+
+test("what nobody has claimed is looked for behind the places of sinks alone", (context) => {
+  const { fixture, db, claim } = prepare(context);
+  fixture.commit(...Array.from({ length: 4 }, () => makeBlockOperation()));
+  claim(1);
+  claim(1);
+  const place = db.prepare(`SELECT ${lastClaimed("@stream")}`).pluck();
+  assert.deepEqual([place.get({ stream: 1 }), place.get({ stream: 2 })], [2, 0]);
+  // Without their states only the place tells that these are in a batch.
+  db.exec("DELETE FROM block_states");
+  const oldest = new OldestBlocks(db);
+  const seqs = (found: readonly { seq: number }[]): number[] => found.map(({ seq }) => seq);
+  assert.deepEqual(
+    [seqs(oldest.pending([1], 9, 9)), seqs(oldest.raw(1, 0, 9, 9))],
+    [
+      [3, 4],
+      [3, 4],
+    ],
+  );
+  const plan = db.prepare(`EXPLAIN QUERY PLAN SELECT ${lastClaimed("@stream")}`).all({ stream: 1 });
+  const details = (plan as { detail: string }[]).map(({ detail }) => detail);
+  assert.ok(details.includes("SEARCH p USING PRIMARY KEY (sink=? AND flow=?)"), details.join("; "));
+});
+
+test("what all sinks have is found without a look at what one of them has not got", (context) => {
+  const { db } = prepare(context);
+  const plan = db.prepare(`EXPLAIN QUERY PLAN ${SYNCED}`).all({ upToSeq: 9, limit: 9 });
+  const details = (plan as { detail: string }[]).map(({ detail }) => detail);
+  assert.deepEqual(details, [
+    "SEARCH x USING COVERING INDEX block_states_synced (seq<?)",
+    "SEARCH blocks USING INTEGER PRIMARY KEY (rowid=?)",
+  ]);
+});
+
+test("a seq that a sink has come past is not given again when the rows that say so are lost", async (context) => {
+  const { fixture, db, claim, deliver } = prepare(context);
+  fixture.commit(...Array.from({ length: 3 }, () => makeBlockOperation()));
+  for (let batch = 0; batch < 3; batch++) deliver(claim(1));
+  // All of it was sent and evicted, then the page of streams is damaged.
+  db.exec("PRAGMA foreign_keys = OFF; DELETE FROM blocks; DELETE FROM streams; DELETE FROM schemas");
+  const inspector = await BlockInspector.create();
+  examine(db, { inspector, seal: null, mode: "repair", nowUs: NOW_US });
+  fixture.reopen();
+  const { sync } = fixture.store;
+  sync.open({ sinks: ["hub"], priorities: {}, defaultPriority: 5 }, nativeCodec());
+  assert.deepEqual(fixture.commit(makeBlockOperation()), [{ kind: "committed", seq: 4 }]);
+  const enough = { rows: 1, bytes: 1 };
+  const answer = sync.claim({ sink: "hub", class: "events", size: SIZE, enough, olderThanUs: 0 });
+  assert.equal(answer.kind, "claimed");
 });

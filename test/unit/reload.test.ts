@@ -95,6 +95,8 @@ test("a backfill gives what the query would have given, in any order of arrival,
   assert.equal((await put(config(`${N}\n${m.replace("BACK", "all")}`))).status, 200);
   const { state, blocks, events } = await backfilled(client, "m");
   assert.deepEqual({ state, blocks, events }, { state: "done", blocks: 3, events: 7 });
+  const { results } = await client.json<{ results: number }>("/v1/queries/m");
+  assert.equal(results, (await counts(client, "m")).length, "rows, and not lines that have heads among them");
   await client.send("machines", at(45, 56));
   const live = await counts(client, "n");
   assert.deepEqual(await counts(client, "m"), [

@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Compaction } from "../../workers/store/compaction.ts";
 import { openForWriting } from "../../workers/store/database.ts";
 import { readLog } from "../../workers/store/log-reader.ts";
+import { prepareStatements, type Statements } from "../../workers/store/statements.ts";
+import { StreamTable } from "../../workers/store/stream-table.ts";
 import { makeBlock, makeBlockOperation, StoreFixture } from "../support/store-fixtures.ts";
 
 const TARGET_BYTES = 1_000;
@@ -59,6 +62,34 @@ test("small blocks are found behind any number of those that are on their way to
     ...Array.from({ length: 10 }, (_, index) => index + 1),
     ...Array.from({ length: 20 }, (_, index) => index + 1_081),
   ]);
+});
+
+test("a look for small blocks goes through the index once, and past what is on its way to a sink without looking it up", (context) => {
+  const fixture = new StoreFixture(context);
+  fixture.commit(...Array.from({ length: 1_100 }, () => makeBlockOperation({})));
+  checkpointTwice(fixture, 1_100);
+  const db = openForWriting(fixture.dir);
+  context.after(() => db.close());
+  const sql = prepareStatements(db);
+  const asked = { smallSeqs: 0, smallBlocks: 0 };
+  const counted = (name: keyof typeof asked): Statements["smallSeqs"] =>
+    ({
+      all: (...values: unknown[]) => {
+        asked[name]++;
+        return sql[name].all(...values);
+      },
+    }) as unknown as Statements["smallSeqs"];
+  const counting = { ...sql, smallSeqs: counted("smallSeqs"), smallBlocks: counted("smallBlocks") };
+  const compaction = new Compaction(db, counting, new StreamTable(sql));
+  db.exec("INSERT INTO block_states SELECT seq, 'syncing' FROM blocks WHERE seq BETWEEN 11 AND 1100");
+  assert.deepEqual(
+    [compaction.listSmall(1_100, TARGET_BYTES), asked],
+    [[], { smallSeqs: 1, smallBlocks: 1 }],
+  );
+  db.exec("DELETE FROM block_states WHERE seq > 600");
+  const [group, next] = compaction.listSmall(1_100, 1e6);
+  assert.deepEqual([group?.seqs[10], group?.seqs.length, next?.seqs.length], [601, 256, 254]);
+  assert.equal(asked.smallSeqs, 2);
 });
 
 test("what a replay may read is never merged: not beyond the seq asked for, nor the oldest checkpoint", (context) => {

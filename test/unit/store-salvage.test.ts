@@ -8,6 +8,7 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
+  rmdirSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -230,6 +231,35 @@ test("a salvage that is interrupted between the two names is brought to its end 
   assert.equal(verify(dir, original), original.blocks.size);
   assert.ok(readdirSync(dir).includes(kept));
 });
+
+for (const suffix of ["", "-wal"]) {
+  const what = suffix === "" ? "database" : "log";
+  test(`a salvage that ends where the old ${what} is to get its other name loses nothing of the log`, async (context) => {
+    const random = new Random(7);
+    const running = makeTempDir(context);
+    const store = Store.open(running);
+    context.after(() => store.close());
+    for (const operation of realOperations("s", [3, 40, 500], NOW_US, random))
+      store.writer.commit([operation], NOW_US);
+    // What a kill leaves: all of it stands in the log alone.
+    const dir = makeTempDir(context);
+    for (const end of ["", "-wal", "-shm"])
+      copyFileSync(databaseFile(running) + end, databaseFile(dir) + end);
+    const stamp = new Date(NOW_US / 1_000).toISOString().replaceAll(":", "");
+    const inTheWay = `${databaseFile(dir)}.damaged-${stamp}${suffix}`;
+    mkdirSync(inTheWay);
+    await assert.rejects(salvage({ dir, masters: null, nowUs: NOW_US }));
+    rmdirSync(inTheWay);
+    Store.open(dir).close();
+    assert.deepEqual(
+      inDatabase(dir, (db) => [
+        db.prepare("SELECT count FROM blocks ORDER BY seq").pluck().all(),
+        db.pragma("integrity_check", { simple: true }),
+      ]),
+      [[3, 40, 500], "ok"],
+    );
+  });
+}
 
 test("a salvage goes on with ids where they were, and under the same incarnation; where that is lost, far beyond", async (context) => {
   const original = fill(context, new Random(6));

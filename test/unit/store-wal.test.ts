@@ -1,12 +1,14 @@
 import assert from "node:assert/strict";
-import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { type TestContext, test } from "node:test";
 import { databaseFile } from "../../workers/store/data-dir.ts";
+import { mendLog } from "../../workers/store/repair/mend-log.ts";
 import { salvage } from "../../workers/store/repair/salvage.ts";
 import { mendWal } from "../../workers/store/repair/wal-file.ts";
 import { Store } from "../../workers/store/store.ts";
 import { inDatabase } from "../support/damage.ts";
 import { Random } from "../support/random.ts";
+import { SmallDisk } from "../support/small-disk.ts";
 import { makeBlock, makeBlockOperation, NOW_US } from "../support/store-fixtures.ts";
 import { makeTempDir } from "../support/temp-dir.ts";
 
@@ -104,6 +106,26 @@ test(`a flipped bit anywhere in the write-ahead log takes no transaction away ($
   }
   context.diagnostic(`${exact} of ${ROUNDS} were put right to the bit`);
   assert.ok(exact > ROUNDS / 3);
+});
+
+test("a log that is put right on a disk without room for another stays as it was, and is put right once there is", (context) => {
+  const written = write(context);
+  const disk = SmallDisk.mount(6 * (written.wal.length + written.database.length), context);
+  if (disk === null)
+    return context.skip("mounting a small tmpfs is not possible here: it needs Linux and root");
+  const wal = Buffer.from(written.wal);
+  const place = 32 + Math.floor(frameCount(wal) / 2) * FRAME_BYTES + 2_000;
+  wal[place] = wal[place]! ^ 1;
+  const file = databaseFile(disk.dir);
+  writeFileSync(file, written.database);
+  writeFileSync(`${file}-wal`, wal);
+  disk.take("others", disk.freeBytes - wal.length / 2);
+  assert.throws(() => mendLog(file, NOW_US), { code: "ENOSPC" });
+  assert.ok(readFileSync(`${file}-wal`).equals(wal));
+  assert.deepEqual(readdirSync(disk.dir).sort(), ["millrace.db", "millrace.db-wal", "others"]);
+  disk.give("others");
+  const { blocks, mended } = blocksAfterStart(disk.dir);
+  assert.deepEqual([blocks, mended.length], [COMMITS, 1]);
 });
 
 test("a flipped bit in the number of a page puts the page in no other's place", (context) => {

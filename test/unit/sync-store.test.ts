@@ -4,8 +4,14 @@ import { test } from "node:test";
 import Database from "better-sqlite3";
 import fc from "fast-check";
 import type { CommitOperation } from "../../workers/messages.ts";
+import { NO_SEAL } from "../../workers/seal/seal.ts";
 import { BLOCK_STATE } from "../../workers/store/block-states.ts";
+import { databaseFile } from "../../workers/store/data-dir.ts";
+import { Outbox } from "../../workers/store/outbox.ts";
+import { prepareStatements } from "../../workers/store/statements.ts";
+import { StreamTable } from "../../workers/store/stream-table.ts";
 import type { ClaimAnswer, SyncClass, SyncOutcome } from "../../workers/store/sync-operations.ts";
+import { SyncStore } from "../../workers/store/sync-store.ts";
 import { nativeCodec } from "../../workers/zstd.ts";
 import {
   makeBlock,
@@ -295,4 +301,36 @@ test("beyond the limit nothing is parked: a batch is held, stays on its way, and
   // By bytes, too.
   fixture.store.sync.open({ ...setup, maxParked: { batches: 100, bytes: batches[2]!.bytes } }, codec);
   assert.equal(park(0)[0]?.isHeld, true);
+});
+
+test("a batch of a few blocks of many streams reads few of what waits", (context) => {
+  const fixture = new StoreFixture(context);
+  const [streams, each] = [40, 60];
+  for (let block = 0; block < each; block++)
+    fixture.commit(
+      ...Array.from({ length: streams }, (_, n) => makeBlockOperation({ stream: `s${n}`, arrivalUs: block })),
+    );
+  const db = new Database(databaseFile(fixture.dir));
+  context.after(() => db.close());
+  let read = 0;
+  const prepare = db.prepare.bind(db);
+  db.prepare = ((sql: string) => {
+    const statement = prepare(sql);
+    const all = statement.all.bind(statement);
+    statement.all = (...values: unknown[]) => {
+      const rows = all(...values);
+      if (sql.includes("FROM blocks WHERE state")) read += rows.length;
+      return rows;
+    };
+    return statement;
+  }) as typeof db.prepare;
+  const store = new SyncStore(db, new StreamTable(prepareStatements(db)), new Outbox(db, NO_SEAL));
+  store.open({ sinks: ["hub"], priorities: {}, defaultPriority: 5 }, codec);
+  read = 0;
+  const claimOf = (rows: number): ClaimAnswer =>
+    store.claim({ sink: "hub", class: "events", size: { ...LARGE, rows }, enough: ANY, olderThanUs: 0 });
+  assert.equal(claimed(claimOf(50)).items, 5);
+  assert.ok(read > 0 && read < streams * 30, `${read} of ${streams * each} blocks were read`);
+  assert.equal(claimed(claimOf(1e9)).items, streams * each - 5);
+  assert.deepEqual(claimOf(1e9), { kind: "nothing" });
 });

@@ -14,13 +14,20 @@ export const IS_UNCLAIMED = "NOT EXISTS (SELECT 1 FROM block_states x WHERE x.se
 export const IS_NOT_SYNCED =
   "NOT EXISTS (SELECT 1 FROM block_states x WHERE x.seq = blocks.seq AND x.state = 'synced')";
 
+/** Of a row of `blocks`: no sink is still to get it that was claimed by any; but for what an earlier release has claimed. */
+export const IS_NOT_UNDER_WAY =
+  "NOT EXISTS (SELECT 1 FROM block_states x WHERE x.seq = blocks.seq AND x.state = 'syncing')";
+
 /**
  * Sinks have claimed a stream's blocks in the order of their seqs: what none has claimed comes behind this one. Without that bound a
- * look for it would go through all that was sent.
- * @param stream the stream's number, in SQL
+ * look for it would go through all that was sent. Cost: a search for each sink.
+ * @param stream the stream's number, in SQL; a cast, for a number that is bound is a real, of which the text is `1.0`
  */
 export function lastClaimed(stream: string): string {
-  return `coalesce((SELECT max(after_id) FROM sync_positions WHERE flow = 'stream ' || ${stream}), 0)`;
+  return (
+    "coalesce((SELECT max(p.after_id) FROM sync_sinks k CROSS JOIN sync_positions p" +
+    ` ON p.sink = k.id AND p.flow = 'stream ' || CAST(${stream} AS INTEGER)), 0)`
+  );
 }
 
 /** Of a row of `blocks`: it was claimed, and its state is lost with a damaged page. */

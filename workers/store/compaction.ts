@@ -27,6 +27,8 @@ const SMALL_SHARE = 0.5;
 
 /** About what two groups take of blocks of 8 KiB. */
 const LOOKED_UP_AT_ONCE = 64;
+/** Seqs that one pass over the index of a stream brings: it looks at all of the stream's blocks, however few are asked for. */
+const SEQS_AT_ONCE = 4_096;
 
 interface SmallBlock {
   readonly seq: number;
@@ -172,11 +174,14 @@ export class Compaction {
         upToSeq,
         maxBytes,
         maxEvents,
-        LOOKED_UP_AT_ONCE,
+        SEQS_AT_ONCE,
       ) as { seq: number }[];
       const seqs = found.map(({ seq }) => seq);
-      yield* this.#sql.smallBlocks.all(JSON.stringify(seqs)) as SmallBlock[];
-      if (seqs.length < LOOKED_UP_AT_ONCE) return;
+      for (let from = 0; from < seqs.length; from += LOOKED_UP_AT_ONCE)
+        yield* this.#sql.smallBlocks.all(
+          JSON.stringify(seqs.slice(from, from + LOOKED_UP_AT_ONCE)),
+        ) as SmallBlock[];
+      if (seqs.length < SEQS_AT_ONCE) return;
       lastSeq = seqs[seqs.length - 1]!;
     }
   }

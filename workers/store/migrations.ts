@@ -461,4 +461,6 @@ export const MIGRATIONS: readonly string[] = [
   `,
   // The version of the function that an hour's hash was made by, or begun by.
   "ALTER TABLE audit_sums ADD COLUMN version INTEGER NOT NULL DEFAULT 1",
+  // What all sinks have, which goes first: while one of several is away, nearly all states are of what it has not got.
+  "CREATE INDEX block_states_synced ON block_states (seq) WHERE state = 'synced'",
 ];

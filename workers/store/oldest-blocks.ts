@@ -24,6 +24,11 @@ const PENDING = `state = 'pending' AND ${OF_KIND} AND seq > ${lastClaimed("@stre
 /** As an earlier release has written it, or a merged block has it. */
 const SYNCED_BY_ITSELF = `state = 'synced' AND ${OF_KIND}`;
 
+/** Found by themselves: those that one of several sinks has not got may be all but a few. */
+export const SYNCED =
+  `SELECT ${COLUMNS} FROM block_states x CROSS JOIN blocks ON blocks.seq = x.seq` +
+  " WHERE x.state = 'synced' AND x.seq <= @upToSeq ORDER BY x.seq LIMIT @limit";
+
 /** Blocks in the order of their arrival. A look costs a search in the index for each stream. */
 export class OldestBlocks {
   readonly #resolutions: Statement<unknown[]>;
@@ -46,10 +51,7 @@ export class OldestBlocks {
       db.prepare(`SELECT ${COLUMNS} FROM blocks WHERE ${which} ORDER BY seq LIMIT @limit`);
     this.#first = { pending: first(PENDING), synced: first(SYNCED_BY_ITSELF) };
     this.#list = { pending: list(PENDING), synced: list(SYNCED_BY_ITSELF) };
-    this.#synced = db.prepare(
-      `SELECT ${COLUMNS} FROM block_states x CROSS JOIN blocks ON blocks.seq = x.seq` +
-        " WHERE x.state = 'synced' AND x.seq <= @upToSeq ORDER BY x.seq LIMIT @limit",
-    );
+    this.#synced = db.prepare(SYNCED);
     this.#raw = db.prepare(
       `SELECT ${COLUMNS} FROM blocks WHERE ${PENDING} AND seq >= @fromSeq ORDER BY seq LIMIT @limit`,
     );

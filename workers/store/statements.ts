@@ -1,6 +1,6 @@
 import type { Statement } from "better-sqlite3";
 import { NO_SEAL, type Seal } from "../seal/seal.ts";
-import { BLOCK_STATE, IS_UNCLAIMED } from "./block-states.ts";
+import { BLOCK_STATE, IS_NOT_UNDER_WAY, IS_UNCLAIMED } from "./block-states.ts";
 import type { Connection } from "./database.ts";
 import { NEXT_SEQ } from "./next-seq.ts";
 import { prepareAll } from "./prepare-all.ts";
@@ -134,10 +134,10 @@ const SQL = {
     "SELECT seq, s.name AS stream, at_us AS atUs, is_resume AS isResume FROM ticks t" +
     " JOIN streams s ON s.id = t.stream_id WHERE seq > ? AND seq <= ? ORDER BY seq",
 
-  /** In the index alone: a block's own row has pages to itself. */
+  /** In the index alone: a block's own row has pages to itself. Those on their way to a sink may be most that there are. */
   smallSeqs:
     "SELECT seq FROM blocks INDEXED BY blocks_by_time WHERE stream_id = ? AND seq > ? AND seq <= ?" +
-    " AND stored_bytes < ? AND count < ? ORDER BY seq LIMIT ?",
+    ` AND stored_bytes < ? AND count < ? AND ${IS_NOT_UNDER_WAY} ORDER BY seq LIMIT ?`,
   smallBlocks:
     `SELECT seq, stored_bytes AS bytes, count, ${BLOCK_STATE} AS state, resolution_us AS resolutionUs FROM blocks` +
     " WHERE seq IN (SELECT value FROM json_each(?)) AND state IN ('pending', 'synced')" +

@@ -23,6 +23,9 @@ import { prepareSync, type SyncStatements } from "./sync-statements.ts";
 const MAX_ITEMS = 4_096;
 /** Rows of the queue read at once. */
 const CHUNK = 256;
+/** Of all streams together at first, and of each at least; then twice as many each time: most batches end before. */
+const FIRST_CHUNKS = 1_024;
+const LEAST_CHUNK = 4;
 /** Of what goes in the order of its ids, a sink's place in it; the flow is named as the class. */
 type Sequence = "losses" | "attributes";
 
@@ -199,11 +202,15 @@ export class SyncStore {
   #gatherEvents(sink: number, size: ClaimTask["size"]): Gathered {
     const gathering = new Gathering(size);
     this.#turns.begin();
-    for (const { id, name } of this.#streams.entries()) {
+    const streams = [...this.#streams.entries()];
+    const first = Math.min(CHUNK, Math.max(LEAST_CHUNK, Math.ceil(FIRST_CHUNKS / streams.length)));
+    for (const { id, name } of streams) {
       const priority = this.#setup.priorities[name] ?? this.#setup.defaultPriority;
       let afterId = this.#position(sink, `stream ${id}`);
+      let chunk = first;
       this.#turns.add(id, priority, () => {
-        const blocks = this.#sql.nextBlocks.all(id, afterId, CHUNK) as Candidate[];
+        const blocks = this.#sql.nextBlocks.all(id, afterId, chunk) as Candidate[];
+        chunk = Math.min(CHUNK, 2 * chunk);
         afterId = blocks.at(-1)?.id ?? afterId;
         return blocks;
       });

@@ -180,7 +180,7 @@ function integrity(db: Connection): StoreFinding[] {
 
 /** Without touching it. */
 function logProblems(file: string): readonly string[] {
-  if (!existsSync(`${file}-wal`)) return [];
+  if (!existsSync(file) || !existsSync(`${file}-wal`)) return [];
   const pages = new PageFile(file);
   try {
     return pages.wal?.mended.map((what) => `${what} (in a copy)`) ?? [];

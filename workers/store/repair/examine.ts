@@ -229,6 +229,8 @@ class Examiner {
       "SELECT max((SELECT coalesce(max(seq), 0) FROM blocks), (SELECT coalesce(max(seq), 0) FROM watermarks)," +
         " (SELECT coalesce(max(seq), 0) FROM ticks), (SELECT coalesce(max(seq), 0) FROM configs)," +
         " (SELECT coalesce(max(source_seq), 0) FROM late)," +
+        // What was sent and evicted is known by this alone; a seq that comes before it no sink would ever be given.
+        " (SELECT coalesce(max(after_id), 0) FROM sync_positions WHERE flow LIKE 'stream %')," +
         " (SELECT coalesce(max(seq), 0) FROM corrupt_blocks WHERE place = 'log'))",
     );
     const deadLetters = this.#number("SELECT count(*) FROM dead_letters");

@@ -7,7 +7,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
-  writeSync,
+  writeFileSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { pageBytesOf } from "./page-size.ts";
@@ -27,26 +27,33 @@ export function mendLog(databaseFile: string, nowUs: number): readonly string[] 
   const mended = mendWal(bytes, pageBytesOf(databaseFile))?.mended ?? [];
   if (mended.length === 0) return [];
   const made = `${file}.mended`;
-  const fd = openSync(made, "w");
-  try {
-    writeSync(fd, bytes);
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-  // A damaged log is there until the new one is: whoever is interrupted begins again.
   const stamp = new Date(nowUs / 1000).toISOString().replaceAll(":", "");
-  const kept = openSync(`${file}.damaged-${stamp}`, "w");
+  const kept = `${file}.damaged-${stamp}`;
   try {
-    writeSync(kept, readFileSync(file));
-  } finally {
-    closeSync(kept);
+    writeWhole(made, bytes);
+    // A damaged log is there until the new one is: whoever is interrupted begins again.
+    writeWhole(kept, readFileSync(file));
+  } catch (cause) {
+    // A full disk, say, which parts of them would keep full.
+    for (const part of [made, kept]) rmSync(part, { force: true });
+    throw cause;
   }
   renameSync(made, file);
   // The index of the log is made anew.
   rmSync(`${databaseFile}-shm`, { force: true });
   forgetOld(dirname(file), `${basename(file)}.damaged-`);
   return mended;
+}
+
+/** All of it, on the disk: a single write may end early, without a word, where the disk is full. */
+function writeWhole(file: string, bytes: Uint8Array): void {
+  const fd = openSync(file, "w");
+  try {
+    writeFileSync(fd, bytes);
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 function forgetOld(dir: string, prefix: string): void {

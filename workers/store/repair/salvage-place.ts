@@ -1,5 +1,5 @@
-import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { closeSync, existsSync, fsyncSync, openSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { databaseFile } from "../data-dir.ts";
 
 /** Folder of the data directory in which the new database grows: it takes the old one's place when it is whole. */
@@ -33,9 +33,25 @@ export function finishSalvage(dir: string): void {
   if (!existsSync(workshop)) return;
   const made = databaseFile(workshop);
   // The old one is taken away only when the new one is whole.
-  if (!existsSync(databaseFile(dir)) && existsSync(made)) renameSync(made, databaseFile(dir));
+  if (!existsSync(databaseFile(dir)) && existsSync(made)) {
+    keepOldLog(databaseFile(dir));
+    renameSync(made, databaseFile(dir));
+  }
   rmSync(workshop, { recursive: true, force: true });
   syncDir(dir);
+}
+
+/** The old database's log goes after it, for it is none of the new one's. */
+function keepOldLog(file: string): void {
+  const damaged = readdirSync(dirname(file)).filter((name) => name.startsWith(`${basename(file)}.damaged-`));
+  const keptAs = damaged
+    .filter((name) => !/-(wal|shm)$/.test(name))
+    .sort()
+    .at(-1);
+  const name = keptAs === undefined ? `${file}.damaged-unnamed` : join(dirname(file), keptAs);
+  for (const suffix of ["-wal", "-shm"])
+    if (existsSync(file + suffix)) renameSync(file + suffix, name + suffix);
+  syncDir(dirname(file));
 }
 
 export function forgetMarker(dir: string): void {

@@ -50,7 +50,8 @@ export interface SalvageOptions {
 
 /** Damaged databases kept for a look at them. */
 const DAMAGED_KEPT = 2;
-const SUFFIXES = ["-wal", "-shm", ""] as const;
+/** In the order in which they get another name: without its log the old database would be taken for a whole one that has less. */
+const SUFFIXES = ["", "-wal", "-shm"] as const;
 /** Share of pages: beyond it the disk itself is to be looked at. */
 const MOST_UNREADABLE = 0.25;
 const ROWS_PER_TRANSACTION = 5_000;
@@ -226,9 +227,10 @@ function exchange(dir: string, workshop: string, nowUs: number): string | null {
   const stamp = new Date(nowUs / 1000).toISOString().replaceAll(":", "");
   const keptAs = `${file}.damaged-${stamp}`;
   for (const suffix of SUFFIXES) {
-    if (existsSync(file + suffix)) renameSync(file + suffix, keptAs + suffix);
+    if (!existsSync(file + suffix)) continue;
+    renameSync(file + suffix, keptAs + suffix);
+    syncDir(dir);
   }
-  syncDir(dir);
   renameSync(made, file);
   rmSync(workshop, { recursive: true, force: true });
   forgetMarker(dir);
