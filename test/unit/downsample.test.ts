@@ -8,6 +8,7 @@ import type { StoredBlock } from "../../workers/messages.ts";
 import { BlockDecoder } from "../../workers/query/block-decoder.ts";
 import { createEventWriter } from "../../workers/query/event-json.ts";
 import { portableCodec } from "../../workers/zstd.ts";
+import { downsample as downsampleWith } from "../support/downsample.ts";
 import { makeBlock } from "../support/store-fixtures.ts";
 
 interface Event {
@@ -57,7 +58,7 @@ interface Row {
 
 /** The rows as they are read back over HTTP. */
 function downsample(blocks: readonly StoredBlock[], keyFields = ["device"]): Row[] {
-  const block = decoder.downsample(blocks, { stream: "s", keyFields, resolutionUs: MINUTE_US });
+  const block = downsampleWith(decoder, blocks, { stream: "s", keyFields, resolutionUs: MINUTE_US });
   const opened = decoder.open(block);
   assert.equal(opened.kind, "rows");
   if (opened.kind !== "rows") return [];

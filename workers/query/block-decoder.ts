@@ -8,14 +8,21 @@ import {
   readHeader,
   resetBatch,
 } from "../core/codec.ts";
+import { decodeOnly } from "../core/decode-columns.ts";
+import {
+  addToDownsampler,
+  createDownsampler,
+  type DownsamplerHandle,
+  disposeDownsampler,
+  encodeAggregates,
+} from "../core/downsampler.ts";
 import { keysOf } from "../core/key-filter.ts";
 import { type CoreModule, instantiateCore } from "../core/module.ts";
 import { MillraceError } from "../errors.ts";
 import type { StoredBlock } from "../messages.ts";
 import { release } from "../move.ts";
 import type { Codec } from "../zstd.ts";
-import { Downsampler } from "./downsample.ts";
-import type { DownsampleTask } from "./tasks.ts";
+import type { Downsampling } from "./tasks.ts";
 
 /** WASM memory only grows: after a block that needed more than this, the core is exchanged for a new one. */
 const KEPT_MEMORY_BYTES = 64 * 1024 * 1024;
@@ -28,11 +35,17 @@ export type OpenedBlock =
   | { readonly kind: "rows"; readonly rows: BatchReader }
   | { readonly kind: "unreadable"; readonly code: string; readonly message: string };
 
+/** Aggregates in the making, in this decoder's core. */
+interface OwnDownsampling extends Downsampling {
+  readonly handle: DownsamplerHandle;
+}
+
 /** Decodes stored blocks, one at a time, into one batch: what was opened before is gone. */
 export class BlockDecoder {
   readonly #codec: Codec;
   #core: CoreModule;
   #batch: BatchHandle;
+  #downsampling: OwnDownsampling | null = null;
 
   constructor(codec: Codec) {
     this.#codec = codec;
@@ -76,25 +89,60 @@ export class BlockDecoder {
     }
   }
 
+  /** Begins a block of aggregates of the events of several blocks; one that was begun before is given up. */
+  beginDownsampling(task: Downsampling): void {
+    this.giveUpDownsampling();
+    this.#reset();
+    this.#downsampling = {
+      ...task,
+      handle: createDownsampler(this.#core, task.keyFields, task.resolutionUs),
+    };
+  }
+
   /**
-   * One block of aggregates of the events of several blocks (see `Downsampler`).
-   * @throws MillraceError when one of them cannot be read
+   * Takes in the next blocks, in the order of their seqs. Other blocks may be opened or merged between two calls.
+   * @throws MillraceError when one of them cannot be read; then it is given up.
    */
-  downsample(
-    blocks: readonly StoredBlock[],
-    { stream, keyFields, resolutionUs }: Omit<DownsampleTask, "blocks">,
-  ): StoredBlock {
-    const downsampler = new Downsampler(keyFields, resolutionUs);
-    try {
+  addToDownsampling(blocks: readonly StoredBlock[]): void {
+    this.#downsample(({ handle, keyFields }) => {
       for (const block of blocks) {
         this.#reset();
-        this.#append(block);
-        downsampler.add(readColumns(this.#core, this.#batch));
+        this.#append(block, keyFields);
+        addToDownsampler(this.#core, handle, this.#batch);
       }
-      return this.#store(encodeBatch(this.#core, downsampler.write(this.#core), { stream }));
-    } finally {
-      // With the batch that was built: nothing else frees it.
-      this.#renew();
+    });
+  }
+
+  /** The block of aggregates; nothing of them is held from then on. */
+  endDownsampling(): StoredBlock {
+    const made = this.#downsample(({ handle, stream }) =>
+      this.#store(encodeAggregates(this.#core, handle, stream)),
+    );
+    this.giveUpDownsampling();
+    this.#reset();
+    if (new Set(made.schema.map(({ name }) => name)).size < made.schema.length)
+      throw new MillraceError(
+        "E_DOWNSAMPLE",
+        "aggregates and the key have fields of the same name: the events stay",
+      );
+    return made;
+  }
+
+  giveUpDownsampling(): void {
+    if (this.#downsampling !== null) disposeDownsampler(this.#core, this.#downsampling.handle);
+    this.#downsampling = null;
+  }
+
+  #downsample<T>(step: (task: OwnDownsampling) => T): T {
+    if (this.#downsampling === null)
+      throw new MillraceError("E_DOWNSAMPLE", "aggregates in the making were lost");
+    try {
+      return step(this.#downsampling);
+    } catch (cause) {
+      if (cause instanceof MillraceError) this.giveUpDownsampling();
+      // Whatever stands in a core that has stopped is not to be trusted.
+      else this.#renew();
+      throw cause;
     }
   }
 
@@ -133,20 +181,28 @@ export class BlockDecoder {
     };
   }
 
-  #append(block: StoredBlock): void {
+  /** With all columns, or with those of numbers and the named ones. */
+  #append(block: StoredBlock, named?: readonly string[]): void {
     const bytes =
       block.codec === "zstd" ? this.#codec.decompress(block.data, block.encodedBytes) : block.data;
-    decodeBlock(this.#core, bytes, this.#batch);
+    if (named === undefined) decodeBlock(this.#core, bytes, this.#batch);
+    else decodeOnly(this.#core, bytes, this.#batch, [...named, ...numericFields(bytes)]);
     if (bytes !== block.data) release(bytes.buffer);
   }
 
   #reset(): void {
-    if (this.memoryBytes > KEPT_MEMORY_BYTES) this.#renew();
+    if (this.memoryBytes > KEPT_MEMORY_BYTES && this.#downsampling === null) this.#renew();
     else resetBatch(this.#core, this.#batch);
   }
 
   #renew(): void {
+    this.#downsampling = null;
     this.#core = instantiateCore();
     this.#batch = newBatch(this.#core);
   }
+}
+
+function numericFields(encoded: Uint8Array): string[] {
+  const { schema } = readHeader(encoded);
+  return schema.flatMap(({ name, type }) => (type === "int" || type === "float" ? [name] : []));
 }

@@ -1,0 +1,57 @@
+import { type BatchHandle, encodeBatch } from "./codec.ts";
+import { encodeNames } from "./decode-columns.ts";
+import { type CoreModule, type Pointer, withBytes } from "./module.ts";
+
+interface DownsamplerExports {
+  downsamplerCreate(names: number, length: number, count: number, spanUs: number): number;
+  downsamplerAdd(downsampler: number, batch: number): void;
+  downsamplerWrite(downsampler: number): number;
+  downsamplerDispose(downsampler: number): void;
+  batchDispose(batch: number): void;
+}
+
+/** A `Downsampler` in the module's memory (`assembly/downsample/downsampler.ts`). */
+export type DownsamplerHandle = Pointer;
+
+function exportsOf(core: CoreModule): DownsamplerExports {
+  return core.exports as unknown as DownsamplerExports;
+}
+
+/** @param resolutionUs length of the aggregates' time: whole, above 0 and below 2³² */
+export function createDownsampler(
+  core: CoreModule,
+  keyFields: readonly string[],
+  resolutionUs: number,
+): DownsamplerHandle {
+  const names = encodeNames(keyFields);
+  const { downsamplerCreate } = exportsOf(core);
+  return withBytes(
+    core,
+    names,
+    (at) => downsamplerCreate(at, names.length, keyFields.length, resolutionUs) >>> 0,
+  );
+}
+
+/** Takes in the rows of a batch: of its columns, those of the key and those of numbers. */
+export function addToDownsampler(core: CoreModule, downsampler: DownsamplerHandle, batch: BatchHandle): void {
+  exportsOf(core).downsamplerAdd(downsampler, batch);
+}
+
+/** A block with a row for each span of time and key, ordered by them, not yet compressed. */
+export function encodeAggregates(
+  core: CoreModule,
+  downsampler: DownsamplerHandle,
+  stream: string,
+): Uint8Array<ArrayBuffer> {
+  const { downsamplerWrite, batchDispose } = exportsOf(core);
+  const batch = downsamplerWrite(downsampler) >>> 0;
+  try {
+    return encodeBatch(core, batch, { stream });
+  } finally {
+    batchDispose(batch);
+  }
+}
+
+export function disposeDownsampler(core: CoreModule, downsampler: DownsamplerHandle): void {
+  exportsOf(core).downsamplerDispose(downsampler);
+}
