@@ -28,6 +28,16 @@ const WHOLE_LIMIT: f64 = 9007199254740992;
 const ROOM_BYTES: u32 = 256;
 const ROOM = memory.data(256, 16);
 
+/** The keys of a field's texts, by their ids in the column's dictionary. */
+@unmanaged
+class TextKeys {
+  /** Of the dictionary; ids of another one mean nothing. */
+  identity: u64;
+  /** u32 each, `NONE` where the text was not met yet. */
+  keys: usize;
+  capacity: u32;
+}
+
 /** Gives every row of a batch its key. The fields: a u32 length and the bytes of each name. */
 @unmanaged
 export class Keys {
@@ -39,7 +49,7 @@ export class Keys {
   known: Dictionary;
   /** u32 a row. */
   rows: usize;
-  /** u32 by the id of a text in the column at hand, or `NONE`. */
+  /** `TextKeys` a field: batches that keep their texts need not have them looked up again. */
   byText: usize;
 
   static create(fields: usize, length: u32, fieldCount: u32): Keys {
@@ -50,7 +60,9 @@ export class Keys {
     self.capacity = 0;
     self.known = Dictionary.create();
     self.rows = 0;
-    self.byText = 0;
+    const textBytes = <usize>fieldCount * offsetof<TextKeys>();
+    self.byText = heap.alloc(textBytes + 1);
+    memory.fill(self.byText, 0, textBytes);
     return self;
   }
 
@@ -92,29 +104,51 @@ export class Keys {
   }
 
   dispose(): void {
+    for (let place: u32 = 0; place < this.fieldCount; place++) {
+      if (this.textKeys(place).keys != 0) heap.free(this.textKeys(place).keys);
+    }
+    heap.free(this.byText);
     heap.free(this.fields);
     this.known.dispose();
     if (this.rows != 0) heap.free(this.rows);
     heap.free(changetype<usize>(this));
   }
 
-  /** A text is made a key once a batch. Gives how many rows have theirs now. */
+  @inline private textKeys(place: u32): TextKeys {
+    return changetype<TextKeys>(this.byText + <usize>place * offsetof<TextKeys>());
+  }
+
+  /** Gives how many rows have their key now. */
   private assignTexts(column: Column, place: u32, count: u32): u32 {
-    const texts = column.dictionary.count;
-    this.byText = heap.alloc((<usize>texts << 2) + 1);
-    memory.fill(this.byText, 0xff, <usize>texts << 2);
+    const dictionary = column.dictionary;
+    const keys = this.keysOf(dictionary, place);
     let assigned: u32 = 0;
     for (let row: u32 = 0; row < count; row++) {
       if (!column.isValid(row) || this.ofRow(row) != NONE) continue;
       const id = load<u32>(column.cell(row));
-      const known = this.byText + (<usize>id << 2);
-      if (load<u32>(known) == NONE) store<u32>(known, this.textKey(column.dictionary, id, place));
+      const known = keys + (<usize>id << 2);
+      if (load<u32>(known) == NONE) store<u32>(known, this.textKey(dictionary, id, place));
       store<u32>(this.rows + (<usize>row << 2), load<u32>(known));
       assigned++;
     }
-    heap.free(this.byText);
-    this.byText = 0;
     return assigned;
+  }
+
+  /** The list of the keys of a dictionary's texts, with room for all of them. */
+  private keysOf(dictionary: Dictionary, place: u32): usize {
+    const texts = this.textKeys(place);
+    if (texts.identity != dictionary.identity) {
+      texts.identity = dictionary.identity;
+      memory.fill(texts.keys, 0xff, <usize>texts.capacity << 2);
+    }
+    if (dictionary.count > texts.capacity) {
+      const before = texts.capacity;
+      texts.capacity = max(dictionary.count, before << 1);
+      const bytes = <usize>texts.capacity << 2;
+      texts.keys = texts.keys == 0 ? heap.alloc(bytes) : heap.realloc(texts.keys, bytes);
+      memory.fill(texts.keys + (<usize>before << 2), 0xff, <usize>(texts.capacity - before) << 2);
+    }
+    return texts.keys;
   }
 
   private textKey(texts: Dictionary, id: u32, place: u32): u32 {

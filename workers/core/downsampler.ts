@@ -1,4 +1,4 @@
-import { type BatchHandle, encodeBatch } from "./codec.ts";
+import { type BatchHandle, disposeBatch, encodeBatch } from "./codec.ts";
 import { encodeNames } from "./decode-columns.ts";
 import { type CoreModule, type Pointer, withBytes } from "./module.ts";
 
@@ -7,7 +7,6 @@ interface DownsamplerExports {
   downsamplerAdd(downsampler: number, batch: number): void;
   downsamplerWrite(downsampler: number): number;
   downsamplerDispose(downsampler: number): void;
-  batchDispose(batch: number): void;
 }
 
 /** A `Downsampler` in the module's memory (`assembly/downsample/downsampler.ts`). */
@@ -43,12 +42,12 @@ export function encodeAggregates(
   downsampler: DownsamplerHandle,
   stream: string,
 ): Uint8Array<ArrayBuffer> {
-  const { downsamplerWrite, batchDispose } = exportsOf(core);
+  const { downsamplerWrite } = exportsOf(core);
   const batch = downsamplerWrite(downsampler) >>> 0;
   try {
     return encodeBatch(core, batch, { stream });
   } finally {
-    batchDispose(batch);
+    disposeBatch(core, batch);
   }
 }
 

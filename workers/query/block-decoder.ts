@@ -2,6 +2,8 @@ import {
   type BatchHandle,
   type BatchReader,
   decodeBlock,
+  disposeBatch,
+  emptyBatch,
   encodeBatch,
   newBatch,
   readColumns,
@@ -38,6 +40,9 @@ export type OpenedBlock =
 /** Aggregates in the making, in this decoder's core. */
 interface OwnDownsampling extends Downsampling {
   readonly handle: DownsamplerHandle;
+  /** Of the block at hand. Texts keep their ids from one block to the next of the same columns. */
+  readonly batch: BatchHandle;
+  schemaId: number | null;
 }
 
 /** Decodes stored blocks, one at a time, into one batch: what was opened before is gone. */
@@ -93,10 +98,8 @@ export class BlockDecoder {
   beginDownsampling(task: Downsampling): void {
     this.giveUpDownsampling();
     this.#reset();
-    this.#downsampling = {
-      ...task,
-      handle: createDownsampler(this.#core, task.keyFields, task.resolutionUs),
-    };
+    const handle = createDownsampler(this.#core, task.keyFields, task.resolutionUs);
+    this.#downsampling = { ...task, handle, batch: newBatch(this.#core), schemaId: null };
   }
 
   /**
@@ -104,11 +107,10 @@ export class BlockDecoder {
    * @throws MillraceError when one of them cannot be read; then it is given up.
    */
   addToDownsampling(blocks: readonly StoredBlock[]): void {
-    this.#downsample(({ handle, keyFields }) => {
+    this.#downsample((task) => {
       for (const block of blocks) {
-        this.#reset();
-        this.#append(block, keyFields);
-        addToDownsampler(this.#core, handle, this.#batch);
+        this.#unpack(block, (bytes) => this.#decodeNumbers(bytes, task));
+        addToDownsampler(this.#core, task.handle, task.batch);
       }
     });
   }
@@ -129,8 +131,21 @@ export class BlockDecoder {
   }
 
   giveUpDownsampling(): void {
-    if (this.#downsampling !== null) disposeDownsampler(this.#core, this.#downsampling.handle);
+    if (this.#downsampling === null) return;
+    disposeDownsampler(this.#core, this.#downsampling.handle);
+    disposeBatch(this.#core, this.#downsampling.batch);
     this.#downsampling = null;
+  }
+
+  /** The columns of numbers and of the key. */
+  #decodeNumbers(bytes: Uint8Array, task: OwnDownsampling): void {
+    const { schemaId, schema } = readHeader(bytes);
+    // Columns of other types would make them wider, and their values other ones.
+    if (schemaId === task.schemaId) emptyBatch(this.#core, task.batch);
+    else resetBatch(this.#core, task.batch);
+    task.schemaId = schemaId;
+    const numbers = schema.flatMap(({ name, type }) => (type === "int" || type === "float" ? [name] : []));
+    decodeOnly(this.#core, bytes, task.batch, [...task.keyFields, ...numbers]);
   }
 
   #downsample<T>(step: (task: OwnDownsampling) => T): T {
@@ -181,12 +196,14 @@ export class BlockDecoder {
     };
   }
 
-  /** With all columns, or with those of numbers and the named ones. */
-  #append(block: StoredBlock, named?: readonly string[]): void {
+  #append(block: StoredBlock): void {
+    this.#unpack(block, (bytes) => decodeBlock(this.#core, bytes, this.#batch));
+  }
+
+  #unpack(block: StoredBlock, use: (bytes: Uint8Array) => void): void {
     const bytes =
       block.codec === "zstd" ? this.#codec.decompress(block.data, block.encodedBytes) : block.data;
-    if (named === undefined) decodeBlock(this.#core, bytes, this.#batch);
-    else decodeOnly(this.#core, bytes, this.#batch, [...named, ...numericFields(bytes)]);
+    use(bytes);
     if (bytes !== block.data) release(bytes.buffer);
   }
 
@@ -200,9 +217,4 @@ export class BlockDecoder {
     this.#core = instantiateCore();
     this.#batch = newBatch(this.#core);
   }
-}
-
-function numericFields(encoded: Uint8Array): string[] {
-  const { schema } = readHeader(encoded);
-  return schema.flatMap(({ name, type }) => (type === "int" || type === "float" ? [name] : []));
 }
