@@ -33,6 +33,14 @@ export function addToDownsampling(blocks: readonly StoredBlock[]): null | QueryF
   return added;
 }
 
+/** All blocks are added: what is left takes two steps, for of very many keys each takes a while. */
+export function writeDownsampling(): null | QueryFailure {
+  return expected(() => {
+    decoder.writeDownsampling();
+    return null;
+  });
+}
+
 export function endDownsampling(): StoredBlock | QueryFailure {
   const made = expected(() => decoder.endDownsampling());
   return "failure" in made ? made : moveWith(made, [made.data.buffer]);

@@ -510,6 +510,10 @@ export async function addToDownsampling(blocks: readonly StoredBlock[]): Promise
   return (await import("./merge-blocks.ts")).addToDownsampling(blocks);
 }
 
+export async function writeDownsampling(): Promise<null | QueryFailure> {
+  return (await import("./merge-blocks.ts")).writeDownsampling();
+}
+
 export async function endDownsampling(): Promise<StoredBlock | QueryFailure> {
   return (await import("./merge-blocks.ts")).endDownsampling();
 }

@@ -134,6 +134,8 @@ export class WindowWorker {
         await this.#expect("addToDownsampling", some, buffersIn(some));
       }
       await turn();
+      await this.#expect("writeDownsampling", null);
+      await turn();
       return await this.#expect<StoredBlock>("endDownsampling", null);
     } finally {
       for (const { data } of blocks) releaseBytes(data);

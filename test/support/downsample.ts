@@ -10,5 +10,6 @@ export function downsample(
 ): StoredBlock {
   decoder.beginDownsampling(task);
   decoder.addToDownsampling(blocks);
+  decoder.writeDownsampling();
   return decoder.endDownsampling();
 }

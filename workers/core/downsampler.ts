@@ -1,4 +1,4 @@
-import { type BatchHandle, disposeBatch, encodeBatch } from "./codec.ts";
+import type { BatchHandle } from "./codec.ts";
 import { encodeNames } from "./decode-columns.ts";
 import { type CoreModule, type Pointer, withBytes } from "./module.ts";
 
@@ -36,19 +36,9 @@ export function addToDownsampler(core: CoreModule, downsampler: DownsamplerHandl
   exportsOf(core).downsamplerAdd(downsampler, batch);
 }
 
-/** A block with a row for each span of time and key, ordered by them, not yet compressed. */
-export function encodeAggregates(
-  core: CoreModule,
-  downsampler: DownsamplerHandle,
-  stream: string,
-): Uint8Array<ArrayBuffer> {
-  const { downsamplerWrite } = exportsOf(core);
-  const batch = downsamplerWrite(downsampler) >>> 0;
-  try {
-    return encodeBatch(core, batch, { stream });
-  } finally {
-    disposeBatch(core, batch);
-  }
+/** A new batch with a row for each span of time and key, ordered by them; for `disposeBatch`. */
+export function writeAggregates(core: CoreModule, downsampler: DownsamplerHandle): BatchHandle {
+  return exportsOf(core).downsamplerWrite(downsampler) >>> 0;
 }
 
 export function disposeDownsampler(core: CoreModule, downsampler: DownsamplerHandle): void {

@@ -16,7 +16,7 @@ import {
   createDownsampler,
   type DownsamplerHandle,
   disposeDownsampler,
-  encodeAggregates,
+  writeAggregates,
 } from "../core/downsampler.ts";
 import { keysOf } from "../core/key-filter.ts";
 import { type CoreModule, instantiateCore } from "../core/module.ts";
@@ -43,6 +43,8 @@ interface OwnDownsampling extends Downsampling {
   /** Of the block at hand. Texts keep their ids from one block to the next of the same columns. */
   readonly batch: BatchHandle;
   schemaId: number | null;
+  /** The aggregates as rows, once all blocks are there. */
+  written: BatchHandle | null;
 }
 
 /** Decodes stored blocks, one at a time, into one batch: what was opened before is gone. */
@@ -99,7 +101,7 @@ export class BlockDecoder {
     this.giveUpDownsampling();
     this.#reset();
     const handle = createDownsampler(this.#core, task.keyFields, task.resolutionUs);
-    this.#downsampling = { ...task, handle, batch: newBatch(this.#core), schemaId: null };
+    this.#downsampling = { ...task, handle, batch: newBatch(this.#core), schemaId: null, written: null };
   }
 
   /**
@@ -115,11 +117,19 @@ export class BlockDecoder {
     });
   }
 
-  /** The block of aggregates; nothing of them is held from then on. */
+  /** No block follows: the aggregates become rows, which are encoded by the next step. */
+  writeDownsampling(): void {
+    this.#downsample((task) => {
+      task.written ??= writeAggregates(this.#core, task.handle);
+    });
+  }
+
+  /** The block of the aggregates that are written; nothing of them is held from then on. */
   endDownsampling(): StoredBlock {
-    const made = this.#downsample(({ handle, stream }) =>
-      this.#store(encodeAggregates(this.#core, handle, stream)),
-    );
+    const made = this.#downsample(({ written, stream }) => {
+      if (written === null) throw new MillraceError("E_DOWNSAMPLE", "aggregates were not written yet");
+      return this.#store(encodeBatch(this.#core, written, { stream }));
+    });
     this.giveUpDownsampling();
     this.#reset();
     if (new Set(made.schema.map(({ name }) => name)).size < made.schema.length)
@@ -132,8 +142,10 @@ export class BlockDecoder {
 
   giveUpDownsampling(): void {
     if (this.#downsampling === null) return;
-    disposeDownsampler(this.#core, this.#downsampling.handle);
-    disposeBatch(this.#core, this.#downsampling.batch);
+    const { handle, batch, written } = this.#downsampling;
+    disposeDownsampler(this.#core, handle);
+    disposeBatch(this.#core, batch);
+    if (written !== null) disposeBatch(this.#core, written);
     this.#downsampling = null;
   }
 
