@@ -9,6 +9,7 @@ export * from "./window/clocks-abi";
 export * from "./window/keyed/abi";
 export * from "./alert/abi";
 export * from "./query/abi";
+export * from "./downsample/abi";
 export * from "./audit/abi";
 export * from "./state/capture-abi";
 export * from "./state/key-bytes";

@@ -129,7 +129,7 @@ async function startParts(
         });
   engine.subscribeAlerts(() => sync?.wake());
   encryption.start();
-  const buffer = await BufferWatch.start({ storage, reads, engine, clock: systemClock, log });
+  const buffer = await BufferWatch.start({ storage, engine, clock: systemClock, log });
   const compactor = new Compactor(storage, engine, log);
   const reloader = new Reloader(source, engine, log, encryption, origin);
   reloader.onChanged = ({ sync: next }) => {

@@ -1,6 +1,4 @@
 import { MillraceError } from "./errors.ts";
-import type { StoredBlock } from "./messages.ts";
-import { moveWith, releaseBytes } from "./move.ts";
 import { answerPage, expected, type TextPage } from "./query/answer.ts";
 import { BlockDecoder } from "./query/block-decoder.ts";
 import { explainKind, explainRefusal, type Refusal } from "./query/correctable.ts";
@@ -66,14 +64,6 @@ export function deadLetters(task: ListTask): Page | tasks.QueryFailure {
 
 export function losses(task: ListTask): Page | tasks.QueryFailure {
   return page(task, ID_CURSOR, (store, after) => readLosses(store, { ...task, after }));
-}
-
-/** One block with the aggregates of the events of several. */
-export function downsample({ blocks, ...task }: tasks.DownsampleTask): StoredBlock | tasks.QueryFailure {
-  const made = expected(() => decoder.downsample(blocks, task));
-  // This thread is idle for long: what it leaves to the garbage collector stays.
-  for (const { data } of blocks) releaseBytes(data);
-  return "failure" in made ? made : moveWith(made, [made.data.buffer]);
 }
 
 /** A step of correcting windows by late events: what is to be written, and the queries that were left alone. */

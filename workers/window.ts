@@ -32,7 +32,7 @@ import type {
 } from "./messages.ts";
 import { moveWith, release } from "./move.ts";
 import type { Closing } from "./query/corrected-query.ts";
-import type { MergeTask, QueryFailure } from "./query/tasks.ts";
+import type { Downsampling, MergeTask, QueryFailure } from "./query/tasks.ts";
 import { ResultStream } from "./result-stream.ts";
 import { callServer } from "./serve-calls.ts";
 import { MergeWatch } from "./stage-times.ts";
@@ -499,6 +499,23 @@ export function closings(
 export async function merge(task: MergeTask): Promise<StoredBlock | QueryFailure> {
   const { mergeBlocks } = await import("./merge-blocks.ts");
   return mergeBlocks(task);
+}
+
+/** One block of aggregates of several, in steps between which entries are applied. */
+export async function beginDownsampling(task: Downsampling): Promise<null | QueryFailure> {
+  return (await import("./merge-blocks.ts")).beginDownsampling(task);
+}
+
+export async function addToDownsampling(blocks: readonly StoredBlock[]): Promise<null | QueryFailure> {
+  return (await import("./merge-blocks.ts")).addToDownsampling(blocks);
+}
+
+export async function writeDownsampling(): Promise<null | QueryFailure> {
+  return (await import("./merge-blocks.ts")).writeDownsampling();
+}
+
+export async function endDownsampling(): Promise<StoredBlock | QueryFailure> {
+  return (await import("./merge-blocks.ts")).endDownsampling();
 }
 
 /** Counts results that were corrected afterwards for the alerts over them: what these told is settled. */

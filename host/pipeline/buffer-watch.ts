@@ -5,7 +5,6 @@ import type { BufferReport } from "../../workers/store/buffer-operations.ts";
 import { RESOLUTION_US } from "../../workers/store/downsampling.ts";
 import { imbalanceOf } from "../../workers/store/ledger.ts";
 import { bufferSettings } from "../config/buffer.ts";
-import type { QueryClient } from "../query/query-client.ts";
 import type { StorageClient } from "../store/storage-client.ts";
 import type { Clock } from "./clock.ts";
 import type { Engine } from "./engine.ts";
@@ -27,7 +26,6 @@ const URGENT_CHECKPOINT_MS = 100;
 
 export interface WatchParts {
   readonly storage: StorageClient;
-  readonly reads: Pick<QueryClient, "downsample">;
   readonly engine: Engine;
   readonly clock: Clock;
   readonly log: Logger;
@@ -112,15 +110,14 @@ export class BufferWatch {
 
   /** @returns whether any events became aggregates */
   async #downsample(): Promise<boolean> {
-    const { storage, reads, engine, clock, log } = this.#parts;
+    const { storage, engine, clock, log } = this.#parts;
     // A backfill reads the events, block by block.
     if (engine.status().backfills > 0) return false;
     const group = await storage.listForDownsampling();
     if (group === null) return false;
     const { stream, seqs, blocks } = group;
-    const keyFields = engine.stream(stream)?.config.key.fields ?? [];
-    const into = await reads
-      .downsample({ stream, keyFields, blocks, resolutionUs: RESOLUTION_US })
+    const into = await engine
+      .downsampleBlocks(stream, blocks, RESOLUTION_US)
       .catch(async (cause: unknown) => {
         if ((await setAsideDamaged(storage, log, "log", seqs)).length > 0) return "set-aside";
         log.error({ err: cause, stream, seqs }, "blocks could not be downsampled and are left as they are");

@@ -227,6 +227,16 @@ export interface Engine {
    * @throws MillraceError when one of them cannot be read
    */
   mergeBlocks(stream: string, blocks: readonly StoredBlock[]): Promise<StoredBlock>;
+  /**
+   * One block of aggregates of the events of several of the stream, of so much event time each; made like a merged one, and in
+   * steps. The blocks' data is given away.
+   * @throws MillraceError when one of them cannot be read
+   */
+  downsampleBlocks(
+    stream: string,
+    blocks: readonly StoredBlock[],
+    resolutionUs: number,
+  ): Promise<StoredBlock>;
   /** Writes a checkpoint now, so that blocks before it are not needed for a replay any more. */
   checkpoint(): Promise<void>;
   /** Waits until everything acknowledged so far is applied to windows and its results are durable. */

@@ -446,6 +446,17 @@ class Pipeline implements Engine {
     return this.#windows.merge({ blocks, stream, keyFields });
   }
 
+  async downsampleBlocks(
+    stream: string,
+    blocks: readonly StoredBlock[],
+    resolutionUs: number,
+  ): Promise<StoredBlock> {
+    const keyFields = this.#registry.stream(stream)?.config.key.fields ?? [];
+    return this.#windows.downsample(blocks, { stream, keyFields, resolutionUs }, () =>
+      this.#apply.idle(MERGE_WAIT_MS),
+    );
+  }
+
   async correct(stream: string, rows: readonly ResultRow[], lateIds: readonly number[]): Promise<void> {
     const atUs = this.#clock.nowUs();
     const bytes = rows.reduce((sum, { key, values }) => sum + key.length + values.length, 0);

@@ -11,12 +11,16 @@ import type {
   StoredBlock,
   WindowSetup,
 } from "../../workers/messages.ts";
+import { releaseBytes } from "../../workers/move.ts";
 import type { Closing } from "../../workers/query/corrected-query.ts";
-import type { MergeTask, QueryFailure } from "../../workers/query/tasks.ts";
+import type { Downsampling, MergeTask, QueryFailure } from "../../workers/query/tasks.ts";
 import type { ClockReport } from "../../workers/window.ts";
 import type { ClosedBefore } from "./closed-before.ts";
 import { workerFile } from "./worker-file.ts";
 import { WorkerThread } from "./worker-thread.ts";
+
+/** Results wait behind a step of downsampling: some milliseconds, unless a single block has more events. */
+const SLICE_EVENTS = 50_000;
 
 /** The window thread: the only place that knows of watermarks, firing and revisions. */
 export class WindowWorker {
@@ -109,11 +113,45 @@ export class WindowWorker {
    * thread that no acknowledgement waits for, and one of its own would take 15 MB.
    * @throws MillraceError when one of them cannot be read
    */
-  async merge(task: MergeTask): Promise<StoredBlock> {
-    const transferList = task.blocks.map(({ data }) => data.buffer);
-    const answer = await this.#thread.call<StoredBlock | QueryFailure>("merge", task, transferList);
-    if ("failure" in answer) throw new MillraceError(answer.failure.code, answer.failure.message);
-    return answer;
+  merge(task: MergeTask): Promise<StoredBlock> {
+    return this.#expect("merge", task, buffersIn(task.blocks));
+  }
+
+  /**
+   * One block of aggregates of the events of several, in steps of some milliseconds; `turn` is waited for before each.
+   * Their data is given away.
+   * @throws MillraceError when one of them cannot be read
+   */
+  async downsample(
+    blocks: readonly StoredBlock[],
+    task: Downsampling,
+    turn: () => Promise<void>,
+  ): Promise<StoredBlock> {
+    try {
+      await this.#expect("beginDownsampling", task);
+      for (const some of slicesOf(blocks)) {
+        await turn();
+        await this.#expect("addToDownsampling", some, buffersIn(some));
+      }
+      await turn();
+      await this.#expect("writeDownsampling", null);
+      await turn();
+      return await this.#expect<StoredBlock>("endDownsampling", null);
+    } finally {
+      for (const { data } of blocks) releaseBytes(data);
+    }
+  }
+
+  /** An error with a code comes as a value, and is thrown here. */
+  async #expect<T extends object | null>(
+    name: string,
+    task: unknown,
+    buffers: ArrayBuffer[] = [],
+  ): Promise<T> {
+    const answer = await this.#thread.call<T | QueryFailure>(name, task, buffers);
+    if (answer !== null && "failure" in answer)
+      throw new MillraceError(answer.failure.code, answer.failure.message);
+    return answer as T;
   }
 
   close(): Promise<void> {
@@ -124,4 +162,23 @@ export class WindowWorker {
 function buffersOf({ partials, sources }: ApplyEntry & { kind: "block" }): ArrayBuffer[] {
   const buffers = partials.map((partial) => partial.bytes.buffer);
   return sources === null ? buffers : [...buffers, sources.buffer];
+}
+
+function buffersIn(blocks: readonly StoredBlock[]): ArrayBuffer[] {
+  return blocks.map(({ data }) => data.buffer);
+}
+
+/** Blocks that follow one another, in pieces of `SLICE_EVENTS` or hardly more. */
+function slicesOf(blocks: readonly StoredBlock[]): StoredBlock[][] {
+  const slices: StoredBlock[][] = [];
+  let left = 0;
+  for (const block of blocks) {
+    if (left <= 0) {
+      slices.push([]);
+      left = SLICE_EVENTS;
+    }
+    slices.at(-1)?.push(block);
+    left -= block.count;
+  }
+  return slices;
 }

@@ -1,9 +1,8 @@
 import { Piscina } from "piscina";
 import { MillraceError } from "../../workers/errors.ts";
-import type { StoredBlock } from "../../workers/messages.ts";
 import type { CorrectionTask } from "../../workers/query/correction.ts";
 import type { LateKeys, LateKeysTask } from "../../workers/query/late-keys.ts";
-import type { DownsampleTask, QueryFailure } from "../../workers/query/tasks.ts";
+import type { QueryFailure } from "../../workers/query/tasks.ts";
 import type {
   AlertsTask,
   CorrectionStep,
@@ -84,15 +83,6 @@ export class QueryClient implements HistoryReads {
   /** The keys of late events whose clocks a correction must know. */
   lateKeys(task: LateKeysTask): Promise<LateKeys> {
     return this.#run("lateKeys", task);
-  }
-
-  /**
-   * One block with the aggregates of the events of several. Their data is given away.
-   * @throws MillraceError when one of them cannot be read
-   */
-  downsample(task: DownsampleTask): Promise<StoredBlock> {
-    const transferList = task.blocks.map(({ data }) => data.buffer);
-    return this.#run("downsample", task, transferList);
   }
 
   /** Keys that the storage thread is about to turn to. */

@@ -13,6 +13,7 @@ import { RESOLUTION_US } from "../../workers/store/downsampling.ts";
 import { checkBalance, type Imbalance } from "../../workers/store/ledger.ts";
 import { Store } from "../../workers/store/store.ts";
 import { portableCodec } from "../../workers/zstd.ts";
+import { downsample } from "./downsample.ts";
 import { Random } from "./random.ts";
 import { makeBlockOperation } from "./store-fixtures.ts";
 
@@ -160,7 +161,7 @@ class Outage {
       if (group !== null) {
         const { stream, seqs, blocks } = group;
         const task = { stream, keyFields: ["device"], resolutionUs: RESOLUTION_US };
-        const into = this.#decoder.downsample(blocks, task);
+        const into = downsample(this.#decoder, blocks, task);
         buffer.downsampling.swap({ stream, seqs, into, nowUs });
       }
       isDone = !report.hasMore && group === null;

@@ -69,6 +69,10 @@ export class MemoryEngine implements Engine {
     return Promise.reject(new Error("this engine has no blocks"));
   }
 
+  downsampleBlocks(): Promise<StoredBlock> {
+    return this.mergeBlocks();
+  }
+
   checkpoint(): Promise<void> {
     return Promise.resolve();
   }

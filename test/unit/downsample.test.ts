@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { WindowWorker } from "../../host/pipeline/window-worker.ts";
 import { buildBatch } from "../../workers/core/batch-builder.ts";
 import { encodeBatch } from "../../workers/core/codec.ts";
 import { instantiateCore } from "../../workers/core/module.ts";
@@ -8,6 +9,7 @@ import type { StoredBlock } from "../../workers/messages.ts";
 import { BlockDecoder } from "../../workers/query/block-decoder.ts";
 import { createEventWriter } from "../../workers/query/event-json.ts";
 import { portableCodec } from "../../workers/zstd.ts";
+import { downsample as downsampleWith } from "../support/downsample.ts";
 import { makeBlock } from "../support/store-fixtures.ts";
 
 interface Event {
@@ -57,7 +59,7 @@ interface Row {
 
 /** The rows as they are read back over HTTP. */
 function downsample(blocks: readonly StoredBlock[], keyFields = ["device"]): Row[] {
-  const block = decoder.downsample(blocks, { stream: "s", keyFields, resolutionUs: MINUTE_US });
+  const block = downsampleWith(decoder, blocks, { stream: "s", keyFields, resolutionUs: MINUTE_US });
   const opened = decoder.open(block);
   assert.equal(opened.kind, "rows");
   if (opened.kind !== "rows") return [];
@@ -157,4 +159,33 @@ test("a block that cannot be read is an error, and the next task is served", () 
   const bad = makeBlock({ data: Uint8Array.from([1, 2, 3]), codec: "none" });
   assert.throws(() => downsample([good, bad]), { code: "E_BLOCK_MAGIC" });
   assert.equal(downsample([good]).length, 1);
+});
+
+test("the window thread does it in steps, between which it is asked for; a bad block ends one, and blocks are given away", async (context) => {
+  const windows = new WindowWorker();
+  context.after(() => windows.close());
+  const times = Array.from({ length: 30_000 }, (_, at) => at * 1_000);
+  const make = (): StoredBlock[] =>
+    ["a", "b", "a", "b"].map((device) =>
+      blockOf(times.map((ts): Event => ({ ts, device, temp: ts / 1_000, rpm: 1 }))),
+    );
+  const task = { stream: "s", keyFields: ["device"], resolutionUs: MINUTE_US };
+  let turns = 0;
+  const turn = async (): Promise<void> => {
+    turns++;
+    // What others have merged meanwhile takes nothing from it.
+    const blocks = [blockOf([{ ts: 0, device: "c", temp: 1, rpm: 1 }])];
+    await windows.merge({ blocks, stream: "s", keyFields: [] });
+  };
+  const blocks = make();
+  const made = await windows.downsample(blocks, task, turn);
+  assert.deepEqual(made.data, downsampleWith(decoder, make(), task).data);
+  assert.equal(turns, 4, "two of events, one of rows, one of the block");
+  assert.deepEqual(
+    blocks.map(({ data }) => data.length),
+    [0, 0, 0, 0],
+  );
+  const bad = makeBlock({ data: Uint8Array.from([1, 2, 3]), codec: "none", count: 60_000 });
+  await assert.rejects(windows.downsample([...make(), bad], task, turn), { code: "E_BLOCK_MAGIC" });
+  assert.deepEqual((await windows.downsample(make(), task, turn)).data, made.data);
 });

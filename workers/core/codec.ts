@@ -30,6 +30,7 @@ interface CodecExports {
   codecViewText(batch: number, column: number, id: number): number;
   batchTimes(batch: number): number;
   batchFlags(batch: number): number;
+  batchDispose(batch: number): void;
   batchRows(batch: number): number;
   batchColumnCount(batch: number): number;
 }
@@ -63,6 +64,11 @@ export function newBatch(core: CoreModule): BatchHandle {
 /** Drops a batch's rows and columns, so that nothing of it shows in what it takes next. */
 export function resetBatch(core: CoreModule, batch: BatchHandle): void {
   exportsOf(core).codecClearBatch(batch);
+}
+
+/** Gives a batch's memory back. */
+export function disposeBatch(core: CoreModule, batch: BatchHandle): void {
+  exportsOf(core).batchDispose(batch);
 }
 
 /** Drops a batch's rows; its columns stay, with their types, and texts keep their ids unless there are very many. */

@@ -2,20 +2,29 @@ import {
   type BatchHandle,
   type BatchReader,
   decodeBlock,
+  disposeBatch,
+  emptyBatch,
   encodeBatch,
   newBatch,
   readColumns,
   readHeader,
   resetBatch,
 } from "../core/codec.ts";
+import { decodeOnly } from "../core/decode-columns.ts";
+import {
+  addToDownsampler,
+  createDownsampler,
+  type DownsamplerHandle,
+  disposeDownsampler,
+  writeAggregates,
+} from "../core/downsampler.ts";
 import { keysOf } from "../core/key-filter.ts";
 import { type CoreModule, instantiateCore } from "../core/module.ts";
 import { MillraceError } from "../errors.ts";
 import type { StoredBlock } from "../messages.ts";
 import { release } from "../move.ts";
 import type { Codec } from "../zstd.ts";
-import { Downsampler } from "./downsample.ts";
-import type { DownsampleTask } from "./tasks.ts";
+import type { Downsampling } from "./tasks.ts";
 
 /** WASM memory only grows: after a block that needed more than this, the core is exchanged for a new one. */
 const KEPT_MEMORY_BYTES = 64 * 1024 * 1024;
@@ -28,11 +37,22 @@ export type OpenedBlock =
   | { readonly kind: "rows"; readonly rows: BatchReader }
   | { readonly kind: "unreadable"; readonly code: string; readonly message: string };
 
+/** Aggregates in the making, in this decoder's core. */
+interface OwnDownsampling extends Downsampling {
+  readonly handle: DownsamplerHandle;
+  /** Of the block at hand. Texts keep their ids from one block to the next of the same columns. */
+  readonly batch: BatchHandle;
+  schemaId: number | null;
+  /** The aggregates as rows, once all blocks are there. */
+  written: BatchHandle | null;
+}
+
 /** Decodes stored blocks, one at a time, into one batch: what was opened before is gone. */
 export class BlockDecoder {
   readonly #codec: Codec;
   #core: CoreModule;
   #batch: BatchHandle;
+  #downsampling: OwnDownsampling | null = null;
 
   constructor(codec: Codec) {
     this.#codec = codec;
@@ -76,25 +96,80 @@ export class BlockDecoder {
     }
   }
 
+  /** Begins a block of aggregates of the events of several blocks; one that was begun before is given up. */
+  beginDownsampling(task: Downsampling): void {
+    this.giveUpDownsampling();
+    this.#reset();
+    const handle = createDownsampler(this.#core, task.keyFields, task.resolutionUs);
+    this.#downsampling = { ...task, handle, batch: newBatch(this.#core), schemaId: null, written: null };
+  }
+
   /**
-   * One block of aggregates of the events of several blocks (see `Downsampler`).
-   * @throws MillraceError when one of them cannot be read
+   * Takes in the next blocks, in the order of their seqs. Other blocks may be opened or merged between two calls.
+   * @throws MillraceError when one of them cannot be read; then it is given up.
    */
-  downsample(
-    blocks: readonly StoredBlock[],
-    { stream, keyFields, resolutionUs }: Omit<DownsampleTask, "blocks">,
-  ): StoredBlock {
-    const downsampler = new Downsampler(keyFields, resolutionUs);
-    try {
+  addToDownsampling(blocks: readonly StoredBlock[]): void {
+    this.#downsample((task) => {
       for (const block of blocks) {
-        this.#reset();
-        this.#append(block);
-        downsampler.add(readColumns(this.#core, this.#batch));
+        this.#unpack(block, (bytes) => this.#decodeNumbers(bytes, task));
+        addToDownsampler(this.#core, task.handle, task.batch);
       }
-      return this.#store(encodeBatch(this.#core, downsampler.write(this.#core), { stream }));
-    } finally {
-      // With the batch that was built: nothing else frees it.
-      this.#renew();
+    });
+  }
+
+  /** No block follows: the aggregates become rows, which are encoded by the next step. */
+  writeDownsampling(): void {
+    this.#downsample((task) => {
+      task.written ??= writeAggregates(this.#core, task.handle);
+    });
+  }
+
+  /** The block of the aggregates that are written; nothing of them is held from then on. */
+  endDownsampling(): StoredBlock {
+    const made = this.#downsample(({ written, stream }) => {
+      if (written === null) throw new MillraceError("E_DOWNSAMPLE", "aggregates were not written yet");
+      return this.#store(encodeBatch(this.#core, written, { stream }));
+    });
+    this.giveUpDownsampling();
+    this.#reset();
+    if (new Set(made.schema.map(({ name }) => name)).size < made.schema.length)
+      throw new MillraceError(
+        "E_DOWNSAMPLE",
+        "aggregates and the key have fields of the same name: the events stay",
+      );
+    return made;
+  }
+
+  giveUpDownsampling(): void {
+    if (this.#downsampling === null) return;
+    const { handle, batch, written } = this.#downsampling;
+    disposeDownsampler(this.#core, handle);
+    disposeBatch(this.#core, batch);
+    if (written !== null) disposeBatch(this.#core, written);
+    this.#downsampling = null;
+  }
+
+  /** The columns of numbers and of the key. */
+  #decodeNumbers(bytes: Uint8Array, task: OwnDownsampling): void {
+    const { schemaId, schema } = readHeader(bytes);
+    // Columns of other types would make them wider, and their values other ones.
+    if (schemaId === task.schemaId) emptyBatch(this.#core, task.batch);
+    else resetBatch(this.#core, task.batch);
+    task.schemaId = schemaId;
+    const numbers = schema.flatMap(({ name, type }) => (type === "int" || type === "float" ? [name] : []));
+    decodeOnly(this.#core, bytes, task.batch, [...task.keyFields, ...numbers]);
+  }
+
+  #downsample<T>(step: (task: OwnDownsampling) => T): T {
+    if (this.#downsampling === null)
+      throw new MillraceError("E_DOWNSAMPLE", "aggregates in the making were lost");
+    try {
+      return step(this.#downsampling);
+    } catch (cause) {
+      if (cause instanceof MillraceError) this.giveUpDownsampling();
+      // Whatever stands in a core that has stopped is not to be trusted.
+      else this.#renew();
+      throw cause;
     }
   }
 
@@ -134,18 +209,23 @@ export class BlockDecoder {
   }
 
   #append(block: StoredBlock): void {
+    this.#unpack(block, (bytes) => decodeBlock(this.#core, bytes, this.#batch));
+  }
+
+  #unpack(block: StoredBlock, use: (bytes: Uint8Array) => void): void {
     const bytes =
       block.codec === "zstd" ? this.#codec.decompress(block.data, block.encodedBytes) : block.data;
-    decodeBlock(this.#core, bytes, this.#batch);
+    use(bytes);
     if (bytes !== block.data) release(bytes.buffer);
   }
 
   #reset(): void {
-    if (this.memoryBytes > KEPT_MEMORY_BYTES) this.#renew();
+    if (this.memoryBytes > KEPT_MEMORY_BYTES && this.#downsampling === null) this.#renew();
     else resetBatch(this.#core, this.#batch);
   }
 
   #renew(): void {
+    this.#downsampling = null;
     this.#core = instantiateCore();
     this.#batch = newBatch(this.#core);
   }

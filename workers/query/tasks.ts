@@ -76,9 +76,12 @@ export interface MergeTask {
   readonly keyFields: readonly string[];
 }
 
-/** Blocks of events, in the order of their seqs, to become one of aggregates. */
-export interface DownsampleTask extends MergeTask {
+/** What is made of a stream's events when they become aggregates. */
+export interface Downsampling {
+  readonly stream: string;
+  /** The first of these that has a value holds an event's key. */
   readonly keyFields: readonly string[];
+  /** Length of the aggregates' time: whole, above 0 and below 2³². */
   readonly resolutionUs: number;
 }
 

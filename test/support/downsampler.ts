@@ -1,10 +1,10 @@
-import { buildBatch } from "../core/batch-builder.ts";
-import type { BatchReader, CellValue, ColumnReader } from "../core/codec.ts";
-import type { CoreModule } from "../core/module.ts";
-import type { FieldType } from "../messages.ts";
+import { buildBatch } from "../../workers/core/batch-builder.ts";
+import type { BatchReader, CellValue, ColumnReader } from "../../workers/core/codec.ts";
+import type { CoreModule } from "../../workers/core/module.ts";
+import type { FieldType } from "../../workers/messages.ts";
 
 /** What a field was over the events of one minute and key. `first` and `last` are by event time, then by order. */
-export interface FieldAggregate {
+interface FieldAggregate {
   count: number;
   sum: number;
   /** What adding rounded off (Neumaier). */
@@ -43,12 +43,14 @@ interface KeyColumn {
 }
 
 /** Column of every row, true: no event has it. */
-export const DOWNSAMPLED_FIELD = "downsampled";
+const DOWNSAMPLED_FIELD = "downsampled";
 /** How many events a row stands for. */
-export const COUNT_FIELD = "count";
+const COUNT_FIELD = "count";
 const STATISTICS = ["count", "sum", "min", "max", "first", "last"] as const;
 
 /**
+ * The plain way, cell by cell, for the core's downsampler (`assembly/downsample/`) to be held against.
+ *
  * Aggregates events by minutes of event time and key: how many there were, and of each numeric field count, sum, min,
  * max, first and last. Everything else of them goes. Rows are added block by block, in the order of their seqs.
  * Cost: the cells of numeric columns, one by one; no text is made for an event. Memory: the groups.
@@ -159,8 +161,10 @@ export class Downsampler {
   /** By the first of the fields that has a value. */
   #groupOf(minute: Minute, keys: readonly KeyColumn[], row: number): Group {
     for (const { place, column } of keys) {
-      const value = column.valueAt(row);
-      if (value === null) continue;
+      const held = column.valueAt(row);
+      if (held === null) continue;
+      // 0 and -0 are one key.
+      const value = held === 0 ? 0 : held;
       const groups = minute.byKey[place]!;
       let group = groups.get(value);
       if (group === undefined) {
@@ -227,7 +231,14 @@ function typeOfAll(values: readonly NonNullable<CellValue>[]): FieldType {
   const types = new Set(values.map((value) => typeof value));
   if (types.has("string") || (types.has("boolean") && types.size > 1)) return "string";
   if (types.has("boolean")) return "bool";
-  return values.every((value) => typeof value === "bigint" || Number.isSafeInteger(value)) ? "int" : "float";
+  return values.every(isWhole) ? "int" : "float";
+}
+
+function isWhole(value: NonNullable<CellValue>): boolean {
+  return (
+    typeof value === "bigint" ||
+    (Number.isInteger(value) && Number(value) >= -(2 ** 53) && Number(value) < 2 ** 53)
+  );
 }
 
 function compareGroups(a: Group, b: Group): number {
