@@ -366,7 +366,7 @@ function store(encoded: Uint8Array<ArrayBuffer>, packer: BlockPacker | null): St
     count: header.count,
     minUs: Number(header.minUs),
     maxUs: Number(header.maxUs),
-    schema: header.schema,
+    schema: JSON.stringify(header.schema),
   };
 }
 

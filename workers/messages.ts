@@ -11,6 +11,11 @@ export interface SchemaField {
   readonly name: string;
   readonly type: FieldType;
 }
+/**
+ * The fields of a block. As their JSON on the way from a lane: text passes a thread at a third of the price of a list of objects, and that it is
+ * the same as with the block before is seen at a glance. `fieldsOf` reads both.
+ */
+export type BlockSchema = readonly SchemaField[] | string;
 export type BodyFormat = "ndjson" | "json" | "csv";
 export type BodyEncoding = "identity" | "gzip" | "zstd";
 
@@ -234,7 +239,7 @@ export interface StoredBlock {
   readonly count: number;
   readonly minUs: number;
   readonly maxUs: number;
-  readonly schema: readonly SchemaField[];
+  readonly schema: BlockSchema;
   /** Which keys it may hold, where that was found out. */
   readonly keys?: BlockKeys;
   /** What its events come to by hours (`core/event-sums.ts`), where that was found out. */

@@ -11,23 +11,33 @@ interface Movable {
   readonly [VALUE]: unknown;
 }
 
-const markMovable = findMark();
+/** Marked once, for all answers: a mark on each, and its getters, cost as much as a small answer's way. */
+class Moved implements Movable {
+  readonly #value: unknown;
+  readonly #buffers: readonly ArrayBuffer[];
+
+  constructor(value: unknown, buffers: readonly ArrayBuffer[]) {
+    this.#value = value;
+    this.#buffers = buffers;
+  }
+
+  get [TRANSFERABLE](): readonly ArrayBuffer[] {
+    return this.#buffers;
+  }
+
+  get [VALUE](): unknown {
+    return this.#value;
+  }
+}
+
+findMark()(Moved.prototype);
 
 /**
  * Marks a worker's answer so that its buffers are transferred, not copied.
  * Piscina unwraps it: the caller of `run` gets `value` itself.
  */
 export function moveWith<T>(value: T, buffers: readonly ArrayBuffer[]): T {
-  const movable = {
-    get [TRANSFERABLE](): readonly ArrayBuffer[] {
-      return buffers;
-    },
-    get [VALUE](): T {
-      return value;
-    },
-  };
-  markMovable(movable);
-  return movable as T;
+  return new Moved(value, buffers) as T;
 }
 
 /** The value of an answer, and the buffers that are to be transferred with it: those of `moveWith`, or none. */

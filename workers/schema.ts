@@ -1,4 +1,4 @@
-import type { FieldType, SchemaField } from "./messages.ts";
+import type { BlockSchema, FieldType, SchemaField } from "./messages.ts";
 
 const NUMERIC_RANK: Partial<Record<FieldType, number>> = { int: 1, float: 2 };
 
@@ -8,6 +8,10 @@ export function widen(a: FieldType, b: FieldType): FieldType {
   const rankA = NUMERIC_RANK[a];
   const rankB = NUMERIC_RANK[b];
   return rankA !== undefined && rankB !== undefined ? (rankA > rankB ? a : b) : "string";
+}
+
+export function fieldsOf(schema: BlockSchema): readonly SchemaField[] {
+  return typeof schema === "string" ? (JSON.parse(schema) as SchemaField[]) : schema;
 }
 
 /** The schema that holds both, or `known` itself when it already does. Fields keep their order. */

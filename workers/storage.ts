@@ -56,7 +56,7 @@ let store: Store | null = null;
 
 /** Opens and locks the data directory, and makes it when it is not there. */
 export function open({ dir, masters }: OpenTask): StoreAnswer<Recovered> {
-  return answer(databaseFile(dir), () => {
+  return answer(dir, () => {
     store = Store.open(dir, undefined, masters);
     return { value: store.recovered };
   });
@@ -364,7 +364,7 @@ export function close(): StoreAnswer<null> {
   const open = store;
   store = null;
   if (open === null) return { value: null };
-  return answer(databaseFile(open.dir), () => {
+  return answer(open.dir, () => {
     open.close();
     return { value: null };
   });
@@ -384,7 +384,7 @@ function withStore<T>(run: (open: Store) => { value: T }): StoreAnswer<T> {
     const message = "the store is not open: the storage thread was closed or lost; start the node again";
     return { failure: { code: "E_STORE_CLOSED", message } };
   }
-  return answer(databaseFile(open.dir), () => {
+  return answer(open.dir, () => {
     try {
       return run(open);
     } catch (cause) {
@@ -395,12 +395,12 @@ function withStore<T>(run: (open: Store) => { value: T }): StoreAnswer<T> {
   });
 }
 
-/** Runs it and turns what it throws into a value, for errors lose their code on the way between threads. */
-function answer<T>(path: string, run: () => { value: T }): StoreAnswer<T> {
+/** Runs it and turns what it throws into a value, for errors lose their code on the way between threads. `dir`: where it happened. */
+function answer<T>(dir: string, run: () => { value: T }): StoreAnswer<T> {
   try {
     return run();
   } catch (cause) {
-    const { code, message }: MillraceError = explainFailure(cause, path);
+    const { code, message }: MillraceError = explainFailure(cause, databaseFile(dir));
     return { failure: { code, message } };
   }
 }

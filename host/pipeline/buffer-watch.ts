@@ -5,6 +5,7 @@ import type { BufferReport } from "../../workers/store/buffer-operations.ts";
 import { RESOLUTION_US } from "../../workers/store/downsampling.ts";
 import { imbalanceOf } from "../../workers/store/ledger.ts";
 import { bufferSettings } from "../config/buffer.ts";
+import type { Config } from "../config/config.ts";
 import type { StorageClient } from "../store/storage-client.ts";
 import type { Clock } from "./clock.ts";
 import type { Engine } from "./engine.ts";
@@ -13,6 +14,8 @@ import { setAsideDamaged } from "./set-aside.ts";
 /** Between two looks while there is room, and while there is work to be done. */
 const CALM_MS = 1_000;
 const BUSY_MS = 20;
+/** While there is room and the storage thread has had nothing to do: time alone lets data expire, and others fill the disk. */
+const REST_MS = 5_000;
 /** Between them while the level is not normal: it rises within a second under load. */
 const ALERT_MS = 200;
 /** The storage thread works on it for so long, then commits have their turn. */
@@ -45,6 +48,8 @@ export class BufferWatch {
   #running: Promise<void> = Promise.resolve();
   #isClosed = false;
   #checkpointNotBeforeMs = Number.NEGATIVE_INFINITY;
+  /** What the last look saw, which found room and nothing to do: one that would see the same is left out. Otherwise null. */
+  #calm: { readonly calls: number; readonly config: Config; readonly ms: number } | null = null;
   /** Looks that were asked for: the one that is under way, and the one behind it, which all share that ask meanwhile. */
   #asked: Promise<void> | null = null;
   #next: Promise<void> | null = null;
@@ -88,6 +93,14 @@ export class BufferWatch {
   }
 
   async #look(): Promise<void> {
+    if (this.#isClosed) return;
+    if (this.#hasRested()) {
+      this.#lookIn(CALM_MS);
+      return;
+    }
+    const { storage, engine, clock } = this.#parts;
+    // What is asked from here on comes behind this look, which is a call itself.
+    const seen = { calls: storage.calls + 1, config: engine.config(), ms: clock.monotonicMs() };
     const report = await this.#attempt(() => this.#maintain());
     if (report !== null) this.#tell(report);
     let hasDownsampled = false;
@@ -97,9 +110,22 @@ export class BufferWatch {
     if (this.#isClosed) return;
     const isBusy = report?.hasMore || hasDownsampled;
     const waitMs = isBusy || report?.isFull ? BUSY_MS : this.#level === "normal" ? CALM_MS : ALERT_MS;
+    this.#calm = report !== null && waitMs === CALM_MS ? seen : null;
+    this.#lookIn(waitMs);
+  }
+
+  #lookIn(waitMs: number): void {
     this.#timer = setTimeout(() => {
       this.#running = this.#look();
     }, waitMs);
+  }
+
+  /** Whether nothing was asked of the storage thread since the last look, and that was not long ago. */
+  #hasRested(): boolean {
+    if (this.#calm === null) return false;
+    const { storage, engine, clock } = this.#parts;
+    const { calls, config, ms } = this.#calm;
+    return storage.calls === calls && engine.config() === config && clock.monotonicMs() - ms < REST_MS;
   }
 
   #maintain(): Promise<BufferReport> {

@@ -1,5 +1,5 @@
 import { MillraceError } from "../../workers/errors.ts";
-import type { CommitOutcome, IngestResult } from "../../workers/messages.ts";
+import type { CommitOutcome, DeadLetter, IngestResult } from "../../workers/messages.ts";
 import type { ApplyLoop } from "./apply-loop.ts";
 import type { Clock } from "./clock.ts";
 import type { CommitQueue } from "./commit-queue.ts";
@@ -37,10 +37,17 @@ export class JobCommit {
   async commit(job: ParsedJob): Promise<void> {
     const { commits, apply, lanes, stateGuard, clock, logEnd, stages } = this.#parts;
     const { stream, requests, idempotencyKey, arrivalUs, result } = job;
-    const parsed = result.outcomes.filter((outcome) => outcome.kind === "parsed");
-    const accepted = parsed.reduce((sum, outcome) => sum + outcome.accepted, 0);
-    const deadLetters = parsed.flatMap((outcome) => outcome.errors);
-    const bad = parsed.reduce((sum, outcome) => sum + outcome.bad, 0);
+    let parsed = 0;
+    let accepted = 0;
+    let bad = 0;
+    const deadLetters: DeadLetter[] = [];
+    for (const outcome of result.outcomes) {
+      if (outcome.kind !== "parsed") continue;
+      parsed++;
+      accepted += outcome.accepted;
+      bad += outcome.bad;
+      for (const error of outcome.errors) deadLetters.push(error);
+    }
     this.#countStages(result, accepted + bad);
     const { block, skewed } = result;
     if (block === null && deadLetters.length === 0) return this.#answer(job, null);
@@ -51,7 +58,7 @@ export class JobCommit {
       stream: stream.config.name,
       arrivalUs,
       block,
-      idempotencyKey: parsed.length === 0 ? null : idempotencyKey,
+      idempotencyKey: parsed === 0 ? null : idempotencyKey,
       accepted,
       deadLetters,
       unkeptDeadLetters: bad - deadLetters.length,

@@ -42,7 +42,7 @@ export class StateGuard {
   /** Memory of all queries' state as it was last told. */
   use(): StateUse {
     const queries = this.#registry.queries();
-    const bytes = queries.reduce((sum, { stats }) => sum + (stats?.bytes ?? 0), 0);
+    const bytes = bytesOf(queries);
     const largest = queries
       .filter(({ stats }) => stats !== null && stats.groups > 0)
       .toSorted((a, b) => (b.stats?.bytes ?? 0) - (a.stats?.bytes ?? 0))
@@ -65,10 +65,11 @@ export class StateGuard {
   /** null when the batch is to be taken; else the answer for its senders. */
   refusal(stream: RunningStream, { maxEventUs }: ParsedBatch, requests: number): IngestRefusal | null {
     if (stream.queries.length === 0) return null;
+    const bytes = bytesOf(this.#registry.queries()) + this.#pendingBytes();
+    if (bytes <= this.#maxBytes) return null;
     const state = this.use();
     const [largest] = state.largest;
-    const bytes = state.bytes + this.#pendingBytes();
-    if (bytes <= this.#maxBytes || largest === undefined) return null;
+    if (largest === undefined) return null;
     const closesUs = earliestClose(stream.queries);
     const { boundUs } = stream.config.watermark;
     const isClosing = closesUs !== null && maxEventUs !== null && maxEventUs - boundUs >= closesUs;
@@ -85,6 +86,10 @@ export class StateGuard {
     this.onRefusal?.(detail);
     return { kind: "overloaded", status: 503, retryAfterSeconds: RETRY_SECONDS, detail };
   }
+}
+
+function bytesOf(queries: readonly RunningQuery[]): number {
+  return queries.reduce((sum, { stats }) => sum + (stats?.bytes ?? 0), 0);
 }
 
 function describeKeys(named: NamedKeys | null): string {

@@ -1,6 +1,7 @@
 import type {
   AggregatedBlock,
   AlertPlan,
+  BlockSchema,
   QueryPlan,
   ResultRow,
   SchemaField,
@@ -12,7 +13,7 @@ import type {
 } from "../../workers/messages.ts";
 import { bytewiseGroups, packedOf } from "../../workers/packed-rows.ts";
 import { packResults } from "../../workers/result-rows.ts";
-import { mergeSchemas } from "../../workers/schema.ts";
+import { fieldsOf, mergeSchemas } from "../../workers/schema.ts";
 import { RunningAlerts } from "../alert/running-alerts.ts";
 import { alertPlan, type SetAlert } from "../config/alert.ts";
 import type { Config, Limits, QueryConfig, StreamConfig } from "../config/config.ts";
@@ -110,6 +111,8 @@ export class RunningStream {
   /** False for a stream that is stored but no longer configured: readable, not writable. */
   isWritable: boolean;
   schema: readonly SchemaField[] = [];
+  /** The fields taken in last. */
+  #learned: BlockSchema = [];
   /** Grows with every change of the schema; a lane that knows an older one is set up anew. */
   schemaVersion = 0;
   watermarkUs: number | null = null;
@@ -126,8 +129,10 @@ export class RunningStream {
   }
 
   /** Takes in the fields of a block. @returns whether the schema changed. */
-  learn(fields: readonly SchemaField[]): boolean {
-    const merged = mergeSchemas(this.schema, fields);
+  learn(fields: BlockSchema): boolean {
+    if (fields === this.#learned) return false;
+    this.#learned = fields;
+    const merged = mergeSchemas(this.schema, fieldsOf(fields));
     if (merged === this.schema) return false;
     this.schema = merged;
     this.schemaVersion++;

@@ -22,6 +22,8 @@ export class WorkerThread {
   /** To the thread that there is; null: none was called yet, or it was lost. */
   #calls: OpenCalls | null = null;
   #isClosed = false;
+  /** That were made. */
+  calls = 0;
 
   /** `file`: of a module that exports `serve = callServer(import.meta.url)`. */
   constructor(file: string) {
@@ -46,6 +48,7 @@ export class WorkerThread {
   call<T>(name: string, task: unknown, transferList: readonly Transferable[] = []): Promise<T> {
     if (this.#isClosed) return Promise.reject(new Error("the thread was ended"));
     this.#calls ??= this.#open();
+    this.calls++;
     return this.#calls.call(name, task, transferList) as Promise<T>;
   }
 

@@ -89,6 +89,11 @@ export class StorageClient {
     }
   }
 
+  /** That were made of the thread. */
+  get calls(): number {
+    return this.#thread.calls;
+  }
+
   /** All in one transaction; resolves once it is fsynced. The data of blocks is copied. */
   async commit(operations: readonly CommitOperation[]): Promise<readonly CommitOutcome[]> {
     const { outcomes, commitMs, emitMs } = await run<Committed>(this.#thread, "commit", operations);

@@ -47,7 +47,7 @@ test("a packed block is the block again, by every codec, whatever blocks came be
 });
 
 /** Times that are alike a hundred in a row, which zstd makes much smaller, beside readings of which it makes nothing. */
-function turns(seed: number, rows = 4_000): Uint8Array {
+function turns(seed: number, rows = 4_000, alike = 100): Uint8Array {
   let state = seed | 1;
   const random = (): number => {
     state ^= state << 13;
@@ -60,7 +60,7 @@ function turns(seed: number, rows = 4_000): Uint8Array {
   return encoded({
     times: Array.from(
       { length: rows },
-      (_, row) => 1_770_000_000_000_000n + BigInt(Math.floor(row / 100)) * 1_000n,
+      (_, row) => 1_770_000_000_000_000n + BigInt(Math.floor(row / alike)) * 1_000n,
     ),
     flags,
     columns: [
@@ -107,4 +107,25 @@ test("a plan is made anew after 64 blocks, so a change of the data shows soon", 
   const sizes = Array.from({ length: 70 }, () => sizeOf(repeated));
   const whole = nativeCodec().compress(repeated, 1).length;
   assert.equal(sizes[64], whole);
+});
+
+test("no call is made for what saves less than it is worth, and the block stays as it is", () => {
+  let calls = 0;
+  const native = nativeCodec();
+  const packer = new BlockPacker({
+    ...native,
+    compress: (bytes, level) => {
+      calls++;
+      return native.compress(bytes, level);
+    },
+  });
+  for (let seed = 1; seed <= 30; seed++) {
+    const block = turns(seed, 1_300, 200);
+    const saved = block.length - native.compress(block, 1).length;
+    assert.ok(saved > 0 && saved < 128, `zstd saves ${saved} bytes of ${block.length}, seed ${seed}`);
+    calls = 0;
+    const packed = packer.pack(block, readHeader(block));
+    if (seed === 1) assert.equal(packed?.length, block.length - saved);
+    else assert.deepEqual([packed, calls], [null, 0]);
+  }
 });

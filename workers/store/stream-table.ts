@@ -1,5 +1,5 @@
-import type { SchemaField } from "../messages.ts";
-import { mergeSchemas } from "../schema.ts";
+import type { BlockSchema, SchemaField } from "../messages.ts";
+import { fieldsOf, mergeSchemas } from "../schema.ts";
 import { schemaPlace, timeSourcesPlace } from "../seal/places.ts";
 import type { Stored } from "../seal/seal.ts";
 import type { Statements } from "./statements.ts";
@@ -28,6 +28,8 @@ export interface StreamEntry {
   readonly name: string;
   schemaVersion: number;
   schema: readonly SchemaField[];
+  /** The fields taken in last; null: none since the table was read. */
+  widenedBy: BlockSchema | null;
   timeSources: readonly (string | null)[];
 }
 
@@ -65,7 +67,7 @@ export class StreamTable {
       schema: Stored;
       timeSources: Stored;
     }[];
-    for (const row of rows) this.#byName.set(row.name, { ...row, ...this.#open(row) });
+    for (const row of rows) this.#byName.set(row.name, { ...row, ...this.#open(row), widenedBy: null });
   }
 
   entries(): IterableIterator<StreamEntry> {
@@ -77,14 +79,16 @@ export class StreamTable {
     const known = this.#byName.get(name);
     if (known !== undefined) return known;
     const id = Number(this.#sql.insertStream.run(name).lastInsertRowid);
-    const entry: StreamEntry = { id, name, schemaVersion: 0, schema: [], timeSources: [] };
+    const entry: StreamEntry = { id, name, schemaVersion: 0, schema: [], widenedBy: null, timeSources: [] };
     this.#byName.set(name, entry);
     return entry;
   }
 
   /** Takes in the fields of a block. A change is a new version, in force from `seq` on. */
-  widen(entry: StreamEntry, fields: readonly SchemaField[], seq: number): void {
-    const widened = mergeSchemas(entry.schema, fields);
+  widen(entry: StreamEntry, fields: BlockSchema, seq: number): void {
+    if (fields === entry.widenedBy) return;
+    entry.widenedBy = fields;
+    const widened = mergeSchemas(entry.schema, fieldsOf(fields));
     if (widened === entry.schema) return;
     entry.schema = widened;
     entry.schemaVersion++;
