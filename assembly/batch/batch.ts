@@ -152,6 +152,12 @@ export class Batch {
     if (rows <= this.capacity) return;
     let capacity = this.capacity;
     while (capacity < rows) capacity <<= 1;
+    this.reserve(capacity);
+  }
+
+  /** Makes room for just so many rows, where there is not more: for who knows how many there will be. */
+  reserve(capacity: u32): void {
+    if (capacity <= this.capacity) return;
     this.times = heap.realloc(this.times, <usize>capacity << 3);
     this.flags = heap.realloc(this.flags, capacity);
     for (let i: u32 = 0; i < this.columnCount; i++) growColumn(this.column(i), capacity);

@@ -2,7 +2,7 @@ import { emptyBatch } from "../batch/kept-texts";
 import { Batch, Column, ColumnType } from "../batch/batch";
 import { ByteBuffer } from "../memory/bytes";
 import { appendRow, clearBatch, setCell, setText } from "./builder";
-import { decodeBlock } from "./decode";
+import { decodeBlock, SPARE_ROWS } from "./decode";
 import { encodeBlock, encodeOrdered, encodeRange } from "./encode";
 
 const FIRST_ROWS: u32 = 1024;
@@ -57,6 +57,11 @@ export function codecNewBatch(): Batch {
 
 export function codecClearBatch(batch: Batch): void {
   clearBatch(batch);
+}
+
+/** Makes room for so many rows of blocks, in columns that are there and in those to come. */
+export function codecReserve(batch: Batch, rows: u32): void {
+  batch.reserve(rows + SPARE_ROWS);
 }
 
 /** Forgets the rows; columns stay, with their types and texts. */

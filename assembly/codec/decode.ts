@@ -24,7 +24,7 @@ import { decodeTexts } from "./texts";
 import { widenColumn, widenValue, widerOf } from "./widen";
 
 /** Bitmaps are spread eight rows at a time. */
-const SPARE_ROWS: u32 = 16;
+export const SPARE_ROWS: u32 = 16;
 /** Verbatim bytes of one batch. */
 const MAX_RAW_BYTES: u64 = 1 << 29;
 

@@ -9,6 +9,7 @@ import {
   newBatch,
   readColumns,
   readHeader,
+  reserveRows,
   resetBatch,
 } from "../../workers/core/codec.ts";
 import { instantiateCore } from "../../workers/core/module.ts";
@@ -245,6 +246,25 @@ test("a reset batch keeps nothing of what it held", () => {
   resetBatch(core, builder.batch);
   const reader = readColumns(core, builder.batch);
   assert.deepEqual([reader.rows, reader.columns], [0, []]);
+});
+
+test("a batch takes blocks alike whatever room was made for them, and takes no more memory where it was enough", () => {
+  const builder = buildBatch(core);
+  const column = builder.addColumn("n", "int");
+  for (let i = 0; i < 1_000; i++)
+    builder.setInt(column, builder.addRow(START_US + BigInt(i), 0), BigInt(scatter(i)));
+  const block = encodeBatch(core, builder.batch, { stream: "s" });
+  const decodeInto = (reserved: number | null) => {
+    const own = instantiateCore();
+    const batch = newBatch(own);
+    if (reserved !== null) reserveRows(own, batch, reserved);
+    for (let i = 0; i < 150; i++) decodeBlock(own, block, batch);
+    return { encoded: encodeBatch(own, batch, { stream: "s" }), memoryBytes: own.memory.buffer.byteLength };
+  };
+  const plain = decodeInto(null);
+  for (const reserved of [0, 1, 1_025, 77_777, 150_000, 160_001])
+    assert.deepEqual(decodeInto(reserved).encoded, plain.encoded, `${reserved} rows`);
+  assert.ok(decodeInto(150_000).memoryBytes < plain.memoryBytes);
 });
 
 test("a block of a later version is told from a damaged one", () => {

@@ -23,6 +23,7 @@ interface CodecExports {
   ): number;
   codecDecode(block: number, length: number, batch: number): number;
   codecNewBatch(): number;
+  codecReserve(batch: number, rows: number): void;
   codecClearBatch(batch: number): void;
   codecEmptyBatch(batch: number): void;
   codecSeal(batch: number): number;
@@ -59,6 +60,11 @@ function exportsOf(core: CoreModule): CodecExports {
 /** An empty batch without columns. */
 export function newBatch(core: CoreModule): BatchHandle {
   return exportsOf(core).codecNewBatch() >>> 0;
+}
+
+/** Makes room for so many rows from blocks at once: without, it doubles as they come, and what it grew out of stays in memory. */
+export function reserveRows(core: CoreModule, batch: BatchHandle, rows: number): void {
+  exportsOf(core).codecReserve(batch, rows);
 }
 
 /** Drops a batch's rows and columns, so that nothing of it shows in what it takes next. */

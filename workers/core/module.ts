@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { instantiateSync } from "@assemblyscript/loader";
+import { releaseBytes } from "../move.ts";
 import { PACKAGE_ROOT } from "../package-root.ts";
 
 /** An address in the module's linear memory. */
@@ -15,6 +15,16 @@ export interface CoreModule {
 const LARGE_BYTES = 16_384;
 const DEFAULT_WASM = new URL(`${PACKAGE_ROOT}build/millrace.wasm`);
 
+const imports = {
+  env: {
+    abort: (_message: number, _file: number, line: number, column: number): never => {
+      throw new Error(`WASM core aborted at ${line}:${column}`);
+    },
+  },
+};
+/** Compiled, by file: a thread's second instance is made of the same. */
+const compiled = new Map<string, WebAssembly.Module>();
+
 /**
  * Instantiates the core. `file`, or `MILLRACE_WASM`, names another build of it.
  * @throws when the file is missing: run `npm run build:wasm`.
@@ -22,17 +32,22 @@ const DEFAULT_WASM = new URL(`${PACKAGE_ROOT}build/millrace.wasm`);
 export function instantiateCore(
   file: string | URL = process.env["MILLRACE_WASM"] ?? DEFAULT_WASM,
 ): CoreModule {
-  const { exports } = instantiateSync<Record<string, unknown>>(readFileSync(file), {
-    env: {
-      abort: (_message: number, _file: number, line: number, column: number): never => {
-        throw new Error(`WASM core aborted at ${line}:${column}`);
-      },
-    },
-  });
+  const { exports } = new WebAssembly.Instance(compile(file), imports);
   return {
     exports: exports as unknown as CoreModule["exports"],
-    memory: exports["memory"] as CoreModule["memory"],
+    memory: exports["memory"] as unknown as CoreModule["memory"],
   };
+}
+
+function compile(file: string | URL): WebAssembly.Module {
+  const known = compiled.get(String(file));
+  if (known !== undefined) return known;
+  const bytes = readFileSync(file);
+  const made = new WebAssembly.Module(bytes);
+  compiled.set(String(file), made);
+  // V8 has its own copy, one for all threads; this one would wait for a collection that hardly ever comes.
+  releaseBytes(bytes);
+  return made;
 }
 
 /** A copy of `length` bytes at `pointer`, in a buffer of its own. */

@@ -8,6 +8,7 @@ import {
   newBatch,
   readColumns,
   readHeader,
+  reserveRows,
   resetBatch,
 } from "../core/codec.ts";
 import { decodeOnly } from "../core/decode-columns.ts";
@@ -175,13 +176,14 @@ export class BlockDecoder {
 
   #merge(blocks: readonly StoredBlock[], stream: string): StoredBlock {
     this.#reset();
+    const expected = blocks.reduce((sum, { count }) => sum + count, 0);
+    reserveRows(this.#core, this.#batch, expected);
     for (const block of blocks) this.#append(block);
     const encoded = encodeBatch(this.#core, this.#batch, { stream });
     const merged = this.#store(encoded);
     this.#reset();
     this.#append(merged);
     const { rows } = readColumns(this.#core, this.#batch);
-    const expected = blocks.reduce((sum, { count }) => sum + count, 0);
     if (rows !== expected || merged.count !== expected) {
       throw new MillraceError(
         "E_MERGE",

@@ -20,12 +20,12 @@ const WAL_CHECKPOINT_BYTES = 16 * 1024 * 1024;
 /** The file of the log is cut back to this after a checkpoint that emptied it: one long transaction may grow it. */
 const WAL_LIMIT_BYTES = 64 * 1024 * 1024;
 /**
- * Pages of the database that are kept in memory, 4 MiB. better-sqlite3's 16 MiB fill within a minute at 100,000 events/s and gain
- * nothing: CPU of a commit (16 KiB block, 256 KiB block, 10,000 results) is 0.18, 0.65 and 27 ms with them, 0.19, 0.71 and 30 ms
- * with these, on a machine that others used too, and 8 to 13 % more or less from run to run. Reads that miss it find the page
- * with the kernel.
+ * Pages of the database that are kept in memory. A full cache of 4 MiB took 5 MB at 100,000 events/s, since its pages stand between
+ * pieces of the C library's heap that come and go, and gained nothing over this one (docs/decisions/0055-what-merging-takes.md). Reads
+ * that miss it find the page with the kernel. What a transaction has changed and does not fit is written into the log before it ends,
+ * and again when it is changed once more: 10,000 results in one, the most there are, just fit.
  */
-const CACHE_KIB = 4096;
+const CACHE_KIB = 1536;
 /** How long to wait for a program that holds the database for a moment, such as a backup. */
 const BUSY_TIMEOUT_MS = 5_000;
 
