@@ -5,6 +5,7 @@ import type { BackfillOutcome, BackfillTask } from "../../workers/backfill/task.
 import { MillraceError } from "../../workers/errors.ts";
 import type { BackfilledState, ResultsSetup, TableData } from "../../workers/messages.ts";
 import { piecesOf } from "../../workers/packed-rows.ts";
+import { countResults } from "../../workers/result-rows.ts";
 import type { MasterKeys } from "../../workers/seal/master-key.ts";
 import type { StorageClient } from "../store/storage-client.ts";
 import type { CommitQueue } from "./commit-queue.ts";
@@ -262,7 +263,7 @@ class Run {
     }
     const { progress } = this.#query;
     if (progress === null) return;
-    this.#query.results += rows === "" ? 0 : rows.split("\n").length;
+    this.#query.results += countResults(rows);
     this.#query.progress = {
       ...progress,
       blocks: progress.blocks + blocks,
