@@ -52,7 +52,10 @@ export class JobCommit {
     const { block, skewed } = result;
     if (block === null && deadLetters.length === 0) return this.#answer(job, null);
     const refusal = block === null ? null : stateGuard.refusal(stream, result, requests.length);
-    if (refusal !== null) return this.#refuse(job, refusal);
+    if (refusal !== null) {
+      job.lane.forget(stream);
+      return this.#refuse(job, refusal);
+    }
     const operation = {
       kind: "block",
       stream: stream.config.name,

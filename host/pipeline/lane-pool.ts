@@ -131,6 +131,8 @@ export class LanePool<L extends PooledLane = Lane> {
         };
       });
     }
+    // Tables may still be on their way to it, and who waits until all lanes have them would hear of a failure. A lost thread has none.
+    await lane.ready().catch(() => undefined);
     await lane.close();
     this.#parts.log.info({ lanes: this.#running.length }, "an ingest thread was ended: the others suffice");
   }

@@ -145,6 +145,8 @@ export class LiveConfig {
   }
 
   async #reload(config: Config, origin: ConfigOrigin): Promise<ReloadOutcome> {
+    // How far a backfill goes back is counted from the clocks, to which what was acknowledged may still be on its way.
+    await this.#parts.apply.settled();
     const before = this.#parts.registry.set;
     const next = querySetOf(config, before.version + 1, origin);
     const clockOf = (name: string): KnownClock =>

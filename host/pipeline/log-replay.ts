@@ -39,7 +39,6 @@ interface RunsStep {
   readonly inForce: InForce;
   /** null: something in them failed. */
   readonly aggregated: Promise<Aggregated | null>;
-  readonly lane: ReplayLane;
 }
 
 type Step = RunsStep | { readonly kind: "mark"; readonly entry: MarkEntry };
@@ -135,7 +134,7 @@ export class LogReplay {
       }));
       // Whatever failed, its blocks are taken one by one in their turn, and those that fail again are told of there.
       const aggregated = lane.replayRuns(stream, tasks).catch(() => null);
-      return { kind: "runs", stream, planner, runs, inForce: stream.inForce, aggregated, lane };
+      return { kind: "runs", stream, planner, runs, inForce: stream.inForce, aggregated };
     });
   }
 
@@ -168,7 +167,9 @@ export class LogReplay {
   }
 
   async #pushBlock(step: RunsStep, entry: BlockEntry, known: AggregatedBlock | null): Promise<void> {
-    const result = known ?? (await replayBlock({ ...this.#parts, lane: step.lane }, step.stream, entry));
+    // Not the lane that the run was given to: with nothing to do since then, it may have been ended. The first one stays.
+    const lane = this.#parts.lanes[0]!;
+    const result = known ?? (await replayBlock({ ...this.#parts, lane }, step.stream, entry));
     if (result !== null) this.#push(step, entry, result, entry.block);
   }
 

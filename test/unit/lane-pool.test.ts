@@ -239,3 +239,28 @@ queries:
   const other = await pool.running[1]!.ingest(stream, 1_767_225_600_000_000, 1e6, bodies);
   assert.notDeepEqual(other.partials, partials[0]);
 });
+
+test("a table that is on its way to a lane that goes does not fail: who waits for all lanes would", async (context) => {
+  let nowMs = 0;
+  const pool = new LanePool({
+    least: 1,
+    most: 2,
+    make: () => new Lane({ isSummed: false }),
+    clock: { nowUs: () => 0, monotonicMs: () => nowMs },
+    log,
+  });
+  context.after(() => pool.close());
+  const come = Promise.withResolvers<void>();
+  pool.onFree = () => {
+    if (pool.running.length === 2) come.resolve();
+  };
+  pool.waiting = () => 5;
+  for (; nowMs < 3_000; nowMs += 1_000) pool.note();
+  await come.promise;
+  await turn();
+  const loads = pool.running.map((lane) => lane.loadTable(tableOf("limits", 5)));
+  pool.waiting = () => 0;
+  for (let until = nowMs + 40_000; nowMs < until; nowMs += 1_000) pool.note();
+  assert.equal(pool.running.length, 1);
+  await Promise.all(loads);
+});

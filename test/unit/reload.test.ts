@@ -139,6 +139,19 @@ test("a backfill gives what the query would have given, in any order of arrival,
   assert.equal(all, 6, "rows of the definition before are gone where the new one gives its own");
 });
 
+test("a backfill goes back from the newest event that was acknowledged, though its block may still wait for others", async (context) => {
+  const long = "n: { from: machines, window: { tumbling: 1h }, select: { n: count() } }";
+  const { client, put } = await start(context, config(long));
+  const m = "m: { from: machines, window: { tumbling: 10s }, select: { n: count() }, backfill: 20s }";
+  // The window thread gets the first at once, and the second with what comes soon after it.
+  await client.send("machines", at(1));
+  await client.send("machines", at(3_000));
+  assert.equal((await put(config(`${long}\n${m}`))).status, 200);
+  await backfilled(client, "m");
+  await client.send("machines", at(3_100));
+  assert.deepEqual(await counts(client, "m"), [[3_000, 1]]);
+});
+
 test("what is wrong or cannot be changed is refused whole, with its line", async (context) => {
   const text = config(N);
   const { client, put } = await start(context, text);
