@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { gzipSync } from "node:zlib";
 import { createParser } from "../../workers/core/parse.ts";
 import type { LineError } from "../../workers/messages.ts";
 import {
@@ -79,6 +80,16 @@ test("what a message says", () => {
   assert.match(errors[1]!.message, /leading zero/);
   assert.match(errors[2]!.message, /string is not closed/);
   assert.match(errors[3]!.message, /escape at byte 7/);
+});
+
+test("what was sent in another form than it says is told how to be sent", () => {
+  const message = (type: "ndjson" | "json", text: string | Uint8Array): string =>
+    parseBody(type, text).errors[0]!.message;
+  assert.match(message("ndjson", '[{"a":1},{"a":2}]'), /an array of them as application\/json/);
+  assert.doesNotMatch(message("ndjson", '"a"'), /array/);
+  assert.match(message("json", '{"a":1}\n{"a":2}\n'), /line 2, byte 1.*application\/x-ndjson/);
+  assert.match(message("ndjson", '{"a":1}{"a":2}'), /byte 8: "{"; put one event on a line .*--data-binary/);
+  assert.match(message("ndjson", gzipSync('{"a":1}')), /this is gzip.*Content-Encoding/);
 });
 
 test("types widen int → float → string, also in rows before", () => {
