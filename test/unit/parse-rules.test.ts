@@ -92,6 +92,20 @@ test("what was sent in another form than it says is told how to be sent", () => 
   assert.match(message("ndjson", gzipSync('{"a":1}')), /this is gzip.*Content-Encoding/);
 });
 
+test("a header that is parted by something else than commas is refused, not taken for one field", () => {
+  for (const [header, place] of [
+    ["device;ts;a", /";" at byte 7/],
+    ["device\tts\ta", /byte 0x09 at byte 7/],
+  ] as const) {
+    const refused = parseBody("csv", `${header}\nm1;1767254400;5\nm2;1767254401;6\n`);
+    assert.deepEqual([refused.accepted, codes(refused)], [0, [[1, "E_CSV_HEADER", ""]]]);
+    assert.match(refused.errors[0]!.message, place);
+  }
+  assert.deepEqual(valuesOf(parseBody("csv", '"a;b"\n1\n'), "a;b"), [1]);
+  assert.deepEqual(valuesOf(parseBody("csv", "a\n1;2\n"), "a"), ["1;2"]);
+  assert.deepEqual(valuesOf(parseBody("csv", "a;b,c\n1,2\n"), "c"), [2]);
+});
+
 test("types widen int → float → string, also in rows before", () => {
   const parsed = parseBody(
     "ndjson",

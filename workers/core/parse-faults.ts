@@ -123,6 +123,11 @@ const DESCRIPTIONS: readonly Description[] = [
         ? `something follows the value ${place(fault)}: ${byteAt(fault)}; send lines as application/x-ndjson, or put the events into an array`
         : `something follows the value ${place(fault)}: ${byteAt(fault)}; put one event on a line (curl keeps lines with --data-binary)`,
   },
+  {
+    code: "E_CSV_HEADER",
+    message: (fault) =>
+      `the header has no comma, but ${byteAt(fault)} ${place(fault)}; part cells with commas, or put a single name into quotes`,
+  },
 ];
 
 /** The stable code, and what, where and what to do for a person. */
