@@ -80,7 +80,7 @@ function weightsOf(index: u32): Weights {
 
 function begin(batch: Batch): void {
   if (slots == 0) {
-    slots = heap.alloc(FIRST_SLOTS * SLOT);
+    slots = heap.alloc(<usize>FIRST_SLOTS * SLOT);
     slotMask = FIRST_SLOTS - 1;
   }
   memory.fill(slots, 0, <usize>(slotMask + 1) * SLOT);
@@ -110,7 +110,7 @@ function addColumn(column: Column, index: u32, rows: u32, from: u32, to: u32): v
   const low = weight.low;
   const high = weight.high;
   const cells = column.cell(from);
-  const valid = column.nulls == 0 ? 0 : column.valid + from;
+  const valid: usize = column.nulls == 0 ? 0 : column.valid + from;
   const count = to - from;
   if (column.type == ColumnType.Float) addFloats(ROWS, cells, valid, count, low, high);
   else if (column.type == ColumnType.Int) addIntegers(ROWS, cells, valid, count, low, high);
@@ -154,7 +154,7 @@ function addRaw(column: Column, from: u32, to: u32, nameLow: u64, nameHigh: u64)
 /** Each text is hashed once. One whose low product is 0 would be hashed again: no harm. */
 function addTexts(column: Column, products: usize, from: u32, to: u32, nameLow: u64, nameHigh: u64): void {
   const dictionary = column.dictionary;
-  const valid = column.nulls == 0 ? 0 : column.valid;
+  const valid: usize = column.nulls == 0 ? 0 : column.valid;
   let cells = column.cell(from);
   let at = ROWS;
   for (let row = from; row < to; row++, at += 16, cells += 8) {

@@ -271,7 +271,7 @@ export function decodeTemplate(count: u32, dictionary: Dictionary, target: usize
   const known = slotCount == 1 ? numbersOf(dictionary, numbers, count) : changetype<NumberedTexts>(0);
   for (let i: u32 = 0; i < count; i++) {
     const number = numbers + (<usize>i << 3);
-    const place = changetype<usize>(known) == 0 ? 0 : known.placeOf(load<u64>(number));
+    const place: usize = changetype<usize>(known) == 0 ? 0 : known.placeOf(load<u64>(number));
     if (place != 0 && load<u32>(place) != 0) {
       store<u64>(target + (<usize>i << 3), load<u32>(place) - 1);
       continue;

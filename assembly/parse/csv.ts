@@ -14,6 +14,8 @@ import { FEED_IN_LINE, setLineFeed } from "./value";
 
 const QUOTE: u32 = 0x22;
 const COMMA: u32 = 0x2c;
+const SEMICOLON: u32 = 0x3b;
+const TAB: u32 = 0x09;
 /** Longer cells are no numbers. */
 const MAX_NUMBER_BYTES: u32 = 400;
 
@@ -128,8 +130,22 @@ function readHeader(start: usize, end: usize): usize {
     if (at >= end || load<u8>(at) != COMMA) break;
     at++;
   }
+  if (titleCount() == 1) {
+    const other = findOtherSeparator(start, at);
+    if (other != 0) return failAt(Problem.Separator, other);
+  }
   for (let i: u32 = 0; i < titleCount(); i++) titleAt(i).path += headerText.data;
   return afterBreak(at, end);
+}
+
+/** Of a header that would be one field: where it is parted by what is no comma, as some spreadsheets do, or 0. */
+function findOtherSeparator(start: usize, end: usize): usize {
+  if (start < end && load<u8>(start) == QUOTE) return 0;
+  for (let at = start; at < end; at++) {
+    const byte = load<u8>(at);
+    if (byte == SEMICOLON || byte == TAB) return at;
+  }
+  return 0;
 }
 
 @inline

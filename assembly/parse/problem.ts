@@ -28,6 +28,8 @@ export const enum Problem {
   BatchTooLarge = 21,
   /** Something follows the value. */
   Trailing = 22,
+  /** The header is parted by another byte than a comma. */
+  Separator = 23,
 }
 
 /** The problem met last, and where. */

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { MillraceError } from "../../workers/errors.ts";
 import type { MasterKeys } from "../../workers/seal/master-key.ts";
 import { configJsonSchema } from "../config/json-schema.ts";
@@ -18,14 +19,16 @@ interface CheckOptions {
  * `millrace check`: says whether a configuration is valid, without starting anything. With `--data` it looks at the store
  * too, which a start would open.
  */
-export async function check({
-  config: file = DEFAULT_FILE,
-  json,
-  schema,
-  data,
-}: CheckOptions): Promise<void> {
+export async function check({ config, json, schema, data }: CheckOptions): Promise<void> {
   if (schema) {
     print(JSON.stringify(configJsonSchema(), null, 2));
+    return;
+  }
+  const file = config ?? DEFAULT_FILE;
+  // A node without a configuration starts with the defaults: its store is all there is to check.
+  const isOfStoreAlone = data !== undefined && config === undefined && !existsSync(file);
+  if (isOfStoreAlone) {
+    if (!(await checkStore(data, null, [], json === true))) finish(EXIT.failed);
     return;
   }
   const loaded = loadConfig(file);

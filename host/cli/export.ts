@@ -4,7 +4,7 @@ import { CsvFile } from "./export-csv.ts";
 import { type ExportColumn, type ExportRows, eventRows, resultRows } from "./export-rows.ts";
 import { EXIT, print, warn } from "./output.ts";
 import { formatCount, Progress } from "./progress.ts";
-import { type TableFile, writeAll } from "./table-file.ts";
+import { explainWriting, type TableFile, writeAll } from "./table-file.ts";
 
 type Format = "parquet" | "csv" | "ndjson";
 
@@ -68,6 +68,8 @@ export async function exportRows(stream: string | undefined, options: ExportOpti
     progress.clear();
     if (options.json && output !== "-") print(JSON.stringify({ output, format, rows }));
     else warn(`${output}: ${formatCount(rows)} rows`);
+  } catch (cause) {
+    throw explainWriting(cause, output);
   } finally {
     progress.clear();
     rmSync(spool, { force: true });

@@ -25,6 +25,7 @@ import { dataDirectory, readConfig } from "./data-directory.ts";
 import { Courier } from "./delivery.ts";
 import { EXIT, finish, print, warn } from "./output.ts";
 import { formatCount, Progress } from "./progress.ts";
+import { explainWriting } from "./table-file.ts";
 
 interface ReplayOptions {
   readonly query?: string;
@@ -72,6 +73,8 @@ export async function replay(stream: string, options: ReplayOptions): Promise<vo
     const stored = reader.newestConfig();
     const set = stored === null ? null : readQuerySet(stored);
     const chain = findQueries(stream, options, config, set);
+    if (options.config === undefined && set?.acceptsAnyStream === true && !isKnown(stream, reader))
+      throw new CommandError(EXIT.failed, `there are no events of a stream ${stream} in the data directory`);
     const [lowest] = chain;
     const plan = chain.at(-1)!;
     const task = { plan: lowest, tables: tablesOf(lowest, options, config, set, reader), fromUs, toUs };
@@ -102,7 +105,7 @@ export async function replay(stream: string, options: ReplayOptions): Promise<vo
     sink?.abandon();
     if (cause instanceof MillraceError)
       throw new CommandError(EXIT.failed, `${cause.message} (${cause.code})`, { cause });
-    throw cause;
+    throw explainWriting(cause, into ?? "stdout");
   } finally {
     reader?.close();
   }
@@ -146,11 +149,12 @@ function findQueries(
         ? ofStream[0]
         : undefined
       : known.find(({ plan }) => plan.name === query);
-  if (found === undefined) throw unknownQuery(stream, query, ofStream);
+  const names = isAutomatic ? [automatic.name] : ofStream.map(({ plan }) => plan.name);
+  if (found === undefined) throw unknownQuery(stream, query, names);
   const chain: SetQuery[] = [found];
   for (let from = found.from; from !== null; ) {
     const below = known.find(({ plan }) => plan.name === from);
-    if (below === undefined) throw unknownQuery(stream, from, ofStream);
+    if (below === undefined) throw unknownQuery(stream, from, names);
     chain.unshift(below);
     from = below.from;
   }
@@ -162,10 +166,18 @@ function findQueries(
   return [lowest, ...above];
 }
 
-function unknownQuery(stream: string, query: string | undefined, known: readonly SetQuery[]): CommandError {
-  const names = known.map(({ plan }) => plan.name).join(", ");
+/** Where any stream is accepted, a name that was mistyped has a query too. */
+function isKnown(stream: string, reader: Reader): boolean {
+  return (
+    reader.typesByField(stream).size > 0 || reader.lastBlockBefore(stream, Number.MAX_SAFE_INTEGER) !== null
+  );
+}
+
+function unknownQuery(stream: string, query: string | undefined, names: readonly string[]): CommandError {
   const there =
-    names === "" ? `there is none over stream ${stream}` : `over stream ${stream} there are ${names}`;
+    names.length === 0
+      ? `there is none over stream ${stream}`
+      : `over stream ${stream} there are ${names.join(", ")}`;
   const what = query === undefined ? "name a query with --query" : `no query is named ${query}`;
   return new CommandError(EXIT.failed, `${what}; ${there}`);
 }

@@ -66,6 +66,25 @@ test("start refuses a wrong configuration before it touches the data", async (co
   assert.equal(run.stdout, "");
 });
 
+test("start and hub refuse a level of the log that is none, and say which there are", async (context) => {
+  const dir = makeTempDir(context);
+  for (const command of ["start", "hub"]) {
+    const args = [command, "--data", join(dir, command), "--listen", "127.0.0.1:0"];
+    const run = await millrace(args, "", { MILLRACE_LOG: "loud" });
+    assert.match(run.stderr, /^millrace: MILLRACE_LOG is loud; make it one of trace, debug, .*silent/);
+    assert.equal(run.code, 1);
+  }
+});
+
+test("check --data looks at a store that has no configuration", async (context) => {
+  const dir = join(makeTempDir(context), "data");
+  const run = await millrace(["check", "--data", dir]);
+  assert.deepEqual(run, { code: 0, stdout: `${dir} holds no store yet\n`, stderr: "" });
+  const named = await millrace(["check", "-c", join(dir, "none.yaml"), "--data", dir]);
+  assert.match(named.stderr, /there is no such file/);
+  assert.equal(named.code, 1);
+});
+
 test("a wrong command line has exit code 2 and a hint", async () => {
   const unknown = await millrace(["chekc"]);
   assert.equal(unknown.code, 2);

@@ -186,5 +186,10 @@ test("export: many rows in row groups, widened columns, and what cannot be", asy
     assert.match(refused.stderr, message);
   }
   assert.equal((await millrace(["export", "nothing", "-o", join(dir, "a.csv"), "--url", node.url])).code, 1);
+  for (const name of ["none/a.csv", "none/a.ndjson"]) {
+    const unwritable = await millrace(["export", "many", "-o", join(dir, name), "--url", node.url]);
+    assert.equal(unwritable.code, 1);
+    assert.match(unwritable.stderr, /^millrace: .*none\/a\..* cannot be written \(ENOENT\)/);
+  }
   assert.deepEqual(readdirSync(dir), ["many.parquet"]);
 });

@@ -157,5 +157,18 @@ test("a replay says what it cannot do, and leaves no half file", async (context)
     assert.match(run.stderr, message);
     assert.equal(run.code, code);
   }
+  const empty = await spawnNode({ config: null }, context);
+  for (const [args, message] of [
+    [["nothing"], /there are no events of a stream nothing/],
+    [["nothing", "--query", "none"], /no query is named none; over stream nothing there are nothing_1m/],
+  ] as const) {
+    const run = await millrace(["replay", ...args, "--data", empty.dataDir]);
+    assert.match(run.stderr, message);
+    assert.equal(run.code, 1);
+  }
+  const lost = join(dir, "none", "rows.ndjson");
+  const unwritable = await replay("--data", node.dataDir, "--query", "tumbling", "--into", lost);
+  assert.match(unwritable.stderr, /^millrace: .*rows\.ndjson cannot be written \(ENOENT\)/);
+  assert.equal(unwritable.code, 1);
   assert.deepEqual(readdirSync(dir), []);
 });

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { gzipSync } from "node:zlib";
 import { createParser } from "../../workers/core/parse.ts";
 import type { LineError } from "../../workers/messages.ts";
 import {
@@ -79,6 +80,30 @@ test("what a message says", () => {
   assert.match(errors[1]!.message, /leading zero/);
   assert.match(errors[2]!.message, /string is not closed/);
   assert.match(errors[3]!.message, /escape at byte 7/);
+});
+
+test("what was sent in another form than it says is told how to be sent", () => {
+  const message = (type: "ndjson" | "json", text: string | Uint8Array): string =>
+    parseBody(type, text).errors[0]!.message;
+  assert.match(message("ndjson", '[{"a":1},{"a":2}]'), /an array of them as application\/json/);
+  assert.doesNotMatch(message("ndjson", '"a"'), /array/);
+  assert.match(message("json", '{"a":1}\n{"a":2}\n'), /line 2, byte 1.*application\/x-ndjson/);
+  assert.match(message("ndjson", '{"a":1}{"a":2}'), /byte 8: "{"; put one event on a line .*--data-binary/);
+  assert.match(message("ndjson", gzipSync('{"a":1}')), /this is gzip.*Content-Encoding/);
+});
+
+test("a header that is parted by something else than commas is refused, not taken for one field", () => {
+  for (const [header, place] of [
+    ["device;ts;a", /";" at byte 7/],
+    ["device\tts\ta", /byte 0x09 at byte 7/],
+  ] as const) {
+    const refused = parseBody("csv", `${header}\nm1;1767254400;5\nm2;1767254401;6\n`);
+    assert.deepEqual([refused.accepted, codes(refused)], [0, [[1, "E_CSV_HEADER", ""]]]);
+    assert.match(refused.errors[0]!.message, place);
+  }
+  assert.deepEqual(valuesOf(parseBody("csv", '"a;b"\n1\n'), "a;b"), [1]);
+  assert.deepEqual(valuesOf(parseBody("csv", "a\n1;2\n"), "a"), ["1;2"]);
+  assert.deepEqual(valuesOf(parseBody("csv", "a;b,c\n1,2\n"), "c"), [2]);
 });
 
 test("types widen int → float → string, also in rows before", () => {

@@ -142,6 +142,9 @@ test("a data directory that can not be is told apart from one in use", (context)
   writeFileSync(file, "");
   assert.throws(() => Store.open(file), hasCode("E_DATA_DIR_ACCESS", /writable/));
   assert.throws(() => Store.open(join(file, "below")), hasCode("E_DATA_DIR_ACCESS", /writable/));
+  // A folder that is there and in which none can be made.
+  if (process.platform === "linux")
+    assert.throws(() => Store.open("/proc/self/a/b"), hasCode("E_DATA_DIR_ACCESS", /writable/));
   writeFileSync(join(dir, "millrace.lock"), "rubbish".repeat(2_000));
   Store.open(dir).close();
   assert.throws(() => openForReading(makeTempDir(context)), hasCode("E_DATA_DIR_ACCESS", /millrace\.db/));

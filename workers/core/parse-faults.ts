@@ -17,6 +17,11 @@ interface Description {
 /** The `Problem` of a batch that has no room for more. */
 export const BATCH_TOO_LARGE = 21;
 
+const LINE_FEED = 0x0a;
+const OPEN_BRACKET = 0x5b;
+/** How gzip begins (RFC 1952, 2.3.1). */
+const GZIP = [0x1f, 0x8b];
+
 const TYPE_NAMES = ["null", "a bool", "an integer", "a number", "a string", "an array or object"];
 
 /** By the numbers of `Problem` in the core. */
@@ -53,7 +58,8 @@ const DESCRIPTIONS: readonly Description[] = [
   },
   {
     code: "E_NOT_OBJECT",
-    message: () => `an event must be a JSON object such as {"device":"m1","temp":21.5}`,
+    message: ({ bytes }) =>
+      `an event must be a JSON object such as {"device":"m1","temp":21.5}${bytes[0] === OPEN_BRACKET ? "; send an array of them as application/json" : ""}`,
   },
   {
     code: "E_LINE_TOO_LONG",
@@ -113,7 +119,14 @@ const DESCRIPTIONS: readonly Description[] = [
   {
     code: "E_JSON",
     message: (fault) =>
-      `something follows the value ${place(fault)}: ${byteAt(fault)}; put one event on a line`,
+      isOfSeveralLines(fault)
+        ? `something follows the value ${place(fault)}: ${byteAt(fault)}; send lines as application/x-ndjson, or put the events into an array`
+        : `something follows the value ${place(fault)}: ${byteAt(fault)}; put one event on a line (curl keeps lines with --data-binary)`,
+  },
+  {
+    code: "E_CSV_HEADER",
+    message: (fault) =>
+      `the header has no comma, but ${byteAt(fault)} ${place(fault)}; part cells with commas, or put a single name into quotes`,
   },
 ];
 
@@ -126,9 +139,9 @@ export function describeFault(fault: Fault): { code: string; message: string } {
 /** The place of the fault; in text of several lines, with the line within it. */
 function place({ offset, bytes }: Fault): string {
   const before = bytes.subarray(0, offset);
-  const feeds = before.reduce((count, byte) => count + Number(byte === 0x0a), 0);
+  const feeds = before.reduce((count, byte) => count + Number(byte === LINE_FEED), 0);
   if (feeds === 0) return `at byte ${offset + 1}`;
-  return `at line ${feeds + 1}, byte ${offset - before.lastIndexOf(0x0a)} of the text`;
+  return `at line ${feeds + 1}, byte ${offset - before.lastIndexOf(LINE_FEED)} of the text`;
 }
 
 function byteAt({ offset, bytes }: Fault): string {
@@ -139,7 +152,14 @@ function byteAt({ offset, bytes }: Fault): string {
     : `byte 0x${byte.toString(16).padStart(2, "0")}`;
 }
 
+/** Only application/json is: of the other forms a fault has its line alone. */
+function isOfSeveralLines({ offset, bytes }: Fault): boolean {
+  return bytes.subarray(0, offset).includes(LINE_FEED);
+}
+
 function describeSyntax(fault: Fault): string {
+  if (fault.offset === 0 && GZIP.every((byte, at) => fault.bytes[at] === byte))
+    return "not valid JSON: this is gzip; say so with Content-Encoding: gzip, or unpack it";
   if (fault.offset >= fault.bytes.length) return `not valid JSON: it ends too early, ${place(fault)}`;
   return `not valid JSON: ${byteAt(fault)} ${place(fault)} cannot stand there`;
 }

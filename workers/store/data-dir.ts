@@ -80,9 +80,12 @@ export function databaseSizes(dir: string): { databaseBytes: number; walBytes: n
 function makeDurableDir(dir: string): void {
   const path = resolve(dir);
   if (existsSync(path) && statSync(path).isDirectory()) return;
-  const first = mkdirSync(path, { recursive: true });
-  if (first === undefined || process.platform === "win32") return;
-  for (let made = path; made.length >= first.length; made = dirname(made)) {
+  // Not `recursive`: that tries for ever where a folder is there and can have none in it, as in /proc.
+  const missing: string[] = [];
+  for (let above = path; !existsSync(above); above = dirname(above)) missing.push(above);
+  for (const each of missing.toReversed()) mkdirSync(each);
+  if (process.platform === "win32") return;
+  for (const made of missing) {
     const above = openSync(dirname(made), "r");
     try {
       fsyncSync(above);

@@ -8,7 +8,7 @@ export function writeSessionRows(local: Local, batch: Batch): void {
   const grouping = local.grouping;
   const out = local.out;
   const count = grouping.rowCount;
-  const rows = count == batch.rows ? 0 : listRows(local, batch.rows);
+  const rows: usize = count == batch.rows ? 0 : listRows(local, batch.rows);
   out.u32(count);
   const keys = out.reserve(count * 12);
   const times = keys + (<usize>count << 2);
