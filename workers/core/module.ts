@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { instantiateSync } from "@assemblyscript/loader";
 import { releaseBytes } from "../move.ts";
 import { PACKAGE_ROOT } from "../package-root.ts";
 
@@ -32,19 +33,19 @@ const compiled = new Map<string, WebAssembly.Module>();
 export function instantiateCore(
   file: string | URL = process.env["MILLRACE_WASM"] ?? DEFAULT_WASM,
 ): CoreModule {
-  const { exports } = new WebAssembly.Instance(compile(file), imports);
+  const known = compiled.get(String(file));
+  // Those of the instance: the loader's own have a function around each, for optional arguments, of which the core has none.
+  const { exports } = (known === undefined ? compile(file) : instantiateSync(known, imports)).instance;
   return {
     exports: exports as unknown as CoreModule["exports"],
-    memory: exports["memory"] as unknown as CoreModule["memory"],
+    memory: exports["memory"] as CoreModule["memory"],
   };
 }
 
-function compile(file: string | URL): WebAssembly.Module {
-  const known = compiled.get(String(file));
-  if (known !== undefined) return known;
+function compile(file: string | URL): ReturnType<typeof instantiateSync> {
   const bytes = readFileSync(file);
-  const made = new WebAssembly.Module(bytes);
-  compiled.set(String(file), made);
+  const made = instantiateSync(bytes, imports);
+  compiled.set(String(file), made.module);
   // V8 has its own copy, one for all threads; this one would wait for a collection that hardly ever comes.
   releaseBytes(bytes);
   return made;

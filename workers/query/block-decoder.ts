@@ -24,6 +24,7 @@ import { type CoreModule, instantiateCore } from "../core/module.ts";
 import { MillraceError } from "../errors.ts";
 import type { StoredBlock } from "../messages.ts";
 import { release } from "../move.ts";
+import { fieldsOf } from "../schema.ts";
 import type { Codec } from "../zstd.ts";
 import type { Downsampling } from "./tasks.ts";
 
@@ -133,7 +134,8 @@ export class BlockDecoder {
     });
     this.giveUpDownsampling();
     this.#reset();
-    if (new Set(made.schema.map(({ name }) => name)).size < made.schema.length)
+    const fields = fieldsOf(made.schema);
+    if (new Set(fields.map(({ name }) => name)).size < fields.length)
       throw new MillraceError(
         "E_DOWNSAMPLE",
         "aggregates and the key have fields of the same name: the events stay",
