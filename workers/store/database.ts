@@ -20,7 +20,7 @@ const WAL_CHECKPOINT_BYTES = 16 * 1024 * 1024;
 /** The file of the log is cut back to this after a checkpoint that emptied it: one long transaction may grow it. */
 const WAL_LIMIT_BYTES = 64 * 1024 * 1024;
 /**
- * Pages of the database that are kept in memory. A full cache of 4 MiB took 5 MB at 100,000 events/s, since its pages stand between
+ * Pages of the database that are kept in memory. A full cache of 4 MiB took 2 to 3 MB more at 100,000 events/s, since its pages stand between
  * pieces of the C library's heap that come and go, and gained nothing over this one (docs/decisions/0055-what-merging-takes.md). Reads
  * that miss it find the page with the kernel. What a transaction has changed and does not fit is written into the log before it ends,
  * and again when it is changed once more: 10,000 results in one, the most there are, just fit.
