@@ -186,7 +186,7 @@ class Sender {
       if (this.#shownErrors >= MAX_SHOWN_ERRORS) return;
       this.#shownErrors++;
       const { line, message } = error as { line?: unknown; message?: unknown };
-      const at = typeof line === "number" ? batch.lines[line - 1 - batch.headerLines] : undefined;
+      const at = typeof line === "number" ? placeOf(line, batch) : undefined;
       this.#parts.progress.clear();
       warn(`${source.label}:${at ?? "?"}: set aside: ${String(message)}`);
     }
@@ -233,4 +233,9 @@ function report(totals: Totals, { stream, sources, seconds, watermark, isJson }:
     print(`${stream}: ${parts.join(", ")} (${rate})`);
   }
   if (accepted + duplicates === 0 && deadLettered > 0) finish(EXIT.failed);
+}
+
+/** The line of the source that a line of the request is; its header stands in front of each request. */
+function placeOf(line: number, { headerLines, lines }: Batch): number | undefined {
+  return line <= headerLines ? line : lines[line - 1 - headerLines];
 }

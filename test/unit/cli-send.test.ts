@@ -155,6 +155,17 @@ test("lines that were set aside are shown with their place in the file", async (
   assert.equal(run.code, 0);
 });
 
+test("a header that was refused is line 1 of its file", async (context) => {
+  const errors = [{ line: 1, path: "", message: "no comma" }];
+  const body = JSON.stringify({ accepted: 0, deadLettered: 1, duplicate: false, errors });
+  const standIn = await StandIn.start(() => ({ status: 422, body }), context);
+  const file = join(makeTempDir(context), "x.csv");
+  writeFileSync(file, "a;b\n1;2\n");
+  const run = await millrace(["send", "s", file, "--url", standIn.url]);
+  assert.equal(run.stderr, `${file}:1: set aside: no comma\n`);
+  assert.equal(run.code, 1);
+});
+
 test("nothing but bad lines has exit code 1", async (context) => {
   const answer = {
     detail: "all 1 lines are bad",
