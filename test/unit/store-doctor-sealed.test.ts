@@ -143,6 +143,24 @@ test("a data key's row that is damaged or lost is put right from the other", asy
   }
 });
 
+test("a flipped bit in the definition of the table of keys, which takes their ids, is put right from the other", async (context) => {
+  const dir = fill(context, KEY);
+  inDatabase(dir, (db) => {
+    db.unsafeMode();
+    db.pragma("writable_schema = ON");
+    const flip = "sql = replace(sql, 'PRIMARY KEY', 'PRIMAZY KEY')";
+    assert.equal(db.prepare(`UPDATE sqlite_schema SET ${flip} WHERE name = 'seal_keys'`).run().changes, 1);
+  });
+  assert.deepEqual(
+    inDatabase(dir, (db) => db.prepare("SELECT DISTINCT id FROM seal_keys").pluck().all()),
+    [null],
+  );
+  assert.equal(countReadable(dir, KEY), BLOCKS);
+  await repair(dir, KEY);
+  assert.deepEqual((await look(dir, KEY)).findings, []);
+  assert.equal(countReadable(dir, KEY), BLOCKS);
+});
+
 test("what was kept of damage before there was a key does not stay in the plain", async (context) => {
   const dir = fill(context, null);
   const seq = blockSeqs(dir)[3]!;

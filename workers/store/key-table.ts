@@ -56,9 +56,11 @@ class KeyTable implements KeyShelf {
 
 function keysOf(db: Connection, table: (typeof TABLES)[number]): WrappedKey[] {
   if (db.prepare(HAS_TABLE).get(table) === undefined) return [];
-  return db
+  const rows = db
     .prepare(`SELECT id, purpose, master, wrapped, uses FROM ${table} ORDER BY id`)
-    .all() as WrappedKey[];
+    .all() as (WrappedKey & { readonly id: number | null })[];
+  // Where damage took the table's own definition, its ids are no longer in its rows: the other table has them.
+  return rows.filter(({ id }) => id !== null);
 }
 
 /** Each key as it opens, if it does: the spare's where the row is lost or damaged. */
@@ -91,7 +93,8 @@ export function mendKeys(db: Connection, masters: MasterKeys | null): number[] {
     for (const { id, purpose, master, wrapped, uses } of differing) {
       for (const table of TABLES) {
         db.prepare(
-          `INSERT OR REPLACE INTO ${table} (id, purpose, master, wrapped, uses) VALUES (?, ?, ?, ?, ?)`,
+          // By its rowid, which is its id as long as the table's definition is whole, and is so again when that is.
+          `INSERT OR REPLACE INTO ${table} (rowid, purpose, master, wrapped, uses) VALUES (?, ?, ?, ?, ?)`,
         ).run(id, purpose, master, wrapped, uses);
       }
     }
