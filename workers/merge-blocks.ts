@@ -2,7 +2,7 @@ import type { StoredBlock } from "./messages.ts";
 import { moveWith, releaseBytes } from "./move.ts";
 import { expected } from "./query/answer.ts";
 import { BlockDecoder } from "./query/block-decoder.ts";
-import type { Downsampling, MergeTask, QueryFailure } from "./query/tasks.ts";
+import type { Downsampling, MergeTask, QueryFailure, TakenBlocks } from "./query/tasks.ts";
 import { portableCodec } from "./zstd.ts";
 
 /** With a core of its own: what a damaged block does to it harms no other. */
@@ -24,11 +24,8 @@ export function beginDownsampling(task: Downsampling): null | QueryFailure {
 }
 
 /** Gives the memory of their data back. */
-export function addToDownsampling(blocks: readonly StoredBlock[]): null | QueryFailure {
-  const added = expected(() => {
-    decoder.addToDownsampling(blocks);
-    return null;
-  });
+export function addToDownsampling(blocks: readonly StoredBlock[]): TakenBlocks | QueryFailure {
+  const added = expected(() => decoder.addToDownsampling(blocks));
   for (const { data } of blocks) releaseBytes(data);
   return added;
 }

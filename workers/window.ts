@@ -32,7 +32,7 @@ import type {
 } from "./messages.ts";
 import { moveWith, release } from "./move.ts";
 import type { Closing } from "./query/corrected-query.ts";
-import type { Downsampling, MergeTask, QueryFailure } from "./query/tasks.ts";
+import type { Downsampling, MergeTask, QueryFailure, TakenBlocks } from "./query/tasks.ts";
 import { ResultStream } from "./result-stream.ts";
 import { callServer } from "./serve-calls.ts";
 import { MergeWatch } from "./stage-times.ts";
@@ -506,7 +506,7 @@ export async function beginDownsampling(task: Downsampling): Promise<null | Quer
   return (await import("./merge-blocks.ts")).beginDownsampling(task);
 }
 
-export async function addToDownsampling(blocks: readonly StoredBlock[]): Promise<null | QueryFailure> {
+export async function addToDownsampling(blocks: readonly StoredBlock[]): Promise<TakenBlocks | QueryFailure> {
   return (await import("./merge-blocks.ts")).addToDownsampling(blocks);
 }
 

@@ -4,6 +4,7 @@ import { ByteBuffer } from "../memory/bytes";
 import { appendRow, clearBatch, setCell, setText } from "./builder";
 import { decodeBlock, SPARE_ROWS } from "./decode";
 import { encodeBlock, encodeOrdered, encodeRange } from "./encode";
+import { MAX_ROWS } from "./layout";
 
 const FIRST_ROWS: u32 = 1024;
 const FIRST_OUTPUT_BYTES: u32 = 64 << 10;
@@ -59,9 +60,9 @@ export function codecClearBatch(batch: Batch): void {
   clearBatch(batch);
 }
 
-/** Makes room for so many rows of blocks, in columns that are there and in those to come. */
+/** Makes room for so many rows of blocks, in columns that are there and in those to come: no more than a batch may have, whoever counted. */
 export function codecReserve(batch: Batch, rows: u32): void {
-  batch.reserve(rows + SPARE_ROWS);
+  batch.reserve(min(rows, MAX_ROWS) + SPARE_ROWS);
 }
 
 /** Forgets the rows; columns stay, with their types and texts. */

@@ -12,6 +12,11 @@ export function downsamplerAdd(downsampler: Downsampler, batch: Batch): void {
   downsampler.add(batch);
 }
 
+/** Whether no more should be added. */
+export function downsamplerIsFull(downsampler: Downsampler): bool {
+  return downsampler.isFull();
+}
+
 /** A new batch with the aggregates, for `batchDispose`. */
 export function downsamplerWrite(downsampler: Downsampler): Batch {
   return writeGroups(downsampler);

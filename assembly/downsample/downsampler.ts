@@ -3,6 +3,9 @@ import { Groups } from "./groups";
 import { Keys } from "./keys";
 import { Field } from "./statistics";
 
+/** What states may take: each field has one for each group, also where few events have the field. */
+const MOST_STATE_BYTES: usize = 32 << 20;
+
 /**
  * Aggregates events by spans of event time and key: how many there were, and of each numeric field count, sum, least,
  * greatest, first and last. Everything else of them goes. Batches come one after the other, in the order of their events.
@@ -42,6 +45,13 @@ export class Downsampler {
       if (this.keys.isField(column)) continue;
       this.fieldOf(column, hint++).add(column, batch.rows, this.groups);
     }
+  }
+
+  /** Whether what was taken in is as much as should be: more would take too much memory. */
+  isFull(): bool {
+    let bytes: usize = 0;
+    for (let i: u32 = 0; i < this.fieldCount; i++) bytes += this.field(i).bytes();
+    return bytes >= MOST_STATE_BYTES;
   }
 
   dispose(): void {

@@ -72,6 +72,11 @@ export class Field {
     this.capacity = capacity;
   }
 
+  /** What its states take. */
+  bytes(): usize {
+    return <usize>this.capacity << STATE_SHIFT;
+  }
+
   dispose(): void {
     heap.free(this.name);
     heap.free(this.states);

@@ -22,6 +22,8 @@ const OF_WRITING: ReadonlySet<string> = new Set(["open", "write", "fsync", "clos
 export function explainWriting(cause: unknown, output: string): unknown {
   if (!(cause instanceof Error) || !("syscall" in cause) || !("code" in cause)) return cause;
   if (!OF_WRITING.has(String(cause.syscall))) return cause;
+  // Whoever reads our output may stop, as `head` does: then there is nothing left to say.
+  if (output === "-" && cause.code === "EPIPE") process.exit(EXIT.ok);
   const message = `${output} cannot be written (${String(cause.code)}); name a file in a folder that is there and has room`;
   return new CommandError(EXIT.failed, message, { cause });
 }

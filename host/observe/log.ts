@@ -4,7 +4,7 @@ import { MillraceError } from "../../workers/errors.ts";
 /** JSON lines on stdout, written at once: a killed node has said what it did. Throws where `MILLRACE_LOG` is no level. */
 export function createLog(): Logger {
   const level = process.env.MILLRACE_LOG || "info";
-  if (level !== "silent" && !(level in pino.levels.values))
+  if (level !== "silent" && !Object.hasOwn(pino.levels.values, level))
     throw new MillraceError(
       "E_LOG_LEVEL",
       `MILLRACE_LOG is ${level}; make it one of ${[...Object.keys(pino.levels.values), "silent"].join(", ")}`,

@@ -109,6 +109,7 @@ export class ApplyLoop {
       if (!this.#isRunning) void this.#run();
     };
     this.#onFailure = onFailure;
+    windows.onLost((cause) => this.#fail(cause));
   }
 
   /** After a restore: everything up to the checkpoint is applied and durable. */

@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import { MillraceError } from "../../workers/errors.ts";
 import { releaseBytes } from "../../workers/move.ts";
 import { type BufferLevel, percentOf } from "../../workers/store/buffer-level.ts";
 import type { BufferReport } from "../../workers/store/buffer-operations.ts";
@@ -142,16 +143,20 @@ export class BufferWatch {
     const group = await storage.listForDownsampling();
     if (group === null) return false;
     const { stream, seqs, blocks } = group;
-    const into = await engine
+    const made = await engine
       .downsampleBlocks(stream, blocks, RESOLUTION_US)
       .catch(async (cause: unknown) => {
-        if ((await setAsideDamaged(storage, log, "log", seqs)).length > 0) return "set-aside";
+        // Through no fault of these blocks.
+        if (cause instanceof MillraceError && cause.code === "E_DOWNSAMPLE_LOST") return "again";
+        if ((await setAsideDamaged(storage, log, "log", seqs)).length > 0) return "again";
         log.error({ err: cause, stream, seqs }, "blocks could not be downsampled and are left as they are");
         return null;
       });
-    if (into === "set-aside") return true;
+    if (made === "again") return true;
     if (engine.status().backfills > 0) return false;
-    const isSwapped = await storage.swapDownsampled({ stream, seqs, into, nowUs: clock.nowUs() });
+    const into = made?.into ?? null;
+    const swap = { stream, seqs: seqs.slice(0, made?.taken), into, nowUs: clock.nowUs() };
+    const isSwapped = await storage.swapDownsampled(swap);
     if (into !== null) releaseBytes(into.data);
     return isSwapped;
   }

@@ -10,6 +10,7 @@ import type {
   TableData,
 } from "../../workers/messages.ts";
 import type { Closing } from "../../workers/query/corrected-query.ts";
+import type { Downsampled } from "../../workers/query/tasks.ts";
 import type { ResultGroup } from "../../workers/result-rows.ts";
 import type { RemovedBlocks } from "../../workers/store/stream-table.ts";
 import type { ClockReport } from "../../workers/window.ts";
@@ -229,14 +230,14 @@ export interface Engine {
   mergeBlocks(stream: string, blocks: readonly StoredBlock[]): Promise<StoredBlock>;
   /**
    * One block of aggregates of the events of several of the stream, of so much event time each; made like a merged one, and in
-   * steps. The blocks' data is given away.
+   * steps. Of many fields of many keys the first blocks are taken alone. The blocks' data is given away.
    * @throws MillraceError when one of them cannot be read
    */
   downsampleBlocks(
     stream: string,
     blocks: readonly StoredBlock[],
     resolutionUs: number,
-  ): Promise<StoredBlock>;
+  ): Promise<Downsampled>;
   /** Writes a checkpoint now, so that blocks before it are not needed for a replay any more. */
   checkpoint(): Promise<void>;
   /** Waits until everything acknowledged so far is applied to windows and its results are durable. */

@@ -86,6 +86,7 @@ export class JobCommit {
     if (block !== null) {
       stream.learn(block.schema);
       stream.learnTimes(result.timeSources);
+      stream.acknowledge(result.maxEventUs);
       const { partials, maxEventUs, sources } = result;
       const { inForce } = stream;
       const entry = {

@@ -145,12 +145,10 @@ export class LiveConfig {
   }
 
   async #reload(config: Config, origin: ConfigOrigin): Promise<ReloadOutcome> {
-    // How far a backfill goes back is counted from the clocks, to which what was acknowledged may still be on its way.
-    await this.#parts.apply.settled();
     const before = this.#parts.registry.set;
     const next = querySetOf(config, before.version + 1, origin);
     const clockOf = (name: string): KnownClock =>
-      this.#parts.registry.stream(name) ?? { watermarkUs: null, maxEventUs: null };
+      this.#parts.registry.stream(name)?.acknowledgedClock ?? { watermarkUs: null, maxEventUs: null };
     const { set, change } = succeed(before, next, config, clockOf);
     const rows = [...(config.tables?.values() ?? [])].filter(({ data }) => !this.#stored.has(digestOf(data)));
     const added = rows.map(({ data }) => toStored(data));

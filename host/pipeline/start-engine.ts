@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 import { MillraceError } from "../../workers/errors.ts";
 import type { ResultRow, StoredBlock, Tick } from "../../workers/messages.ts";
+import type { Downsampled } from "../../workers/query/tasks.ts";
 import type { MasterKeys } from "../../workers/seal/master-key.ts";
 import type { AlertListener } from "../alert/running-alerts.ts";
 import { WebhookSender } from "../alert/webhook-sender.ts";
@@ -450,7 +451,7 @@ class Pipeline implements Engine {
     stream: string,
     blocks: readonly StoredBlock[],
     resolutionUs: number,
-  ): Promise<StoredBlock> {
+  ): Promise<Downsampled> {
     const keyFields = this.#registry.stream(stream)?.config.key.fields ?? [];
     return this.#windows.downsample(blocks, { stream, keyFields, resolutionUs }, () =>
       this.#apply.idle(MERGE_WAIT_MS),

@@ -117,6 +117,8 @@ export class RunningStream {
   schemaVersion = 0;
   watermarkUs: number | null = null;
   maxEventUs: number | null = null;
+  /** Of what was acknowledged, as `maxEventUs` will be once the window thread has it. */
+  #acknowledgedUs: number | null = null;
   sources: SourceCounts = { known: 0, active: 0, untrackedEvents: 0 };
   skewedDevices: readonly SkewedDevice[] = [];
   duplicates = 0;
@@ -137,6 +139,19 @@ export class RunningStream {
     this.schema = merged;
     this.schemaVersion++;
     return true;
+  }
+
+  /** A block is durable; `maxEventUs`: its greatest event time without clock skew. */
+  acknowledge(maxEventUs: number | null): void {
+    if (maxEventUs === null) return;
+    this.#acknowledgedUs = Math.max(this.#acknowledgedUs ?? maxEventUs, maxEventUs);
+  }
+
+  /** The clock as it is once all that was acknowledged is applied; but for a stream's first events. */
+  get acknowledgedClock(): { readonly watermarkUs: number | null; readonly maxEventUs: number | null } {
+    const { watermarkUs, maxEventUs } = this;
+    if (maxEventUs === null || this.#acknowledgedUs === null) return { watermarkUs, maxEventUs };
+    return { watermarkUs, maxEventUs: Math.max(maxEventUs, this.#acknowledgedUs) };
   }
 
   learnTimes(sources: readonly (string | null)[]): void {

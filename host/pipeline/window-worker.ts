@@ -13,7 +13,13 @@ import type {
 } from "../../workers/messages.ts";
 import { releaseBytes } from "../../workers/move.ts";
 import type { Closing } from "../../workers/query/corrected-query.ts";
-import type { Downsampling, MergeTask, QueryFailure } from "../../workers/query/tasks.ts";
+import type {
+  Downsampled,
+  Downsampling,
+  MergeTask,
+  QueryFailure,
+  TakenBlocks,
+} from "../../workers/query/tasks.ts";
 import type { ClockReport } from "../../workers/window.ts";
 import type { ClosedBefore } from "./closed-before.ts";
 import { workerFile } from "./worker-file.ts";
@@ -25,6 +31,11 @@ const SLICE_EVENTS = 50_000;
 /** The window thread: the only place that knows of watermarks, firing and revisions. */
 export class WindowWorker {
   readonly #thread = new WorkerThread(workerFile("window"));
+
+  /** What the thread knows is nowhere else but in the log: where it is lost, another must not go on in its place. */
+  onLost(listener: (cause: unknown) => void): void {
+    this.#thread.onLost = listener;
+  }
 
   configure(setups: readonly WindowSetup[]): Promise<void> {
     return this.#thread.call("configure", setups);
@@ -118,25 +129,28 @@ export class WindowWorker {
   }
 
   /**
-   * One block of aggregates of the events of several, in steps of some milliseconds; `turn` is waited for before each.
-   * Their data is given away.
+   * One block of aggregates of the events of several, or of the first of them where all would take too much memory, in steps of some
+   * milliseconds; `turn` is waited for before each that has work to do. Their data is given away.
    * @throws MillraceError when one of them cannot be read
    */
   async downsample(
     blocks: readonly StoredBlock[],
     task: Downsampling,
     turn: () => Promise<void>,
-  ): Promise<StoredBlock> {
+  ): Promise<Downsampled> {
+    let taken = 0;
     try {
       await this.#expect("beginDownsampling", task);
       for (const some of slicesOf(blocks)) {
         await turn();
-        await this.#expect("addToDownsampling", some, buffersIn(some));
+        const step = await this.#expect<TakenBlocks>("addToDownsampling", some, buffersIn(some));
+        taken += step.taken;
+        if (step.isFull) break;
       }
       await turn();
       await this.#expect("writeDownsampling", null);
       await turn();
-      return await this.#expect<StoredBlock>("endDownsampling", null);
+      return { into: await this.#expect<StoredBlock>("endDownsampling", null), taken };
     } finally {
       for (const { data } of blocks) releaseBytes(data);
     }

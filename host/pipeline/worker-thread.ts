@@ -15,13 +15,18 @@ interface Waiting {
  * three such threads, and at a low rate what it costs is the way there and back: so piscina starts the thread, and the calls go over a
  * port of their own, without piscina's account of each task.
  *
- * A thread that is lost fails the calls it has; the next call is made in a new one, which knows nothing of what was.
+ * A thread that is lost fails the calls it has; the next call is made in a new one, which knows nothing of what was. Unless somebody
+ * wants to hear of it (`onLost`): what the thread held is gone then, and all further calls fail with what ended it.
  */
 export class WorkerThread {
   readonly #pool: Piscina;
   /** To the thread that there is; null: none was called yet, or it was lost. */
   #calls: OpenCalls | null = null;
   #isClosed = false;
+  /** What ended the thread, where no other takes its place. */
+  #loss: { readonly cause: unknown } | null = null;
+  /** Hears once of what ended a thread that had calls to make. */
+  onLost: ((cause: unknown) => void) | null = null;
   /** That were made. */
   calls = 0;
 
@@ -47,6 +52,7 @@ export class WorkerThread {
   /** Rejects with what the function throws, whose code is lost on the way, or with what ended the thread. */
   call<T>(name: string, task: unknown, transferList: readonly Transferable[] = []): Promise<T> {
     if (this.#isClosed) return Promise.reject(new Error("the thread was ended"));
+    if (this.#loss !== null) return Promise.reject(this.#loss.cause);
     this.#calls ??= this.#open();
     this.calls++;
     return this.#calls.call(name, task, transferList) as Promise<T>;
@@ -72,6 +78,9 @@ export class WorkerThread {
   #lose(calls: OpenCalls | null, cause: unknown): void {
     if (this.#calls === calls) this.#calls = null;
     calls?.fail(cause);
+    if (calls === null || this.onLost === null || this.#isClosed || this.#loss !== null) return;
+    this.#loss = { cause };
+    this.onLost(cause);
   }
 }
 

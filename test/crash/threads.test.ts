@@ -12,14 +12,14 @@ queries: { q: { from: s, window: { tumbling: 10s }, select: { n: count() } } }
 `;
 
 /** A node of which a worker thread ends in the named work, once `arm` was called. */
-async function mortalNode(context: TestContext, name: string) {
+async function mortalNode(context: TestContext, name: string, settings = "") {
   const file = join(makeTempDir(context), "armed");
   const environment = {
     NODE_OPTIONS: `--import ${join(REPOSITORY_ROOT, "test/support/die.js")}`,
     MILLRACE_DIE: name,
     MILLRACE_DIE_FILE: file,
   };
-  const node = new NodeProcess({ config: CONFIG, environment }, context);
+  const node = new NodeProcess({ config: `${CONFIG}${settings}`, environment }, context);
   await node.start();
   const client = new HttpClient(() => node.url);
   context.after(() => client.close());
@@ -49,6 +49,21 @@ test("the query thread that dies: one read fails, the next is answered, and no e
   assert.ok((await client.request("GET", "/v1/streams/s/events")).status >= 500);
   await client.send("s", [{ k: "a", ts: 2_000 }]);
   assert.equal((await client.events("s")).length, 2);
+  await node.stop();
+});
+
+test("the window thread that dies while it merges small blocks: no other goes on in its place without windows", async (context) => {
+  const { node, client, arm } = await mortalNode(context, "codecReserve", "checkpoint: { every: 1s }");
+  const expected = 40;
+  for (let ts = 0; ts < expected; ts++) await client.send("s", [{ k: "a", ts }]);
+  arm();
+  assert.equal(await node.exited(), 1, "no event comes meanwhile");
+  assert.ok(
+    node.lines.some((line) => line.includes('"level":60') && line.includes("a restart")),
+    node.tail(),
+  );
+  await node.start();
+  assert.deepEqual(await countAfterEnd(client), [expected]);
   await node.stop();
 });
 

@@ -217,8 +217,27 @@ test("a group more leaves nothing behind in the core's memory", () => {
   const task = { stream: "s", keyFields: ["device"], resolutionUs: MINUTE_US };
   for (let i = 0; i < 3; i++) downsample(own, [block], task);
   const before = own.memoryBytes;
-  for (let i = 0; i < 60; i++) downsample(own, [block], task);
+  // Of some KiB that were left each time there would be tens of MiB.
+  for (let i = 0; i < 1_000; i++) downsample(own, [block], task);
   assert.equal(own.memoryBytes, before);
+});
+
+test("very many keys, of which the texts are forgotten in the middle, are told apart as by a plain loop", () => {
+  const task = { stream: "s", keyFields: ["device"], resolutionUs: MINUTE_US };
+  const many = (from: number): StoredBlock => {
+    const times = Array.from({ length: 20_000 }, (_, row) => BigInt(row % 5) * 30_000_000n);
+    const names = times.map((_, row) => `device-${from + ((row * 7_919) % 20_000)}`);
+    const values = times.map((_, row) => BigInt((row * 31) % 1_000));
+    return encode({
+      times,
+      columns: [
+        { name: "device", type: "string", values: names },
+        { name: "rpm", type: "int", values },
+      ],
+    });
+  };
+  const blocks = [many(0), many(15_000), many(30_000), many(0)];
+  assert.deepEqual(tableOf(open(downsample(decoder, blocks, task))), plainly(blocks, ["device"]));
 });
 
 test("aggregates whose names meet the key's are not made, and the next task is served", () => {

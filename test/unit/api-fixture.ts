@@ -69,8 +69,8 @@ export class MemoryEngine implements Engine {
     return Promise.reject(new Error("this engine has no blocks"));
   }
 
-  downsampleBlocks(): Promise<StoredBlock> {
-    return this.mergeBlocks();
+  downsampleBlocks(): ReturnType<Engine["downsampleBlocks"]> {
+    return Promise.reject(new Error("this engine has no blocks"));
   }
 
   checkpoint(): Promise<void> {

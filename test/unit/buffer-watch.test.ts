@@ -45,7 +45,7 @@ async function watchOver(t: TestContext, onLook: () => void = () => undefined) {
   };
   const engine = { config: () => state.config, forgetBlocks: () => undefined };
   const clock = { nowUs: () => state.ms * 1_000, monotonicMs: () => state.ms };
-  const parts = { storage, engine, clock, reads: {}, log: pino({ enabled: false }) };
+  const parts = { storage, engine, clock, log: pino({ enabled: false }) };
   const watch = await BufferWatch.start(parts as unknown as WatchParts);
   t.after(() => watch.close());
   /** How many looks there are within so many seconds. */

@@ -179,7 +179,8 @@ test("the window thread does it in steps, between which it is asked for; a bad b
   };
   const blocks = make();
   const made = await windows.downsample(blocks, task, turn);
-  assert.deepEqual(made.data, downsampleWith(decoder, make(), task).data);
+  assert.deepEqual(made.into.data, downsampleWith(decoder, make(), task).data);
+  assert.equal(made.taken, 4);
   assert.equal(turns, 4, "two of events, one of rows, one of the block");
   assert.deepEqual(
     blocks.map(({ data }) => data.length),
@@ -187,5 +188,28 @@ test("the window thread does it in steps, between which it is asked for; a bad b
   );
   const bad = makeBlock({ data: Uint8Array.from([1, 2, 3]), codec: "none", count: 60_000 });
   await assert.rejects(windows.downsample([...make(), bad], task, turn), { code: "E_BLOCK_MAGIC" });
-  assert.deepEqual((await windows.downsample(make(), task, turn)).data, made.data);
+  assert.deepEqual((await windows.downsample(make(), task, turn)).into.data, made.into.data);
+});
+
+test("of many fields of many keys so many blocks are taken as fit into some memory, the first one at least", async (context) => {
+  const windows = new WindowWorker();
+  context.after(() => windows.close());
+  // Each of the blocks has keys of its own: 4,096 groups of 80 fields are 20 MiB.
+  const make = (block: number): StoredBlock => {
+    const builder = buildBatch(core);
+    const device = builder.addColumn("device", "string");
+    const fields = Array.from({ length: 80 }, (_, at) => builder.addColumn(`f${at}`, "float"));
+    for (let at = 0; at < 4_000; at++) {
+      const row = builder.addRow(BigInt(at), 0);
+      builder.setText(device, row, `${block}-${at}`);
+      for (const field of fields) builder.setFloat(field, row, at + field);
+    }
+    const data = encodeBatch(core, builder.batch, { stream: "s" });
+    return makeBlock({ data, codec: "none", encodedBytes: data.length, count: 4_000 });
+  };
+  const task = { stream: "s", keyFields: ["device"], resolutionUs: MINUTE_US };
+  const blocks = [0, 1, 2, 3].map(make);
+  const { into, taken } = await windows.downsample(blocks, task, () => Promise.resolve());
+  assert.equal(taken, 2);
+  assert.deepEqual(into.data, downsampleWith(decoder, [0, 1].map(make), task).data);
 });

@@ -57,6 +57,26 @@ test("calls are answered in their order, one at a time, also where one takes its
   assert.deepEqual(await thread.call("all", null), words);
 });
 
+test("a thread that somebody wants to hear the end of is not replaced: what it held is gone", async (context) => {
+  const replaced = threadOf(context);
+  await replaced.call("say", "a");
+  await assert.rejects(replaced.call("end", null));
+  assert.deepEqual(await replaced.call("all", null), []);
+  const thread = threadOf(context);
+  const heard: unknown[] = [];
+  thread.onLost = (cause) => heard.push(cause);
+  await thread.call("say", "a");
+  await assert.rejects(thread.call("end", null));
+  await assert.rejects(thread.call("all", null));
+  await assert.rejects(thread.call("say", "b"));
+  assert.equal(heard.length, 1);
+  const quiet = threadOf(context);
+  quiet.onLost = (cause) => heard.push(cause);
+  await quiet.call("say", "a");
+  await quiet.close();
+  assert.equal(heard.length, 1, "it was ended, not lost");
+});
+
 test("a thread that has slept is woken by each call", async (context) => {
   const thread = threadOf(context);
   for (let count = 1; count <= 200; count++) {

@@ -5,6 +5,7 @@ import { type CoreModule, type Pointer, withBytes } from "./module.ts";
 interface DownsamplerExports {
   downsamplerCreate(names: number, length: number, count: number, spanUs: number): number;
   downsamplerAdd(downsampler: number, batch: number): void;
+  downsamplerIsFull(downsampler: number): number;
   downsamplerWrite(downsampler: number): number;
   downsamplerDispose(downsampler: number): void;
 }
@@ -31,9 +32,18 @@ export function createDownsampler(
   );
 }
 
-/** Takes in the rows of a batch: of its columns, those of the key and those of numbers. */
-export function addToDownsampler(core: CoreModule, downsampler: DownsamplerHandle, batch: BatchHandle): void {
-  exportsOf(core).downsamplerAdd(downsampler, batch);
+/**
+ * Takes in the rows of a batch: of its columns, those of the key and those of numbers.
+ * @returns whether it has taken as much as it should: many fields of many keys take 64 bytes for each
+ */
+export function addToDownsampler(
+  core: CoreModule,
+  downsampler: DownsamplerHandle,
+  batch: BatchHandle,
+): boolean {
+  const { downsamplerAdd, downsamplerIsFull } = exportsOf(core);
+  downsamplerAdd(downsampler, batch);
+  return downsamplerIsFull(downsampler) !== 0;
 }
 
 /** A new batch with a row for each span of time and key, ordered by them; for `disposeBatch`. */

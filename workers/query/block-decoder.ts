@@ -26,12 +26,14 @@ import type { StoredBlock } from "../messages.ts";
 import { release } from "../move.ts";
 import { fieldsOf } from "../schema.ts";
 import type { Codec } from "../zstd.ts";
-import type { Downsampling } from "./tasks.ts";
+import type { Downsampling, TakenBlocks } from "./tasks.ts";
 
 /** WASM memory only grows: after a block that needed more than this, the core is exchanged for a new one. */
 const KEPT_MEMORY_BYTES = 64 * 1024 * 1024;
 /** Merged blocks are written once and read often; made in the background. */
 const MERGED_ZSTD_LEVEL = 3;
+/** As a batch of the core may have. More is damage to a count: room is made for all before the first block is read. */
+const MOST_MERGED_EVENTS = 1 << 23;
 /** The filter of a block's keys takes at most this part of what the block does. */
 const MAX_KEYS_SHARE = 16;
 
@@ -93,6 +95,9 @@ export class BlockDecoder {
       // The batch holds the merged block alone.
       const keys = keysOf(this.#core, this.#batch, keyFields, merged.data.length / MAX_KEYS_SHARE);
       return keys === null ? merged : { ...merged, keys };
+    } catch (cause) {
+      if (!(cause instanceof MillraceError)) this.#renew();
+      throw cause;
     } finally {
       this.#reset();
     }
@@ -100,22 +105,28 @@ export class BlockDecoder {
 
   /** Begins a block of aggregates of the events of several blocks; one that was begun before is given up. */
   beginDownsampling(task: Downsampling): void {
-    this.giveUpDownsampling();
+    this.#giveUpDownsampling();
     this.#reset();
     const handle = createDownsampler(this.#core, task.keyFields, task.resolutionUs);
     this.#downsampling = { ...task, handle, batch: newBatch(this.#core), schemaId: null, written: null };
   }
 
   /**
-   * Takes in the next blocks, in the order of their seqs. Other blocks may be opened or merged between two calls.
+   * Takes in the next blocks, in the order of their seqs, or the first of them: until more would take too much memory. Other blocks
+   * may be opened or merged between two calls.
    * @throws MillraceError when one of them cannot be read; then it is given up.
    */
-  addToDownsampling(blocks: readonly StoredBlock[]): void {
-    this.#downsample((task) => {
+  addToDownsampling(blocks: readonly StoredBlock[]): TakenBlocks {
+    return this.#downsample((task) => {
+      let taken = 0;
+      let isFull = false;
       for (const block of blocks) {
+        if (isFull) break;
         this.#unpack(block, (bytes) => this.#decodeNumbers(bytes, task));
-        addToDownsampler(this.#core, task.handle, task.batch);
+        isFull = addToDownsampler(this.#core, task.handle, task.batch);
+        taken++;
       }
+      return { taken, isFull };
     });
   }
 
@@ -126,13 +137,16 @@ export class BlockDecoder {
     });
   }
 
-  /** The block of the aggregates that are written; nothing of them is held from then on. */
+  /**
+   * The block of the aggregates that are written; nothing of them is held from then on.
+   * @throws MillraceError E_DOWNSAMPLE when a field of the key is named as a column of aggregates is
+   */
   endDownsampling(): StoredBlock {
     const made = this.#downsample(({ written, stream }) => {
       if (written === null) throw new MillraceError("E_DOWNSAMPLE", "aggregates were not written yet");
       return this.#store(encodeBatch(this.#core, written, { stream }));
     });
-    this.giveUpDownsampling();
+    this.#giveUpDownsampling();
     this.#reset();
     const fields = fieldsOf(made.schema);
     if (new Set(fields.map(({ name }) => name)).size < fields.length)
@@ -143,7 +157,7 @@ export class BlockDecoder {
     return made;
   }
 
-  giveUpDownsampling(): void {
+  #giveUpDownsampling(): void {
     if (this.#downsampling === null) return;
     const { handle, batch, written } = this.#downsampling;
     disposeDownsampler(this.#core, handle);
@@ -165,13 +179,15 @@ export class BlockDecoder {
 
   #downsample<T>(step: (task: OwnDownsampling) => T): T {
     if (this.#downsampling === null)
-      throw new MillraceError("E_DOWNSAMPLE", "aggregates in the making were lost");
+      throw new MillraceError("E_DOWNSAMPLE_LOST", "aggregates in the making were lost");
     try {
       return step(this.#downsampling);
     } catch (cause) {
-      if (cause instanceof MillraceError) this.giveUpDownsampling();
-      // Whatever stands in a core that has stopped is not to be trusted.
-      else this.#renew();
+      if (cause instanceof MillraceError) {
+        this.#giveUpDownsampling();
+        this.#reset();
+        // Whatever stands in a core that has stopped is not to be trusted.
+      } else this.#renew();
       throw cause;
     }
   }
@@ -179,6 +195,11 @@ export class BlockDecoder {
   #merge(blocks: readonly StoredBlock[], stream: string): StoredBlock {
     this.#reset();
     const expected = blocks.reduce((sum, { count }) => sum + count, 0);
+    if (expected > MOST_MERGED_EVENTS)
+      throw new MillraceError(
+        "E_MERGE",
+        `${blocks.length} blocks of stream ${stream} are said to hold ${expected} events together; they stay apart`,
+      );
     reserveRows(this.#core, this.#batch, expected);
     for (const block of blocks) this.#append(block);
     const encoded = encodeBatch(this.#core, this.#batch, { stream });

@@ -85,6 +85,18 @@ export interface Downsampling {
   readonly resolutionUs: number;
 }
 
+/** How many of the blocks given were taken in, and whether no more should be. */
+export interface TakenBlocks {
+  readonly taken: number;
+  readonly isFull: boolean;
+}
+
+/** Aggregates of the events of the first `taken` of some blocks. */
+export interface Downsampled {
+  readonly into: StoredBlock;
+  readonly taken: number;
+}
+
 /** A block that could not be read: its events are missing from the page. */
 export interface SkippedBlock {
   /** `rows`: results, alerts or dead letters, `count` of them, that have no block. */

@@ -76,14 +76,24 @@ export function databaseSizes(dir: string): { databaseBytes: number; walBytes: n
   return { databaseBytes: size(file), walBytes: size(`${file}-wal`) };
 }
 
+/** Another process may make it at the same time. */
+function makeDir(path: string): void {
+  try {
+    mkdirSync(path);
+  } catch (cause) {
+    if (statSync(path, { throwIfNoEntry: false })?.isDirectory() !== true) throw cause;
+  }
+}
+
 /** SQLite fsyncs the directory of its files; the entries of new directories above them are for us to make durable. */
 function makeDurableDir(dir: string): void {
   const path = resolve(dir);
   if (existsSync(path) && statSync(path).isDirectory()) return;
   // Not `recursive`: that tries for ever where a folder is there and can have none in it, as in /proc.
   const missing: string[] = [];
-  for (let above = path; !existsSync(above); above = dirname(above)) missing.push(above);
-  for (const each of missing.toReversed()) mkdirSync(each);
+  for (let above = path; !existsSync(above) && dirname(above) !== above; above = dirname(above))
+    missing.push(above);
+  for (const each of missing.toReversed()) makeDir(each);
   if (process.platform === "win32") return;
   for (const made of missing) {
     const above = openSync(dirname(made), "r");

@@ -52,6 +52,9 @@ const STATES = ["pending", "syncing", "synced"];
 const PROGRESS_EVERY = 64;
 const BLOCK = "count, min_us, max_us, codec, encoded_bytes, data";
 
+/** A place of a sink from here on is damage: no log has come so far, and numbers are no longer exact soon after. */
+const BEYOND_SEQS = 2 ** 52;
+
 /** Looks at every row that other rows or counts depend on. The database must have this release's schema. */
 export function examine(db: Connection, options: ExamineOptions): Examination {
   return new Examiner(db, options).run();
@@ -230,7 +233,8 @@ class Examiner {
         " (SELECT coalesce(max(seq), 0) FROM ticks), (SELECT coalesce(max(seq), 0) FROM configs)," +
         " (SELECT coalesce(max(source_seq), 0) FROM late)," +
         // What was sent and evicted is known by this alone; a seq that comes before it no sink would ever be given.
-        " (SELECT coalesce(max(after_id), 0) FROM sync_positions WHERE flow LIKE 'stream %')," +
+        " (SELECT coalesce(max(after_id), 0) FROM sync_positions WHERE flow LIKE 'stream %'" +
+        `  AND typeof(after_id) = 'integer' AND after_id < ${BEYOND_SEQS}),` +
         " (SELECT coalesce(max(seq), 0) FROM corrupt_blocks WHERE place = 'log'))",
     );
     const deadLetters = this.#number("SELECT count(*) FROM dead_letters");
