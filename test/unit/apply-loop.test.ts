@@ -15,7 +15,7 @@ function workingLoop() {
   // The loop asks the thread when its turn has ended: by then it may have failed.
   promise.catch(() => undefined);
   const loop = new ApplyLoop(
-    { apply: () => promise } as unknown as WindowWorker,
+    { apply: () => promise, onLost: () => undefined } as unknown as WindowWorker,
     {} as CommitQueue,
     {} as StreamRegistry,
     [],
