@@ -21,7 +21,8 @@ interface Event {
 
 const MINUTE_US = 60_000_000;
 const core = instantiateCore();
-const decoder = new BlockDecoder(await portableCodec());
+const codec = await portableCodec();
+const decoder = new BlockDecoder(codec);
 
 function blockOf(events: readonly Event[]): StoredBlock {
   const builder = buildBatch(core);
@@ -212,4 +213,22 @@ test("of many fields of many keys so many blocks are taken as fit into some memo
   const { into, taken } = await windows.downsample(blocks, task, () => Promise.resolve());
   assert.equal(taken, 2);
   assert.deepEqual(into.data, downsampleWith(decoder, [0, 1].map(make), task).data);
+});
+
+test("aggregates in the making that were lost are told from those of bad blocks, and are begun anew", () => {
+  const task = { stream: "s", keyFields: ["device"], resolutionUs: MINUTE_US };
+  const block = blockOf([{ ts: 0, device: "a", temp: 1, rpm: 1 }]);
+  const own = new BlockDecoder(codec);
+  assert.throws(() => own.addToDownsampling([block]), { code: "E_DOWNSAMPLE_LOST" });
+  assert.equal(downsampleWith(own, [block], task).count, 1);
+});
+
+test("a count of events that is damaged makes no room: its blocks are not merged, and others are", () => {
+  const block = blockOf([{ ts: 0, device: "a", temp: 1, rpm: 1 }]);
+  const own = new BlockDecoder(codec);
+  const { memoryBytes } = own;
+  for (const count of [2 ** 24, 2 ** 40])
+    assert.throws(() => own.merge([block, { ...block, count }], "s"), { code: "E_MERGE" });
+  assert.equal(own.memoryBytes, memoryBytes);
+  assert.equal(own.merge([block, block], "s").count, 2);
 });
